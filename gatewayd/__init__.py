@@ -1,0 +1,3 @@
+"""gatewayd: an always-on gateway between AI agents and the world."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,59 @@
+"""The disk: the only module that opens files, so that a test can take the disk away.
+
+SQLite opens its own file in `storage/sqlite`; sockets belong to `rpc` and `daemon`.
+"""
+
+import os
+import stat
+from pathlib import Path
+from typing import Protocol
+
+
+class Disk(Protocol):
+    """What a part may do with files."""
+
+    def read(self, path: Path, limit: int) -> bytes:
+        """The content of a regular file; `OSError` when it is not one, or is larger than `limit` bytes."""
+        ...
+
+    def stat(self, path: Path) -> os.stat_result:
+        """Mode, owner and size, links followed."""
+        ...
+
+    def write_private(self, path: Path, content: bytes) -> None:
+        """Replace the file as a whole (mode 0600): temporary file, fsync, rename, fsync of the directory."""
+        ...
+
+
+class SystemDisk:
+    """The machine's file system."""
+
+    def read(self, path: Path, limit: int) -> bytes:
+        # O_NONBLOCK: opening a FIFO would wait for a writer that never comes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            kind = os.fstat(descriptor)
+            if not stat.S_ISREG(kind.st_mode):
+                raise OSError(f"{path} is not a regular file")
+            content = file.read(limit + 1)
+            if len(content) > limit:
+                raise OSError(f"{path} is larger than {limit} bytes")
+            return content
+
+    def stat(self, path: Path) -> os.stat_result:
+        return path.stat()
+
+    def write_private(self, path: Path, content: bytes) -> None:
+        temporary = path.with_name(f".{path.name}.new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

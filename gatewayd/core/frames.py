@@ -1,0 +1,237 @@
+"""The frames of a `Connect` conversation, free of any encoding.
+
+`gatewayd.wire` reads and writes them; `gatewayd.conversation` speaks them; gRPC and, later, WebSocket carry them.
+Ids of requests and subscriptions are chosen by the client and are unique within one connection.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gatewayd.core.errors import GatewayError
+from gatewayd.core.event import Cursor
+from gatewayd.core.filter import EventFilter
+from gatewayd.core.message import ChatContext
+from gatewayd.core.work import ExecutionState
+
+PROTOCOL = 1
+"""The only version of the conversation so far."""
+
+
+class Overflow(StrEnum):
+    """What happens to a subscription whose reader does not keep up."""
+
+    DISCONNECT = "disconnect"
+    """It ends with SLOW_CONSUMER and the cursor to go on from."""
+    DROP_OLDEST = "drop_oldest"
+    """The oldest events are dropped and a gap frame stands in their place."""
+
+
+class RecoveryStep(StrEnum):
+    """What a refused client should do."""
+
+    REAUTHENTICATE = "reauthenticate"
+    UPGRADE_CLIENT = "upgrade_client"
+    WAIT_THEN_RETRY = "wait_then_retry"
+    DO_NOT_RETRY = "do_not_retry"
+
+
+class EndReason(StrEnum):
+    """Why a subscription ended."""
+
+    UNSUBSCRIBED = "unsubscribed"
+    SLOW_CONSUMER = "slow_consumer"
+    HISTORY_LOST = "history_lost"
+    REVOKED = "revoked"
+    DRAINING = "draining"
+    CONNECTION_LOST = "connection_lost"
+
+
+# Frames of the client
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    client_id: str
+    protocol_min: int
+    protocol_max: int
+    resume_token: str = ""
+    client_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    request_id: str
+    subscription_id: str
+    filter: EventFilter
+    since: Cursor | None = None
+    """Go on after this cursor; None starts with what is published from now on."""
+    overflow: Overflow = Overflow.DISCONNECT
+    buffer_bytes: int = 0
+    """Bytes that may wait for this reader; 0 takes the server's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    request_id: str
+    subscription_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    request_id: str
+    events: Sequence[bytes]
+    """Each the encoding of one `gateway.v1.Event`, not yet checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A message to an agent, or to a channel whose routing decides."""
+
+    request_id: str
+    text: str
+    agent: str = ""
+    channel: str = ""
+    context: ChatContext = ChatContext.DM
+    session_id: str = ""
+    """An existing session of this principal; '' takes the one of (principal, client id, agent)."""
+    correlation_id: str = ""
+    idempotency_key: str = ""
+    timeout: float = 0.0
+    """Seconds to wait for the final reply; 0 takes the agent's own limit. The execution goes on after it."""
+    partial_replies: bool = False
+    """Whether text is sent as it is produced, too."""
+    await_reply: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    request_id: str
+    execution_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    request_id: str
+
+
+ClientFrame = Hello | Subscribe | Unsubscribe | Publish | Send | Cancel | Ping
+
+
+# Frames of the server
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The bounds that a client should know."""
+
+    max_message_bytes: int
+    max_queue_bytes: int
+    heartbeat_interval: float
+    reconnect_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class LostSubscription:
+    """A subscription that the last connection lost, and where to take it up."""
+
+    subscription_id: str
+    reason: EndReason
+    cursor: Cursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    protocol: int
+    server_version: str
+    features: Sequence[str]
+    policy: Policy
+    resume_token: str
+    resumed: bool
+    lost: Sequence[LostSubscription]
+    cursor: Cursor
+    """The end of the event log now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The hello was not accepted; the stream ends after it."""
+
+    error: GatewayError
+    step: RecoveryStep
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    request_id: str
+    cursor: Cursor | None = None
+    """For a publish, the place of its last durable event; for a subscribe, where the subscription starts."""
+    execution_id: str = ""
+    message_id: str = ""
+    existed: bool = True
+    """For an unsubscribe, whether there was such a subscription."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    request_id: str
+    error: GatewayError
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    subscription_ids: Sequence[str]
+    cursor: Cursor | None
+    """The place of the last durable event in it; None when all are ephemeral."""
+    events: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    request_id: str
+    execution_id: str
+    message_id: str
+    content: str
+    """For a partial reply the new text only; for the final one the whole answer."""
+    final: bool
+    offset: int = 0
+    """Characters that came before this part."""
+    state: ExecutionState | None = None
+    error: GatewayError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    subscription_ids: Sequence[str]
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    subscription_id: str
+    dropped: int
+    cursor: Cursor | None
+    """The place of the last dropped durable event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    subscription_id: str
+    reason: EndReason
+    cursor: Cursor | None
+    error: GatewayError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    reason: str
+    reconnect_after: float
+    cursor: Cursor
+
+
+ServerFrame = Welcome | Refused | Accepted | Rejected | Delivery | Reply | Progress | Gap | Ended | Pong | Goodbye

@@ -1,0 +1,40 @@
+"""Ids: 26 characters, unique, and sorted by the time of their making.
+
+The layout is that of ULID (https://github.com/ulid/spec): 48 bits of milliseconds, 80 bits of chance, Crockford's
+base 32. Two ids from one source in one millisecond are ordered too: the second takes the first's chance plus one.
+"""
+
+from gatewayd.core.clock import Clock, Randomness
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CHANCE_BITS = 80
+_ID_LENGTH = 26
+
+
+class IdSource:
+    """Makes ids; one per daemon."""
+
+    def __init__(self, clock: Clock, randomness: Randomness) -> None:
+        self._clock = clock
+        self._randomness = randomness
+        self._last_millis = -1
+        self._last_chance = 0
+
+    def new(self) -> str:
+        """A fresh id, greater than every earlier one of this source while the clock does not go backwards."""
+        millis = int(self._clock.now() * 1000)
+        if millis <= self._last_millis:
+            millis = self._last_millis
+            self._last_chance = (self._last_chance + 1) % (1 << _CHANCE_BITS)
+        else:
+            self._last_chance = int.from_bytes(self._randomness.token(10), "big") >> 1
+        self._last_millis = millis
+        return _encode((millis << _CHANCE_BITS) | self._last_chance)
+
+
+def _encode(number: int) -> str:
+    digits = []
+    for _ in range(_ID_LENGTH):
+        digits.append(_ALPHABET[number & 31])
+        number >>= 5
+    return "".join(reversed(digits))
