@@ -14,7 +14,7 @@ class ChatContext(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InboundMessage:
-    """One message from a chat platform, as its adapter hands it over. All ids are strings, whatever the platform says."""
+    """One message from a chat platform, as its adapter hands it over. All ids are strings."""
 
     channel: str
     """Name of the configured channel."""
