@@ -1,0 +1,93 @@
+"""The contract of an agent: a turn goes in, outputs come out, and what they say is the answer.
+
+**Answer.** The answer is all the text that was put out, in order: what streams to a reader and what is sent in the end
+are the same. Outputs other than text tell of the work (reasoning, tool calls) and become events.
+
+**Life.** One `run()` is one turn of one session; turns of different sessions run at once. A run may be cancelled at any
+await; it must let `CancelledError` pass. Its deadline is the runtime's business, not its own.
+
+**Failure.** Raise `AgentFailed` with a sentence that may be shown to the user; any other exception is a bug, of which
+the user is told only that it happened. Text that was put out before a failure is kept as a partial answer and marked.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gatewayd.core.clock import Clock
+from gatewayd.storage.records import HistoryEntry
+
+
+class AgentFailed(Exception):
+    """The turn cannot be finished. The text is fit to be shown to the user; `cause` is for the log."""
+
+    def __init__(self, message: str, *, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause or message
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What an agent is asked, and in which conversation."""
+
+    text: str
+    session_id: str
+    principal: str
+    channel: str = ""
+    peer_name: str = ""
+    history: Sequence[HistoryEntry] = ()
+    """The conversation before this turn, oldest first, within the session's bounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextOutput:
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningOutput:
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    tool_use_id: str
+    tool_name: str
+    tool_input: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCompleted:
+    tool_use_id: str
+    tool_name: str
+    result: str
+    is_error: bool
+
+
+Output = TextOutput | ReasoningOutput | ToolStarted | ToolCompleted
+
+
+class AgentContext(Protocol):
+    """What an agent may use while it runs."""
+
+    @property
+    def execution_id(self) -> str: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    def take_steering(self) -> Sequence[str]:
+        """Messages that arrived for this session meanwhile and are to be answered within this turn.
+
+        Only in busy mode `steer`, and only to be called where the agent can still take them in: what was taken counts
+        as answered by this turn.
+        """
+        ...
+
+
+class Agent(Protocol):
+    """Something that answers."""
+
+    def run(self, turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+        """Answer one turn. See the module's docstring."""
+        ...
