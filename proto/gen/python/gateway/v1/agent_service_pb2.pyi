@@ -51,7 +51,7 @@ class SendMessageRequest(_message.Message):
     """Correlation id of the events of the execution; empty means the execution's id."""
     idempotency_key: _builtins.str
     """Sending again with the same key returns the first outcome and runs nothing; with another text it is
-    ID_CONFLICT. At most 256 bytes; empty means every call is new.
+    ID_CONFLICT. At most 256 characters; empty means every call is new.
     """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:

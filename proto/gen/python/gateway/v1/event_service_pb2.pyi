@@ -138,8 +138,8 @@ class ConnectRequest(_message.Message):
     CANCEL_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Chosen by the client, unique among its open requests, at most 128 bytes; the answer repeats it. Required
-    except with `hello`.
+    """Chosen by the client, unique among its open requests, printable, at most 128 characters; the answer
+    repeats it. Required except with `hello`.
     """
     @_builtins.property
     def hello(self) -> Global___Hello:
@@ -203,8 +203,8 @@ class Hello(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     CLIENT_VERSION_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
-    """Names this client among those of its principal; required, at most 128 bytes. A second connection with the
-    same id takes the place of the first.
+    """Names this client among those of its principal; required, at most 128 characters. A second connection with
+    the same id takes the place of the first.
     """
     protocol_min: _builtins.int
     """Lowest protocol version that the client speaks, from 1; 0 means 1."""
@@ -215,7 +215,7 @@ class Hello(_message.Message):
     `reconnect_timeout` begins anew, and `welcome.resumed` says so.
     """
     client_version: _builtins.str
-    """Name and version of the client's software, for lists and logs; at most 128 bytes. May be empty."""
+    """Name and version of the client's software, for lists and logs; at most 128 characters. May be empty."""
     def __init__(
         self,
         *,
@@ -245,7 +245,9 @@ class Subscribe(_message.Message):
     OVERFLOW_FIELD_NUMBER: _builtins.int
     BUFFER_BYTES_FIELD_NUMBER: _builtins.int
     subscription_id: _builtins.str
-    """Chosen by the client, unique on this connection, at most 128 bytes. Required; ALREADY_EXISTS if in use."""
+    """Chosen by the client, unique on this connection, at most 128 characters. Required; ALREADY_EXISTS if in
+    use.
+    """
     since: _builtins.str
     """Cursor after which to go on, without a gap; HISTORY_LOST if that is no longer kept. Empty begins with what
     is published from now on.
@@ -357,7 +359,7 @@ class Send(_message.Message):
     """Correlation id of the events of the execution; empty means the execution's id."""
     idempotency_key: _builtins.str
     """Sending again with the same key returns the first outcome and runs nothing; with another text it is
-    ID_CONFLICT. At most 256 bytes; empty means every request is new.
+    ID_CONFLICT. At most 256 characters; empty means every request is new.
     """
     partial_replies: _builtins.bool
     """True sends text as it is produced, too. Default false. Where output guardrails hold, there is only the
@@ -451,7 +453,7 @@ class ConnectResponse(_message.Message):
     PONG_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """The request that it answers; empty for what the server sends of itself."""
+    """The request that it answers. Empty for what the server sends of itself, and in the answer to `hello`."""
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """The hello is accepted: first, and only first."""

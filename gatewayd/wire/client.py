@@ -1,0 +1,161 @@
+"""The frames of the client: bytes → `core.frames`."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from gateway.internal.v1 import frames_pb2
+from gateway.v1 import channel_pb2, event_service_pb2
+from google.protobuf.message import DecodeError
+
+from gatewayd.core import frames
+from gatewayd.core.errors import InvalidArgument, ProtocolViolation
+from gatewayd.core.message import ChatContext
+from gatewayd.wire.events import check_batch
+from gatewayd.wire.filters import cursor_from, filter_from_proto
+from gatewayd.wire.values import refuse, span_from
+
+MAX_ID = 128
+"""Longest id of a request, subscription or client, in characters."""
+
+MAX_KEY = 256
+"""Longest of the other names in a frame, in characters."""
+
+_OVERFLOW = {
+    event_service_pb2.OVERFLOW_UNSPECIFIED: frames.Overflow.DISCONNECT,
+    event_service_pb2.OVERFLOW_DISCONNECT: frames.Overflow.DISCONNECT,
+    event_service_pb2.OVERFLOW_DROP_OLDEST: frames.Overflow.DROP_OLDEST,
+}
+_CONTEXT = {
+    channel_pb2.CHAT_CONTEXT_UNSPECIFIED: ChatContext.DM,
+    channel_pb2.CHAT_CONTEXT_DM: ChatContext.DM,
+    channel_pb2.CHAT_CONTEXT_GROUP: ChatContext.GROUP,
+    channel_pb2.CHAT_CONTEXT_CHANNEL: ChatContext.CHANNEL,
+}
+
+
+def decode_client_frame(data: bytes) -> frames.ClientFrame:
+    """Read one `gateway.v1.ConnectRequest`.
+
+    The events of a publish are left as bytes (`parse_event` reads them). Raises `ProtocolViolation` for what is no
+    frame, which ends the stream, and `InvalidArgument` for a request that is wrong in itself: its violation names
+    the field, and `metadata['request_id']` the request that is to be rejected.
+    """
+    frame = frames_pb2.ConnectRequest()
+    try:
+        frame.ParseFromString(data)
+    except DecodeError:
+        raise ProtocolViolation("frame: is not the encoding of a ConnectRequest") from None
+    reader = _READERS.get(frame.WhichOneof("frame") or "")
+    if reader is None:
+        raise ProtocolViolation("frame: holds no kind of frame that this gateway knows")
+    try:
+        if reader is not _hello:
+            _required(frame.request_id, "request_id", MAX_ID)
+        return reader(frame)
+    except InvalidArgument as error:
+        error.metadata["request_id"] = frame.request_id[:MAX_ID]
+        raise
+
+
+def _required(text: str, path: str, limit: int = MAX_KEY) -> str:
+    if not text:
+        raise refuse(path, "is required")
+    return _name(text, path, limit)
+
+
+def _name(text: str, path: str, limit: int = MAX_KEY) -> str:
+    if len(text) > limit:
+        raise refuse(path, f"is longer than {limit} characters")
+    if not text.isprintable():
+        raise refuse(path, "holds characters that are not printable")
+    return text
+
+
+def _hello(frame: frames_pb2.ConnectRequest) -> frames.Hello:
+    hello = frame.hello
+    low = hello.protocol_min or 1
+    high = hello.protocol_max or low
+    if not 1 <= low <= high:
+        raise refuse("hello.protocol_max", "the range of protocol versions begins at 1 and is not empty")
+    return frames.Hello(
+        client_id=_required(hello.client_id, "hello.client_id", MAX_ID),
+        protocol_min=low,
+        protocol_max=high,
+        resume_token=_name(hello.resume_token, "hello.resume_token"),
+        client_version=_name(hello.client_version, "hello.client_version", MAX_ID),
+    )
+
+
+def _subscribe(frame: frames_pb2.ConnectRequest) -> frames.Subscribe:
+    subscribe = frame.subscribe
+    overflow = _OVERFLOW.get(subscribe.overflow)
+    if overflow is None:
+        raise refuse("subscribe.overflow", f"{subscribe.overflow} is no policy that this gateway knows")
+    if subscribe.buffer_bytes < 0:
+        raise refuse("subscribe.buffer_bytes", "is negative")
+    if not subscribe.HasField("filter"):
+        raise refuse("subscribe.filter", "is required")
+    return frames.Subscribe(
+        request_id=frame.request_id,
+        subscription_id=_required(subscribe.subscription_id, "subscribe.subscription_id", MAX_ID),
+        filter=filter_from_proto(subscribe.filter, "subscribe.filter"),
+        since=cursor_from(subscribe.since, "subscribe.since"),
+        overflow=overflow,
+        buffer_bytes=subscribe.buffer_bytes,
+    )
+
+
+def _unsubscribe(frame: frames_pb2.ConnectRequest) -> frames.Unsubscribe:
+    subscription_id = _required(frame.unsubscribe.subscription_id, "unsubscribe.subscription_id", MAX_ID)
+    return frames.Unsubscribe(frame.request_id, subscription_id)
+
+
+def _publish(frame: frames_pb2.ConnectRequest) -> frames.Publish:
+    events = frame.publish.events
+    check_batch(events, "publish.events")
+    return frames.Publish(frame.request_id, tuple(events))
+
+
+def _send(frame: frames_pb2.ConnectRequest) -> frames.Send:
+    send = frame.send
+    if bool(send.agent) == bool(send.channel):
+        raise refuse("send.agent", "exactly one of `agent` and `channel` must be set")
+    context = _CONTEXT.get(send.context)
+    if context is None:
+        raise refuse("send.context", f"{send.context} is no kind of room that this gateway knows")
+    if not send.text:
+        raise refuse("send.text", "is required")
+    return frames.Send(
+        request_id=frame.request_id,
+        text=send.text,
+        agent=_name(send.agent, "send.agent"),
+        channel=_name(send.channel, "send.channel"),
+        context=context,
+        session_id=_name(send.session_id, "send.session_id"),
+        correlation_id=_name(send.correlation_id, "send.correlation_id"),
+        idempotency_key=_name(send.idempotency_key, "send.idempotency_key"),
+        timeout=span_from(send.timeout, "send.timeout"),
+        partial_replies=send.partial_replies,
+        await_reply=not send.no_reply,
+    )
+
+
+def _cancel(frame: frames_pb2.ConnectRequest) -> frames.Cancel:
+    return frames.Cancel(frame.request_id, _required(frame.cancel.execution_id, "cancel.execution_id"))
+
+
+def _ping(frame: frames_pb2.ConnectRequest) -> frames.Ping:
+    return frames.Ping(frame.request_id)
+
+
+_READERS: Mapping[str, Callable[[frames_pb2.ConnectRequest], frames.ClientFrame]] = MappingProxyType(
+    {
+        "hello": _hello,
+        "subscribe": _subscribe,
+        "unsubscribe": _unsubscribe,
+        "publish": _publish,
+        "send": _send,
+        "cancel": _cancel,
+        "ping": _ping,
+    }
+)

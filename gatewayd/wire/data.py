@@ -1,0 +1,153 @@
+"""What the events of each type carry: dictionaries with the catalogue's keys ↔ the members of `oneof data`."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from gateway.v1 import event_data_pb2, event_pb2
+from google.protobuf.message import DecodeError, Message
+
+from gatewayd.core.catalogue import CATALOGUE, Kind
+from gatewayd.core.errors import Internal
+from gatewayd.core.event import Event, EventType
+from gatewayd.wire import values
+
+_DEFAULTS: Mapping[Kind, Callable[[], Any]] = MappingProxyType(
+    {
+        Kind.STRING: str,
+        Kind.INTEGER: int,
+        Kind.NUMBER: float,
+        Kind.BOOLEAN: bool,
+        Kind.STRUCT: dict,
+        Kind.VALUE: lambda: None,
+        Kind.STRINGS: list,
+        Kind.TIME: lambda: None,
+    }
+)
+_SCALARS = (Kind.STRING, Kind.INTEGER, Kind.NUMBER, Kind.BOOLEAN)
+
+
+def data_of(event: Event) -> dict[str, Any]:
+    """The data of an event as plain values, each key of the catalogue present.
+
+    What is absent has the default of its kind: "", 0, False, {}, []; None for a JSON value and for an instant.
+    A `custom` event has the JSON object itself, or `content_type` (str) and `content` (bytes).
+    """
+    if event.data or not event.wire:
+        if event.type is EventType.CUSTOM:
+            return dict(event.data)
+        defaults = {key: _DEFAULTS[kind]() for key, kind in CATALOGUE[event.type].data.items()}
+        return {**defaults, **event.data}
+    try:
+        message = event_pb2.Event.FromString(event.wire)
+    except DecodeError as error:
+        raise Internal(f"the encoding of event {event.id} is damaged") from error
+    return read_data(event.type, getattr(message, event.type.label))
+
+
+def read_data(kind: EventType, data: Message) -> dict[str, Any]:
+    """The plain values of a member of `oneof data`."""
+    if isinstance(data, event_data_pb2.CustomData):
+        if data.WhichOneof("form") == "content":
+            return {"content_type": data.content_type, "content": data.content}
+        return values.object_from(data.json)
+    return {key: _read(data, key, what) for key, what in CATALOGUE[kind].data.items()}
+
+
+def _read(data: Message, key: str, kind: Kind) -> Any:
+    value = getattr(data, key)
+    if kind in _SCALARS:
+        return value
+    if kind is Kind.STRUCT:
+        return values.object_from(value)
+    if kind is Kind.VALUE:
+        return values.value_from(value)
+    if kind is Kind.STRINGS:
+        return list(value)
+    return values.seconds_from(value) if data.HasField(key) else None
+
+
+def fill_data(event: event_pb2.Event, kind: EventType, data: Mapping[str, Any]) -> None:
+    """Write `data` into the message's member of that type.
+
+    Raises `InvalidArgument` for a key that the catalogue does not know and for a value of another kind.
+    """
+    target = getattr(event, kind.label)
+    target.SetInParent()
+    if isinstance(target, event_data_pb2.CustomData):
+        _fill_custom(target, data)
+        return
+    kinds = CATALOGUE[kind].data
+    for key, value in data.items():
+        path = f"{kind.label}.{key}"
+        if key not in kinds:
+            raise values.refuse(path, "is no key of this type")
+        if value is not None:
+            _fill(target, key, kinds[key], value, path)
+
+
+def _fill(target: Message, key: str, kind: Kind, value: Any, path: str) -> None:
+    if kind is Kind.STRUCT:
+        getattr(target, key).SetInParent()
+        values.fill_struct(getattr(target, key), value, path)
+    elif kind is Kind.VALUE:
+        values.fill_value(getattr(target, key), value, path)
+    elif kind is Kind.TIME:
+        values.fill_time(getattr(target, key), value, path)
+    else:
+        try:
+            if kind is Kind.STRINGS:
+                getattr(target, key).extend(values.valid_text(text) for text in value)
+            elif isinstance(value, str):
+                setattr(target, key, values.valid_text(value))
+            else:
+                setattr(target, key, value)
+        except (TypeError, ValueError, AttributeError):
+            raise values.refuse(path, f"{type(value).__name__} does not fit; it takes a {kind.value}") from None
+
+
+def _fill_custom(target: event_data_pb2.CustomData, data: Mapping[str, Any]) -> None:
+    content = data.get("content")
+    if isinstance(content, bytes) and data.keys() == {"content_type", "content"}:
+        # No JSON value is bytes, so an object with these two keys cannot be mistaken for this form.
+        target.content = content
+        target.content_type = data["content_type"]
+        return
+    target.json.SetInParent()
+    values.fill_struct(target.json, data, "custom.json")
+
+
+def check_data(kind: EventType, data: Message, path: str, large: bool) -> None:
+    """Raise `InvalidArgument` for data that some reader could not read.
+
+    `large` says that the event is longer than `MAX_STRING`, so that a string in it may be, too.
+    """
+    if isinstance(data, event_data_pb2.CustomData):
+        _check_custom(data, path)
+        return
+    for key, what in CATALOGUE[kind].data.items():
+        if what is Kind.STRING:
+            if large:
+                values.check_length(getattr(data, key), f"{path}.{key}")
+        elif what is Kind.STRUCT:
+            if data.HasField(key):
+                values.check_struct(getattr(data, key), f"{path}.{key}")
+        elif what is Kind.VALUE:
+            if data.HasField(key):
+                values.check_value(getattr(data, key), f"{path}.{key}")
+        elif what is Kind.TIME:
+            if data.HasField(key):
+                values.check_time(getattr(data, key), f"{path}.{key}")
+        elif what is Kind.STRINGS and large:
+            for text in getattr(data, key):
+                values.check_length(text, f"{path}.{key}")
+
+
+def _check_custom(data: event_data_pb2.CustomData, path: str) -> None:
+    bytes_form = data.WhichOneof("form") == "content"
+    if bytes_form != bool(data.content_type):
+        raise values.refuse(f"{path}.content_type", "is required with `content`, and only with it")
+    if len(data.content_type) > 256 or not (data.content_type or "x").isprintable():
+        raise values.refuse(f"{path}.content_type", "is not the name of a media type")
+    if not bytes_form:
+        values.check_struct(data.json, f"{path}.json")

@@ -1,0 +1,136 @@
+"""The frames of the server: `core.frames` → bytes."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from gateway.internal.v1 import frames_pb2
+from gateway.v1 import event_service_pb2 as pb
+from gateway.v1 import execution_pb2
+
+from gatewayd.core import frames
+from gatewayd.core.event import Cursor
+from gatewayd.core.work import ExecutionState
+from gatewayd.wire.errors import error_to_proto
+from gatewayd.wire.values import span, valid_text
+
+_STEPS = {step: pb.RecoveryStep.Value(f"RECOVERY_STEP_{step.name}") for step in frames.RecoveryStep}
+_ENDS = {reason: pb.EndReason.Value(f"END_REASON_{reason.name}") for reason in frames.EndReason}
+_STATES = {state: execution_pb2.ExecutionState.Value(f"EXECUTION_STATE_{state.name}") for state in ExecutionState}
+
+
+def encode_server_frame(frame: frames.ServerFrame) -> bytes:
+    """The encoding of one `gateway.v1.ConnectResponse`."""
+    if isinstance(frame, frames.Delivery):
+        # The frame that is frequent: its events are joined as they are.
+        delivery = frames_pb2.Delivery(
+            subscription_ids=frame.subscription_ids, cursor=_text(frame.cursor), events=frame.events
+        )
+        return frames_pb2.ConnectResponse(delivery=delivery).SerializeToString()
+    return _WRITERS[type(frame)](frame).SerializeToString()
+
+
+def _text(cursor: Cursor | None) -> str:
+    return str(cursor) if cursor else ""
+
+
+def _welcome(frame: frames.Welcome) -> pb.ConnectResponse:
+    policy = pb.Policy(
+        max_message_bytes=frame.policy.max_message_bytes,
+        max_queue_bytes=frame.policy.max_queue_bytes,
+        heartbeat_interval=span(frame.policy.heartbeat_interval),
+        reconnect_timeout=span(frame.policy.reconnect_timeout),
+    )
+    lost = [
+        pb.LostSubscription(subscription_id=each.subscription_id, reason=_ENDS[each.reason], cursor=_text(each.cursor))
+        for each in frame.lost
+    ]
+    welcome = pb.Welcome(
+        protocol=frame.protocol,
+        server_version=frame.server_version,
+        features=frame.features,
+        policy=policy,
+        resume_token=frame.resume_token,
+        resumed=frame.resumed,
+        lost=lost,
+        cursor=_text(frame.cursor),
+    )
+    return pb.ConnectResponse(welcome=welcome)
+
+
+def _refused(frame: frames.Refused) -> pb.ConnectResponse:
+    return pb.ConnectResponse(refused=pb.Refused(error=error_to_proto(frame.error), step=_STEPS[frame.step]))
+
+
+def _accepted(frame: frames.Accepted) -> pb.ConnectResponse:
+    accepted = pb.Accepted(
+        cursor=_text(frame.cursor),
+        execution_id=frame.execution_id,
+        message_id=frame.message_id,
+        existed=frame.existed,
+    )
+    return pb.ConnectResponse(request_id=frame.request_id, accepted=accepted)
+
+
+def _rejected(frame: frames.Rejected) -> pb.ConnectResponse:
+    return pb.ConnectResponse(request_id=frame.request_id, rejected=pb.Rejected(error=error_to_proto(frame.error)))
+
+
+def _reply(frame: frames.Reply) -> pb.ConnectResponse:
+    reply = pb.Reply(
+        execution_id=frame.execution_id,
+        message_id=frame.message_id,
+        content=valid_text(frame.content),
+        final=frame.final,
+        offset=frame.offset,
+        state=_STATES[frame.state] if frame.state else execution_pb2.EXECUTION_STATE_UNSPECIFIED,
+        error=error_to_proto(frame.error) if frame.error else None,
+    )
+    return pb.ConnectResponse(request_id=frame.request_id, reply=reply)
+
+
+def _progress(frame: frames.Progress) -> pb.ConnectResponse:
+    progress = pb.Progress(subscription_ids=frame.subscription_ids, cursor=_text(frame.cursor))
+    return pb.ConnectResponse(progress=progress)
+
+
+def _gap(frame: frames.Gap) -> pb.ConnectResponse:
+    gap = pb.Gap(subscription_id=frame.subscription_id, dropped=frame.dropped, cursor=_text(frame.cursor))
+    return pb.ConnectResponse(gap=gap)
+
+
+def _ended(frame: frames.Ended) -> pb.ConnectResponse:
+    ended = pb.Ended(
+        subscription_id=frame.subscription_id,
+        reason=_ENDS[frame.reason],
+        cursor=_text(frame.cursor),
+        error=error_to_proto(frame.error) if frame.error else None,
+    )
+    return pb.ConnectResponse(ended=ended)
+
+
+def _pong(frame: frames.Pong) -> pb.ConnectResponse:
+    return pb.ConnectResponse(request_id=frame.request_id, pong=pb.Pong())
+
+
+def _goodbye(frame: frames.Goodbye) -> pb.ConnectResponse:
+    goodbye = pb.Goodbye(
+        reason=valid_text(frame.reason), reconnect_after=span(frame.reconnect_after), cursor=_text(frame.cursor)
+    )
+    return pb.ConnectResponse(goodbye=goodbye)
+
+
+_WRITERS: Mapping[type, Callable[[Any], pb.ConnectResponse]] = MappingProxyType(
+    {
+        frames.Welcome: _welcome,
+        frames.Refused: _refused,
+        frames.Accepted: _accepted,
+        frames.Rejected: _rejected,
+        frames.Reply: _reply,
+        frames.Progress: _progress,
+        frames.Gap: _gap,
+        frames.Ended: _ended,
+        frames.Pong: _pong,
+        frames.Goodbye: _goodbye,
+    }
+)
