@@ -89,7 +89,7 @@ class Capabilities:
 
 
 class Pulse(Protocol):
-    """How an adapter tells that it lives. Three clocks: frames, heartbeats, messages (the last is read at the inbox)."""
+    """How an adapter tells that it lives. Three clocks: frames, heartbeats, messages (the last read at the inbox)."""
 
     def ready(self, account: str = "") -> None:
         """Connected and receiving; `account` is the bot's identity on the platform."""

@@ -158,8 +158,11 @@ class Store(Protocol):
 
     # Outbox
 
-    async def pending_outbox(self, channel: str) -> list[OutboxRow]:
-        """Rows QUEUED or SENDING in order of id; read when a channel's sender starts."""
+    async def pending_outbox(self, channel: str, *, after: str = "", limit: int = 1000) -> list[OutboxRow]:
+        """Rows QUEUED or SENDING with id > `after`, in order of id, at most `limit`.
+
+        Read when a channel's sender starts, and page by page while more is waiting than it holds in memory.
+        """
         ...
 
     def mark_sending(self, row_ids: Sequence[str]) -> Awaitable[None]:
