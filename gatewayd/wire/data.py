@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.v1 import event_data_pb2, event_pb2
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.struct_pb2 import Struct, Value
 
 from gatewayd.core.catalogue import CATALOGUE, Kind
 from gatewayd.core.errors import Internal
@@ -24,6 +25,7 @@ _DEFAULTS: Mapping[Kind, Callable[[], Any]] = MappingProxyType(
         Kind.TIME: lambda: None,
     }
 )
+_MAX_MEDIA_TYPE = 256
 _SCALARS = (Kind.STRING, Kind.INTEGER, Kind.NUMBER, Kind.BOOLEAN)
 
 
@@ -117,37 +119,46 @@ def _fill_custom(target: event_data_pb2.CustomData, data: Mapping[str, Any]) -> 
     values.fill_struct(target.json, data, "custom.json")
 
 
-def check_data(kind: EventType, data: Message, path: str, large: bool) -> None:
-    """Raise `InvalidArgument` for data that some reader could not read.
+def nested_keys(kind: EventType) -> tuple[str, ...]:
+    """The keys of this type whose values can be wrong even if they can be read: `check_nested` looks at them."""
+    if kind is EventType.CUSTOM:
+        return ("json", "content_type")
+    return tuple(key for key, what in CATALOGUE[kind].data.items() if what in (Kind.STRUCT, Kind.VALUE, Kind.TIME))
 
-    `large` says that the event is longer than `MAX_STRING`, so that a string in it may be, too.
-    """
+
+def check_nested(data: Message, keys: tuple[str, ...], path: str) -> None:
+    """Raise `InvalidArgument` for JSON, instants and media types that some reader could not read."""
     if isinstance(data, event_data_pb2.CustomData):
         _check_custom(data, path)
         return
+    for key in keys:
+        if not data.HasField(key):
+            continue
+        value = getattr(data, key)
+        if isinstance(value, Struct):
+            values.check_struct(value, f"{path}.data.{key}")
+        elif isinstance(value, Value):
+            values.check_value(value, f"{path}.data.{key}")
+        else:
+            values.check_time(value, f"{path}.data.{key}")
+
+
+def check_strings(kind: EventType, data: Message, path: str) -> None:
+    """Raise `InvalidArgument` for a string in the data that is longer than `MAX_STRING`."""
     for key, what in CATALOGUE[kind].data.items():
         if what is Kind.STRING:
-            if large:
-                values.check_length(getattr(data, key), f"{path}.{key}")
-        elif what is Kind.STRUCT:
-            if data.HasField(key):
-                values.check_struct(getattr(data, key), f"{path}.{key}")
-        elif what is Kind.VALUE:
-            if data.HasField(key):
-                values.check_value(getattr(data, key), f"{path}.{key}")
-        elif what is Kind.TIME:
-            if data.HasField(key):
-                values.check_time(getattr(data, key), f"{path}.{key}")
-        elif what is Kind.STRINGS and large:
+            values.check_length(getattr(data, key), f"{path}.data.{key}")
+        elif what is Kind.STRINGS:
             for text in getattr(data, key):
-                values.check_length(text, f"{path}.{key}")
+                values.check_length(text, f"{path}.data.{key}")
 
 
 def _check_custom(data: event_data_pb2.CustomData, path: str) -> None:
+    media_type = data.content_type
     bytes_form = data.WhichOneof("form") == "content"
-    if bytes_form != bool(data.content_type):
-        raise values.refuse(f"{path}.content_type", "is required with `content`, and only with it")
-    if len(data.content_type) > 256 or not (data.content_type or "x").isprintable():
-        raise values.refuse(f"{path}.content_type", "is not the name of a media type")
+    if bytes_form != bool(media_type):
+        raise values.refuse(f"{path}.data.content_type", "is required with `content`, and only with it")
+    if len(media_type) > _MAX_MEDIA_TYPE or not media_type.isprintable():
+        raise values.refuse(f"{path}.data.content_type", "is not the name of a media type")
     if not bytes_form:
-        values.check_struct(data.json, f"{path}.json")
+        values.check_struct(data.json, f"{path}.data.json")

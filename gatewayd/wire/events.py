@@ -8,7 +8,7 @@ of its readers.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gateway.v1 import event_pb2
 from google.protobuf.message import DecodeError
@@ -17,7 +17,7 @@ from gatewayd.core.catalogue import CATALOGUE
 from gatewayd.core.errors import InvalidArgument, ServerOnlyField, StoreCorrupt, Violation
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.topic import check_topic
-from gatewayd.wire.data import check_data, fill_data
+from gatewayd.wire.data import check_nested, check_strings, fill_data, nested_keys
 from gatewayd.wire.values import MAX_STRING, refuse
 
 MAX_EVENT_BYTES = 256 * 1024
@@ -41,9 +41,23 @@ _NAMES = (
     "topic",
     "custom_type",
 )
-_TYPES = {int(kind): kind for kind in EventType}
-_DURABLE = {kind: row.durable for kind, row in CATALOGUE.items()}
-_REQUIRED = {kind: row.requires for kind, row in CATALOGUE.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is asked of every event of one type, worked out once."""
+
+    kind: EventType
+    label: str
+    durable: bool
+    requires: tuple[str, ...]
+    nested: tuple[str, ...]
+    """The keys of its data whose values have to be walked."""
+
+
+_PLANS = {
+    int(kind): _Plan(kind, kind.label, row.durable, row.requires, nested_keys(kind)) for kind, row in CATALOGUE.items()
+}
 
 
 def parse_event(
@@ -75,10 +89,12 @@ def parse_event(
                 f"{path}.{name}: is set only by the server",
                 violations=(Violation(f"{path}.{name}", "is set only by the server"),),
             )
-    kind = _type_of(message, path)
-    _check_envelope(message, kind, path)
-    label = kind.label
-    check_data(kind, getattr(message, label), f"{path}.{label}", len(raw) > MAX_STRING)
+    plan = _plan_of(message, path)
+    _check_envelope(message, plan, path)
+    if plan.nested:
+        check_nested(getattr(message, plan.label), plan.nested, path)
+    if len(raw) > MAX_STRING:
+        check_strings(plan.kind, getattr(message, plan.label), path)
 
     message.DiscardUnknownFields()
     message.source = source
@@ -87,45 +103,63 @@ def parse_event(
         message.id = new_id()
     if not message.stream_id:
         message.stream_id = stream_id
-    return _event_from(message, kind, message.SerializeToString(), owner)
+    return _event_from(message, plan, message.SerializeToString(), owner)
 
 
-def _type_of(message: event_pb2.Event, path: str) -> EventType:
-    kind = _TYPES.get(message.type)
-    if kind is None:
+def _plan_of(message: event_pb2.Event, path: str) -> _Plan:
+    plan = _PLANS.get(message.type)
+    if plan is None:
         what = f"{message.type} is no event type that this gateway knows" if message.type else "is required"
         raise refuse(f"{path}.type", what)
     member = message.WhichOneof("data")
-    if member != kind.label:
-        what = f"`{member}` does not belong to type {kind.name}" if member else f"`{kind.label}` is required"
+    if member != plan.label:
+        what = f"`{member}` does not belong to {plan.kind.name}" if member else f"`{plan.label}` is required"
         raise refuse(f"{path}.data", what)
-    return kind
+    return plan
 
 
-def _check_envelope(message: event_pb2.Event, kind: EventType, path: str) -> None:
-    for name in _NAMES:
-        text = getattr(message, name)
-        if text and not (len(text) <= MAX_NAME and text.isprintable()):
-            raise refuse(f"{path}.{name}", f"is longer than {MAX_NAME} bytes or not printable")
-        if len(text) * 4 > MAX_NAME and len(text.encode()) > MAX_NAME:
-            raise refuse(f"{path}.{name}", f"is longer than {MAX_NAME} bytes")
-    for name in _REQUIRED[kind]:
+def _check_envelope(message: event_pb2.Event, plan: _Plan, path: str) -> None:
+    together = (
+        message.id
+        + message.target
+        + message.stream_id
+        + message.node_id
+        + message.execution_id
+        + message.session_id
+        + message.correlation_id
+        + message.topic
+        + message.custom_type
+    )
+    # One look at all of them is enough for nearly every event; only a suspect one is looked at name by name.
+    if len(together) > MAX_NAME or not (together.isascii() and together.isprintable()):
+        _check_names(message, path)
+    for name in plan.requires:
         if not getattr(message, name):
-            raise refuse(f"{path}.{name}", f"is required for {kind.name}")
-    if kind is not EventType.CUSTOM and (message.custom_type or message.ephemeral):
+            raise refuse(f"{path}.{name}", f"is required for {plan.kind.name}")
+    if plan.kind is not EventType.CUSTOM and (message.custom_type or message.ephemeral):
         wrong = "custom_type" if message.custom_type else "ephemeral"
         raise refuse(f"{path}.{wrong}", "is only for CUSTOM")
-    if message.topic:
+    topic = message.topic
+    if topic:
         try:
-            check_topic(message.topic)
+            check_topic(topic)
         except InvalidArgument as error:
             raise refuse(f"{path}.topic", error.message) from None
 
 
-def _event_from(message: event_pb2.Event, kind: EventType, wire: bytes, owner: str) -> Event:
+def _check_names(message: event_pb2.Event, path: str) -> None:
+    for name in _NAMES:
+        text = getattr(message, name)
+        if len(text.encode()) > MAX_NAME:
+            raise refuse(f"{path}.{name}", f"is longer than {MAX_NAME} bytes")
+        if not text.isprintable():
+            raise refuse(f"{path}.{name}", "holds characters that are not printable")
+
+
+def _event_from(message: event_pb2.Event, plan: _Plan, wire: bytes, owner: str) -> Event:
     return Event(
         id=message.id,
-        type=kind,
+        type=plan.kind,
         source=message.source,
         stream_id=message.stream_id,
         time=message.time,
@@ -136,7 +170,7 @@ def _event_from(message: event_pb2.Event, kind: EventType, wire: bytes, owner: s
         correlation_id=message.correlation_id,
         topic=message.topic,
         custom_type=message.custom_type,
-        durable=_DURABLE[kind] and not message.ephemeral,
+        durable=plan.durable and not message.ephemeral,
         owner=owner,
         wire=wire,
     )
@@ -196,7 +230,7 @@ def decode_event(raw: bytes, *, epoch: str = "", seq: int = 0, owner: str = "") 
     """
     try:
         message = event_pb2.Event.FromString(raw)
-        kind = _TYPES[message.type]
+        plan = _PLANS[message.type]
     except (DecodeError, KeyError) as error:
         raise StoreCorrupt("an event in the store cannot be read") from error
     wire = raw
@@ -205,7 +239,7 @@ def decode_event(raw: bytes, *, epoch: str = "", seq: int = 0, owner: str = "") 
         message.ClearField("epoch")
         message.ClearField("seq")
         wire = message.SerializeToString()
-    event = _event_from(message, kind, wire, owner)
+    event = _event_from(message, plan, wire, owner)
     return event.stamped(epoch, seq) if seq else event
 
 
