@@ -1,0 +1,98 @@
+"""A configuration as flat paths and plain values: for the digest, the difference of two, and `config show`."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from gatewayd.config.problems import Path, dotted
+from gatewayd.core.secret import Secret
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every path that ends in a value; a list is one value. The adapter's keys stand beside the channel's own."""
+    if isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            inner = getattr(value, name)
+            if field.exclude:
+                yield from leaves(inner, path) if isinstance(inner, BaseModel) else ()
+            else:
+                yield from leaves(inner, (*path, field.alias or name))
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, str(key)))
+    else:
+        yield path, value
+
+
+def digest(config: BaseModel, unavailable: Mapping[str, str]) -> str:
+    """SHA-256 over all values, those of secrets included: equal exactly when nothing changed."""
+    rows = [[list(path), _plain(value, _hashed)] for path, value in leaves(config)]
+    text = json.dumps([sorted(rows, key=lambda row: json.dumps(row[0])), dict(unavailable)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def masked(value: Any) -> Any:
+    """The value for JSON, with fingerprints in place of secrets."""
+    if isinstance(value, BaseModel):
+        shown: dict[str, Any] = {}
+        for name, field in type(value).model_fields.items():
+            inner = getattr(value, name)
+            if field.exclude:
+                shown |= masked(inner) if isinstance(inner, BaseModel) else {}
+            else:
+                shown[field.alias or name] = masked(inner)
+        return shown
+    return _plain(value, str)
+
+
+def render(config: BaseModel, origins: Mapping[str, str]) -> str:
+    """The configuration as YAML with everything written out, and behind each value where it came from."""
+    lines: list[str] = []
+    open_path: Path = ()
+    for path, value in leaves(config):
+        shared = 0
+        while shared < min(len(open_path), len(path) - 1) and open_path[shared] == path[shared]:
+            shared += 1
+        lines += [f"{'  ' * depth}{_key(path[depth])}:" for depth in range(shared, len(path) - 1)]
+        open_path = path[:-1]
+        origin = _origin(path, value, origins)
+        text = json.dumps(_plain(value, str), ensure_ascii=False)
+        lines.append(f"{'  ' * (len(path) - 1)}{_key(path[-1])}: {text}  # {origin}")
+    return "\n".join(lines) + "\n"
+
+
+def _key(step: str | int) -> str:
+    text = str(step)
+    plain = text.isascii() and text.replace("_", "a").isalnum() and not text[0].isdigit()
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def _origin(path: Path, value: Any, origins: Mapping[str, str]) -> str:
+    where = dotted(path)
+    inside = sorted({origin for key, origin in origins.items() if key.startswith(f"{where}[")})
+    if isinstance(value, list | tuple) and inside:
+        return ", ".join(inside[:3])
+    return origins.get(where, "default")
+
+
+def _hashed(secret: Secret) -> Any:
+    return {"secret": hashlib.sha256(secret.reveal().encode()).hexdigest()}
+
+
+def _plain(value: Any, of_secret: Any) -> Any:
+    """Only what JSON knows."""
+    if isinstance(value, Secret):
+        return of_secret(value)
+    if isinstance(value, BaseModel):
+        return {"".join(map(str, path)): _plain(each, of_secret) for path, each in leaves(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each, of_secret) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(each, of_secret) for each in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, bool | int | float | str) or value is None else str(value)

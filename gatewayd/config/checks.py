@@ -1,0 +1,187 @@
+"""Rules that span sections. Each yields what is wrong by path; the loader knows where that stands in the file.
+
+Every rule is a generator of `Finding` over one `Subject`; to add one, write it and put it into `RULES`.
+"""
+
+import hashlib
+import ipaddress
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from gatewayd.config.model import GatewayConfig, Retention
+from gatewayd.config.problems import Path, suggest
+from gatewayd.core.errors import GatewayError
+from gatewayd.core.secret import Secret
+
+RESERVED_CLIENTS: Final = {
+    "default": "that is the client of gateway.auth_token",
+    "local": "that is whoever connects through the unix socket",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong at a path; a `warning` does not stop anything."""
+
+    path: Path
+    what: str
+    hint: str = ""
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A configuration to be checked; parts that could not be read are missing from `config` and named here."""
+
+    config: GatewayConfig
+    agents: frozenset[str]
+    """All agents that the file names, readable or not."""
+    tools: frozenset[str]
+    unresolved: frozenset[Path]
+    """Values that could not be looked up: a rule says nothing about them."""
+    check_scope: Callable[[str], None]
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Everything that the rules find."""
+    for rule in RULES:
+        yield from rule(subject)
+
+
+def _bind(subject: Subject) -> Iterator[Finding]:
+    host = subject.config.gateway.host
+    path = ("gateway", "host")
+    if host == "localhost":
+        return
+    try:
+        # An IPv6 literal may stand in brackets, and may name a zone.
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]").partition("%")[0])
+    except ValueError:
+        yield Finding(path, f"'{host}' is not an address", "write 127.0.0.1, ::1 or localhost")
+        return
+    mapped = getattr(address, "ipv4_mapped", None)
+    if not (mapped or address).is_loopback:
+        what = f"{host} can be reached from other machines, and TLS is not served in this version"
+        yield Finding(path, what, "bind 127.0.0.1 or ::1, and put a TLS proxy or an SSH tunnel before it")
+
+
+def _routes(subject: Subject) -> Iterator[Finding]:
+    for name, channel in subject.config.channels.items():
+        path: Path = ("channels", name)
+        if not channel.routing and not any(each[:3] == (*path, "routing") for each in subject.unresolved):
+            hint = "write routing: {default: AGENT}; " + suggest("", subject.agents, "agents")
+            yield Finding((*path, "routing"), "no agent answers on this channel", hint)
+        for context, agent in channel.routing.items():
+            if agent not in subject.agents:
+                hint = suggest(agent, subject.agents, "agents")
+                yield Finding((*path, "routing", context), f"there is no agent {agent}", hint)
+
+
+def _models(subject: Subject) -> Iterator[Finding]:
+    if subject.config.provider.model or ("provider", "model") in subject.unresolved:
+        return
+    for name, agent in subject.config.agents.items():
+        path: Path = ("agents", name, "model")
+        if not agent.model and path not in subject.unresolved:
+            hint = "name one here or in provider.model; offline/assistant needs no account"
+            yield Finding(path, "the agent has no model", hint)
+
+
+def _tools(subject: Subject) -> Iterator[Finding]:
+    for name, agent in subject.config.agents.items():
+        path: Path = ("agents", name, "tools")
+        for number, tool in enumerate(agent.tools or ()):
+            if tool not in subject.tools:
+                yield Finding((*path, number), f"there is no tool {tool}", suggest(tool, subject.tools, "tools"))
+        if agent.tools == () and agent.tool_choice == "required":
+            what = "a tool call is required, but the agent has no tools"
+            yield Finding((*path[:2], "tool_choice"), what, "name tools, or write tool_choice: auto")
+
+
+def _clients(subject: Subject) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for name, client in subject.config.clients.items():
+        path: Path = ("clients", name)
+        if name in RESERVED_CLIENTS:
+            yield Finding(path, f"a client may not be called {name}", RESERVED_CLIENTS[name])
+        for number, digest in enumerate(client.token_sha256):
+            if seen.setdefault(digest, name) != name:
+                what = f"the client {seen[digest]} has the same token"
+                yield Finding((*path, "token_sha256", number), what, "give each client a token of its own")
+            elif client.token_sha256.index(digest) != number:
+                yield Finding((*path, "token_sha256", number), "the same token is given twice", "keep one of them")
+        for number, scope in enumerate(client.scopes):
+            try:
+                subject.check_scope(scope)
+            except GatewayError as error:
+                hint = "such as agents.send:*, events.subscribe:*@orders.>, sessions:own, admin.read"
+                yield Finding((*path, "scopes", number), error.message, hint)
+
+
+def _retention(subject: Subject) -> Iterator[Finding]:
+    retention = subject.config.storage.retention
+    for name in type(retention).model_fields:
+        table: Retention = getattr(retention, name)
+        if table.max_age is None and table.max_count is None and table.max_bytes is None:
+            path = ("storage", "retention", name)
+            yield Finding(path, "nothing bounds this table", "leave one of max_age, max_count and max_bytes above 0")
+
+
+def _separate_secrets(subject: Subject) -> Iterator[Finding]:
+    """One secret for two purposes opens the second door to whoever learns it at the first (security.md, I6)."""
+    tokens: dict[Secret, str] = {}
+    owners: dict[Secret, tuple[str, str]] = {}
+    for realm, path, secret in secrets_of(subject.config):
+        where = ".".join(str(step) for step in path)
+        if realm == "channels" and str(path[-1]).endswith("token"):
+            if secret in tokens:
+                what = f"the same token as {tokens[secret]}"
+                yield Finding(path, what, "a platform lets one connection use a token: give each channel its own")
+                continue
+            tokens[secret] = where
+        known = owners.setdefault(secret, (realm, where))
+        if known[0] != realm:
+            yield Finding(path, f"the same secret as {known[1]}", "use a secret for one purpose only")
+    for name, client in subject.config.clients.items():
+        digests = set(client.token_sha256)
+        for secret, (_, where) in owners.items():
+            if hashlib.sha256(secret.reveal().encode()).hexdigest() in digests:
+                path = ("clients", name, "token_sha256")
+                yield Finding(path, f"this is the token of {where}", "give the client a token of its own")
+
+
+def secrets_of(config: GatewayConfig) -> Iterator[tuple[str, Path, Secret]]:
+    """Realm, path and secret of every secret of the configuration, in the order of the sections."""
+    if config.gateway.auth_token:
+        yield "gateway", ("gateway", "auth_token"), config.gateway.auth_token
+    if config.provider.api_key:
+        yield "models", ("provider", "api_key"), config.provider.api_key
+    for name, agent in config.agents.items():
+        if agent.api_key:
+            yield "models", ("agents", name, "api_key"), agent.api_key
+    for name, channel in config.channels.items():
+        if channel.settings is None or not channel.enabled:
+            continue
+        for key in type(channel.settings).model_fields:
+            value = getattr(channel.settings, key)
+            if isinstance(value, Secret) and value:
+                yield "channels", ("channels", name, key), value
+
+
+def _silence(subject: Subject) -> Iterator[Finding]:
+    if not subject.agents:
+        hint = "add one under agents:, such as {assistant: {model: offline/assistant}}"
+        yield Finding(("agents",), "no agents: nothing can answer", hint, warning=True)
+
+
+RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
+    _bind,
+    _routes,
+    _models,
+    _tools,
+    _clients,
+    _retention,
+    _separate_secrets,
+    _silence,
+)

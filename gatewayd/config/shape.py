@@ -1,0 +1,54 @@
+"""What the annotations of a section say: which keys it has, and what kind each of them is.
+
+Needed before validation, because a variable or a secret is looked up according to the kind of its key.
+"""
+
+import types
+import typing
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from gatewayd.core.secret import Secret
+
+
+def keys(section: type[BaseModel]) -> dict[str, Any]:
+    """Key as it is written in the file → annotation."""
+    return {field.alias or name: field.annotation for name, field in section.model_fields.items() if not field.exclude}
+
+
+def is_secret(annotation: Any) -> bool:
+    return any(each is Secret for each in _choices(annotation))
+
+
+def is_text(annotation: Any) -> bool:
+    """Whether text is wanted, so that the value of a variable is not read as a number."""
+    return any(each is str or typing.get_origin(each) is Literal for each in _choices(annotation))
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """The model that reads a mapping, if one does."""
+    for each in _choices(annotation):
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            return each
+    return None
+
+
+def member_of(annotation: Any) -> Any:
+    """The annotation of what a list holds, or of the values of a mapping with free keys."""
+    for each in _choices(annotation):
+        origin = typing.get_origin(each)
+        arguments = typing.get_args(each)
+        if isinstance(origin, type) and arguments:
+            return arguments[1 if len(arguments) > 1 and arguments[1] is not ... else 0]
+    return Any
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """The annotation without `Annotated`, and with a union taken apart."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _choices(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [each for choice in typing.get_args(annotation) for each in _choices(choice)]
+    return [annotation]
