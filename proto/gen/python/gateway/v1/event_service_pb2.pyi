@@ -660,7 +660,7 @@ class Refused(_message.Message):
     """What to do."""
     @_builtins.property
     def error(self) -> _error_pb2.Error:
-        """Why."""
+        """Why: UNSUPPORTED_PROTOCOL, LIMIT_EXCEEDED, DRAINING or a fault of the hello itself."""
 
     def __init__(
         self,
@@ -721,7 +721,7 @@ class Rejected(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def error(self) -> _error_pb2.Error:
-        """Why."""
+        """Why; its `violations` name the fields of the request."""
 
     def __init__(
         self,
@@ -893,7 +893,7 @@ class Ended(_message.Message):
     subscription_id: _builtins.str
     """The subscription."""
     reason: Global___EndReason.ValueType
-    """Why."""
+    """Why it ended, and so whether subscribing again makes sense."""
     cursor: _builtins.str
     """Give it as `since` to go on without a gap. Empty if it had seen no durable event and began at no cursor."""
     @_builtins.property
@@ -1061,7 +1061,7 @@ class ListEventsResponse(_message.Message):
     """Gets the next page, which is older; empty after the last."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
-        """The events, newest first."""
+        """The events, newest first, complete with what the server stamped."""
 
     def __init__(
         self,
@@ -1227,9 +1227,9 @@ class EventTypeCount(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     type: _event_type_pb2.EventType.ValueType
-    """The type."""
+    """The type that was counted."""
     count: _builtins.int
-    """How many."""
+    """Events of it that were published since the daemon started."""
     def __init__(
         self,
         *,
