@@ -1,0 +1,175 @@
+"""The agents of the running configuration, by name.
+
+A reload builds the new ones beside the old (`plan` → prepare), and one assignment makes them current (commit); agents
+whose settings did not change stay the same objects. An agent that cannot run now (an unset secret) is kept with the
+reason, so that asking for it says why.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from gatewayd.agents.base import Agent, AgentContext, Output, Turn
+from gatewayd.agents.factory import AgentFactory, Blueprint
+from gatewayd.agents.llm import LLMAgent
+from gatewayd.config.model import GatewayConfig
+from gatewayd.core.errors import AgentNotFound, ConfigInvalid, Unavailable, Violation
+from gatewayd.core.lifecycle import Change
+from gatewayd.providers.breaker import BreakerStats
+
+_PATH = "agents."
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInfo:
+    """What ListAgents tells of one agent."""
+
+    name: str
+    models: tuple[str, ...]
+    """The model and its fallbacks, in the order in which they are tried."""
+    tools: tuple[str, ...]
+    timeout: float
+    greeting: str
+    unavailable: str
+    """Why it cannot run now; '' when it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredAgent:
+    """An agent with its limits. It is an `Agent` itself."""
+
+    name: str
+    agent: Agent
+    timeout: float
+    """Seconds that one turn may take, tools included."""
+    greeting: str
+    models: tuple[str, ...]
+    tools: tuple[str, ...]
+    blueprint: Blueprint
+    """What it was built from; an equal one need not be built again."""
+
+    def run(self, turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+        return self.agent.run(turn, ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class _Generation:
+    agents: Mapping[str, RegisteredAgent]
+    unavailable: Mapping[str, str]
+    infos: tuple[AgentInfo, ...]
+
+
+class AgentRegistry:
+    """Hands out agents; made once per daemon, empty until the first change is committed."""
+
+    def __init__(self, factory: AgentFactory) -> None:
+        self._factory = factory
+        self._current = _Generation({}, {}, ())
+
+    def names(self) -> Sequence[str]:
+        """All configured agents, those that cannot run now included."""
+        return [info.name for info in self._current.infos]
+
+    def get(self, name: str) -> RegisteredAgent:
+        """The agent; `AgentNotFound`, or `Unavailable` with the reason."""
+        agent = self._current.agents.get(name)
+        if agent is not None:
+            return agent
+        if name in self._current.unavailable:
+            raise Unavailable(f"agent {name} is not available: {self._current.unavailable[name]}")
+        raise AgentNotFound(f"there is no agent {name!r}", metadata={"agent": name})
+
+    def describe(self) -> Sequence[AgentInfo]:
+        """All configured agents in the order of the configuration."""
+        return self._current.infos
+
+    def model_stats(self) -> Sequence[BreakerStats]:
+        """The models that were called, and how they do."""
+        return self._factory.breakers.stats()
+
+    def tool_stats(self) -> Mapping[str, Mapping[str, int]]:
+        """Counts of tool calls per agent since it was built: `calls`, `refused`, `failed`."""
+        agents = {name: registered.agent for name, registered in self._current.agents.items()}
+        return {name: agent.tool_stats() for name, agent in agents.items() if isinstance(agent, LLMAgent)}
+
+    def problems(self, config: GatewayConfig, unavailable: Mapping[str, str] = _NOTHING) -> Sequence[Violation]:
+        """What this configuration asks of models and tools that they cannot give; for `--check` and every load."""
+        return self._factory.problems(config, _agents_in(unavailable))
+
+    def plan(self, old: GatewayConfig | None, new: GatewayConfig, unavailable: Mapping[str, str] = _NOTHING) -> Change:  # noqa: ARG002
+        """The change to a new configuration; unchanged agents are found by what they are, so `old` is not asked.
+
+        `unavailable` is the loader's: `agents.<name>` → why it cannot run now.
+        """
+        return _AgentsChange(self, new, _agents_in(unavailable))
+
+    async def close(self) -> None:
+        """Close every provider, at the end of its last stream."""
+        await self._factory.providers.keep(())
+
+
+def _agents_in(unavailable: Mapping[str, str]) -> dict[str, str]:
+    """Agent → reason, out of the loader's paths."""
+    return {path.removeprefix(_PATH): why for path, why in unavailable.items() if path.startswith(_PATH)}
+
+
+class _AgentsChange:
+    """One reload's part for agents; see `core.lifecycle.Change`."""
+
+    def __init__(self, registry: AgentRegistry, config: GatewayConfig, unavailable: Mapping[str, str]) -> None:
+        self._registry = registry
+        self._factory = registry._factory
+        self._config = config
+        self._unavailable = unavailable
+        self._next: _Generation | None = None
+
+    async def prepare(self) -> None:
+        if problems := self._factory.problems(self._config, self._unavailable):
+            raise ConfigInvalid("the agents cannot be built: " + problems[0].description, violations=problems)
+        blueprints = [
+            self._factory.blueprint(name, self._config) for name in self._config.agents if name not in self._unavailable
+        ]
+        await self._factory.open(blueprints)
+        agents = {blueprint.name: self._reused(blueprint) or self._build(blueprint) for blueprint in blueprints}
+        infos = tuple(self._info(name, agents.get(name)) for name in self._config.agents)
+        self._next = _Generation(agents, self._unavailable, infos)
+
+    def commit(self) -> None:
+        if self._next is not None:
+            self._registry._current = self._next
+
+    async def retire(self) -> None:
+        await self._let_go()
+
+    async def abandon(self) -> None:
+        self._next = None
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Close what the current agents do not need; after an abandoned change those are the old ones."""
+        blueprints = [agent.blueprint for agent in self._registry._current.agents.values()]
+        self._factory.breakers.keep(key for blueprint in blueprints for key in blueprint.reached())
+        await self._factory.providers.keep(self._factory.provider_names(blueprints))
+
+    def _reused(self, blueprint: Blueprint) -> RegisteredAgent | None:
+        old = self._registry._current.agents.get(blueprint.name)
+        return old if old is not None and old.blueprint == blueprint else None
+
+    def _build(self, blueprint: Blueprint) -> RegisteredAgent:
+        section = blueprint.section
+        return RegisteredAgent(
+            name=blueprint.name,
+            agent=self._factory.build(blueprint),
+            timeout=section.timeout,
+            greeting=section.greeting,
+            models=blueprint.models,
+            tools=blueprint.tools,
+            blueprint=blueprint,
+        )
+
+    def _info(self, name: str, agent: RegisteredAgent | None) -> AgentInfo:
+        section = self._config.agents[name]
+        blueprint = agent.blueprint if agent is not None else self._factory.blueprint(name, self._config)
+        why = "" if agent is not None else self._unavailable[name]
+        return AgentInfo(name, blueprint.models, blueprint.tools, section.timeout, section.greeting, why)

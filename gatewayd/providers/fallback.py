@@ -1,0 +1,152 @@
+"""A chain of models: retries with back-off, then the next model, as long as no text was put out.
+
+Once a reader has seen text, another try would say it twice, so a failure ends the stream. Pieces of tool calls are
+held back until `Finished` (nobody may act on them sooner), so a stream that breaks off in them can still be retried.
+Everything is bounded: tries per model, each wait, the number of models.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from gatewayd.core.clock import Clock, Randomness, jittered
+from gatewayd.core.secret import Secret
+from gatewayd.providers.base import (
+    Delta,
+    Finished,
+    LLMProvider,
+    ModelError,
+    ModelRefused,
+    ModelUnavailable,
+    Prompt,
+    Text,
+    ToolCallPiece,
+)
+from gatewayd.providers.bounds import closing
+from gatewayd.providers.breaker import Breaker, Breakers
+
+FIRST_DELAY: Final = 0.5
+"""Seconds before the first retry of a model; each further one waits twice as long."""
+LONGEST_DELAY: Final = 8.0
+"""Seconds of the longest back-off of our own."""
+LONGEST_RETRY_AFTER: Final = 20.0
+"""Seconds that a provider may ask to wait; for a longer wait the chain goes to the next model at once."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One model and how to reach it."""
+
+    provider: LLMProvider
+    model: str
+    base_url: str = ""
+    api_key: Secret | None = None
+
+
+class FallbackProvider:
+    """An `LLMProvider` over several; the prompt's own model, address and key are replaced by each target's."""
+
+    def __init__(
+        self, targets: Sequence[Target], *, breakers: Breakers, clock: Clock, randomness: Randomness, retries: int
+    ) -> None:
+        self._targets = tuple(targets)
+        self._breakers = breakers
+        self._clock = clock
+        self._randomness = randomness
+        self._retries = retries
+
+    async def load(self) -> None:
+        for target in self._targets:
+            await target.provider.load()
+
+    async def close(self) -> None:
+        """Nothing: the providers belong to whoever made them."""
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta]:
+        failures: list[tuple[str, ModelError]] = []
+        shown = False
+        for target in self._targets:
+            try:
+                async with aclosing(self._retried(target, prompt)) as deltas:
+                    async for delta in deltas:
+                        shown = shown or isinstance(delta, Text)
+                        yield delta
+                return
+            except ModelError as error:
+                if shown:
+                    raise
+                failures.append((target.model, error))
+        raise _summary(failures)
+
+    async def _retried(self, target: Target, prompt: Prompt) -> AsyncGenerator[Delta, None]:
+        """One model, as often as it may be tried."""
+        request = replace(prompt, model=target.model, base_url=target.base_url, api_key=target.api_key)
+        breaker = self._breakers.get(target.model, target.base_url)
+        shown = False
+        for attempt in range(self._retries + 1):
+            if not breaker.admit():
+                rest = breaker.retry_in
+                raise ModelUnavailable(f"failed too often and rests for another {rest:.0f} s", retry_after=rest)
+            try:
+                async with aclosing(_attempt(target.provider, request, breaker)) as deltas:
+                    async for delta in deltas:
+                        shown = shown or isinstance(delta, Text)
+                        yield delta
+                return
+            except ModelError as error:
+                delay = None if shown else self._delay(attempt, error)
+                fields = {"model": target.model, "attempt": attempt + 1, "error": str(error), "retry_in": delay}
+                _log.warning("model_failed", extra=fields)
+                if delay is None or breaker.retry_in > 0:
+                    raise
+            await self._clock.sleep(delay)
+
+    def _delay(self, attempt: int, error: ModelError) -> float | None:
+        """Seconds to wait before this model is tried again; None when it is not."""
+        if attempt >= self._retries or isinstance(error, ModelRefused):
+            return None
+        delay = jittered(min(FIRST_DELAY * 2**attempt, LONGEST_DELAY), self._randomness)
+        wanted = error.retry_after if isinstance(error, ModelUnavailable) else None
+        if wanted is None:
+            return delay
+        # A little over what was asked: a waiter that comes early is told to wait again.
+        return None if wanted > LONGEST_RETRY_AFTER else max(delay, wanted * self._randomness.uniform(1.0, 1.1))
+
+
+async def _attempt(provider: LLMProvider, prompt: Prompt, breaker: Breaker) -> AsyncGenerator[Delta, None]:
+    """One try, and what the breaker is told of it, whatever happens."""
+    held: list[ToolCallPiece] = []
+    report = breaker.abandoned
+    try:
+        async with closing(provider.stream(prompt)) as deltas:
+            async for delta in deltas:
+                if isinstance(delta, ToolCallPiece):
+                    held.append(delta)
+                    continue
+                if isinstance(delta, Finished):
+                    report = breaker.succeeded
+                    for piece in held:
+                        yield piece
+                yield delta
+    except ModelRefused:
+        report = breaker.succeeded
+        raise
+    except ModelError as error:
+        report = partial(breaker.failed, getattr(error, "retry_after", None))
+        raise
+    finally:
+        report()
+
+
+def _summary(failures: Sequence[tuple[str, ModelError]]) -> ModelError:
+    """The last word on a chain in which every model failed: what each of them said last."""
+    text = "; ".join(f"{model}: {error}" for model, error in failures)
+    if all(isinstance(error, ModelRefused) for _, error in failures):
+        return ModelRefused(text)
+    waits = [error.retry_after for _, error in failures if isinstance(error, ModelUnavailable) and error.retry_after]
+    return ModelUnavailable(text, retry_after=min(waits, default=None))
