@@ -1,4 +1,4 @@
-"""The contract of a channel adapter: two methods, `run` and `send`, and verdicts as exceptions.
+"""The contract of a channel adapter: in the main two methods, `run` and `send`, and verdicts as exceptions.
 
 **Life.** `run(inbox, pulse)` connects, calls `pulse.ready()`, and hands every message to `inbox` until it is cancelled.
 `inbox` returns when the message is on disk: only then may the adapter acknowledge it to the platform. If `inbox`
@@ -86,6 +86,8 @@ class Capabilities:
     handover: Handover = Handover.OVERLAP
     transport_timeout: float = 90.0
     """Seconds without any transport frame after which the connection counts as stale."""
+    conflict_wait: float = 60.0
+    """Seconds after which another connection with the same token has surely let go: longer than the platform's poll."""
 
 
 class Pulse(Protocol):
@@ -111,7 +113,10 @@ class ChannelIO:
     clock: Clock
     randomness: Randomness
     deliver_local: Callable[[OutboundMessage], Awaitable[str]]
-    """For the platform `local` alone: hands a message to the clients of this gateway; returns its id."""
+    """For the platform `local` alone: hands a message to the clients of this gateway and returns its id.
+
+    A repeated `key` is the same message: its clients see it once.
+    """
 
 
 Inbox = Callable[[InboundMessage], Awaitable[None]]
@@ -141,7 +146,14 @@ class ChannelAdapter(Protocol):
         ...
 
     async def send(self, message: OutboundMessage) -> str:
-        """Send one piece and return the platform's id for it. See the module's docstring."""
+        """Send one piece and return the platform's id for it. See the module's docstring.
+
+        It also works while `run` is over: what is queued is sent after the channel has stopped receiving.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what `send` holds; called once, after the last `run` and the last `send`."""
         ...
 
 
@@ -162,3 +174,20 @@ class ChannelStatus:
     restarts: int
     queued: int
     """Pieces that wait in the outbox."""
+
+
+__all__ = [
+    "Capabilities",
+    "ChannelAdapter",
+    "ChannelAuthError",
+    "ChannelConflict",
+    "ChannelIO",
+    "ChannelState",
+    "ChannelStatus",
+    "ChannelUnavailable",
+    "Handover",
+    "Inbox",
+    "Pulse",
+    "RateLimited",
+    "SendRejected",
+]
