@@ -89,31 +89,29 @@ def fill_data(event: event_pb2.Event, kind: EventType, data: Mapping[str, Any]) 
 
 
 def _fill(target: Message, key: str, kind: Kind, value: Any, path: str) -> None:
-    if kind is Kind.STRUCT:
-        getattr(target, key).SetInParent()
-        values.fill_struct(getattr(target, key), value, path)
-    elif kind is Kind.VALUE:
-        values.fill_value(getattr(target, key), value, path)
-    elif kind is Kind.TIME:
-        values.fill_time(getattr(target, key), value, path)
-    else:
-        try:
-            if kind is Kind.STRINGS:
-                getattr(target, key).extend(values.valid_text(text) for text in value)
-            elif isinstance(value, str):
-                setattr(target, key, values.valid_text(value))
-            else:
-                setattr(target, key, value)
-        except (TypeError, ValueError, AttributeError):
-            raise values.refuse(path, f"{type(value).__name__} does not fit; it takes a {kind.value}") from None
+    try:
+        if kind is Kind.STRUCT:
+            getattr(target, key).SetInParent()
+            values.fill_struct(getattr(target, key), value, path)
+        elif kind is Kind.VALUE:
+            values.fill_value(getattr(target, key), value, path)
+        elif kind is Kind.TIME:
+            values.fill_time(getattr(target, key), value, path)
+        elif kind is Kind.STRINGS:
+            getattr(target, key).extend(values.valid_text(text) for text in value)
+        else:
+            setattr(target, key, values.valid_text(value) if isinstance(value, str) else value)
+    except (TypeError, ValueError, AttributeError):
+        raise values.refuse(path, f"{type(value).__name__} does not fit; it takes a {kind.value}") from None
 
 
 def _fill_custom(target: event_data_pb2.CustomData, data: Mapping[str, Any]) -> None:
     content = data.get("content")
-    if isinstance(content, bytes) and data.keys() == {"content_type", "content"}:
+    media_type = data.get("content_type")
+    if isinstance(content, bytes) and isinstance(media_type, str) and len(data) == 2:
         # No JSON value is bytes, so an object with these two keys cannot be mistaken for this form.
         target.content = content
-        target.content_type = data["content_type"]
+        target.content_type = media_type
         return
     target.json.SetInParent()
     values.fill_struct(target.json, data, "custom.json")
