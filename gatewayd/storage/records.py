@@ -109,6 +109,15 @@ class Acceptance:
     state: LedgerState
     steps: tuple[Step, ...]
     rule: str = ""
+    remembered: tuple[HistoryEntry, ...] = ()
+    """History that the message adds although nobody answers it (group policy `observe`)."""
+    history_max_messages: int = 0
+    """As in `Finish`, for what `remembered` adds."""
+    history_max_bytes: int = 0
+    outcome: LedgerState | None = None
+    """With `outbox`, the terminal state that the last sent piece will give the story."""
+    outbox: tuple["OutboxRow", ...] = ()
+    """What is said at once, where no agent can be asked (a limit that the user is told of)."""
     events: tuple[Event, ...] = ()
 
 

@@ -1,0 +1,74 @@
+"""The event bus's contract: news to whoever subscribed, and nobody waits for anybody.
+
+**Publishing never waits.** Every subscription has a mailbox bounded in bytes; a full one acts by its own policy
+(`Overflow`) and no publisher and no other reader notices.
+
+**Order.** Events of one stream arrive as they were published. Durable events come from the store after their commit
+(the bus is the store's `EventSink`). An ephemeral event waits behind the durable ones of its stream that were submitted
+before it; those of other streams do not hold it up.
+
+**History.** A subscription with `since` reads the log from there, then goes over to live events without a gap and
+without a repeat. When the log no longer reaches back that far it ends with HISTORY_LOST before the first event.
+
+**Sight.** What a subscriber may see is decided by `visible`, given by whoever knows its principal; the filter only says
+what it wants.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gatewayd.bus.mailbox import Mailbox
+from gatewayd.core.event import Cursor, Event
+from gatewayd.core.filter import EventFilter
+from gatewayd.core.frames import Overflow
+from gatewayd.storage.base import EventSink
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionSpec:
+    """What a subscriber asks for."""
+
+    selection: EventFilter
+    visible: Callable[[Event], bool]
+    since: Cursor | None = None
+    overflow: Overflow = Overflow.DISCONNECT
+    buffer_bytes: int = 1 << 20
+    """Bytes of events that may wait; between 4 KiB and the gateway's `limits.queue_bytes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BusStats:
+    """Figures for operators, since the start."""
+
+    published: int
+    by_type: dict[str, int]
+    subscriptions: int
+    delivered: int
+    dropped: int
+    slow_consumers: int
+
+
+class Subscription(Protocol):
+    """One subscriber's interest. Read its `mailbox`; close it when done."""
+
+    @property
+    def mailbox(self) -> Mailbox: ...
+
+    def close(self) -> None:
+        """No further event arrives. Safe to call twice."""
+        ...
+
+
+class EventBus(EventSink, Protocol):
+    """See the module's docstring for what holds."""
+
+    def subscribe(self, spec: SubscriptionSpec, wake: Callable[[], None]) -> Subscription:
+        """Begin to receive. `wake` is called (on the loop, cheaply) whenever the mailbox stops being empty."""
+        ...
+
+    def publish(self, event: Event) -> None:
+        """Publish an ephemeral event."""
+        ...
+
+    def stats(self) -> BusStats: ...

@@ -1,0 +1,251 @@
+"""The router: the one door to work, and the way back.
+
+Chat messages and gRPC sends become the same unit of work here: admitted, routed, given a session, and written as one
+unit before anybody is told that they were accepted. I own no queue and no conversation; a message that I accepted is in
+the store, with everything that is needed to answer it.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from gatewayd.access.principals import Principal
+from gatewayd.access.scopes import Action
+from gatewayd.config.model import ChannelSection, GatewayConfig
+from gatewayd.core.clock import Clock
+from gatewayd.core.errors import AgentNotFound, Draining, InvalidArgument, LimitExceeded, NoRoute, NotFound
+from gatewayd.core.event import EventType
+from gatewayd.core.failpoints import Failpoints
+from gatewayd.core.frames import Send
+from gatewayd.core.message import InboundMessage, ReplyKind, ReplyTo
+from gatewayd.core.work import Execution, ExecutionState
+from gatewayd.ledger import TOLD_LIMIT
+from gatewayd.routing.endings import Endings, turn
+from gatewayd.routing.intake import Intake, chat_reply
+from gatewayd.routing.policy import Verdict, admit
+from gatewayd.routing.table import route
+from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.live import LiveExecution, Outcome
+from gatewayd.runtime.runtime import AgentRuntime
+from gatewayd.sessions import Opened, SessionManager, chat_key, chat_principal, client_key
+from gatewayd.storage.base import Store
+from gatewayd.storage.records import Accepted, HistoryEntry, OutboxRow
+
+log = logging.getLogger("gatewayd.routing")
+
+MAX_ATTEMPTS = 3
+"""Runs of one execution that a crash may cut off; then it is poison and becomes a dead letter."""
+
+Offer = Callable[[str, Sequence[OutboxRow]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends over gRPC, and from which of its clients."""
+
+    principal: Principal
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of a send. `live` is None when the first send of that idempotency key has ended already."""
+
+    accepted: Accepted
+    live: LiveExecution | None
+
+
+class Router:
+    """See the module's docstring. `config` is swapped as a whole when a reload commits."""
+
+    def __init__(
+        self,
+        *,
+        config: GatewayConfig,
+        store: Store,
+        sessions: SessionManager,
+        intake: Intake,
+        endings: Endings,
+        events: ExecutionEvents,
+        offer: Offer,
+        clock: Clock,
+        failpoints: Failpoints,
+    ) -> None:
+        self.config = config
+        self._store = store
+        self._sessions = sessions
+        self._intake = intake
+        self._endings = endings
+        self._events = events
+        self._offer = offer
+        self._clock = clock
+        self._failpoints = failpoints
+        self._runtime: AgentRuntime | None = None
+        self._open = False
+
+    def attach(self, runtime: AgentRuntime) -> None:
+        """Give the router the runtime that it starts work in; the runtime in turn was given `finish`."""
+        self._runtime = runtime
+        self._open = True
+
+    def close(self) -> None:
+        """Accept nothing more."""
+        self._open = False
+
+    @property
+    def runtime(self) -> AgentRuntime:
+        if self._runtime is None:
+            raise RuntimeError("the router was used before it was attached to a runtime")
+        return self._runtime
+
+    # In
+
+    async def accept_chat(self, message: InboundMessage) -> None:
+        """Take in one chat message; returns at commit. A repeat of one that is known has no effect."""
+        self._check_open()
+        section = self.config.channels.get(message.channel)
+        if section is None:
+            raise Draining(f"channel {message.channel!r} has left the configuration", retry_after=1.0)
+        verdict, why = admit(section, message)
+        if verdict is Verdict.SILENT:
+            await self._turn_away(message, section, why)
+            return
+        try:
+            agent, rule = route(self.config.channels, message.channel, message.context)
+            self.runtime.lanes.check_room()
+            opened = await self._sessions.open(
+                chat_key(section, message),
+                principal=chat_principal(section, message),
+                agent=agent,
+                channel=message.channel,
+                rule=rule,
+                policy=section,
+            )
+        except NoRoute as error:
+            await self._turn_away(message, section, error.message, error.reason)
+            return
+        except LimitExceeded as error:
+            if error.metadata.get("limit") != "max_sessions_per_agent":
+                raise
+            await self._turn_away(message, section, error.message, error.reason, tell=TOLD_LIMIT)
+            return
+        inbound = self._intake.from_chat(message, opened.record.principal)
+        if verdict is Verdict.REMEMBER:
+            entry = HistoryEntry("user", message.text, inbound.received)
+            kept = (entry,) if self.config.gateway.session_config.persist else ()
+            result = await self._store.accept(self._intake.remembered(message, inbound, opened, why, kept))
+            if not result.duplicate:
+                self._sessions.extend(opened.record.id, [entry])
+            return
+        execution = self._intake.execution(inbound, opened, agent, chat_reply(message))
+        result = await self._store.accept(self._intake.chat_work(message, inbound, opened, execution))
+        self._failpoints.hit("router.after_accept")
+        if not result.duplicate:
+            self._begin(execution, section)
+
+    async def accept_send(self, send: Send, caller: Caller) -> Submitted:
+        """Take in a client's message to an agent, or to a channel whose routing decides."""
+        self._check_open()
+        if bool(send.agent) == bool(send.channel):
+            raise InvalidArgument("name exactly one of agent and channel")
+        if not send.text.strip():
+            raise InvalidArgument("the message has no text")
+        agent, rule = send.agent, ""
+        section: ChannelSection | None = None
+        if send.channel:
+            agent, rule = route(self.config.channels, send.channel, send.context)
+            section = self.config.channels[send.channel]
+        if agent not in self.config.agents:
+            known = ", ".join(sorted(self.config.agents)) or "none"
+            raise AgentNotFound(f"no agent {agent!r} is configured (there are: {known})")
+        caller.principal.require(Action.SEND, agent)
+        self.runtime.lanes.check_room()
+        opened = await self._open_for(send, caller, agent, rule, section)
+        inbound = self._intake.from_client(send, caller.principal.id, caller.client_id)
+        reply_to = ReplyTo(ReplyKind.CALLER, channel=send.channel, client_id=caller.client_id)
+        execution = self._intake.execution(inbound, opened, agent, reply_to)
+        execution = replace(
+            execution,
+            correlation_id=send.correlation_id or execution.id,
+            idempotency_key=send.idempotency_key,
+        )
+        result = await self._store.accept(self._intake.client_work(send, inbound, opened, rule, execution))
+        self._failpoints.hit("router.after_accept")
+        if result.duplicate:
+            return Submitted(result, self.runtime.live(result.execution_id))
+        return Submitted(result, self._begin(execution, section))
+
+    async def _open_for(
+        self, send: Send, caller: Caller, agent: str, rule: str, section: ChannelSection | None
+    ) -> Opened:
+        if send.session_id:
+            return await self._sessions.resume(send.session_id, caller.principal.may_see)
+        key = client_key(caller.principal.id, caller.client_id, agent, send.channel)
+        return await self._sessions.open(
+            key, principal=caller.principal.id, agent=agent, channel=send.channel, rule=rule, policy=section
+        )
+
+    async def _turn_away(
+        self, message: InboundMessage, section: ChannelSection, why: str, reason: str = "", tell: str = ""
+    ) -> None:
+        """Journal a message that nobody is asked about: silent by policy, or told why not."""
+        inbound = self._intake.from_chat(message, chat_principal(section, message))
+        outbox = self._endings.rows(chat_reply(message), inbound.message_id, "", tell, inbound.received)
+        result = await self._store.accept(self._intake.turned_away(message, inbound, why, reason, outbox))
+        if outbox and not result.duplicate:
+            self._offer(message.channel, outbox)
+
+    def _begin(self, execution: Execution, section: ChannelSection | None) -> LiveExecution:
+        mode = section.busy_mode if section is not None else "queue"
+        if mode == "interrupt":
+            running = self.runtime.lanes.running(execution.session_id)
+            if running is not None:
+                self.runtime.interrupt(running, "interrupted by a newer message")
+        return self.runtime.submit(execution, steerable=mode == "steer")
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise Draining("the gateway is stopping and takes no new work", retry_after=2.0)
+
+    # Out
+
+    async def finish(self, live: LiveExecution, outcome: Outcome) -> None:
+        """Write the end of an execution as one unit, then let the outbox send."""
+        finish = self._endings.finish(self.config, live, outcome, self._clock.now())
+        await self._store.finish(finish)
+        self._failpoints.hit("router.after_finish")
+        absorbed = [one.execution for one in live.absorbed]
+        self._sessions.extend(finish.session_id, turn(live.execution, absorbed, outcome, finish.finished))
+        if finish.outbox:
+            self._offer(finish.outbox[0].channel, finish.outbox)
+
+    async def recover(self) -> int:
+        """Take up what the last run of the daemon left unfinished; called once, before the doors open."""
+        left = await self._store.unfinished()
+        for execution in left:
+            if execution.state is not ExecutionState.QUEUED:
+                if execution.attempts >= MAX_ATTEMPTS:
+                    why = f"it was cut off {execution.attempts} times"
+                    await self._store.finish(self._endings.give_up(execution, why, self._clock.now()))
+                    continue
+                reason = "the gateway was cut off; taken up again"
+                event = self._events.make(execution, EventType.EXECUTION_INTERRUPTED, {"reason": reason})
+                await self._store.requeue(execution.id, reason, [event])
+            self.runtime.submit(replace(execution, state=ExecutionState.QUEUED))
+        return len(left)
+
+    async def retry_dead_letter(self, letter_id: str, actor: str) -> None:
+        """An operator's retry: send it again, or run it again."""
+        again = await self._store.retry_dead_letter(letter_id, self._clock.now(), actor)
+        if isinstance(again, OutboxRow):
+            self._offer(again.channel, [again])
+        else:
+            self.runtime.submit(again)
+
+    async def cancel(self, execution_id: str, caller: Caller) -> None:
+        """Cancel an execution of the caller's own, or any with the right; a stranger's is answered like none."""
+        live = self.runtime.live(execution_id)
+        execution = live.execution if live is not None else await self._store.get_execution(execution_id)
+        if execution is None or not caller.principal.may_see(execution.principal):
+            raise NotFound(f"no execution {execution_id!r}")
+        await self.runtime.cancel(execution_id, f"cancelled by {caller.principal.id}")

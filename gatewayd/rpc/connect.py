@@ -1,0 +1,79 @@
+"""`EventService.Connect` over gRPC: a receive loop and a send loop around a conversation.
+
+Frames pass as bytes: the conversation reads and writes them with `wire`, so gRPC never makes a message of them.
+"""
+
+import asyncio
+import logging
+
+from grpc import aio
+
+from gatewayd.access.principals import Principal
+from gatewayd.conversation.conversation import Conversation
+from gatewayd.conversation.hub import ConversationHub
+from gatewayd.core.clock import Clock
+from gatewayd.core.errors import GatewayError, SlowConsumer
+from gatewayd.core.frames import EndReason
+from gatewayd.rpc.guard import Context, Guard
+
+log = logging.getLogger("gatewayd.rpc")
+
+METHOD = "/gateway.v1.EventService/Connect"
+WRITE_LIMIT = 10.0
+"""Seconds that one write may wait for a reader that does not read; then the stream is cut."""
+
+
+class ConnectHandler:
+    """Serves the bidirectional stream."""
+
+    def __init__(self, hub: ConversationHub, guard: Guard, clock: Clock) -> None:
+        self._hub = hub
+        self._guard = guard
+        self._clock = clock
+
+    async def __call__(self, _requests: object, context: Context) -> None:
+        """The gRPC handler (reader-writer style)."""
+
+        async def run(principal: Principal) -> None:
+            conversation = self._hub.open(principal, context.peer())
+            reason = EndReason.CONNECTION_LOST
+            try:
+                await self._drive(conversation, context)
+            except SlowConsumer:
+                reason = EndReason.SLOW_CONSUMER
+                raise
+            finally:
+                await asyncio.shield(self._hub.leave(conversation, reason))
+            if conversation.error is not None:
+                raise conversation.error
+
+        await self._guard.conversation(METHOD, context, run)
+
+    async def _drive(self, conversation: Conversation, context: Context) -> None:
+        """Whoever ends first ends the other; both are awaited."""
+        reader = asyncio.create_task(_read(conversation, context), name="connect: read")
+        try:
+            while (data := await conversation.next_frame()) is not None:
+                try:
+                    async with self._clock.timeout(WRITE_LIMIT):
+                        await context.write(data)
+                except TimeoutError:
+                    raise SlowConsumer("the client did not read for ten seconds", retry_after=1.0) from None
+        except aio.UsageError:
+            log.debug("write_after_end", extra={"client": conversation.client_id})
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+
+async def _read(conversation: Conversation, context: Context) -> None:
+    """Hand frames over until the client half-closes; an error ends the conversation with that error."""
+    try:
+        while True:
+            data = await context.read()
+            if data is aio.EOF:  # type: ignore[attr-defined]  # grpc-stubs leaves it out
+                conversation.end(None)
+                return
+            await conversation.receive(data)
+    except GatewayError as error:
+        conversation.end(error)

@@ -1,0 +1,74 @@
+"""An execution while it lives in memory: its text so far, who listens, and who waits for its end."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gatewayd.core.work import Execution, ExecutionState
+
+PieceListener = Callable[[str, int], None]
+"""Called with new text and its offset in characters; must not block or raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an execution ended."""
+
+    state: ExecutionState
+    output: str = ""
+    error: str = ""
+    """Fit to be shown to the user."""
+    reason: str = ""
+
+
+class LiveExecution:
+    """One execution between its acceptance and its end. All waiters always wake: `done` is resolved in every case."""
+
+    def __init__(self, execution: Execution, *, steerable: bool = False) -> None:
+        self.execution = execution
+        self.steerable = steerable
+        """Whether a running turn of the same session may take this message in."""
+        self.state = execution.state
+        self.task: asyncio.Task[None] | None = None
+        self.cancel_reason = ""
+        self.absorbed: list[LiveExecution] = []
+        self.done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._pieces: list[str] = []
+        self._length = 0
+        self._listeners: list[PieceListener] = []
+
+    @property
+    def text(self) -> str:
+        """What was put out so far."""
+        return "".join(self._pieces)
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    def put(self, piece: str) -> None:
+        """Add text and tell who listens."""
+        offset = self._length
+        self._pieces.append(piece)
+        self._length += len(piece)
+        for listener in list(self._listeners):
+            listener(piece, offset)
+
+    def listen(self, listener: PieceListener) -> None:
+        """Hear all text, from the beginning: what was put out already comes at once."""
+        if self._length:
+            listener(self.text, 0)
+        self._listeners.append(listener)
+
+    def unlisten(self, listener: PieceListener) -> None:
+        """Hear no more; harmless if it never listened."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def resolve(self, outcome: Outcome) -> None:
+        """Wake every waiter, also those of the messages that were answered within this turn."""
+        self.state = outcome.state
+        self._listeners.clear()
+        for one in (self, *self.absorbed):
+            if not one.done.done():
+                one.done.set_result(outcome)

@@ -1,0 +1,249 @@
+"""The agent runtime: runs executions in their lanes and tells how each one ended.
+
+I own what lives in memory of executions. I never decide who is asked or where an answer goes: `finish`, given by the
+router, writes the end of an execution as one unit, for live and recovered ones alike.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+
+from gatewayd.agents.base import (
+    AgentFailed,
+    Output,
+    ReasoningOutput,
+    TextOutput,
+    ToolCompleted,
+    ToolStarted,
+    Turn,
+)
+from gatewayd.agents.registry import AgentRegistry
+from gatewayd.core.clock import Clock, Randomness, jittered
+from gatewayd.core.errors import ExecutionFinished, GatewayError, NotFound, StoreBusy, StoreFull
+from gatewayd.core.event import Event, EventType
+from gatewayd.core.failpoints import Failpoints
+from gatewayd.core.work import Execution, ExecutionState
+from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.lanes import Lanes
+from gatewayd.runtime.live import LiveExecution, Outcome
+from gatewayd.service import TaskSet
+from gatewayd.sessions import SessionManager
+from gatewayd.storage.base import Store
+from gatewayd.storage.records import Published
+
+log = logging.getLogger("gatewayd.runtime")
+
+Finisher = Callable[[LiveExecution, Outcome], Awaitable[None]]
+_RETRY_FINISH = 1.0
+"""Seconds between two tries to write an end while the store is busy or full."""
+
+
+class _Context:
+    """What a running agent may use."""
+
+    def __init__(self, live: LiveExecution, clock: Clock, lanes: Lanes) -> None:
+        self._live = live
+        self._lanes = lanes
+        self.clock = clock
+
+    @property
+    def execution_id(self) -> str:
+        return self._live.execution.id
+
+    def take_steering(self) -> Sequence[str]:
+        taken = self._lanes.take_steerable(self._live.execution.session_id)
+        self._live.absorbed.extend(taken)
+        return [one.execution.text for one in taken]
+
+
+class AgentRuntime:
+    """Runs agents."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        agents: AgentRegistry,
+        sessions: SessionManager,
+        publish: Callable[[Event], None],
+        events: ExecutionEvents,
+        finish: Finisher,
+        tasks: TaskSet,
+        clock: Clock,
+        randomness: Randomness,
+        failpoints: Failpoints,
+    ) -> None:
+        self._store = store
+        self._agents = agents
+        self._sessions = sessions
+        self._publish = publish
+        self._events = events
+        self._finish = finish
+        self._tasks = tasks
+        self._clock = clock
+        self._randomness = randomness
+        self._failpoints = failpoints
+        self._live: dict[str, LiveExecution] = {}
+        self._ended: Counter[str] = Counter()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.lanes = Lanes(self._launch)
+
+    # Asking
+
+    def submit(self, execution: Execution, *, steerable: bool = False) -> LiveExecution:
+        """Queue an accepted execution."""
+        live = LiveExecution(execution, steerable=steerable)
+        self._live[execution.id] = live
+        self._idle.clear()
+        self.lanes.submit(live)
+        return live
+
+    def live(self, execution_id: str) -> LiveExecution | None:
+        """The execution, while it is queued or runs."""
+        return self._live.get(execution_id)
+
+    async def cancel(self, execution_id: str, reason: str) -> None:
+        """End it as CANCELLED; `ExecutionFinished` or `NotFound` when there is nothing to cancel."""
+        live = self._live.get(execution_id)
+        if live is None:
+            stored = await self._store.get_execution(execution_id)
+            if stored is None:
+                raise NotFound(f"no execution {execution_id!r}")
+            raise ExecutionFinished(f"execution {execution_id} has ended already: {stored.state.value}")
+        self.interrupt(live, reason)
+        await asyncio.shield(live.done)
+
+    def interrupt(self, live: LiveExecution, reason: str) -> None:
+        """Begin to cancel, without waiting for the end."""
+        if live.done.done() or live.cancel_reason:
+            return
+        live.cancel_reason = reason
+        if self.lanes.withdraw(live):
+            self._tasks.start(self._end(live, _cancelled(live)), name=f"cancel {live.execution.id}")
+        elif live.task is not None:
+            live.task.cancel()
+
+    def counts(self) -> dict[str, int]:
+        """Executions by state: those that live now, and those that ended since the start."""
+        living = Counter(one.state.value for one in self._live.values())
+        return dict(living + self._ended)
+
+    async def idle(self) -> None:
+        """Wait until nothing is queued or running."""
+        await self._idle.wait()
+
+    # Running
+
+    def _launch(self, live: LiveExecution) -> None:
+        live.task = self._tasks.start(self._run(live), name=f"execution {live.execution.id}")
+
+    async def _run(self, live: LiveExecution) -> None:
+        try:
+            outcome = await self._perform(live)
+            self._failpoints.hit("runtime.before_finish")
+            await self._end(live, outcome)
+        finally:
+            self.lanes.finished(live)
+
+    async def _perform(self, live: LiveExecution) -> Outcome:
+        """One try of the agent, and the verdict on it; only the daemon's own stop passes through as cancellation."""
+        execution = live.execution
+        live.state = ExecutionState.RUNNING
+        started = self._events.make(execution, EventType.EXECUTION_STARTED, {"input": {"text": execution.text}})
+        self._store.start(execution.id, self._clock.now(), [started])
+        try:
+            agent = self._agents.get(execution.agent)
+            turn = Turn(
+                text=execution.text,
+                session_id=execution.session_id,
+                principal=execution.principal,
+                channel=execution.reply_to.channel,
+                history=await self._sessions.history(execution.session_id),
+            )
+            async with self._clock.timeout(agent.timeout):
+                async for output in agent.run(turn, _Context(live, self._clock, self.lanes)):
+                    self._put_out(live, output)
+        except TimeoutError:
+            return _failed(live, f"{execution.agent} did not finish in time")
+        except AgentFailed as failure:
+            log.warning("agent_failed", extra={"execution": execution.id, "cause": failure.cause})
+            return _failed(live, str(failure))
+        except asyncio.CancelledError:
+            if not live.cancel_reason or live.task is None:
+                raise
+            live.task.uncancel()
+            return _cancelled(live)
+        except GatewayError as error:
+            return _failed(live, error.message)
+        except Exception:  # the boundary of the agent's own code
+            log.exception("agent_crashed", extra={"execution": execution.id, "agent": execution.agent})
+            return _failed(live, f"Something went wrong inside the gateway (execution {execution.id}).")
+        return Outcome(ExecutionState.SUCCEEDED, output=live.text)
+
+    def _put_out(self, live: LiveExecution, output: Output) -> None:
+        execution = live.execution
+        match output:
+            case TextOutput(content):
+                data = {"content": content, "offset": live.length}
+                self._publish(self._events.make(execution, EventType.LLM_TEXT_DELTA, data))
+                live.put(content)
+            case ReasoningOutput(content):
+                self._publish(self._events.make(execution, EventType.LLM_REASONING_DELTA, {"content": content}))
+            case ToolStarted(tool_use_id, tool_name, tool_input):
+                data = {"tool_use_id": tool_use_id, "tool_name": tool_name, "tool_input": tool_input}
+                self._record(self._events.make(execution, EventType.TOOL_CALL_STARTED, data))
+            case ToolCompleted(tool_use_id, tool_name, result, is_error):
+                data = {"tool_use_id": tool_use_id, "tool_name": tool_name, "result": result, "is_error": is_error}
+                self._record(self._events.make(execution, EventType.TOOL_CALL_COMPLETED, data))
+
+    def _record(self, event: Event) -> None:
+        """Submit a durable event; the agent goes on, and a failure of the store stops the daemon by itself."""
+        self._store.append([Published(event)], scope="")
+
+    # Ending
+
+    async def _end(self, live: LiveExecution, outcome: Outcome) -> None:
+        """Write the end, however long the store is busy; wake the waiters only when it is on disk."""
+        while True:
+            try:
+                await self._finish(live, outcome)
+                break
+            except (StoreBusy, StoreFull) as error:
+                log.warning("finish_waits", extra={"execution": live.execution.id, "reason": error.reason})
+                await self._clock.sleep(jittered(_RETRY_FINISH, self._randomness))
+        for one in (live, *live.absorbed):
+            self._live.pop(one.execution.id, None)
+            self._ended[outcome.state.value] += 1
+        live.resolve(outcome)
+        if not self._live:
+            self._idle.set()
+
+    async def stop(self) -> None:
+        """Cut off what still runs; it goes back to QUEUED and is taken up at the next start."""
+        self.lanes.close()
+        cut = [one for one in self._live.values() if one.task is not None and not one.task.done()]
+        for live in cut:
+            assert live.task is not None
+            live.task.cancel()
+        if cut:
+            await asyncio.wait([one.task for one in cut if one.task is not None], timeout=1.0)
+        for live in cut:
+            execution = live.execution
+            reason = "the gateway stopped"
+            event = self._events.make(execution, EventType.EXECUTION_INTERRUPTED, {"reason": reason})
+            try:
+                await self._store.requeue(execution.id, reason, [event])
+            except GatewayError as error:
+                log.warning("requeue_failed", extra={"execution": execution.id, "reason": error.reason})
+        for live in list(self._live.values()):
+            live.resolve(Outcome(ExecutionState.QUEUED, reason="the gateway stopped; it goes on after the next start"))
+
+
+def _failed(live: LiveExecution, error: str) -> Outcome:
+    return Outcome(ExecutionState.FAILED, output=live.text, error=error)
+
+
+def _cancelled(live: LiveExecution) -> Outcome:
+    return Outcome(ExecutionState.CANCELLED, output=live.text, reason=live.cancel_reason)
