@@ -1,0 +1,3 @@
+from gatewayd.storage.sqlite.store import SQLiteStore
+
+__all__ = ["SQLiteStore"]

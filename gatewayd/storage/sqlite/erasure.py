@@ -1,0 +1,81 @@
+"""Erasure of one person's conversation: contents go, ids and states stay, so that every story can still be told."""
+
+from collections.abc import Callable
+
+from gatewayd.core.event import Event
+from gatewayd.core.work import LedgerState
+from gatewayd.storage.records import OutboxState, Step
+from gatewayd.storage.sqlite import executions, ledger, outbox, sessions
+from gatewayd.storage.sqlite.events import COLUMNS as EVENT_COLUMNS
+from gatewayd.storage.sqlite.events import EventReader
+from gatewayd.storage.sqlite.seal import seal, size_of
+from gatewayd.storage.sqlite.tx import Tx
+
+
+def erase(tx: Tx, session_id: str, events: EventReader, encode: Callable[[Event], bytes], now: float) -> bool:
+    """Whether there was such a session. Pieces that wait to be sent are not sent any more."""
+    session = sessions.find(tx, session_id)
+    if session is None:
+        return False
+    tx.execute("DELETE FROM history WHERE session_id = ?", (session_id,))
+    sessions.save(tx, session._replace(messages=0, bytes=0))
+    tx.count("sessions", 0, -session.bytes)
+    messages = {
+        row[0]
+        for row in tx.execute(
+            "SELECT message_id FROM executions WHERE session_id = ?1 "
+            "UNION SELECT message_id FROM ledger WHERE session_id = ?1",
+            (session_id,),
+        )
+    }
+    _erase_executions(tx, session_id)
+    for message_id in sorted(messages):
+        _erase_inbox(tx, message_id)
+        _erase_outbox(tx, message_id, now)
+    _erase_events(tx, session_id, events, encode)
+    return True
+
+
+def _erase_executions(tx: Tx, session_id: str) -> None:
+    rows = tx.execute(f"SELECT {executions.COLUMNS} FROM executions WHERE session_id = ?", (session_id,)).fetchall()
+    for values in rows:
+        execution = executions.execution_of(values)
+        fixed = (*values[:6], "", *values[7:17])
+        old = executions.Status._make(values[18:25])
+        tx.execute("UPDATE executions SET text = '', input_crc = ? WHERE id = ?", (seal(*fixed), execution.id))
+        tx.count("executions", 0, -size_of(execution.text))
+        executions.save(tx, execution.id, old, old._replace(output="", error=""))
+
+
+def _erase_inbox(tx: Tx, message_id: str) -> None:
+    values = tx.execute(f"SELECT {ledger.INBOX_COLUMNS} FROM inbox WHERE message_id = ?", (message_id,)).fetchone()
+    if values is not None:
+        fields = ledger.inbox_fields(values)
+        fixed = (*fields[:8], "", fields[9])
+        tx.execute("UPDATE inbox SET text = '', crc = ? WHERE message_id = ?", (seal(*fixed), message_id))
+        tx.count("inbox", 0, -size_of(fields[8]))
+
+
+def _erase_outbox(tx: Tx, message_id: str, now: float) -> None:
+    cut_off = False
+    rows = tx.execute(f"SELECT {outbox.COLUMNS} FROM outbox WHERE message_id = ?", (message_id,)).fetchall()
+    for values in rows:
+        row = outbox.row_of(values)
+        fixed = (*values[:6], "", *values[7:10])
+        tx.execute("UPDATE outbox SET text = '', input_crc = ? WHERE id = ?", (seal(*fixed), row.id))
+        tx.count("outbox", 0, -size_of(row.text))
+        if row.state in (OutboxState.QUEUED, OutboxState.SENDING):
+            cut_off = True
+            status = outbox.Status._make(values[11:16])
+            outbox.save(tx, row.id, status._replace(state=str(OutboxState.DEAD), reason="erased"))
+    if cut_off:
+        ledger.tell(tx, message_id, Step("erased", now), LedgerState.DEAD_LETTERED, None)
+
+
+def _erase_events(tx: Tx, session_id: str, events: EventReader, encode: Callable[[Event], bytes]) -> None:
+    # The log has no index by session: appending must be cheap, and this is rare.
+    rows = tx.execute(f"SELECT {EVENT_COLUMNS} FROM events WHERE session_id = ?", (session_id,)).fetchall()
+    for row in rows:
+        blank = events.blank(row, encode)
+        tx.execute("UPDATE events SET wire = ?, crc = ? WHERE seq = ?", (blank[10], blank[11], blank[0]))
+        tx.count("events", 0, len(blank[10]) - len(row[10]))

@@ -1,0 +1,73 @@
+"""The schema of a database file: making it, moving it on, and proving that it is the one we know."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from gatewayd.storage.migrate import Migration, migrations_of, pending
+from gatewayd.storage.sqlite.place import APPLICATION_ID, sync_directory
+from gatewayd.storage.sqlite.seal import damaged, seal
+
+Connect = Callable[..., sqlite3.Connection]
+
+
+def create(path: Path, epoch: str, connect: Connect) -> None:
+    """Make a new database under another name and move it into place, so that an empty file is always damage."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    connection = connect(new, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        upgrade(connection, path)
+        connection.execute("INSERT INTO meta VALUES ('epoch', ?, ?)", (epoch, seal("epoch", epoch)))
+    finally:
+        connection.close()
+    new.rename(path)
+    sync_directory(path.parent)
+
+
+def upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Apply the migrations that the file lacks, each in a transaction."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for migration in pending(migrations_of("sqlite"), version, str(path)):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements_of(migration):
+                connection.execute(statement)
+            # Part of the transaction: it lies in the first page.
+            connection.execute(f"PRAGMA user_version = {migration.version}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def check(connection: sqlite3.Connection, path: Path) -> None:
+    """Whether tables and indexes are word for word those of the migrations: a bit may flip in their text, too."""
+    expected = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        for migration in migrations_of("sqlite"):
+            for statement in statements_of(migration):
+                expected.execute(statement)
+        missing = _objects(expected) - _objects(connection)
+    finally:
+        expected.close()
+    if missing:
+        raise damaged(f"the schema of {path} ({', '.join(sorted(name for _, name, _, _ in missing))})")
+
+
+def statements_of(migration: Migration) -> Iterator[str]:
+    statement = ""
+    for line in migration.sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _objects(connection: sqlite3.Connection) -> set[tuple[str, str, str, str | None]]:
+    return set(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema"))

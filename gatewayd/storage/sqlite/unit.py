@@ -1,0 +1,46 @@
+"""A unit of the store's work, and the future that its caller gets."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from gatewayd.core.event import Event
+from gatewayd.storage.sqlite.tx import Key, Tx
+
+T = TypeVar("T")
+_log = logging.getLogger("gatewayd.storage")
+
+
+class Receipt(asyncio.Future[T]):
+    """Resolves once the unit is on disk. Dropped, its failure goes to the store's log and nowhere else."""
+
+    def __del__(self) -> None:
+        # Set by asyncio while nobody has asked for the exception; its own __del__ would call the loop's handler.
+        if self._log_traceback and not self.cancelled():
+            error = self.exception()
+            _log.warning("store.unit_failed_unheard", extra={"fields": {"error": str(error)}})
+
+
+@dataclass(slots=True)
+class Unit:
+    """One closed change. `apply` may run twice (a group is repeated when one of its units fails)."""
+
+    apply: Callable[[Tx], Any]
+    receipt: Receipt[Any]
+    size: int
+    """Bytes that it holds while it waits, roughly."""
+    streams: Sequence[str] = ()
+    """Stream ids of its events, one entry each."""
+    keys: Sequence[Key] = ()
+    """Seen ids that it will ask for."""
+    alone: bool = False
+    """Whether it changes rows that other units of its group only gather: those are written first."""
+    result: Any = None
+    error: BaseException | None = None
+    events: list[Event] = field(default_factory=list)
+
+    def reset(self) -> None:
+        self.result, self.error = None, None
+        self.events = []

@@ -1,0 +1,75 @@
+"""The intents that span tables: taking a message in, and ending its execution."""
+
+from gatewayd.core.errors import IdConflict
+from gatewayd.core.work import ExecutionState
+from gatewayd.storage.records import Acceptance, Accepted, Finish
+from gatewayd.storage.sqlite import executions, ledger, letters, outbox, sessions
+from gatewayd.storage.sqlite.tx import Key, Tx
+
+
+def seen_key(acceptance: Acceptance) -> Key:
+    """Where the message's id is remembered; messages' ids and event ids of one principal do not know each other."""
+    return f"message {acceptance.dedupe_scope}", acceptance.dedupe_id
+
+
+def accept(tx: Tx, acceptance: Acceptance) -> Accepted:
+    message_id = acceptance.inbound.message_id
+    execution_id = acceptance.execution.id if acceptance.execution else ""
+    if acceptance.dedupe_id:
+        key = seen_key(acceptance)
+        first = tx.seen(key)
+        if first is not None:
+            if acceptance.digest and first.digest and first.digest != acceptance.digest:
+                raise IdConflict(f"id {acceptance.dedupe_id!r} was used before with other content")
+            first_message, _, first_execution = first.ref.partition(" ")
+            return Accepted(first_message, first_execution, duplicate=True)
+    if acceptance.session is not None:
+        sessions.put(tx, acceptance.session)
+    ledger.begin(tx, acceptance)
+    if acceptance.execution is not None:
+        executions.insert(tx, acceptance.execution)
+    if acceptance.session is not None and acceptance.remembered:
+        sessions.add_turn(
+            tx,
+            acceptance.session.id,
+            acceptance.remembered,
+            acceptance.inbound.received,
+            max_messages=acceptance.history_max_messages,
+            max_bytes=acceptance.history_max_bytes,
+        )
+    if acceptance.outbox:
+        outbox.insert(tx, acceptance.outbox)
+    if acceptance.dedupe_id:
+        tx.add_seen(key, acceptance.digest, f"{message_id} {execution_id}", float(acceptance.inbound.received))
+    tx.add_events(acceptance.events)
+    return Accepted(message_id, execution_id, duplicate=False)
+
+
+def finish(tx: Tx, end: Finish) -> None:
+    old = executions.live(tx, end.execution_id)
+    new = old._replace(
+        state=str(end.state), reason=end.reason, output=end.output, error=end.error, finished=float(end.finished)
+    )
+    executions.save(tx, end.execution_id, old, new)
+    for absorbed in end.absorbed:
+        other = executions.find(tx, absorbed)
+        if other is None or ExecutionState(other.state).terminal:
+            continue
+        ended = other._replace(state=str(ExecutionState.SUCCEEDED), reason="absorbed", finished=float(end.finished))
+        executions.save(tx, absorbed, other, ended)
+    if end.session_id:
+        sessions.add_turn(
+            tx,
+            end.session_id,
+            end.turn,
+            end.finished,
+            max_messages=end.history_max_messages,
+            max_bytes=end.history_max_bytes,
+        )
+    if end.outbox:
+        outbox.insert(tx, end.outbox)
+    for change in end.ledger:
+        ledger.change(tx, change)
+    for letter in end.dead_letters:
+        letters.insert(tx, letter)
+    tx.add_events(end.events)

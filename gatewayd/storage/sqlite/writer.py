@@ -1,0 +1,289 @@
+"""The one writer: a bounded queue, a thread that commits groups from it, and the way back to the event loop.
+
+Everything public is called on the loop; what begins with `_thread` runs in the thread. The two share the queue and
+nothing else: the thread hands back what became of a group in one call.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+from gatewayd.core.errors import GatewayError, Internal, StoreBusy, StoreCorrupt, StoreFailed, StoreFull
+from gatewayd.core.event import Event
+from gatewayd.core.failpoints import Failpoints
+from gatewayd.storage.base import EventSink
+from gatewayd.storage.records import StoreHealth
+from gatewayd.storage.sqlite.faults import BUSY_RETRY, verdict
+from gatewayd.storage.sqlite.group import run_group
+from gatewayd.storage.sqlite.tx import Books, Key, Tx
+from gatewayd.storage.sqlite.unit import Receipt, Unit
+
+T = TypeVar("T")
+GROUP_UNITS = 512
+"""Units in one group at most: what one failed commit can refuse, and what the first of them waits for."""
+GROUP_BYTES = 8 << 20
+UNIT_BYTES = 512
+"""What a unit holds beside its content, roughly."""
+
+_log = logging.getLogger("gatewayd.storage")
+
+
+class File(Protocol):
+    """What the thread needs to know of the database's file."""
+
+    path: Path
+
+    def check_in_place(self) -> None:
+        """Raise `StoreFailed` when the file that is written to is not the one at its path any more."""
+        ...
+
+    def written(self, connection: sqlite3.Connection, size: int) -> None:
+        """So much was committed: move it from the log to the file from time to time."""
+        ...
+
+    def first_seq(self, connection: sqlite3.Connection) -> int:
+        """The oldest event's seq; 0 when there is none."""
+        ...
+
+
+class Writer:
+    """Owns the writing connection's thread. Made by the store; `run` first opens the connection in it."""
+
+    def __init__(
+        self,
+        file: File,
+        *,
+        sink: EventSink,
+        encode: Callable[[Event], bytes],
+        failpoints: Failpoints,
+        on_failed: Callable[[StoreFailed], None],
+        queue_limit: int,
+        queue_bytes: int,
+    ) -> None:
+        self.health = StoreHealth.CLOSED
+        self.first_seq = 0
+        self.last_seq = 0
+        self.failure: StoreFailed | None = None
+        self._file = file
+        self._sink = sink
+        self._encode = encode
+        self._failpoints = failpoints
+        self._on_failed = on_failed
+        self._queue_limit = queue_limit
+        self._queue_bytes = queue_bytes
+        self._waiting = 0
+        self._waiting_bytes = 0
+        self._queue: SimpleQueue[Unit | None] = SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._thread_first = 0
+        self._ended: asyncio.Future[None] | None = None
+
+    async def start(self, connection: sqlite3.Connection, books: Books, first_seq: int) -> None:
+        """Take over the connection (opened with `check_same_thread=False`) and begin to write."""
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        self.first_seq, self.last_seq = first_seq, books.last_seq
+        self._thread_first = first_seq
+        self.health = StoreHealth.OK
+        self._thread = threading.Thread(
+            target=self._thread_main, args=(connection, books), name="store-writer", daemon=True
+        )
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Write what was submitted and end the thread; the connection is the caller's again."""
+        if self._ended is None:
+            return
+        if self.health is not StoreHealth.FAILED:
+            self.health = StoreHealth.CLOSED
+        self._queue.put(None)
+        await self._ended
+        self._ended = None
+
+    def submit(
+        self,
+        apply: Callable[[Tx], T],
+        *,
+        streams: Sequence[str] = (),
+        keys: Sequence[Key] = (),
+        size: int = 0,
+        alone: bool = False,
+    ) -> Receipt[T]:
+        """Queue a unit; the receipt fails at once when the store cannot take it."""
+        receipt: Receipt[T] = Receipt(loop=self._loop)
+        refusal = self._refusal()
+        if refusal is not None:
+            receipt.set_exception(refusal)
+            return receipt
+        size += UNIT_BYTES
+        self._waiting += 1
+        self._waiting_bytes += size
+        if streams:
+            self._sink.expected(streams)
+        self._queue.put(Unit(apply, receipt, size, streams, keys, alone))
+        return receipt
+
+    def fail(self, failure: StoreFailed) -> None:
+        """The store cannot promise durability any more: refuse everything from now on and say so, once."""
+        if self.failure is not None:
+            return
+        self.failure = failure
+        self.health = StoreHealth.FAILED
+        _log.error("store.failed", extra={"fields": {"error": failure.message}})
+        self._on_failed(failure)
+
+    def _refusal(self) -> GatewayError | None:
+        if self.failure is not None:
+            return StoreFailed(self.failure.message)
+        if self.health is StoreHealth.CLOSED:
+            return StoreFailed("the store is closed")
+        if self._waiting >= self._queue_limit or self._waiting_bytes >= self._queue_bytes:
+            return StoreBusy(f"{self._waiting} units wait to be written", retry_after=BUSY_RETRY)
+        return None
+
+    # The way back, on the loop
+
+    def _resolve(self, units: Sequence[Unit], ends: tuple[int, int] | None, error: BaseException | None) -> None:
+        if ends is not None:
+            self.first_seq, self.last_seq = ends
+        self._note_health(error)
+        ready: list[Event] = []
+        for unit in units:
+            self._waiting -= 1
+            self._waiting_bytes -= unit.size
+            if len(unit.streams) == len(unit.events):
+                ready.extend(unit.events)
+                continue
+            # The rest was refused, or was in the log before.
+            if ready:
+                self._sink.committed(ready)
+                ready = []
+            if unit.events:
+                self._sink.committed(unit.events)
+            self._sink.abandoned(_without(unit.streams, unit.events))
+        if ready:
+            self._sink.committed(ready)
+        for unit in units:
+            _settle(unit)
+
+    def _note_health(self, error: BaseException | None) -> None:
+        if self.failure is not None:
+            return
+        if isinstance(error, StoreFull):
+            if self.health is StoreHealth.OK:
+                self.health = StoreHealth.FULL
+                _log.error("store.full", extra={"fields": {"error": error.message}})
+        elif isinstance(error, StoreBusy):
+            _log.warning("store.busy", extra={"fields": {"error": error.message}})
+        elif isinstance(error, GatewayError):
+            self.fail(error if isinstance(error, StoreFailed) else StoreFailed(error.message))
+        elif self.health is StoreHealth.FULL:
+            self.health = StoreHealth.OK
+            _log.info("store.space_returned", extra={"fields": {}})
+
+    # The thread
+
+    def _thread_main(self, connection: sqlite3.Connection, books: Books) -> None:
+        failure: GatewayError | None = None
+        while (units := self._thread_take()) is not None:
+            found = failure
+            if found is None:
+                try:
+                    new_books, swept = run_group(connection, units, books, self._encode, self._failpoints)
+                # Named boundary: every caller must hear what became of its unit, whatever happened.
+                except BaseException as error:
+                    found = self._thread_judge(error)
+                else:
+                    found = self._thread_finish(connection, units, new_books, swept or not books.last_seq)
+                    books = new_books
+            if found is None:
+                continue
+            if isinstance(found, StoreFailed | StoreCorrupt):
+                failure = found
+            for unit in units:
+                unit.reset()
+                unit.error = type(found)(found.message, retry_after=found.retry_after)
+            self._thread_call(self._resolve, units, None, found)
+        self._thread_call(self._end)
+
+    def _thread_finish(
+        self, connection: sqlite3.Connection, units: list[Unit], books: Books, moved: bool
+    ) -> GatewayError | None:
+        """After the commit: only when all is in order is the group acknowledged."""
+        try:
+            self._failpoints.hit("store.after_commit")
+            self._file.check_in_place()
+            self._file.written(connection, sum(unit.size for unit in units))
+            if moved:
+                self._thread_first = self._file.first_seq(connection) or books.last_seq + bool(books.last_seq)
+        except BaseException as error:
+            # Committed and not acknowledged: what callers believe and what is on disk part ways here.
+            found = self._thread_judge(error)
+            return found if isinstance(found, StoreFailed) else StoreFailed(found.message)
+        self._thread_call(self._resolve, units, (self._thread_first, books.last_seq), None)
+        return None
+
+    def _thread_judge(self, error: BaseException) -> GatewayError:
+        found = verdict(error, self._file.path)
+        if isinstance(found, StoreFailed) and not isinstance(error, sqlite3.Error | GatewayError | OSError):
+            _log.error("store.writer_defect", exc_info=error, extra={"fields": {}})
+        return found
+
+    def _thread_take(self) -> list[Unit] | None:
+        """The next group, or None at the end: what waits now, in order, up to the group's bounds."""
+        first = self._queue.get()
+        if first is None:
+            return None
+        units, size = [first], first.size
+        while len(units) < GROUP_UNITS and size < GROUP_BYTES:
+            try:
+                unit = self._queue.get_nowait()
+            except Empty:
+                break
+            if unit is None:
+                self._queue.put(None)
+                break
+            units.append(unit)
+            size += unit.size
+        return units
+
+    def _thread_call(self, callback: Callable[..., None], *arguments: Any) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:
+            # The loop was closed with the store open: nobody is left to tell.
+            _log.warning("store.loop_gone", extra={"fields": {}})
+
+    def _end(self) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+
+def _settle(unit: Unit) -> None:
+    receipt = unit.receipt
+    if receipt.done():
+        return
+    error = unit.error
+    if error is None:
+        receipt.set_result(unit.result)
+        return
+    if not isinstance(error, GatewayError):
+        _log.error("store.unit_failed", exc_info=error, extra={"fields": {}})
+        wrapped = Internal(f"the store could not apply a change: {type(error).__name__}")
+        wrapped.__cause__ = error
+        error = wrapped
+    receipt.set_exception(error)
+
+
+def _without(streams: Sequence[str], events: Sequence[Event]) -> list[str]:
+    rest = list(streams)
+    for event in events:
+        rest.remove(event.stream_id)
+    return rest
