@@ -11,8 +11,10 @@ from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Event, EventType
 from gatewayd.wire import data_of, decode_client_frame, decode_event, event_bytes, parse_event
 
-SOME_TYPES = st.one_of(st.sampled_from([int(kind) for kind in EventType]), st.integers(-5, 300))
-NAMES = st.one_of(st.just(""), st.text(max_size=40))
+SOME_TYPES = st.one_of(
+    st.sampled_from([int(kind) for kind in EventType]), st.just(int(EventType.CUSTOM)), st.integers(-5, 300)
+)
+NAMES = st.one_of(st.sampled_from(["a", "orders.eu", "x1"]), st.text(max_size=40))
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
@@ -24,10 +26,12 @@ JSON = st.recursive(
 def nearly_events(draw: st.DrawFn) -> bytes:
     """The encodings of events that are right in most respects, whole, cut, doubled or with a byte changed."""
     number = draw(SOME_TYPES)
-    event = event_pb2.Event(type=number)  # type: ignore[arg-type]
-    for name in ("id", "target", "execution_id", "node_id", "session_id", "topic", "custom_type"):
+    event = event_pb2.Event(type=number, execution_id="x", node_id="n")  # type: ignore[arg-type]
+    if number == EventType.CUSTOM:
+        event.custom_type = "t"
+    for name in draw(st.lists(st.sampled_from(["id", "target", "node_id", "session_id", "topic"]), max_size=2)):
         setattr(event, name, draw(NAMES).encode("utf-8", "replace").decode())
-    member = event.DESCRIPTOR.fields_by_number.get(draw(st.sampled_from([100 + number, 100 + number, 101, 200])))
+    member = event.DESCRIPTOR.fields_by_number.get(draw(st.sampled_from([100 + number] * 6 + [101, 200])))
     if member is not None and member.containing_oneof is not None:
         getattr(event, member.name).SetInParent()
         if member.name == "custom":
