@@ -8,7 +8,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gatewayd.core.clock import Clock
-from gatewayd.providers.base import Delta, Finished, ModelError, ModelTruncated, ModelUnavailable, Text, ToolCallPiece
+from gatewayd.providers.base import (
+    Delta,
+    Finished,
+    ModelError,
+    ModelTruncated,
+    ModelUnavailable,
+    Reasoning,
+    Text,
+    ToolCallPiece,
+)
 
 MAX_DELTA = 1024 * 1024
 """Longest piece of text, reasoning or tool arguments in one delta, in characters."""
@@ -52,7 +61,7 @@ async def bounded(stream: AsyncIterator[Delta], *, clock: Clock, timeout: float)
                 raise _cut(shown, f"sent one piece of more than {MAX_DELTA} characters")
             if total > MAX_STREAM or count > MAX_DELTAS:
                 raise _cut(shown, f"sent more than {MAX_STREAM} characters or {MAX_DELTAS} pieces without an end")
-            yield delta
+            yield _storable(delta)
             if isinstance(delta, Finished):
                 return
             shown = shown or isinstance(delta, Text)
@@ -60,6 +69,13 @@ async def bounded(stream: AsyncIterator[Delta], *, clock: Clock, timeout: float)
 
 def _cut(shown: bool, what: str) -> ModelError:
     return ModelTruncated(f"the model {what}") if shown else ModelUnavailable(f"the model {what}")
+
+
+def _storable(delta: Delta) -> Delta:
+    """The delta without halves of surrogate pairs, which JSON can spell and nothing can store or send."""
+    if isinstance(delta, Text | Reasoning) and not delta.content.isascii():
+        return type(delta)(delta.content.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return delta
 
 
 def _size(delta: Delta) -> int:
