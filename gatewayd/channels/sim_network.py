@@ -217,7 +217,7 @@ class SimPlatform:
             bot.arrived.clear()
             until = min(end, bot.later[0][0]) if bot.later else end
             try:
-                async with self._clock.timeout(until - now):
+                async with self._clock.timeout(max(until - now, 0.001)):
                     await bot.arrived.wait()
             except TimeoutError:
                 continue
