@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
                 yield from leaves(inner, path) if isinstance(inner, BaseModel) else ()
             else:
                 yield from leaves(inner, (*path, field.alias or name))
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves(inner, (*path, str(key)))
     else:
@@ -30,23 +30,13 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 def digest(config: BaseModel, unavailable: Mapping[str, str]) -> str:
     """SHA-256 over all values, those of secrets included: equal exactly when nothing changed."""
-    rows = [[list(path), _plain(value, _hashed)] for path, value in leaves(config)]
-    text = json.dumps([sorted(rows, key=lambda row: json.dumps(row[0])), dict(unavailable)], sort_keys=True)
+    text = json.dumps([_tree(config, _hashed), dict(unavailable)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def masked(value: Any) -> Any:
     """The value for JSON, with fingerprints in place of secrets."""
-    if isinstance(value, BaseModel):
-        shown: dict[str, Any] = {}
-        for name, field in type(value).model_fields.items():
-            inner = getattr(value, name)
-            if field.exclude:
-                shown |= masked(inner) if isinstance(inner, BaseModel) else {}
-            else:
-                shown[field.alias or name] = masked(inner)
-        return shown
-    return _plain(value, str)
+    return _tree(value, str)
 
 
 def render(config: BaseModel, origins: Mapping[str, str]) -> str:
@@ -60,7 +50,7 @@ def render(config: BaseModel, origins: Mapping[str, str]) -> str:
         lines += [f"{'  ' * depth}{_key(path[depth])}:" for depth in range(shared, len(path) - 1)]
         open_path = path[:-1]
         origin = _origin(path, value, origins)
-        text = json.dumps(_plain(value, str), ensure_ascii=False)
+        text = json.dumps(masked(value), ensure_ascii=False)
         lines.append(f"{'  ' * (len(path) - 1)}{_key(path[-1])}: {text}  # {origin}")
     return "\n".join(lines) + "\n"
 
@@ -79,20 +69,27 @@ def _origin(path: Path, value: Any, origins: Mapping[str, str]) -> str:
     return origins.get(where, "default")
 
 
-def _hashed(secret: Secret) -> Any:
+def _hashed(secret: Secret) -> object:
     return {"secret": hashlib.sha256(secret.reveal().encode()).hexdigest()}
 
 
-def _plain(value: Any, of_secret: Any) -> Any:
-    """Only what JSON knows."""
+def _tree(value: Any, of_secret: Callable[[Secret], object]) -> Any:
+    """The value with nothing in it but what JSON knows."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, BaseModel):
+        shown: dict[str, Any] = {}
+        for name, field in type(value).model_fields.items():
+            inner = getattr(value, name)
+            if not field.exclude:
+                shown[field.alias or name] = _tree(inner, of_secret)
+            elif isinstance(inner, BaseModel):
+                shown |= _tree(inner, of_secret)
+        return shown
+    if isinstance(value, dict):
+        return {str(key): _tree(each, of_secret) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_tree(each, of_secret) for each in value]
     if isinstance(value, Secret):
         return of_secret(value)
-    if isinstance(value, BaseModel):
-        return {"".join(map(str, path)): _plain(each, of_secret) for path, each in leaves(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each, of_secret) for key, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(each, of_secret) for each in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value if isinstance(value, bool | int | float | str) or value is None else str(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)

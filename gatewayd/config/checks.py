@@ -115,8 +115,9 @@ def _clients(subject: Subject) -> Iterator[Finding]:
             try:
                 subject.check_scope(scope)
             except GatewayError as error:
-                hint = "such as agents.send:*, events.subscribe:*@orders.>, sessions:own, admin.read"
-                yield Finding((*path, "scopes", number), error.message, hint)
+                yield Finding(
+                    (*path, "scopes", number), error.message, "such as agents.send:*, sessions:own, admin.read"
+                )
 
 
 def _retention(subject: Subject) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from gatewayd.config.marks import MAX_BYTES
 from gatewayd.config.problems import ConfigRefused, Place, printable, problem_at
 from gatewayd.core.disk import Disk
 
-_EXAMPLE = "name one with --config; packaging/gateway.quickstart.yaml runs without an account"
+_EXAMPLE = "name one with --config; gateway.quickstart.yaml runs without an account"
 _UNREADABLE = {
     errno.ENOENT: ("there is no such file", "check the path given with --config or $GATEWAYD_CONFIG"),
     errno.ENOTDIR: ("a part of the path is not a directory", "check the path"),

@@ -21,6 +21,8 @@ from gatewayd.core.errors import GatewayError
 from gatewayd.core.secret import Secret
 
 _Section = TypeVar("_Section", bound=BaseModel)
+MAX_MEMBERS = 2000
+"""Most agents, channels and clients, each."""
 SettingsFor = Callable[[str], type[BaseModel] | None]
 
 
@@ -159,7 +161,7 @@ class _Loading:
         node = marks.parse(text, self._file, problems)
         if node is None:
             if self._overrides.agents_text is None:
-                hint = "packaging/gateway.quickstart.yaml is one to start from"
+                hint = "gateway.quickstart.yaml is one to start from"
                 problems.add(Place(self._file, 1, 1), (), "the file says nothing", hint)
                 problems.raise_any()
             return Table(Place(self._file, 1, 1))
@@ -199,8 +201,13 @@ class _Loading:
     def _entries(self, root: Table, key: str) -> dict[str, Entry]:
         """The named parts of a section, without those whose name cannot be one."""
         table = self._reader.entries(root.entries[key].node, (key,)) if key in root.entries else None
+        entries = table.entries if table else {}
+        if len(entries) > MAX_MEMBERS:
+            what = f"{len(entries)} {key}; at most {MAX_MEMBERS} are taken"
+            self.findings.problems.add(self.findings.values[(key,)], (key,), what)
+            return {}
         good = {}
-        for name, entry in (table.entries if table else {}).items():
+        for name, entry in entries.items():
             self.findings.keys[(key, name)] = entry.place
             try:
                 good[fields.name(name)] = entry

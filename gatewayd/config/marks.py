@@ -23,8 +23,8 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\uf
 _NO_ALIAS = "anchors and aliases are off"
 _EXPLAINED = {
     "mapping values are not allowed": (
-        "a second ': ' in one line, or a line that is indented too far",
-        "put text that contains ': ' into quotes, and start the keys of one mapping in one column",
+        "this ': ' does not fit here",
+        "text that contains ': ' needs quotes; or this line is indented too far, or a line above has no ': '",
     ),
     "did not find expected key": (
         "this line does not fit the lines above it",
@@ -42,12 +42,16 @@ _EXPLAINED = {
     ),
     "incompatible YAML document": ("a version of YAML that is not known", "remove the line that begins with '%'"),
     "did not find expected ',' or ']'": ("this list is not closed", "add the missing ']' or ','"),
-    "did not find expected ',' or '}'": ("this mapping is not closed", "add the missing '}' or ','"),
+    "did not find expected ',' or '}'": (
+        "this mapping is not closed",
+        "add the missing '}' or ','; inside braces ${VAR} needs quotes",
+    ),
     "found unexpected end of stream": ("this quote is not closed", "add the missing quote"),
     "found unknown escape character": (
         "an unknown escape in a text in double quotes",
         "use single quotes, or write \\\\ for a backslash",
     ),
+    "hexdecimal number": ("an unknown escape in a text in double quotes", "use single quotes"),
     "undefined alias": (_NO_ALIAS, "write the value out"),
     "undefined tag handle": ("tags are off", "write the value without the tag"),
     "did not find expected alphabetic": (_NO_ALIAS, "put text that begins with '*' or '&' into quotes"),
@@ -63,6 +67,13 @@ class Scalar:
     place: Place
     text: str
     plain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A value that is not taken, of which enough is said already."""
+
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,7 @@ class Table:
     entries: dict[str, Entry] = field(default_factory=dict)
 
 
-Node = Scalar | Items | Table
+Node = Scalar | Items | Table | Broken
 
 
 def parse(text: bytes, file: str, problems: Problems) -> Node | None:
@@ -95,11 +106,12 @@ def parse(text: bytes, file: str, problems: Problems) -> Node | None:
     """
     decoded = _decode(text, file)
     try:
-        return _Builder(file, problems).build(yaml.parse(decoded, Loader=_LOADER))
+        node = _Builder(file, problems).build(yaml.parse(decoded, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
         raise _explained(error, file, decoded) from None
     except yaml.YAMLError as error:
         raise _refused(Place(file, 1, 1), f"not readable as YAML: {printable(str(error), 200)}") from None
+    return None if isinstance(node, Scalar) and node.plain and node.text in ("", "~", "null") else node
 
 
 def _refused(place: Place, what: str, hint: str = "") -> ConfigRefused:
@@ -111,7 +123,7 @@ def _decode(text: bytes, file: str) -> str:
         raise _refused(Place(file, 1, 1), f"the file has {len(text)} bytes; at most {MAX_BYTES} are read")
     for mark, encoding in ((b"\xef\xbb\xbf", "UTF-8"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16")):
         if text.startswith(mark):
-            what = f"the file begins with a byte order mark ({encoding})"
+            what = f"the file begins with a byte order mark of {encoding}"
             raise _refused(Place(file, 1, 1), what, "save it as UTF-8 without a byte order mark")
     try:
         decoded = text.decode("utf-8")
@@ -188,30 +200,31 @@ class _Builder:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise _refused(place, f"the file has more than {MAX_NODES} values")
-        self._refuse_yaml_features(event, place)
+        off = self._off(event, place)
         if isinstance(event, yaml.ScalarEvent):
-            self._place(Scalar(place, event.value, not event.style), place)
+            self._place(Broken(place) if off else Scalar(place, event.value, not event.style), place)
         elif isinstance(event, yaml.AliasEvent):
-            self._place(Scalar(place, "", plain=True), place)
+            self._place(Broken(place), place)
         else:
             if len(self._stack) >= MAX_DEPTH:
                 raise _refused(place, f"nested deeper than {MAX_DEPTH} levels")
             opened = Table(place) if isinstance(event, yaml.MappingStartEvent) else Items(place)
             inside = self._inside()
-            self._place(opened, place)
+            self._place(Broken(place) if off else opened, place)
             self._path += inside
             self._stack.append(opened)
             self._keys.append(None)
 
-    def _refuse_yaml_features(self, event: yaml.NodeEvent, place: Place) -> None:
+    def _off(self, event: yaml.NodeEvent, place: Place) -> bool:
+        """Whether the event is an alias or carries a tag, and so has no value; an anchor alone harms nothing else."""
+        tag = getattr(event, "tag", None)
         if event.anchor is not None:
-            self._problems.add(
-                place, (), f"{_NO_ALIAS}: {printable(event.anchor)}", "write the value out where it is used"
-            )
-        if (tag := getattr(event, "tag", None)) is not None:
-            self._problems.add(
-                place, (), f"tags are off: {_short(tag)}", "write the value without the tag; quotes make text"
-            )
+            hint = "write the value out where it is used"
+            self._problems.add(place, self._here(), f"{_NO_ALIAS}: {printable(event.anchor)}", hint)
+        if tag is not None:
+            hint = "write the value without the tag; quotes make text"
+            self._problems.add(place, self._here(), f"tags are off: {_short(tag)}", hint)
+        return tag is not None or isinstance(event, yaml.AliasEvent)
 
     def _place(self, node: Node, place: Place) -> None:
         """Put the node where it belongs: the root, an item, a key, or the value of the key before."""

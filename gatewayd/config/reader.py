@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gatewayd.config import scalars, shape, verdicts
-from gatewayd.config.marks import Items, Node, Scalar, Table
+from gatewayd.config.marks import Broken, Items, Node, Scalar, Table
 from gatewayd.config.problems import Path, Place, Problem, Problems, problem_at, suggest
 from gatewayd.config.sources import Missing, SecretSource, unset
 from gatewayd.core.secret import Secret
@@ -20,6 +20,9 @@ from gatewayd.core.secret import Secret
 _Section = TypeVar("_Section", bound=BaseModel)
 _ABSENT: Final = object()
 """Stands for a value that is not there: null, or one that could not be looked up."""
+MAX_ITEMS: Final = 2000
+"""Longest list."""
+_MERGE: Final = "merge keys are off: write the keys out"
 
 
 class Unset(Enum):
@@ -86,6 +89,9 @@ class Reader:
             return node
         if isinstance(node, Scalar) and node.plain and node.text in ("", "~", "null"):
             return Table(node.place)
+        if isinstance(node, Broken):
+            self._findings.unresolved.add(path)
+            return None
         kind = "a list" if isinstance(node, Items) else verdicts.show(node.text)
         self._findings.problems.add(node.place, path, f"{kind} is not a mapping (`key: value` lines)")
         return None
@@ -112,21 +118,38 @@ class Reader:
                 read[key] = value
         return read
 
-    def build(self, section: type[_Section], data: object, path: Path, file: str) -> _Section | None:
-        """The section, or None with the problems noted (or when only what could not be looked up is missing)."""
+    def build(self, section: type[_Section], data: dict[str, Any], path: Path, file: str) -> _Section | None:
+        """The section, with the problems noted; without the values that are wrong, so that the rest can be checked.
+
+        None when there can be none: what is wrong or could not be looked up is needed.
+        """
         try:
             return section.model_validate(data)
         except ValidationError as error:
-            for each in error.errors(include_url=False):
-                self._note(each, path, file)
+            errors = error.errors(include_url=False)
+        for each in errors:
+            self._note(each, path, file)
+        wrong = {str(each["loc"][0]) for each in errors if each["loc"]}
+        self._findings.unresolved.update((*path, key) for key in wrong)
+        try:
+            return section.model_validate({key: value for key, value in data.items() if key not in wrong})
+        except ValidationError:
             return None
 
     def value(self, annotation: Any, node: Node, path: Path) -> Any:
         """The value of a node according to what its key wants."""
         self._findings.values[path] = node.place
+        if isinstance(node, Broken):
+            self._findings.unresolved.add(path)
+            return _ABSENT
         if isinstance(node, Scalar):
             return self._scalar(annotation, node, path)
         if isinstance(node, Items):
+            if len(node.nodes) > MAX_ITEMS:
+                what = f"a list of {len(node.nodes)}; at most {MAX_ITEMS} are taken"
+                self._findings.problems.add(node.place, path, what)
+                self._findings.unresolved.add(path)
+                return _ABSENT
             member = shape.member_of(annotation)
             found = [self.value(member, each, (*path, number)) for number, each in enumerate(node.nodes)]
             if any((*path, number) in self._findings.unresolved for number in range(len(found))):
@@ -203,7 +226,7 @@ class Reader:
 
     def _unknown(self, section: type[BaseModel], key: str, place: Place, path: Path, known: Collection[str]) -> None:
         special: Mapping[str, str] = getattr(section, "HINTS", {})
-        hint = special.get(key, "") or suggest(key, known, "keys")
+        hint = special.get(key, "") or (_MERGE if key == "<<" else suggest(key, known, "keys"))
         self._findings.problems.add(place, (*path, key), "unknown key", hint)
 
     def _note(self, error: ErrorDetails, part: Path, file: str) -> None:

@@ -59,7 +59,7 @@ class SecretSource:
         """
         expanded = expand(written, self.environ)
         if expanded.unset:
-            raise unset(expanded.unset)
+            raise unset(expanded.unset, secret=True)
         # Only what is written decides: the value of a variable must not turn into a path.
         if written.startswith("file:"):
             return self._file(expanded.text.removeprefix("file:"))
@@ -106,12 +106,12 @@ class SecretSource:
             raise Unreadable(f"{what} is not text in UTF-8", "put the secret there as one line of text") from None
 
 
-def unset(variables: tuple[str, ...]) -> Missing:
+def unset(variables: tuple[str, ...], *, secret: bool = False) -> Missing:
     """The verdict on variables that have no value."""
     names = " and ".join(f"${{{name}}}" for name in variables)
-    verb = "is" if len(variables) == 1 else "are"
+    default = "" if secret else f", or write ${{{variables[0]}:-default}}"
     return Missing(
-        f"{names} {verb} not set or empty", f"set it in the environment, or write ${{{variables[0]}:-default}}"
+        f"{names} {'is' if len(variables) == 1 else 'are'} unset or empty", f"set it in the environment{default}"
     )
 
 

@@ -37,7 +37,7 @@ def explain(error: ErrorDetails, shown: str) -> tuple[str, str]:
     value = error["input"]
     if kind == "wanted":
         wanted = str(context["wanted"])
-        return f"{shown} is not {wanted}", str(context["hint"]) or _close(value, wanted.removeprefix("one of "))
+        return f"{shown} is not {wanted}", _better_hint(value, wanted, str(context["hint"]))
     if kind == "missing":
         return "this key is required and missing", ""
     if kind in ("literal_error", "enum"):
@@ -50,7 +50,7 @@ def explain(error: ErrorDetails, shown: str) -> tuple[str, str]:
         return f"{shown} is not {_WANTED[kind]}", _hint(kind, value)
     if kind in ("too_short", "too_long"):
         bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-        return f"a list of {context.get('actual_length') or 'more'} entries; {bound} are wanted", ""
+        return f"a list of {context.get('actual_length', 'more')}; {bound} wanted", ""
     if kind == "value_error":
         return printable(str(context["error"]), 300), ""
     message = error["msg"].removeprefix("Input should be ")
@@ -64,10 +64,17 @@ def show(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, str):
-        return f"'{printable(value, 32)}'"
+        # An address may hold a password.
+        return "this text" if "@" in value else f"'{printable(value, 32)}'"
     if isinstance(value, int | float):
         return str(value)
     return "a mapping" if isinstance(value, Mapping) else "a list" if isinstance(value, list | tuple) else "this"
+
+
+def _better_hint(value: Any, wanted: str, hint: str) -> str:
+    if isinstance(value, str) and value.lstrip("-").isdigit() and wanted.startswith(("a whole number", "a number")):
+        return "remove the quotes"
+    return hint or _close(value, wanted.removeprefix("one of "))
 
 
 def _hint(kind: str, value: Any) -> str:

@@ -1,0 +1,102 @@
+"""Loads a configuration as the daemon would, with stand-ins for the adapters, the disk and the environment."""
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from gatewayd.config.fields import Section
+from gatewayd.config.loader import Loaded, load
+from gatewayd.config.problems import ConfigRefused
+from gatewayd.core.errors import InvalidArgument
+from gatewayd.core.secret import Secret
+
+ENVIRON = {"TEXT": "some text", "PORT": "4321", "EMPTY": "", "TOKEN": "tok-from-environment", "LONG": "x" * 4096}
+FILES = {
+    "secret": b"tok-from-file\n",
+    "key": b"another-key\n",
+    "open": b"tok-open\n",
+    "empty": b"",
+    "binary": b"\xff\xfe",
+    "lines": b"a\nb\n",
+}
+ROOT = Path(__file__).parents[2]
+
+
+class Line(BaseModel):
+    """As an adapter may write it: no base of ours, an alias for a word of Python."""
+
+    sender: str = Field(alias="from")
+    text: str
+    after: float = 0.0
+
+
+class Faults(Section):
+    conflict: int = 0
+    slow: float = 0.0
+
+
+class SimSettings(Section):
+    token: Secret | None = None
+    app_token: Secret | None = None
+    server: str = ""
+    script: list[Line] = Field(default=[])
+    faults: Faults = Faults()
+    idempotent_send: bool = False
+
+
+class NeedySettings(Section):
+    """A platform that cannot do without its token."""
+
+    token: Secret
+
+
+class LocalSettings(Section):
+    pass
+
+
+SETTINGS: Mapping[str, type[BaseModel]] = {"sim": SimSettings, "needy": NeedySettings, "local": LocalSettings}
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    if path.name not in FILES:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return FILES[path.name][:limit]
+
+
+def stat_file(path: Path) -> os.stat_result:
+    mode = stat.S_IFREG | (0o644 if path.name == "open" else 0o600)
+    return os.stat_result((mode, 0, 0, 1, 0, 0, 1, 0, 0, 0))
+
+
+def check_scope(scope: str) -> None:
+    if scope.partition(":")[0] not in ("agents.send", "sessions", "admin.read", "events.subscribe"):
+        raise InvalidArgument(f"unknown scope {scope!r}")
+
+
+def loaded(text: str | bytes, **changes: Any) -> Loaded:
+    arguments: dict[str, Any] = {
+        "name": "gateway.yaml",
+        "settings_for": SETTINGS.get,
+        "environ": ENVIRON,
+        "read_file": read_file,
+        "stat_file": stat_file,
+        "credentials_dir": Path("/run/credentials"),
+        "known_tools": frozenset({"current_time", "remember"}),
+        "known_platforms": frozenset(SETTINGS),
+        "check_scope": check_scope,
+    }
+    return load(text if isinstance(text, bytes) else text.encode(), **(arguments | changes))
+
+
+def lines(text: str | bytes, **changes: Any) -> list[str]:
+    """What `--check` prints for a configuration with problems; empty for one without."""
+    try:
+        loaded(text, **changes)
+    except ConfigRefused as refused:
+        return refused.lines()
+    return []
