@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from gatewayd.core.errors import ConfigInvalid
 
-class PluginError(Exception):
+
+class PluginError(ConfigInvalid):
     """A plugin cannot be used; the message says which, from where, and what to do."""
 
 

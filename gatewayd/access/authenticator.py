@@ -242,4 +242,3 @@ class AccessChange:
 
     async def abandon(self) -> None:
         self._table = None
-

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gatewayd.access.scopes import EVERY_SCOPE, Action, Scopes
-from gatewayd.core.errors import InvalidArgument, PermissionDenied
+from gatewayd.core.errors import PermissionDenied
 from gatewayd.core.event import EventType
 from gatewayd.core.filter import EventFilter
 
@@ -11,8 +11,6 @@ LOCAL = "local"
 """A connection over the unix socket without a token: the socket's mode is the guard."""
 DEFAULT = "default"
 """The client of `gateway.auth_token`."""
-RESERVED = frozenset({LOCAL, DEFAULT, "gateway"})
-"""Names that `clients` may not use: those two, and the source of the daemon's own events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +51,6 @@ class Principal:
 def local_principal() -> Principal:
     """Whoever the mode of the unix socket lets in."""
     return Principal(LOCAL, EVERY_SCOPE, local=True)
-
-
-def check_client_id(client_id: str) -> str:
-    """Return the id, or raise `InvalidArgument` when `clients` may not use it."""
-    if client_id in RESERVED:
-        raise InvalidArgument(f"the client id {client_id!r} is the daemon's own; choose another")
-    if not client_id.isascii():
-        raise InvalidArgument(f"the client id {client_id!r} must be ASCII, because it is a part of the token")
-    return client_id
 
 
 def _denied(principal: Principal, scope: str) -> PermissionDenied:

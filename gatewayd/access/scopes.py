@@ -158,27 +158,28 @@ class Scopes:
         return sorted(map(str, self.items))
 
 
-EVERY_SCOPE = Scopes.parse(
-    [
-        "events.publish:*@>",
-        "events.subscribe:*@>",
-        "agents.send:*",
-        "agents.register:*",
-        "runtime:*",
-        "push:>",
-        "sessions:all",
-        "admin.read",
-        "admin.write",
-        "approve",
-    ]
+EVERY_SCOPE = Scopes(
+    frozenset(
+        {
+            Scope(Action.PUBLISH, ">"),
+            Scope(Action.SUBSCRIBE, ">"),
+            Scope(Action.SEND, "*"),
+            Scope(Action.REGISTER, "*"),
+            Scope(Action.RUNTIME, "*"),
+            Scope(Action.PUSH, ">"),
+            Scope(Action.SESSIONS, "all"),
+            Scope(Action.ADMIN_READ),
+            Scope(Action.ADMIN_WRITE),
+            Scope(Action.APPROVE),
+        }
+    )
 )
 """All that can be allowed: the scopes of the clients `local` and `default`."""
 
 
-def check_scope(text: str) -> str:
-    """Return the scope, or raise `InvalidArgument` with a hint; for the configuration's checks."""
+def check_scope(text: str) -> None:
+    """Raise `InvalidArgument` with a hint unless the text is a scope; for the configuration's checks."""
     Scope.parse(text)
-    return text
 
 
 def _covers_subject(scope: Scope, subject: str) -> bool:

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from gatewayd.core.clock import Clock
@@ -79,14 +80,16 @@ class _Handler(logging.Handler):
             "event": self._safe(record.getMessage()),
         }
         for key, value in _fields(record).items():
-            plain = isinstance(value, bool | int | float) or value is None
-            entry[f"field_{key}" if key in entry else key] = value if plain else self._mask.apply(_shown(value))
+            shown = _shown(value)
+            masked = self._mask.apply(shown)[:MAX_LINE]
+            plain = masked == shown and (value is None or isinstance(value, bool | int | float))
+            entry[f"field_{key}" if key in entry else key] = value if plain else masked
         if trace := self._trace(record):
             entry["traceback"] = trace
         return [json.dumps(entry)]
 
     def _safe(self, text: str) -> str:
-        return escape(self._mask.apply(text[: 4 * MAX_LINE]))[:MAX_LINE]
+        return escape(self._mask.apply(text)[:MAX_LINE])[:MAX_LINE]
 
     def _trace(self, record: logging.LogRecord) -> str:
         if record.exc_info and record.exc_info[0] is not None:
@@ -99,8 +102,17 @@ class _Handler(logging.Handler):
 class Logs:
     """The daemon's log; made before anything can go wrong, configured once the configuration is read."""
 
-    def __init__(self, mask: Mask, clock: Clock, environ: Mapping[str, str], descriptor: int = 2) -> None:
-        self._sink = Sink(descriptor, clock)
+    def __init__(
+        self,
+        mask: Mask,
+        clock: Clock,
+        environ: Mapping[str, str],
+        *,
+        descriptor: int = 2,
+        file: Path | None = None,
+    ) -> None:
+        """`file` is what the descriptor writes to when the daemon must keep it small itself."""
+        self._sink = Sink(descriptor, clock, file)
         self._handler = _Handler(self._sink, mask, journal=_is_journal(environ, descriptor))
 
     def install(self) -> None:

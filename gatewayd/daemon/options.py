@@ -22,6 +22,8 @@ class Options:
     paths: Paths
     config: Path | None = None
     """gateway.yaml; None when there is none and `agents` gives the agents."""
+    config_name: str = ""
+    """How it was named, for messages; '' shows the path."""
     host: str | None = None
     """Overrides `gateway.host` for this run, reloads included; None takes the file's."""
     port: int | None = None
@@ -64,7 +66,10 @@ class RunningGateway(Protocol):
         ...
 
     async def reload(self) -> None:
-        """Read the configuration again; never raises, tells the outcome itself."""
+        """Read the configuration again; never raises, tells the outcome itself (to systemd too).
+
+        A stop cancels one that is under way.
+        """
         ...
 
     def wait_failed(self) -> Awaitable[object]:

@@ -1,4 +1,4 @@
-"""Where things are: the configuration that is read, the state directory, the runtime directory.
+"""Where things are: the state directory and the runtime directory (gateway.yaml is found by `config.files`).
 
 Resolving looks at the environment only; `prepare` makes the directories and refuses ones that cannot be used.
 """
@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SYSTEM_CONFIG = Path("/etc/gatewayd/gateway.yaml")
 STATE_MODE = 0o700
 RUNTIME_MODE = 0o750
 
@@ -30,23 +29,10 @@ class Paths:
         """Where the unix socket is unless gateway.yaml says otherwise."""
         return self.runtime / "gatewayd.sock"
 
-
-def config_places(environ: Mapping[str, str], given: str | None, cwd: Path) -> list[Path]:
-    """The places of gateway.yaml, in the order in which they are tried; only one when it was named.
-
-    A named file that is not there is an error and not a reason to read another.
-    """
-    if named := given or environ.get("GATEWAYD_CONFIG"):
-        return [cwd / named]
-    places = [cwd / "gateway.yaml"]
-    if (home := _xdg(environ, "XDG_CONFIG_HOME", ".config")) is not None:
-        places.append(home / "gatewayd" / "gateway.yaml")
-    return [*places, SYSTEM_CONFIG]
-
-
-def find_config(places: list[Path]) -> Path | None:
-    """The first place with anything there (it may still be unreadable: that is for the loader to say)."""
-    return next((place for place in places if os.path.lexists(place)), None)
+    @property
+    def log(self) -> Path:
+        """Where a detached daemon writes its log when its standard error is not a file."""
+        return self.state / "gatewayd.log"
 
 
 def resolve_paths(environ: Mapping[str, str]) -> Paths:

@@ -8,11 +8,14 @@ import os
 import select
 import threading
 from collections import deque
+from pathlib import Path
 
 from gatewayd.core.clock import Clock
 
 MAX_BACKLOG = 1024 * 1024
 """Bytes that may wait."""
+MAX_FILE = 10 * 1024 * 1024
+"""Bytes of a log file that the daemon keeps itself; at it the file is renamed to `*.1`, over the one before."""
 _PIECE = select.PIPE_BUF
 """What a pipe that polls as writable takes without waiting."""
 _POLL_MILLIS = 200
@@ -22,8 +25,10 @@ _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 class Sink:
     """One output. Safe to use from any thread; never raises, and never waits except in `close`."""
 
-    def __init__(self, descriptor: int, clock: Clock) -> None:
+    def __init__(self, descriptor: int, clock: Clock, file: Path | None = None) -> None:
         self._descriptor = descriptor
+        self._file = file
+        self._size = os.fstat(descriptor).st_size if file is not None else 0
         self._clock = clock
         self._lock = threading.Lock()
         self._backlog: deque[bytes] = deque()
@@ -73,7 +78,11 @@ class Sink:
             if not state:
                 return line
             try:
-                line = line[os.write(self._descriptor, line[:_PIECE]) :]
+                written = os.write(self._descriptor, line[:_PIECE])
+                line = line[written:]
+                self._size += written
+                if self._file is not None and self._size > MAX_FILE and not line:
+                    self._turn_over(self._file)
             except BlockingIOError:
                 return line
             except OSError:  # EPIPE, ENOSPC, EBADF, EIO: this line is lost, the next may not be
@@ -86,6 +95,14 @@ class Sink:
         poll.register(self._descriptor, select.POLLOUT)
         found = poll.poll(millis)
         return found[0][1] if found else 0
+
+    def _turn_over(self, file: Path) -> None:
+        """Go on in an empty file; the descriptor stays, since native libraries write to it too."""
+        self._size = 0
+        file.replace(file.with_name(f"{file.name}.1"))
+        fresh = open_log(file)
+        os.dup2(fresh, self._descriptor)
+        os.close(fresh)
 
     def _drop(self) -> None:
         self.dropped += 1
@@ -108,3 +125,9 @@ class Sink:
                     self._untold = 0
                     self._backlog.append(notice)
                     self._waiting += len(notice)
+
+
+def open_log(file: Path) -> int:
+    """A descriptor that appends to the file, which only the daemon's user can read; never through a link."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(file, flags, 0o600)

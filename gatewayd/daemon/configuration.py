@@ -1,0 +1,66 @@
+"""From the command line to a configuration that may be used: one way for `--check`, the start and every reload."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from gatewayd.access.scopes import check_scope
+from gatewayd.config.files import ConfigFile, read_config
+from gatewayd.config.loader import Loaded, Overrides, load
+from gatewayd.core.disk import Disk
+from gatewayd.daemon.options import Options
+from gatewayd.plugins import load_group
+
+_NO_FILE = ConfigFile(b"", "gateway.yaml", Path("/"), world_readable=False)
+
+
+class Configuration:
+    """Reads the files that this daemon was started with; plugins are looked up once."""
+
+    def __init__(self, options: Options, disk: Disk) -> None:
+        self._options = options
+        self._disk = disk
+        self._adapters: dict[str, Callable[[], Any]] = load_group("gatewayd.channels")
+        self._tools = frozenset(load_group("gatewayd.tools"))
+
+    def read(self) -> Loaded:
+        """What the files say now; raises `ConfigRefused` with every problem."""
+        options = self._options
+        file = _NO_FILE
+        if options.config is not None:
+            file = read_config(options.config, self._disk, uid=os.geteuid(), name=options.config_name)
+        agents = None
+        if options.agents is not None:
+            agents = read_config(options.agents, self._disk, uid=os.geteuid())
+        credentials = options.environ.get("CREDENTIALS_DIRECTORY")
+        return load(
+            file.text,
+            name=file.name,
+            folder=file.folder,
+            world_readable=file.world_readable,
+            settings_for=self._settings_for,
+            environ=options.environ,
+            read_file=self._disk.read,
+            stat_file=self._disk.stat,
+            credentials_dir=Path(credentials) if credentials else None,
+            overrides=Overrides(
+                host=options.host,
+                port=options.port,
+                agents_text=agents.text if agents is not None else None,
+                agents_name=agents.name if agents is not None else "",
+            ),
+            known_tools=self._tools,
+            known_platforms=frozenset(self._adapters),
+            check_scope=check_scope,
+        )
+
+    def _settings_for(self, platform: str) -> type[BaseModel] | None:
+        """The keys of a platform's adapter, which is imported only when a channel names it."""
+        factory = self._adapters.get(platform)
+        if factory is None:
+            return None
+        settings: type[BaseModel] = factory().Settings
+        return settings

@@ -1,0 +1,56 @@
+"""What the daemon is doing right now: tasks with the line each waits at, threads with their stacks.
+
+Names, files and lines only, never values: a dump is made where people look over each other's shoulders.
+"""
+
+import asyncio
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+MAX_TASKS = 500
+"""Tasks shown; the number of the others is told."""
+MAX_FRAMES = 12
+
+
+def task_names(tasks: set[asyncio.Task[Any]]) -> list[str]:
+    """Each task by its name and the line it waits at, sorted."""
+    return sorted(f"{task.get_name()} at {_place(task)}" for task in tasks)
+
+
+def dump_text(tasks: set[asyncio.Task[Any]], state: Mapping[str, Any]) -> str:
+    """Everything, as lines for people."""
+    lines = [f"{key}: {value}" for key, value in state.items()]
+    names = task_names(tasks)
+    lines.append(f"tasks: {len(names)}")
+    lines += [f"  {name}" for name in names[:MAX_TASKS]]
+    if len(names) > MAX_TASKS:
+        lines.append(f"  and {len(names) - MAX_TASKS} more")
+    for thread in threading.enumerate():
+        lines.append(f"thread {thread.name}")
+        lines += [f"  {line}" for line in stack_of(thread.ident or 0)]
+    return "\n".join(lines)
+
+
+def stack_of(thread_id: int) -> list[str]:
+    """The innermost frames of a thread, outermost first; empty when it has ended."""
+    frame = sys._current_frames().get(thread_id)
+    if frame is None:
+        return []
+    found = traceback.StackSummary.extract(traceback.walk_stack(frame), limit=MAX_FRAMES, lookup_lines=False)
+    return [f"{entry.filename}:{entry.lineno} {entry.name}" for entry in reversed(found)]
+
+
+def _place(task: asyncio.Task[Any]) -> str:
+    """Where the innermost coroutine of the task stands."""
+    waiting: Any = task.get_coro()
+    place = "?"
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
+        if frame is None:
+            break
+        place = f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}"
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+    return place
