@@ -25,6 +25,7 @@ from gatewayd.providers.base import (
     Prompt,
     Role,
     Text,
+    ToolSchema,
     Usage,
 )
 from gatewayd.providers.bounds import bounded
@@ -85,7 +86,8 @@ class LiteLLMProvider:
         yield Finished(form.read_finish(finish), usage)
 
     async def _warm_up(self, **extra: str) -> None:
-        prompt = Prompt("openai/warm-up", (ChatMessage(Role.USER, "ready?"),), base_url=_WARM_UP_URL)
+        tools = [ToolSchema("ready", "Say so.", {"type": "object", "properties": {}})]
+        prompt = Prompt("openai/warm-up", [ChatMessage(Role.USER, "ready?")], tools, base_url=_WARM_UP_URL)
         with suppress(ModelError):
             async with aclosing(self._answer(prompt, **extra)) as deltas:
                 async for _ in deltas:

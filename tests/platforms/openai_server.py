@@ -49,9 +49,9 @@ class Disconnect:
 
 @dataclass(frozen=True)
 class Endless:
-    """The same chunk for ever."""
+    """Chunks for ever, each with its number and this text."""
 
-    chunk: Chunk
+    content: str
 
 
 Step = Chunk | Raw | Stall | Disconnect | Endless
@@ -136,8 +136,8 @@ SCENARIOS: dict[str, Callable[[Json], Script]] = {
     "filtered": lambda _: text("Some", finish_reason="content_filter"),
     "huge": lambda _: text("x" * (10 * 1024 * 1024)),
     "empty": lambda _: text(),
-    "endless": lambda _: Script([Endless(Chunk({"content": "x" * 4096}))]),
-    "endless-empty": lambda _: Script([Endless(Chunk({"content": ""}))]),
+    "endless": lambda _: Script([Endless("x" * 4096)]),
+    "endless-empty": lambda _: Script([Endless("")]),
 }
 
 
@@ -186,9 +186,11 @@ class OpenAIServer:
             for step in script.steps:
                 if not await self._play(step, body["model"], request, response):
                     break
-        except (ConnectionError, asyncio.CancelledError):
+        except asyncio.CancelledError:
             self.dropped += 1
             raise
+        except ConnectionError:
+            self.dropped += 1
         return response
 
     async def _play(self, step: Step, model: str, request: web.Request, response: web.StreamResponse) -> bool:
@@ -205,9 +207,11 @@ class OpenAIServer:
                 await asyncio.sleep(0.02)
                 request.transport.abort()
                 return False
-            case Endless(chunk):
+            case Endless(content):
+                number = 0
                 while not self._stopping.is_set():
-                    await response.write(_event(chunk, model))
+                    number += 1
+                    await response.write(_event(Chunk({"content": content and f"{number}{content}"}), model))
         return True
 
 
