@@ -25,6 +25,7 @@ from gatewayd.core.failpoints import NO_FAILPOINTS, Failpoints
 from gatewayd.core.ids import IdSource
 from gatewayd.core.message import OutboundMessage
 from gatewayd.core.work import LedgerState
+from gatewayd.service import TaskSet
 from gatewayd.storage.base import Store
 from gatewayd.storage.records import DeadLetter, DeadLetterKind, LedgerChange, OutboxRow, OutboxState, Step
 
@@ -76,7 +77,8 @@ class Outbox:
         self._in_flight: dict[str, tuple[Piece, ChannelAdapter]] = {}
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._sending = TaskSet(f"outbox {channel}")
+        self._marking = TaskSet(f"outbox {channel}")
 
     @property
     def queued(self) -> int:
@@ -95,25 +97,23 @@ class Outbox:
 
     def start(self) -> None:
         """Begin to load and send; `use` comes first, because the rule about crashes asks the platform."""
-        self._tasks = [
-            asyncio.create_task(self._forever(self._send_all), name=f"outbox {self._channel}"),
-            asyncio.create_task(self._forever(self._marks.run), name=f"outbox marks {self._channel}"),
-        ]
+        self._sending.start(self._forever(self._send_all), name="sending")
+        self._marking.start(self._forever(self._marks.run), name="marking")
 
     def offer(self, rows: Sequence[OutboxRow]) -> None:
         """Rows that were just committed. Before `start` nothing is done: it will find them."""
-        if self._tasks:
+        if self._sending:
             self._backlog.offer(rows)
             self._news()
 
     async def retry(self, row: OutboxRow) -> None:
         """A row that an operator has queued again."""
-        if self._tasks:
+        if self._sending:
             await self._backlog.retry(row)
             self._news()
 
-    async def drain(self, timeout: float) -> bool:
-        """Wait until everything is sent and marked, or nothing more can be; False when `timeout` seconds were over."""
+    async def drain(self, timeout: float | None) -> bool:
+        """Wait until all is sent and marked, or nothing more can be; False when that took longer than `timeout` s."""
         with suppress(TimeoutError):
             async with self._clock.timeout(timeout):
                 while self._busy():
@@ -131,22 +131,17 @@ class Outbox:
 
     async def stop(self) -> None:
         """End now. What is being sent is cut off and ambiguous; what waits stays in the store."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks[:1]:
-            task.cancel()
-            await asyncio.wait([task])
+        await self._sending.close()
         for piece, _ in self._in_flight.values():  # marked, but their task never came to call the platform
             self._again(piece, 0.0, "stopped before it was sent")
         self._in_flight.clear()
         with suppress(TimeoutError):
-            async with self._clock.timeout(_SETTLE if tasks else 0):
+            async with self._clock.timeout(_SETTLE if self._marking else 0):
                 await self._marks.settled()
-        for task in tasks[1:]:
-            task.cancel()
-            await asyncio.wait([task])
+        await self._marking.close()
 
     def _busy(self) -> bool:
-        return bool(self._in_flight) or (self._connected and bool(self._tasks) and not self._backlog.exhausted)
+        return bool(self._in_flight) or (self._connected and bool(self._sending) and not self._backlog.exhausted)
 
     async def _forever(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
@@ -242,8 +237,8 @@ class Outbox:
             log.warning("outbox_send_unknown", extra={"channel": self._channel, "row": row.id}, exc_info=error)
             self._unknown(piece, adapter, f"{type(error).__name__}: {error}")
         else:
-            now = self._clock.now()
-            self._marks.submit(lambda: self._store.mark_sent(row.id, platform_id, now), self._marked)
+            sent = self._clock.now()
+            self._marks.submit(lambda: self._store.mark_sent(row.id, platform_id, sent), self._marked)
             self._backlog.lanes.free(piece)
         finally:
             self._in_flight.pop(row.id, None)
@@ -289,20 +284,19 @@ class Outbox:
     def _give_up(self, piece: Piece, reason: str) -> None:
         """A dead letter; the chat waits until it is on disk, so that nothing overtakes what went with it."""
         self._backlog.give_up(piece)
-
-        def free() -> None:
-            self._backlog.lanes.free(piece)
-            self._news()
-
-        self._letter(piece.row, reason, free)
+        self._letter(piece.row, reason, lambda: self._free(piece))
 
     def _letter(self, row: OutboxRow, reason: str, then: Callable[[], None]) -> None:
         reason, now = reason[:_REASON_LENGTH], self._clock.now()
-        kind, letter_id = DeadLetterKind.OUTBOUND, self._ids.new()
-        letter = DeadLetter(letter_id, kind, row.message_id, row.id, self._channel, reason, now)
+        kind = DeadLetterKind.OUTBOUND
+        letter = DeadLetter(self._ids.new(), kind, row.message_id, row.id, self._channel, reason, now)
         step = LedgerChange(row.message_id, LedgerState.DEAD_LETTERED, Step("dead_lettered", now, reason))
         log.warning("outbox_dead_letter", extra={"channel": self._channel, "row": row.id, "reason": reason})
         self._marks.submit(lambda: self._store.mark_dead(row.id, letter, step), then)
+
+    def _free(self, piece: Piece) -> None:
+        self._backlog.lanes.free(piece)
+        self._news()
 
     def _news(self) -> None:
         self._wake.set()

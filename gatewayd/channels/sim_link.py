@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from gatewayd.channels.sim_network import SimPlatform
 from gatewayd.channels.sim_values import Sending, SimCut, SimRefused, SimUnreachable, Update
 from gatewayd.core.clock import Clock
+from gatewayd.service import TaskSet
 
 MAX_LINE: Final = 1 << 20
 """Bytes of one line, both ways."""
@@ -77,7 +78,7 @@ class SocketCaller:
         self._path = path
         self._clock = clock
         self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._reading = TaskSet(f"sim link {path}")
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._calls = 0
         self._slots = asyncio.Semaphore(MAX_CALLS)
@@ -106,29 +107,25 @@ class SocketCaller:
 
     async def close(self) -> None:
         """Cut the connection; calls that wait are told."""
-        reading, self._reading = self._reading, None
-        if reading is not None:
-            reading.cancel()
-            await asyncio.wait([reading])
+        await self._reading.close()
         self._lose()
 
     async def _connected(self) -> asyncio.StreamWriter:
         async with self._connecting:
             if self._writer is not None and not self._writer.is_closing():
                 return self._writer
-            if self._reading is not None:
-                await self.close()
+            await self.close()
             try:
                 async with self._clock.timeout(_PATIENCE):
                     reader, writer = await asyncio.open_unix_connection(self._path, limit=MAX_LINE)
             except (OSError, TimeoutError) as error:
                 raise SimUnreachable(f"nobody answers at {self._path}: {error}") from None
             self._writer = writer
-            self._reading = asyncio.create_task(self._read(reader), name=f"sim link {self._path}")
+            self._reading = TaskSet(f"sim link {self._path}")
+            self._reading.start(self._read(reader), name="reading")
             return writer
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        """Owned by the caller: `close` ends and awaits it."""
         try:
             while line := await reader.readline():
                 self._settle(decode(line))

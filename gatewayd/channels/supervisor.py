@@ -21,9 +21,10 @@ from gatewayd.channels.base import (
     Inbox,
 )
 from gatewayd.channels.pace import Backoff
-from gatewayd.channels.vitals import Vitals
+from gatewayd.channels.vitals import OnState, Vitals
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.message import InboundMessage
+from gatewayd.service import TaskSet
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,6 @@ CLOSE_TIMEOUT: Final = 5.0
 """Seconds that an adapter has to end after it was told to."""
 _STABLE: Final = 30.0
 """Seconds of READY after which a channel counts as well, and the next failure starts from the shortest delay."""
-
-OnState = Callable[[ChannelStatus, ChannelStatus], None]
 
 
 class ChannelSupervisor:
@@ -57,8 +56,8 @@ class ChannelSupervisor:
         self._backoff = Backoff(randomness)
         self._vitals = Vitals(name, platform, clock, on_state, queued)
         self._life: asyncio.Task[None] | None = None
-        self._stuck: set[asyncio.Task[None]] = set()
-        """Lives that did not end when they were told to; awaited again before anything new begins."""
+        self._lives = TaskSet(f"channel {name}")
+        """The life, and older ones that did not end when they were told to: nothing new begins before their end."""
         self._verbs = asyncio.Lock()
         self._attempt = 0
 
@@ -69,7 +68,7 @@ class ChannelSupervisor:
     def begin(self) -> None:
         """Start to connect; does nothing while it is at it."""
         if self._life is None:
-            self._life = asyncio.create_task(self._live(), name=f"channel {self._vitals.name}")
+            self._life = self._lives.start(self._live(), name="life")
 
     async def settled(self, timeout: float) -> None:
         """Wait until it is known how the first attempt went, at most `timeout` seconds."""
@@ -122,22 +121,18 @@ class ChannelSupervisor:
         self._attempt += 1  # what the old adapter still tells is nobody's any more
         if life is not None:
             life.cancel()
-            self._stuck.add(life)
-        if self._stuck:
-            with suppress(TimeoutError):
-                async with self._clock.timeout(timeout):
-                    await asyncio.wait(self._stuck)
-        self._stuck = {each for each in self._stuck if not each.done()}
-        if self._stuck:
+        with suppress(TimeoutError):
+            async with self._clock.timeout(timeout):
+                await self._lives.wait()
+        if self._lives:
             log.error("channel_does_not_end", extra={"channel": self._vitals.name, "timeout": timeout})
 
     async def _live(self) -> None:
         while True:
-            if self._stuck:
+            if len(self._lives) > 1:
                 # Two connections with one token would throw each other out.
                 self._vitals.become(ChannelState.RETRYING, "the old connection has not ended yet")
-                await asyncio.wait(self._stuck)
-                self._stuck.clear()
+                await self._lives.wait()
             self._vitals.attempt()
             verdict = await self._attempt_once()
             if self._vitals.was_well_for(_STABLE):

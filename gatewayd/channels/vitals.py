@@ -10,6 +10,9 @@ from gatewayd.core.clock import Clock
 
 log = logging.getLogger(__name__)
 
+OnState = Callable[[ChannelStatus, ChannelStatus], None]
+"""Told of a change, with the status before and after it."""
+
 
 class Vitals:
     """State and clocks; tells `on_state` (old, new) about every change of state or of its reason."""
@@ -19,7 +22,7 @@ class Vitals:
         name: str,
         platform: str,
         clock: Clock,
-        on_state: Callable[[ChannelStatus, ChannelStatus], None],
+        on_state: OnState,
         queued: Callable[[], int],
     ) -> None:
         self.name = name
@@ -46,10 +49,7 @@ class Vitals:
             return
         since = old.since if old.state is state else self._clock.now()
         self._status = replace(self._status, state=state, reason=reason, since=since, retry_time=retry_time)
-        try:
-            self._on_state(old, self.status)
-        except Exception:  # the boundary to who listens: no failure of theirs disconnects a channel
-            log.exception("channel_state_not_told", extra={"channel": self.name})
+        tell(self._on_state, old, self.status)
 
     def attempt(self) -> None:
         """A connection is being made; the transport's clock starts anew."""
@@ -109,3 +109,11 @@ def initial(
         restarts=0,
         queued=0,
     )
+
+
+def tell(on_state: OnState, old: ChannelStatus, new: ChannelStatus) -> None:
+    """Tell a listener; no failure of theirs disconnects a channel or stops a reload."""
+    try:
+        on_state(old, new)
+    except Exception:
+        log.exception("channel_state_not_told", extra={"channel": new.name})
