@@ -157,6 +157,10 @@ class ChannelAdapter(Protocol):
         ...
 
 
+AdapterFactory = Callable[[str, Any, ChannelIO], ChannelAdapter]
+"""Makes the adapter of a channel: its name, its settings, its means. The class itself is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelStatus:
     """One channel as an operator sees it. Times are Unix seconds, 0 for never."""

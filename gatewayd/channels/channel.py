@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gatewayd.channels import vitals
-from gatewayd.channels.base import ChannelAdapter, ChannelIO, ChannelState, ChannelStatus, Inbox
+from gatewayd.channels.base import AdapterFactory, ChannelAdapter, ChannelIO, ChannelState, ChannelStatus, Inbox
 from gatewayd.channels.outbox import Outbox
 from gatewayd.channels.supervisor import CLOSE_TIMEOUT, ChannelSupervisor
 from gatewayd.channels.vitals import OnState
@@ -33,7 +33,7 @@ _UP: Final = (ChannelState.READY, ChannelState.DEGRADED)
 class Parts:
     """What every channel is made with."""
 
-    factories: Mapping[str, type[ChannelAdapter]]
+    factories: Mapping[str, AdapterFactory]
     store: Store
     inbox: Inbox
     io: ChannelIO

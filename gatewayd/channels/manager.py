@@ -7,7 +7,7 @@ rows to send; operators pause and resume channels through it.
 import logging
 from collections.abc import Mapping, Sequence
 
-from gatewayd.channels.base import ChannelAdapter, ChannelIO, ChannelState, ChannelStatus, Inbox
+from gatewayd.channels.base import AdapterFactory, ChannelAdapter, ChannelIO, ChannelState, ChannelStatus, Inbox
 from gatewayd.channels.channel import Channel, Parts, all_of
 from gatewayd.channels.handover import ChannelChange
 from gatewayd.channels.outbox import Outbox
@@ -32,7 +32,7 @@ class ChannelManager:
     def __init__(
         self,
         *,
-        factories: Mapping[str, type[ChannelAdapter]],
+        factories: Mapping[str, AdapterFactory],
         store: Store,
         inbox: Inbox,
         io: ChannelIO,

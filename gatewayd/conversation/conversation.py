@@ -19,7 +19,7 @@ from gatewayd.conversation.publishing import Publishing
 from gatewayd.conversation.sends import Sends, Waiting
 from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import GatewayError, Internal, LimitExceeded, ProtocolViolation
+from gatewayd.core.errors import GatewayError, Internal, InvalidArgument, LimitExceeded, ProtocolViolation
 from gatewayd.core.event import Cursor
 from gatewayd.core.frames import (
     Accepted,
@@ -34,6 +34,8 @@ from gatewayd.core.frames import (
     Ping,
     Pong,
     Publish,
+    RecoveryStep,
+    Refused,
     Rejected,
     Reply,
     Send,
@@ -101,7 +103,13 @@ class Conversation:
 
     async def receive(self, data: bytes) -> None:
         """Take one frame. Waits only while too many requests are under way. Raises what ends the stream."""
-        frame = decode_client_frame(data)
+        try:
+            frame = decode_client_frame(data)
+        except ProtocolViolation:
+            raise
+        except InvalidArgument as error:
+            self._refuse_unread(error)
+            return
         self.active = self._doors.clock.now()
         if isinstance(frame, Hello):
             if self.client_id:
@@ -116,6 +124,14 @@ class Conversation:
             await self._serve(frame)
         except GatewayError as error:
             self.put(Rejected(frame.request_id, error))
+
+    def _refuse_unread(self, error: InvalidArgument) -> None:
+        """A frame whose words are wrong: its request is refused; without a welcome the stream ends."""
+        if self.client_id:
+            self.put(Rejected(error.metadata.pop("request_id", ""), error))
+            return
+        self.put(Refused(error, RecoveryStep.DO_NOT_RETRY))
+        self.end(error)
 
     async def _serve(self, frame: ClientFrame) -> None:
         match frame:

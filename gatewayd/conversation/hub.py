@@ -174,14 +174,15 @@ class ConversationHub:
         for conversation in list(self._open):
             conversation.goodbye(Goodbye(reason, reconnect_after=1.0, cursor=self._end_of_log()))
 
-    def end_where(self, revoked: Callable[[Principal], bool]) -> int:
-        """End the conversations of principals who have lost their right; how many."""
-        ended = 0
+    def end_revoked(self, digests: frozenset[str]) -> None:
+        """End the conversations that were opened with these tokens."""
         for conversation in list(self._open):
-            if revoked(conversation.principal):
+            if conversation.principal.token_sha256 in digests:
                 conversation.end(Unauthenticated("the token was revoked or has expired"))
-                ended += 1
-        return ended
+
+    def count_of(self, subject: str) -> int:
+        """Open conversations of a principal, or of a token by its SHA-256."""
+        return sum(1 for one in self._open if subject in (one.principal.id, one.principal.token_sha256))
 
     def conversations(self) -> list[Conversation]:
         """Those that have said hello."""

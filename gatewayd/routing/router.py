@@ -36,7 +36,7 @@ log = logging.getLogger("gatewayd.routing")
 MAX_ATTEMPTS = 3
 """Runs of one execution that a crash may cut off; then it is poison and becomes a dead letter."""
 
-Offer = Callable[[str, Sequence[OutboxRow]], None]
+Offer = Callable[[Sequence[OutboxRow]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class Router:
         outbox = self._endings.rows(chat_reply(message), inbound.message_id, "", tell, inbound.received)
         result = await self._store.accept(self._intake.turned_away(message, inbound, why, reason, outbox))
         if outbox and not result.duplicate:
-            self._offer(message.channel, outbox)
+            self._offer(outbox)
 
     def _begin(self, execution: Execution, section: ChannelSection | None) -> LiveExecution:
         mode = section.busy_mode if section is not None else "queue"
@@ -217,7 +217,7 @@ class Router:
         absorbed = [one.execution for one in live.absorbed]
         self._sessions.extend(finish.session_id, turn(live.execution, absorbed, outcome, finish.finished))
         if finish.outbox:
-            self._offer(finish.outbox[0].channel, finish.outbox)
+            self._offer(finish.outbox)
 
     async def recover(self) -> int:
         """Take up what the last run of the daemon left unfinished; called once, before the doors open."""
@@ -234,13 +234,14 @@ class Router:
             self.runtime.submit(replace(execution, state=ExecutionState.QUEUED))
         return len(left)
 
-    async def retry_dead_letter(self, letter_id: str, actor: str) -> None:
-        """An operator's retry: send it again, or run it again."""
+    async def retry_dead_letter(self, letter_id: str, actor: str) -> str:
+        """An operator's retry: send it again, or run it again. The id of its message."""
         again = await self._store.retry_dead_letter(letter_id, self._clock.now(), actor)
         if isinstance(again, OutboxRow):
-            self._offer(again.channel, [again])
+            self._offer([again])
         else:
             self.runtime.submit(again)
+        return again.message_id
 
     async def cancel(self, execution_id: str, caller: Caller) -> None:
         """Cancel an execution of the caller's own, or any with the right; a stranger's is answered like none."""

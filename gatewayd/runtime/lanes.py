@@ -94,6 +94,11 @@ class Lanes:
     def queued(self) -> int:
         return self._queued
 
+    @property
+    def busy(self) -> int:
+        """Sessions with something queued or running."""
+        return len(self._lanes)
+
     def _advance(self) -> None:
         while self._free > 0 and self._ready and not self._closed:
             session = self._ready.popleft()

@@ -6,8 +6,9 @@ router, writes the end of an execution as one unit, for live and recovered ones 
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from gatewayd.agents.base import (
     AgentFailed,
@@ -37,6 +38,14 @@ log = logging.getLogger("gatewayd.runtime")
 Finisher = Callable[[LiveExecution, Outcome], Awaitable[None]]
 _RETRY_FINISH = 1.0
 """Seconds between two tries to write an end while the store is busy or full."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLoad:
+    """Executions of one agent."""
+
+    running: int = 0
+    queued: int = 0
 
 
 class _Context:
@@ -129,6 +138,15 @@ class AgentRuntime:
         """Executions by state: those that live now, and those that ended since the start."""
         living = Counter(one.state.value for one in self._live.values())
         return dict(living + self._ended)
+
+    def per_agent(self) -> Mapping[str, AgentLoad]:
+        """What runs and waits now, by agent; agents with nothing to do count nothing."""
+        loads: defaultdict[str, AgentLoad] = defaultdict(AgentLoad)
+        for live in self._live.values():
+            before = loads[live.execution.agent]
+            running = live.state is ExecutionState.RUNNING
+            loads[live.execution.agent] = AgentLoad(before.running + running, before.queued + (not running))
+        return loads
 
     async def idle(self) -> None:
         """Wait until nothing is queued or running."""

@@ -1,0 +1,82 @@
+# One environment, one command for everything: `make check` is what CI runs.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help venv demo run test check fix format lint types floors proto verify-proto lint-proto lock chaos bench-quick bench scenario wheel clean
+
+help: ## What there is to do
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+venv: $(READY) ## Make the environment from the lock file (hashes checked)
+
+$(READY): requirements/dev.txt pyproject.toml
+	@test -x $(PY) || python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: venv ## One message over gRPC and one through a simulated chat, answered and traced
+	@$(PY) packaging/demo.py
+
+run: venv ## The daemon in the foreground with the quickstart configuration
+	@$(PY) packaging/run.py
+
+test: venv ## Every test, against the real daemon over real sockets
+	$(PY) -m pytest
+
+check: format lint types floors verify-proto lint-proto deps test ## All that CI runs
+
+format: venv
+	$(VENV)/bin/ruff format --check .
+
+lint: venv
+	$(VENV)/bin/ruff check .
+
+types: venv
+	$(VENV)/bin/mypy
+
+floors: venv
+	$(VENV)/bin/lint-imports
+
+deps: venv
+	$(VENV)/bin/deptry .
+
+fix: venv ## Mend what can be mended mechanically
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+proto: venv ## Regenerate the stubs and the symbol lock from proto/
+	proto/generate.sh
+	$(PY) proto/lock.py --write
+
+verify-proto: venv
+	proto/generate.sh --check
+	$(PY) proto/lock.py
+
+lint-proto: venv
+	proto/lint.sh
+
+lock: ## Resolve the dependencies anew and write the lock files
+	@test -x $(PY) || python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check uv
+	cat requirements/dev.in > $(VENV)/dev.in
+	$(VENV)/bin/uv pip compile -q pyproject.toml --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements/runtime.txt
+	$(VENV)/bin/uv pip compile -q pyproject.toml requirements/dev.in --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements/dev.txt
+
+chaos: venv ## 50 cycles of kill -9 under load, judged by another process
+	$(PY) tests/chaos/run.py
+
+bench-quick: venv ## The benchmarks, few rounds
+	$(PY) bench/run.py --quick
+
+bench: venv ## The benchmarks, in full
+	$(PY) bench/run.py
+
+wheel: venv ## The wheel, in dist/
+	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
+
+clean: ## Forget the environment and everything built
+	rm -rf $(VENV) .build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,167 @@
+"""Reload: load, diff, prepare, commit, retire; or the old configuration serves on, untouched.
+
+One at a time; who asks while one runs waits for a fresh one. The start is the same path from no configuration at all.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gatewayd.config.diff import ConfigDiff, diff
+from gatewayd.config.loader import Loaded
+from gatewayd.config.model import GatewayConfig
+from gatewayd.core.clock import Clock
+from gatewayd.core.errors import ConfigChanged, GatewayError, ReloadFailed, RestartRequired, Violation
+from gatewayd.core.event import EventType
+from gatewayd.core.lifecycle import Change
+from gatewayd.operations import LastReload, ReloadReport
+
+log = logging.getLogger("gatewayd.reload")
+
+RETIRE_LIMIT = 30.0
+"""Seconds that what left may take to drain."""
+
+Plan = Callable[[GatewayConfig | None, Loaded], Change]
+"""An owner's answer to a new configuration: what it will change."""
+Tell = Callable[[EventType, Mapping[str, object]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The configuration that serves now."""
+
+    loaded: Loaded
+    last: LastReload
+
+
+class Swap:
+    """The simplest change: nothing to build, one assignment at the commit."""
+
+    def __init__(self, commit: Callable[[], None]) -> None:
+        self._commit = commit
+
+    async def prepare(self) -> None:
+        return None
+
+    def commit(self) -> None:
+        self._commit()
+
+    async def retire(self) -> None:
+        return None
+
+    async def abandon(self) -> None:
+        return None
+
+
+class Reloader:
+    """Owns the running configuration. `plans` are asked in order; `tell` records `config_*` events."""
+
+    def __init__(self, *, load: Callable[[], Loaded], plans: Sequence[Plan], tell: Tell, clock: Clock) -> None:
+        self._load = load
+        self._plans = plans
+        self._tell = tell
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self.running: Running | None = None
+
+    @property
+    def config(self) -> GatewayConfig:
+        """The running configuration; only after `begin`."""
+        assert self.running is not None, "asked for the configuration before there was one"
+        return self.running.loaded.config
+
+    async def begin(self, loaded: Loaded) -> None:
+        """The first configuration: a reload from nothing."""
+        async with self._lock:
+            await self._apply(None, loaded)
+            self.running = Running(loaded, LastReload(self._clock.now(), ok=True))
+
+    async def reload(self, *, validate_only: bool = False, expected_digest: str = "") -> ReloadReport:
+        """Read the configuration again and put it in place, or raise and leave everything as it was."""
+        async with self._lock:
+            running = self.running
+            assert running is not None, "a reload before the start had ended"
+            old = running.loaded
+            if expected_digest and expected_digest != old.digest:
+                raise ConfigChanged(
+                    f"the running configuration is {old.digest}, not {expected_digest}", metadata={"digest": old.digest}
+                )
+            try:
+                loaded = self._load()
+                difference = diff(old.config, loaded.config)
+                if difference.restart_required and not validate_only:
+                    raise _restart_required(difference)
+                report = self._report(old, loaded, difference, applied=not validate_only)
+                if validate_only:
+                    return report
+                if loaded.digest != old.digest:
+                    await self._apply(old.config, loaded)
+            except GatewayError as error:
+                if not validate_only:
+                    self._rejected(running, error)
+                raise
+            self.running = Running(loaded, LastReload(report.time, ok=True))
+        self._accepted(report)
+        return report
+
+    async def _apply(self, old: GatewayConfig | None, loaded: Loaded) -> None:
+        """Prepare all, then commit all in one turn of the loop, then retire. Any failure before the commit undoes all."""
+        changes = [plan(old, loaded) for plan in self._plans]
+        begun: list[Change] = []
+        try:
+            for change in changes:
+                begun.append(change)
+                await change.prepare()
+        except BaseException as error:
+            for change in reversed(begun):
+                await _quietly("abandon", change.abandon())
+            if isinstance(error, GatewayError) or not isinstance(error, Exception):
+                raise
+            log.exception("prepare_crashed")
+            raise ReloadFailed(f"the new configuration could not be prepared: {error}") from error
+        for change in changes:
+            change.commit()
+        for change in changes:
+            await _quietly("retire", change.retire())
+
+    def _report(self, old: Loaded, new: Loaded, difference: ConfigDiff, *, applied: bool) -> ReloadReport:
+        return ReloadReport(
+            applied=applied,
+            digest=new.digest,
+            previous_digest=old.digest,
+            added=tuple(one.path for one in difference.paths if one.old is None),
+            removed=tuple(one.path for one in difference.paths if one.new is None),
+            changed=tuple(one.path for one in difference.paths if one.old is not None and one.new is not None),
+            restart_required=difference.restart_required,
+            warnings=tuple(str(problem) for problem in new.warnings),
+            time=self._clock.now(),
+        )
+
+    def _accepted(self, report: ReloadReport) -> None:
+        changed = [*report.added, *report.removed, *report.changed]
+        log.info("config_reloaded", extra={"digest": report.digest, "changed": len(changed)})
+        self._tell(EventType.CONFIG_RELOADED, {"digest": report.digest, "changed": changed, "violations": []})
+
+    def _rejected(self, running: Running, error: GatewayError) -> None:
+        problems = [one.description for one in error.violations] or [error.message]
+        log.error("config_rejected", extra={"reason": error.reason, "problems": problems[:20]})
+        self.running = Running(running.loaded, LastReload(self._clock.now(), ok=False, error=error.message))
+        self._tell(EventType.CONFIG_REJECTED, {"digest": running.loaded.digest, "changed": [], "violations": problems})
+
+
+def _restart_required(difference: ConfigDiff) -> RestartRequired:
+    paths = ", ".join(difference.restart_required)
+    return RestartRequired(
+        f"nothing was changed, because these need a restart: {paths}",
+        violations=[Violation(path, "cannot change while the daemon runs") for path in difference.restart_required],
+    )
+
+
+async def _quietly(step: str, work: object) -> None:
+    """What comes after a decision cannot undo it: failures are told and passed over."""
+    try:
+        async with asyncio.timeout(RETIRE_LIMIT):
+            await work  # type: ignore[misc]
+    except Exception:
+        log.exception("reload_step_failed", extra={"step": step})

@@ -1,0 +1,68 @@
+"""What is done now and then: sessions that idled too long end, and the store forgets what retention allows."""
+
+import logging
+from collections.abc import Callable
+
+from gatewayd.config.model import GatewayConfig
+from gatewayd.core.clock import Clock
+from gatewayd.core.errors import GatewayError
+from gatewayd.service import TaskSet
+from gatewayd.sessions import SessionManager
+from gatewayd.storage.base import Store
+from gatewayd.storage.records import Limits, Retention
+
+log = logging.getLogger("gatewayd.upkeep")
+
+EXPIRE_EVERY = 30.0
+"""Seconds between two looks at idle sessions."""
+SWEEP_EVERY = 60.0
+"""Seconds between two sweeps of the store."""
+
+
+class Upkeep:
+    """A background part; a failure is told and tried again at the next turn."""
+
+    def __init__(
+        self, *, store: Store, sessions: SessionManager, config: Callable[[], GatewayConfig], clock: Clock
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._config = config
+        self._clock = clock
+        self._tasks = TaskSet("upkeep")
+
+    async def start(self) -> None:
+        self._tasks.start(self._expire(), name="expire sessions")
+        self._tasks.start(self._sweep(), name="sweep store")
+
+    async def stop(self) -> None:
+        await self._tasks.close()
+
+    async def _expire(self) -> None:
+        while True:
+            await self._clock.sleep(EXPIRE_EVERY)
+            try:
+                await self._sessions.expire()
+            except GatewayError as error:
+                log.warning("expire_failed", extra={"reason": error.reason})
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._clock.sleep(SWEEP_EVERY)
+            try:
+                deleted = await self._store.sweep(retention(self._config()), self._clock.now())
+            except GatewayError as error:
+                log.warning("sweep_failed", extra={"reason": error.reason})
+                continue
+            if any(deleted.values()):
+                log.info("swept", extra={"deleted": {table: rows for table, rows in deleted.items() if rows}})
+
+
+def retention(config: GatewayConfig) -> Retention:
+    """What the configuration lets the store keep; `bus.history` is the events' part."""
+    history = config.bus.history
+    tables = {"events": Limits(history.max_age or 0.0, history.max_events, history.max_bytes or 0)}
+    for table in type(config.storage.retention).model_fields:
+        section = getattr(config.storage.retention, table)
+        tables[table] = Limits(section.max_age or 0.0, section.max_count or 0, section.max_bytes or 0)
+    return Retention(tables)

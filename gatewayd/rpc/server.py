@@ -1,0 +1,154 @@
+"""The gRPC server: its bounds, its two doors (unix socket and TCP), and its end.
+
+I own the listener and the socket file. I serve nothing of my own.
+"""
+
+import contextlib
+import errno
+import grp
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from gatewayd.rpc.neighbours import Health
+
+log = logging.getLogger("gatewayd.rpc")
+
+SOCKET_MODE = 0o660
+GROUP = "gatewayd"
+"""The socket's group, where the machine has it: its members are the principal `local`."""
+MAX_SOCKET_PATH = 100
+"""Bytes of a socket's path; the kernel's limit is 107 (unix(7)), and it is first made one directory deeper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen, and with which bounds."""
+
+    host: str
+    port: int
+    """0 takes any free port."""
+    socket: Path
+    message_bytes: int
+    metadata_bytes: int
+
+
+class RpcServer:
+    """A `Service`; listens from `start` on."""
+
+    name = "rpc"
+
+    def __init__(self, listen: Listen, handlers: Sequence[grpc.GenericRpcHandler[Any, Any]], health: Health) -> None:
+        self._listen = listen
+        self._handlers = handlers
+        self._health = health
+        self._server: aio.Server | None = None
+        self.port = 0
+        """The TCP port that is really listened on."""
+
+    async def start(self) -> None:
+        """Bind both doors, then serve. Raises `OSError` that says why, and leaves nothing behind."""
+        server = aio.server(options=_options(self._listen))
+        server.add_generic_rpc_handlers((*self._handlers, *self._health.handlers()))
+        self.port = _bind_tcp(server, self._listen.host, self._listen.port)
+        with _private_directory(self._listen.socket.parent) as private:
+            bound = private / "s"
+            _bind_unix(server, bound)
+            await server.start()
+            # Nobody reaches the socket before it has its mode: its directory is ours alone until it is renamed.
+            bound.chmod(SOCKET_MODE)
+            _give_to_group(bound)
+            bound.rename(self._listen.socket)
+        self._server = server
+        await self._health.set(serving=True)
+        log.info("listening", extra={"tcp": f"{self._listen.host}:{self.port}", "socket": str(self._listen.socket)})
+
+    async def drain(self) -> None:
+        """Probes see that nothing new should come here."""
+        await self._health.set(serving=False)
+
+    async def stop(self) -> None:
+        """Close both doors; what is still open gets a second, because it was told to go before."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(1.0)
+            with contextlib.suppress(FileNotFoundError):
+                self._listen.socket.unlink()
+
+
+def _options(listen: Listen) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", listen.message_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", listen.metadata_bytes),
+        # 25 s + 10 s notices a peer that vanished within 40 s (faults.md, F47).
+        ("grpc.keepalive_time_ms", 25_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.max_connection_idle_ms", 600_000),
+        ("grpc.enable_channelz", 1),
+    ]
+
+
+def _bind_tcp(server: aio.Server, host: str, port: int) -> int:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        bound: int = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise _why(host, port, address) from error
+    return bound
+
+
+def _why(host: str, port: int, address: str) -> OSError:
+    """grpc does not say why it could not bind; the kernel does."""
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(target)
+            probe.listen()
+    except OSError as error:
+        return OSError(error.errno or errno.EADDRNOTAVAIL, f"cannot listen on {address}: {error.strerror or error}")
+    return OSError(errno.EADDRINUSE, f"cannot listen on {address}: another process has just let it go; try again")
+
+
+def _bind_unix(server: aio.Server, path: Path) -> None:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        raise OSError(f"the socket path {path} is longer than {MAX_SOCKET_PATH} bytes; set gateway.socket to a shorter")
+    try:
+        server.add_insecure_port(f"unix:{path}")
+    except RuntimeError as error:
+        raise OSError(f"cannot make the socket {path}: {error}") from error
+
+
+@contextlib.contextmanager
+def _private_directory(parent: Path) -> Iterator[Path]:
+    """A directory beside the socket that only we can enter, removed at the end."""
+    path = parent / f".{os.getpid()}"
+    _remove(path)
+    path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        (path / "s").unlink()
+    with contextlib.suppress(FileNotFoundError):
+        path.rmdir()
+
+
+def _give_to_group(path: Path) -> None:
+    with contextlib.suppress(KeyError, PermissionError):
+        os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
