@@ -83,7 +83,7 @@ class Toolbox:
         except ToolFailed as failure:
             return self._failed(call, _cut(str(failure)))
         except TimeoutError:
-            return self._failed(call, f"the tool did not finish within {TIME_LIMIT:g} s")
+            return self._failed(call, "the tool did not finish in time")
         except Exception:  # the boundary between a tool's defects and the turn
             _log.exception("tool_crashed", extra={"agent": self._agent, "tool": call.name})
             return self._failed(call, "the tool is broken; do without it")
