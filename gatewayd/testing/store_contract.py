@@ -1,0 +1,14 @@
+"""The store's conformance suite: every backend passes it.
+
+A backend's test subclasses `StoreContract` and supplies an async fixture `harness` (`store_cases.samples.Harness`):
+an open store in a fresh place, which it can reopen. The tests' names are the promises.
+"""
+
+from gatewayd.testing.store_cases.events import EventCases
+from gatewayd.testing.store_cases.outbox import OutboxCases
+from gatewayd.testing.store_cases.upkeep import UpkeepCases
+from gatewayd.testing.store_cases.work import WorkCases
+
+
+class StoreContract(EventCases, WorkCases, OutboxCases, UpkeepCases):
+    """See `gatewayd.storage.base.Store` for what is promised."""
