@@ -39,6 +39,7 @@ from gatewayd.storage.records import (
     SessionRecord,
     StoreHealth,
 )
+from gatewayd.storage.views import Views
 
 
 class EventSink(Protocol):
@@ -57,7 +58,7 @@ class EventSink(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(Views, Protocol):
     """All that gatewayd keeps. See the module's docstring for what holds for every method."""
 
     async def open(self) -> None:

@@ -38,10 +38,11 @@ from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.schema import Connect
 from gatewayd.storage.sqlite.tx import Tx
 from gatewayd.storage.sqlite.unit import Receipt
+from gatewayd.storage.sqlite.views import SQLiteViews
 from gatewayd.storage.sqlite.writer import Writer
 
 
-class SQLiteStore:
+class SQLiteStore(SQLiteViews):
     """See `gatewayd.storage.base.Store`; the file is mode 0600 and its directory is made with 0700."""
 
     def __init__(
