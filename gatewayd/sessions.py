@@ -45,6 +45,25 @@ def client_key(principal: str, client_id: str, agent: str, channel: str = "") ->
 
 
 @dataclass(frozen=True, slots=True)
+class SessionSubject:
+    """Whom a session is with, as its key says. For a client's session all but `client_id` is ''."""
+
+    channel: str = ""
+    account: str = ""
+    chat: str = ""
+    peer: str = ""
+    """'' also in a session that a room shares."""
+    thread: str = ""
+    client_id: str = ""
+
+
+def subject_of(key: str) -> SessionSubject:
+    """Read a key that `chat_key` or `client_key` has built."""
+    kind, *parts = json.loads(key)
+    return SessionSubject(*parts) if kind == "chat" else SessionSubject(client_id=parts[1])
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """The session of a message, and what its opening means for the log."""
 
@@ -100,7 +119,7 @@ class SessionManager:
                 record = None
         is_new = record is None
         if record is None:
-            record = self._create(key, principal, agent, channel, rule, now)
+            record = self._create(key, now, principal=principal, agent=agent, channel=channel, rule=rule)
             events.append(self._event(EventType.SESSION_STARTED, record, now, "first message"))
         else:
             record = replace(record, agent=agent, rule=rule, last_active=now)
@@ -116,7 +135,7 @@ class SessionManager:
         self._remember(record)
         return Opened(record, False, ())
 
-    def _create(self, key: str, principal: str, agent: str, channel: str, rule: str, now: float) -> SessionRecord:
+    def _create(self, key: str, now: float, *, principal: str, agent: str, channel: str, rule: str) -> SessionRecord:
         limit = self.config.gateway.max_sessions_per_agent
         if limit and self._per_agent[agent] >= limit:
             raise LimitExceeded(

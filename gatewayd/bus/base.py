@@ -71,4 +71,14 @@ class EventBus(EventSink, Protocol):
         """Publish an ephemeral event."""
         ...
 
+    @property
+    def end(self) -> Cursor:
+        """The place after everything that was delivered so far."""
+        ...
+
+    @property
+    def oldest(self) -> Cursor:
+        """The oldest place that a subscription can go on from."""
+        ...
+
     def stats(self) -> BusStats: ...

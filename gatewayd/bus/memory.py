@@ -40,6 +40,7 @@ class MemorySubscription:
         if not self.closed:
             self.closed = True
             self._leave(self)
+            self._mailbox.end(EndReason.UNSUBSCRIBED)  # a catch-up that waits for its reader waits no more
 
 
 class MemoryBus:
@@ -109,6 +110,8 @@ class MemoryBus:
                     continue
                 while not mailbox.fits(event) and mailbox.waiting_bytes and mailbox.ended is None:
                     await mailbox.emptied()  # history is read at the reader's pace; its policy is for live events
+                if subscription.closed:
+                    return
                 self._put(subscription, event)
             after = page.scanned_to
 

@@ -243,10 +243,14 @@ class Router:
             self.runtime.submit(again)
         return again.message_id
 
-    async def cancel(self, execution_id: str, caller: Caller) -> None:
-        """Cancel an execution of the caller's own, or any with the right; a stranger's is answered like none."""
+    async def cancel(self, execution_id: str, caller: Caller, reason: str = "") -> None:
+        """Cancel an execution of the caller's own, or any with the right; a stranger's is answered like none.
+
+        `reason` is the caller's own word on it, for its events and the ledger.
+        """
         live = self.runtime.live(execution_id)
         execution = live.execution if live is not None else await self._store.get_execution(execution_id)
         if execution is None or not caller.principal.may_see(execution.principal):
             raise NotFound(f"no execution {execution_id!r}")
-        await self.runtime.cancel(execution_id, f"cancelled by {caller.principal.id}")
+        why = f"cancelled by {caller.principal.id}"
+        await self.runtime.cancel(execution_id, f"{why}: {reason}" if reason else why)

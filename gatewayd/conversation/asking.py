@@ -1,0 +1,41 @@
+"""One question and its answer: a send whose caller waits for nothing but the final reply."""
+
+from dataclasses import dataclass
+
+from gatewayd.conversation.sends import Sends
+from gatewayd.core.errors import NotFound
+from gatewayd.core.frames import Reply, Send
+from gatewayd.core.work import Execution
+from gatewayd.routing.router import Caller
+from gatewayd.storage.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an agent answered; its execution has SUCCEEDED."""
+
+    execution: Execution
+    """As it was accepted; its state and output are not brought up to date."""
+    content: str
+
+
+async def ask(sends: Sends, store: Store, send: Send, caller: Caller) -> Answer:
+    """Have the message accepted and wait for the answer, at most `send.timeout` seconds (0: as long as the agent may).
+
+    Raises what the reply would have told: `ExecutionFailed`, or `DeadlineExceeded` while the execution goes on. A
+    caller that is cut off cancels nothing.
+    """
+    submitted, waiting = await sends.submit(send, caller)
+    reply = await sends.reply(waiting, _ignore)
+    if reply.error is not None:
+        raise reply.error
+    if submitted.live is not None:
+        return Answer(submitted.live.execution, reply.content)
+    execution = await store.get_execution(submitted.accepted.execution_id)
+    if execution is None:
+        raise NotFound(f"execution {submitted.accepted.execution_id} is no longer kept")
+    return Answer(execution, reply.content)
+
+
+def _ignore(_piece: Reply) -> None:
+    """Partial replies were not asked for."""

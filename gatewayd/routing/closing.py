@@ -1,0 +1,110 @@
+"""Ending conversations on request: reset and erasure, together with what runs in them.
+
+The session ends first, so that the next message begins a new one; then its executions are cancelled; only then, for an
+erasure, are the contents deleted, so that nothing is written behind it.
+"""
+
+from dataclasses import dataclass
+
+from gatewayd.core.errors import ExecutionFinished, NotFound
+from gatewayd.core.filter import EventFilter
+from gatewayd.core.work import ExecutionState
+from gatewayd.runtime.runtime import AgentRuntime
+from gatewayd.sessions import SessionManager
+from gatewayd.storage.base import Store
+
+_PAGE = 500
+_UNFINISHED = tuple(state for state in ExecutionState if not state.terminal)
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure went over: rows of each kind that belong to the sessions."""
+
+    sessions: int = 0
+    messages: int = 0
+    """Lines of histories and messages of the ledger."""
+    executions: int = 0
+    events: int = 0
+
+    def plus(self, other: "Erased") -> "Erased":
+        """Both together."""
+        return Erased(
+            self.sessions + other.sessions,
+            self.messages + other.messages,
+            self.executions + other.executions,
+            self.events + other.events,
+        )
+
+
+class Closing:
+    """Who may ask is decided before."""
+
+    def __init__(self, sessions: SessionManager, runtime: AgentRuntime, store: Store) -> None:
+        self._sessions = sessions
+        self._runtime = runtime
+        self._store = store
+
+    async def reset(self, session_id: str, reason: str) -> int:
+        """End the session; how many executions were cancelled with it. `NotFound` when it has ended already."""
+        if not await self._sessions.reset(session_id, reason):
+            raise NotFound(f"no session {session_id!r} that has not ended")
+        return await self._cancel(session_id, reason)
+
+    async def erase(self, session_id: str, reason: str) -> Erased:
+        """End the session if need be and delete what was said in it; nothing at all if there is no such session."""
+        await self._sessions.reset(session_id, reason)
+        await self._cancel(session_id, reason)
+        erased = await self._count(session_id)
+        return erased if await self._sessions.erase(session_id) else Erased()
+
+    async def erase_all(self, principal: str, reason: str) -> Erased:
+        """Erase every session of a principal, the ended ones too."""
+        erased, before = Erased(), ""
+        while page := await self._store.list_sessions(
+            principal=principal, agent="", channel="", include_ended=True, before=before, limit=_PAGE
+        ):
+            for record in page:
+                erased = erased.plus(await self.erase(record.id, reason))
+            before = page[-1].id
+        return erased
+
+    async def _cancel(self, session_id: str, reason: str) -> int:
+        cancelled = 0
+        while page := await self._store.list_executions(
+            states=_UNFINISHED, session_id=session_id, agent="", before="", limit=_PAGE
+        ):
+            ended = 0
+            for execution in page:
+                try:
+                    await self._runtime.cancel(execution.id, reason)
+                    ended += 1
+                except (ExecutionFinished, NotFound):
+                    continue  # it ended by itself, or waits for the next start of the daemon
+            cancelled += ended
+            if not ended:
+                break
+        return cancelled
+
+    async def _count(self, session_id: str) -> Erased:
+        record = await self._store.get_session(session_id)
+        if record is None:
+            return Erased()
+        messages, before = record.messages, ""
+        while stories := await self._store.list_messages(
+            states=(), channel="", session_id=session_id, before=before, limit=_PAGE
+        ):
+            messages, before = messages + len(stories), stories[-1].message_id
+        executions, before = 0, ""
+        while runs := await self._store.list_executions(
+            states=(), session_id=session_id, agent="", before=before, limit=_PAGE
+        ):
+            executions, before = executions + len(runs), runs[-1].id
+        return Erased(1, messages, executions, await self._count_events(session_id))
+
+    async def _count_events(self, session_id: str) -> int:
+        count, after = 0, max(0, self._store.log.first_seq - 1)
+        while after < self._store.log.last_seq:
+            page = await self._store.read_forward(after, EventFilter(session_id=session_id), _PAGE)
+            count, after = count + len(page.events), page.scanned_to
+        return count
