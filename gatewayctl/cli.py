@@ -1,0 +1,163 @@
+"""The command `gatewayctl`: reads the command line, runs one verb, turns every failure into a sentence and a code.
+
+Exit codes: 0 ok, 1 refused or failed, 2 usage, 3 not running, 4 unknown, 5 unauthorized.
+Imports what one verb needs and nothing else: a cold `gatewayctl status` must cost little more than importing grpc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from gatewayctl import __version__
+from gatewayctl.failures import FAILED, OK, USAGE, Failure
+from gatewayctl.output import FORMS, Output
+from gatewayctl.verbs import VERBS, module_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gatewayctl.address import Address
+    from gatewayctl.rpc import Daemon
+
+DEFAULT_TIMEOUT = 10.0
+"""Seconds for a call, unless `--timeout` says otherwise or the verb knows better."""
+
+
+class Ctl:
+    """What a verb works with."""
+
+    def __init__(self, args: argparse.Namespace, env: Mapping[str, str]) -> None:
+        self.env = env
+        self.out = Output(args.output)
+        self.timeout: float | None = args.timeout
+        self._args = args
+        self._daemon: Daemon | None = None
+
+    def target(self) -> tuple[Address, str | None]:
+        """Where the daemon is, and the token for it."""
+        from gatewayctl.address import find_address  # noqa: PLC0415 - offline verbs need none
+        from gatewayctl.credentials import find_token  # noqa: PLC0415
+
+        address = find_address(self._args.address, self.env)
+        return address, find_token(address, self._args.token_file, self.env)
+
+    @property
+    def daemon(self) -> Daemon:
+        """The daemon, connected at the first call."""
+        if self._daemon is None:
+            address, token = self.target()
+            from gatewayctl.rpc import Daemon  # noqa: PLC0415
+
+            self._daemon = Daemon(address, token, self.timeout or DEFAULT_TIMEOUT)
+        return self._daemon
+
+    def close(self) -> None:
+        if self._daemon is not None:
+            self._daemon.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = build_parser(words).parse_args(words)
+        return _run(args)
+    except Failure as failure:
+        return _tell(failure)
+    except SystemExit as end:  # argparse has said what is wrong
+        return end.code if isinstance(end.code, int) else FAILED
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `gatewayctl events | head`: nobody reads on, which is no fault
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return OK
+    except Exception as error:  # the boundary: an operator gets a sentence, never a traceback
+        if os.environ.get("GATEWAYCTL_DEBUG"):
+            raise
+        return _tell(
+            Failure(f"a defect of gatewayctl: {type(error).__name__}: {error} (GATEWAYCTL_DEBUG=1 shows where)")
+        )
+
+
+def _run(args: argparse.Namespace) -> int:
+    ctl = Ctl(args, os.environ)
+    try:
+        code: int | None = args.run(args, ctl)
+    finally:
+        ctl.close()
+    sys.stdout.flush()
+    return code or OK
+
+
+def _tell(failure: Failure) -> int:
+    out = Output()
+    sys.stdout.flush()
+    out.note(f"gatewayctl: {failure.message}")
+    for line in failure.lines:
+        out.note(line)
+    return failure.code
+
+
+def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The whole grammar; only that of one verb if `words` begin with it."""
+    from importlib import import_module  # noqa: PLC0415
+
+    common = _common()
+    parser = _Parser(
+        prog="gatewayctl",
+        description="Sees and steers a running gatewayd.",
+        parents=[_common(top=True)],
+        epilog="Exit codes: 0 ok, 1 refused or failed, 2 usage, 3 not running, 4 unknown, 5 unauthorized.",
+    )
+    parser.add_argument("--version", action="version", version=f"gatewayctl {__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for verb in words[:1] if words and words[0] in VERBS else VERBS:
+        child = verbs.add_parser(verb, help=VERBS[verb], description=VERBS[verb].capitalize() + ".", parents=[common])
+        import_module(module_of(verb)).arguments(child, common)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """No abbreviations: a script that uses one breaks when an option is added."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options, allow_abbrev=False)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        raise Failure(f"{message}\nusage: see {self.prog} --help", USAGE)
+
+
+def _common(*, top: bool = False) -> _Parser:
+    """The options that every command has; they may stand before and after the verb."""
+    common = _Parser(add_help=False)
+    group = common.add_argument_group("connection and output")
+
+    def add(*names: str, default: object = None, **how: object) -> None:
+        group.add_argument(*names, default=default if top else argparse.SUPPRESS, **how)  # type: ignore[arg-type]
+
+    add("-o", "--output", choices=FORMS, default="table", help="form of the answer (table)")
+    add(
+        "--address",
+        metavar="ADDRESS",
+        help="unix:PATH or HOST:PORT ($GATEWAYD_ADDRESS, else the socket, else the port)",
+    )
+    add("--token-file", metavar="FILE", help="0600 file with ADDRESS TOKEN lines, or one token for --address")
+    add("--timeout", metavar="SECONDS", type=_seconds, help="how long to wait for the daemon (10)")
+    return common
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to 86400")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The Python SDK: talk to agents, publish and read events, over one connection that heals itself.
+
+    async with Client() as client:
+        print((await client.send("assistant", "hello")).content)
+        async for event in client.subscribe(event_filter(types=["execution_completed"])):
+            ...
+
+Everything of one client shares one stream. The connection is kept up with back-off and jitter; sends, publishes and
+subscriptions survive its loss (see each). A client belongs to one event loop, and one process: not across a fork.
+"""
+
+from gatewayctl.events import Event, EventFilter, event_filter, new_event
+from gatewayctl.sdk.answer import Answer, Reply
+from gatewayctl.sdk.errors import (
+    Cancelled,
+    ClientClosed,
+    Conflict,
+    DeadlineExceeded,
+    EventsLost,
+    ExecutionFailed,
+    GatewayError,
+    HistoryLost,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+from gatewayctl.sdk.facade import Client
+from gatewayctl.sdk.subscription import Gap, Subscription
+
+__all__ = [
+    "Answer",
+    "Cancelled",
+    "Client",
+    "ClientClosed",
+    "Conflict",
+    "DeadlineExceeded",
+    "Event",
+    "EventFilter",
+    "EventsLost",
+    "ExecutionFailed",
+    "Gap",
+    "GatewayError",
+    "HistoryLost",
+    "InvalidArgument",
+    "LimitExceeded",
+    "NotFound",
+    "PermissionDenied",
+    "Reply",
+    "Subscription",
+    "Unauthenticated",
+    "Unavailable",
+    "event_filter",
+    "new_event",
+]

@@ -1,0 +1,51 @@
+"""`gatewayctl config`: check a configuration, or show it with where each value came from. Needs no daemon."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from gatewayctl.checker import code_of, config_option, gatewayd, said
+from gatewayctl.failures import FAILED, Failure
+from gatewayctl.nouns import add_verb
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gatewayctl.cli import Ctl
+
+
+def arguments(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    check = add_verb(verbs, "check", common, check_, "check a configuration and print every problem of it")
+    check.add_argument("file", nargs="?", metavar="FILE", help="the file (the one that gatewayd would find)")
+    show = add_verb(verbs, "show", common, show_, "show a configuration and where each value came from, secrets masked")
+    show.add_argument("--config", metavar="FILE", help="the file (the one that gatewayd would find)")
+
+
+def check_(args: argparse.Namespace, ctl: Ctl) -> int:
+    if ctl.out.for_people:
+        done = gatewayd("--check", *config_option(args.file))
+        if done.stdout.strip():
+            ctl.out.text(done.stdout.rstrip())
+        for line in done.stderr.splitlines():
+            ctl.out.note(line)
+        return code_of(done)
+    done = gatewayd("--check", "--json", *config_option(args.file))
+    try:
+        ctl.out.values(json.loads(done.stdout))
+    except ValueError:
+        raise Failure(said(done), code_of(done) or FAILED) from None
+    return code_of(done)
+
+
+def show_(args: argparse.Namespace, ctl: Ctl) -> int:
+    words = ("--show-config", *config_option(args.config))
+    done = gatewayd(*words) if ctl.out.for_people else gatewayd(*words, "--json")
+    if done.returncode:
+        raise Failure(said(done), code_of(done), done.stderr.splitlines()[:-1])
+    if ctl.out.for_people:
+        ctl.out.text(done.stdout.rstrip())
+    else:
+        ctl.out.values(json.loads(done.stdout))
+    return code_of(done)

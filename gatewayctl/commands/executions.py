@@ -1,0 +1,108 @@
+"""`gatewayctl executions`: runs of agents: list, show, cancel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.v1 import runtime_service_pb2 as pb
+from gateway.v1.execution_pb2 import ExecutionState
+
+from gatewayctl.nouns import add_limit, add_verb, listed
+from gatewayctl.plain import enum_names, enum_number, plain
+from gatewayctl.system import SystemClock
+from gatewayctl.words import age, epoch, span
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gatewayctl.cli import Ctl
+    from gatewayctl.output import Column, Row
+
+
+def arguments(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    _selection(parser)
+    parser.set_defaults(run=list_)
+    verbs = parser.add_subparsers(metavar="VERB")
+    _selection(add_verb(verbs, "list", common, list_, "list executions, the newest first"), again=True)
+    show = add_verb(verbs, "show", common, show_, "show one execution and its answer")
+    show.add_argument("id", metavar="ID")
+    cancel = add_verb(verbs, "cancel", common, cancel_, "cancel an execution that is queued or runs")
+    cancel.add_argument("id", metavar="ID")
+    cancel.add_argument("--reason", default="", metavar="TEXT", help="why, for its events and the ledger")
+
+
+def _selection(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
+    import argparse  # noqa: PLC0415 - only while parsing
+
+    nothing: Any = argparse.SUPPRESS if again else None
+    states = enum_names(ExecutionState.DESCRIPTOR)
+    parser.add_argument("--state", action="append", choices=states, default=nothing, help="only in this state; repeat")
+    parser.add_argument("--session", default=nothing, metavar="ID", help="only those of this session")
+    parser.add_argument("--agent", default=nothing, metavar="ID", help="only those of this agent")
+    add_limit(parser, **({"default": argparse.SUPPRESS} if again else {}))
+
+
+def list_(args: argparse.Namespace, ctl: Ctl) -> None:
+    states: list[Any] = [enum_number(ExecutionState.DESCRIPTOR, name) for name in args.state or ()]
+
+    def page(token: str, count: int) -> pb.ListExecutionsRequest:
+        return pb.ListExecutionsRequest(
+            page_token=token, page_size=count, states=states, session_id=args.session or "", agent=args.agent or ""
+        )
+
+    rows = listed(ctl, "RuntimeService/ListExecutions", page, pb.ListExecutionsResponse, "executions", limit=args.limit)
+    now = SystemClock().now()
+    columns: list[Column] = [
+        ("EXECUTION", "id"),
+        ("STATE", "state"),
+        ("AGENT", "agent"),
+        ("ORIGIN", "origin"),
+        ("PRINCIPAL", "principal"),
+        ("CREATED", lambda row: age(row["create_time"], now)),
+        ("TOOK", _took),
+        ("REASON", lambda row: row["error"] or row["reason"]),
+    ]
+    ctl.out.table(rows, columns, "no executions")
+
+
+def _took(row: Row) -> str:
+    if not row["start_time"] or not row["end_time"]:
+        return ""
+    seconds = epoch(row["end_time"]) - epoch(row["start_time"])
+    return f"{seconds:.3f} s" if seconds < 60 else span(seconds)
+
+
+def show_(args: argparse.Namespace, ctl: Ctl) -> None:
+    request = pb.GetExecutionRequest(execution_id=args.id)
+    _tell(plain(ctl.daemon.call("RuntimeService/GetExecution", request, pb.GetExecutionResponse)), ctl)
+
+
+def cancel_(args: argparse.Namespace, ctl: Ctl) -> None:
+    request = pb.CancelExecutionRequest(execution_id=args.id, reason=args.reason)
+    _tell(plain(ctl.daemon.call("RuntimeService/CancelExecution", request, pb.CancelExecutionResponse)), ctl)
+
+
+def _tell(answer: dict[str, Any], ctl: Ctl) -> None:
+    execution = answer["execution"] or {}
+    now = SystemClock().now()
+    fields = [(name.removesuffix("_id"), execution.get(name)) for name in _NAMES]
+    times = [(name.removesuffix("_time"), age(execution.get(name), now)) for name in _TIMES]
+    ctl.out.record(execution, [*fields, *times, ("took", _took(execution) if execution else "")])
+    if ctl.out.for_people and execution.get("output"):
+        ctl.out.say()
+        ctl.out.text(execution["output"])
+
+
+_NAMES = (
+    "id",
+    "state",
+    "agent",
+    "session_id",
+    "message_id",
+    "principal",
+    "origin",
+    "correlation_id",
+    "reason",
+    "error",
+)
+_TIMES = ("create_time", "start_time", "end_time")

@@ -1,0 +1,75 @@
+"""Events for people and programs: types by their lower-case names, data as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.v1.event_pb2 import Event, EventFilter
+from gateway.v1.event_type_pb2 import EventType
+from google.protobuf import json_format
+
+from gatewayctl.plain import enum_name, enum_number, plain
+
+__all__ = ["Event", "EventFilter", "event_filter", "event_type", "event_values", "new_event", "type_name"]
+
+
+def event_type(name: str | int) -> EventType.ValueType:
+    """`execution_completed` → EVENT_TYPE_EXECUTION_COMPLETED. ValueError if there is none of that name."""
+    number = name if isinstance(name, int) else enum_number(EventType.DESCRIPTOR, name)
+    if number is None:
+        raise ValueError(f"there is no event type {name!r}")
+    return EventType.ValueType(number)
+
+
+def type_name(event: Event) -> str:
+    """The lower-case name; for a custom event its own name."""
+    return event.custom_type or enum_name(EventType.DESCRIPTOR, event.type)
+
+
+def event_filter(types: Iterable[str | int] = (), **conditions: str) -> EventFilter:
+    """A filter: types by name (none: all), and `topic`, `stream_id`, `node_id`, `execution_id`, `session_id`,
+    `correlation_id`."""
+    wanted = [event_type(each) for each in types]
+    return EventFilter(types=wanted, all_types=not wanted, **conditions)
+
+
+def new_event(
+    kind: str | int,
+    data: Mapping[str, Any] | None = None,
+    *,
+    custom_type: str = "",
+    ephemeral: bool = False,
+    **envelope: str,
+) -> Event:
+    """An event to publish: its type, the data that belongs to it, and `topic`, `session_id`, `target` and so on.
+
+    For a custom event `data` is free and `custom_type` names it. ValueError names what does not fit.
+    """
+    number = event_type(kind)
+    event = Event(type=number, custom_type=custom_type, ephemeral=ephemeral)
+    for name, text in envelope.items():
+        setattr(event, name, text)
+    member = next((each for each in Event.DESCRIPTOR.fields if each.number == number + 100), None)
+    if member is None:
+        raise ValueError(f"this version does not know the data of the event type {kind!r}")
+    value = getattr(event, member.name)
+    value.SetInParent()
+    try:
+        content = {"json": dict(data or {})} if custom_type and "json" in _fields(value) else dict(data or {})
+        json_format.ParseDict(content, value)
+    except json_format.ParseError as error:
+        raise ValueError(f"the data does not fit the event type {kind}: {error}") from None
+    return event
+
+
+def event_values(event: Event) -> dict[str, Any]:
+    """The event as plain values: the envelope's fields that are set, and `data`."""
+    values = plain(event)
+    member = event.WhichOneof("data")
+    data = values.pop(member) if member else {}
+    return {name: value for name, value in values.items() if value not in ("", None, False)} | {"data": data}
+
+
+def _fields(value: Any) -> list[str]:
+    return [field.name for field in value.DESCRIPTOR.fields]

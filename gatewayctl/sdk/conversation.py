@@ -1,0 +1,195 @@
+"""Keeping one link open: dial, hello, welcome; when it is lost, wait a little and dial again.
+
+What belongs to a link ends with it. Requests, publishes and subscriptions outlive it: they ask for the next link and
+say what they have to say again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+from gateway.v1 import event_service_pb2 as pb
+
+from gatewayctl.sdk.errors import (
+    ClientClosed,
+    GatewayError,
+    InvalidArgument,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+    from_frame,
+    from_rpc,
+)
+from gatewayctl.sdk.link import EOF, Link, Stream
+from gatewayctl.sdk.pace import Backoff
+from gatewayctl.system import Chance, Clock
+
+PROTOCOL = 1
+HANDSHAKE = 10.0
+"""Seconds from dialling to the welcome."""
+STEADY = 10.0
+"""Seconds after which a connection counts as good, so that the next back-off begins small."""
+
+_FATAL = (Unauthenticated, PermissionDenied, InvalidArgument)
+_GIVE_UP = (
+    pb.RECOVERY_STEP_REAUTHENTICATE,
+    pb.RECOVERY_STEP_UPGRADE_CLIENT,
+    pb.RECOVERY_STEP_DO_NOT_RETRY,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the hello says of this client."""
+
+    client_id: str
+    version: str
+
+
+class _Refused(Exception):
+    """The daemon will refuse the same hello again."""
+
+    def __init__(self, error: GatewayError) -> None:
+        self.error = error
+
+
+class Conversation:
+    """The link of now, and the waiting for it."""
+
+    def __init__(self, dial: Callable[[], Stream], identity: Identity, clock: Clock, chance: Chance) -> None:
+        self.connects = 0
+        """How often a welcome came."""
+        self.last_error: GatewayError | None = None
+        """Why there is no link; None while there is one."""
+        self._dial = dial
+        self._identity = identity
+        self._clock = clock
+        self._backoff = Backoff(chance)
+        self._resume_token = ""
+        self._link: Link | None = None
+        self._failed: GatewayError | None = None
+        self._changed = asyncio.Event()
+
+    async def link(self) -> Link:
+        """The open link, waiting for it if need be. GatewayError once the daemon has refused us for good."""
+        while True:
+            if self._failed is not None:
+                raise self._failed
+            if self._link is not None and not self._link.lost:
+                return self._link
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def first_link(self, patience: float) -> Link:
+        """The link, if it comes within `patience` seconds; else why it did not. 0 means one attempt."""
+        until = self._clock.monotonic() + patience
+        while True:
+            left = until - self._clock.monotonic()
+            try:
+                async with asyncio.timeout(HANDSHAKE if left <= 0 else left):
+                    while self._link is None and self._failed is None and (self.last_error is None or left > 0):
+                        self._changed.clear()
+                        await self._changed.wait()
+            except TimeoutError:
+                pass
+            if self._link is not None or self._failed is not None:
+                return await self.link()
+            if self.last_error is not None or left <= 0:
+                raise self.last_error or Unavailable("the daemon did not answer in time", code=14)
+
+    async def run(self) -> None:
+        """Keep a link open until cancelled, or until the daemon refuses this client for good."""
+        try:
+            while True:
+                await self._clock.sleep(await self._once())
+        except _Refused as refused:
+            self.fail(refused.error)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait by the client's clock."""
+        await self._clock.sleep(seconds)
+
+    def fail(self, error: GatewayError) -> None:
+        """Nothing will come any more: everybody who waits gets the error."""
+        self._failed = self._failed or error
+        self.last_error = self._failed
+        if self._link is not None:
+            self._link.end()
+        self._changed.set()
+
+    def closed(self) -> None:
+        """The client is closing."""
+        self.fail(ClientClosed("the client is closed", code=1))
+
+    async def _once(self) -> float:
+        """One connection from beginning to end; seconds to wait before the next."""
+        stream = self._dial()
+        try:
+            link = await self._greet(stream)
+        except GatewayError as error:
+            stream.cancel()
+            if isinstance(error, _FATAL):
+                raise _Refused(error) from None
+            self._note(error)
+            return self._backoff.next(error.retry_after)
+        began = self._clock.monotonic()
+        self.connects += 1
+        self._link, self.last_error = link, None
+        self._changed.set()
+        try:
+            cause = await link.run()
+        finally:
+            self._link = None
+        if self._clock.monotonic() - began >= STEADY:
+            self._backoff.reset()
+        if isinstance(cause, _FATAL):
+            raise _Refused(cause)
+        self._note(cause or Unavailable("the daemon has closed the connection", code=14))
+        wait = link.goodbye.reconnect_after.ToTimedelta().total_seconds() if link.goodbye else None
+        return self._backoff.next(wait or (cause.retry_after if cause else None))
+
+    def _note(self, error: GatewayError) -> None:
+        self.last_error = error
+        self._changed.set()
+
+    async def _greet(self, stream: Stream) -> Link:
+        hello = pb.Hello(
+            client_id=self._identity.client_id,
+            protocol_min=PROTOCOL,
+            protocol_max=PROTOCOL,
+            resume_token=self._resume_token,
+            client_version=self._identity.version,
+        )
+        try:
+            async with asyncio.timeout(HANDSHAKE):
+                await stream.write(pb.ConnectRequest(hello=hello))
+                frame = await stream.read()
+        except TimeoutError:
+            raise Unavailable(f"no welcome within {HANDSHAKE:g} s", code=14) from None
+        except grpc.RpcError as error:
+            raise from_rpc(error) from None
+        except asyncio.InvalidStateError:  # the stream ended before the hello was written
+            raise await _end_of(stream) from None
+        if frame is EOF:
+            raise await _end_of(stream)
+        kind = frame.WhichOneof("frame")
+        if kind == "refused":
+            cause = from_frame(frame.refused.error)
+            raise _Refused(cause) if frame.refused.step in _GIVE_UP else cause
+        if kind != "welcome":
+            raise _Refused(GatewayError(f"the daemon began with {kind} instead of a welcome", code=13))
+        self._resume_token = frame.welcome.resume_token
+        return Link(stream, frame.welcome, self._clock)
+
+
+async def _end_of(stream: Stream) -> GatewayError:
+    """Why a stream is over that was never welcomed."""
+    try:
+        await stream.wait_for_connection()
+        code = await stream.code()
+    except grpc.RpcError as error:
+        return from_rpc(error)
+    return Unavailable(f"the daemon ended the connection before its welcome ({code.name})", code=14)

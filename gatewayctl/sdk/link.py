@@ -1,0 +1,230 @@
+"""One open stream, from its welcome to its end.
+
+One task reads, one writes, one watches for silence; whoever ends first ends the others, and all are awaited. A link
+is never repaired: when it is lost, everybody who waits on it gets `LinkLost` and begins again on the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from gateway.v1 import event_service_pb2 as pb
+
+from gatewayctl.sdk.errors import GatewayError, from_frame, from_rpc
+from gatewayctl.system import Clock
+
+EOF: Any = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not know it
+
+MAX_OUTGOING = 64
+"""Frames that may wait for the transport; one more waits in its caller."""
+
+Feed = Callable[[pb.ConnectResponse], Awaitable[None]]
+OnReply = Callable[[pb.Reply], None]
+Stream = Any
+"""grpc.aio's call object, which has no type of its own in the stubs."""
+
+
+class LinkLost(Exception):
+    """The stream has ended; nothing is known of the requests that were not answered."""
+
+
+class Link:
+    """Requests and their answers, and routes for what the server sends of itself."""
+
+    def __init__(self, stream: Stream, welcome: pb.Welcome, clock: Clock) -> None:
+        self.welcome = welcome
+        self.lost = False
+        self.goodbye: pb.Goodbye | None = None
+        self._stream = stream
+        self._clock = clock
+        self._requests = 0
+        self._answers: dict[str, asyncio.Future[pb.Accepted]] = {}
+        self._replies: dict[str, tuple[OnReply, asyncio.Future[None]]] = {}
+        self._routes: dict[str, tuple[Feed, asyncio.Future[pb.Ended]]] = {}
+        self._outgoing: deque[pb.ConnectRequest] = deque()
+        self._work = asyncio.Event()
+        self._room = asyncio.Event()
+        self._heard = clock.monotonic()
+        self._reading = True
+        self._silent = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer, and so for the reading to go on."""
+        return bool(self._answers or self._replies)
+
+    def new_id(self) -> str:
+        """A request id that is unique on this stream."""
+        self._requests += 1
+        return str(self._requests)
+
+    async def start(self, frame: pb.ConnectRequest) -> asyncio.Future[pb.Accepted]:
+        """Send a request and return the future of its answer, which fails with a GatewayError or LinkLost.
+
+        Waits while the transport is behind.
+        """
+        while len(self._outgoing) >= MAX_OUTGOING and not self.lost:
+            self._room.clear()
+            await self._room.wait()
+        if self.lost:
+            raise LinkLost
+        if not frame.request_id:
+            frame.request_id = self.new_id()
+        answer: asyncio.Future[pb.Accepted] = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(_retrieve)
+        self._answers[frame.request_id] = answer
+        self._outgoing.append(frame)
+        self._work.set()
+        return answer
+
+    async def request(self, frame: pb.ConnectRequest) -> pb.Accepted:
+        """Send a request and wait for its answer."""
+        return await (await self.start(frame))
+
+    def expect_replies(self, request_id: str, on_reply: OnReply) -> asyncio.Future[None]:
+        """Call `on_reply` for each reply to the request. The future is done after the last one, or fails."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.add_done_callback(_retrieve)
+        self._replies[request_id] = (on_reply, done)
+        return done
+
+    def forget(self, request_id: str) -> None:
+        """Nobody waits for the replies any more."""
+        self._replies.pop(request_id, None)
+
+    def route(self, subscription_id: str, feed: Feed) -> asyncio.Future[pb.Ended]:
+        """Where frames of this subscription go. While `feed` waits, nothing else of this stream is read.
+
+        The future is the last word on the subscription, or fails with LinkLost.
+        """
+        over: asyncio.Future[pb.Ended] = asyncio.get_running_loop().create_future()
+        over.add_done_callback(_retrieve)
+        self._routes[subscription_id] = (feed, over)
+        return over
+
+    def unroute(self, subscription_id: str) -> None:
+        """What still comes for it is dropped."""
+        self._routes.pop(subscription_id, None)
+
+    async def run(self) -> GatewayError | None:
+        """Read and write until the stream ends; why it did, None if the server ended it in order."""
+        loop = asyncio.get_running_loop()
+        helpers = [loop.create_task(self._write(), name="link-write")]
+        helpers.append(loop.create_task(self._watch(), name="link-watch"))
+        try:
+            return await self._read()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            self._lose()
+            self._stream.cancel()
+
+    def end(self) -> None:
+        """Cut the stream; `run` returns soon."""
+        self._silent = True
+        self._stream.cancel()
+
+    async def _read(self) -> GatewayError | None:
+        try:
+            while (frame := await self._stream.read()) is not EOF:
+                self._heard = self._clock.monotonic()
+                await self._take(frame)
+        except grpc.RpcError as error:
+            return from_rpc(error)
+        except asyncio.CancelledError:
+            # grpc raises it for a call that we cut ourselves, too; only the task's own cancellation passes.
+            if not self._silent:
+                raise
+            return GatewayError("the connection was silent for too long", code=14)
+        return None
+
+    async def _take(self, frame: pb.ConnectResponse) -> None:
+        kind = frame.WhichOneof("frame")
+        if kind == "accepted":
+            if (answer := self._answers.pop(frame.request_id, None)) and not answer.done():
+                answer.set_result(frame.accepted)
+        elif kind == "rejected":
+            error = from_frame(frame.rejected.error)
+            if (answer := self._answers.pop(frame.request_id, None)) and not answer.done():
+                answer.set_exception(error)
+        elif kind == "reply":
+            self._reply(frame.request_id, frame.reply)
+        elif kind == "goodbye":
+            self.goodbye = frame.goodbye
+        elif kind in ("delivery", "progress"):
+            body = frame.delivery if kind == "delivery" else frame.progress
+            await self._feed(body.subscription_ids, frame)
+        elif kind == "gap":
+            await self._feed((frame.gap.subscription_id,), frame)
+        elif kind == "ended":
+            _, over = self._routes.pop(frame.ended.subscription_id, (None, None))
+            if over and not over.done():
+                over.set_result(frame.ended)
+
+    def _reply(self, request_id: str, reply: pb.Reply) -> None:
+        if request_id not in self._replies:
+            return
+        on_reply, done = self._replies[request_id]
+        on_reply(reply)
+        if reply.final:
+            del self._replies[request_id]
+            if not done.done():
+                done.set_result(None)
+
+    async def _feed(self, ids: Any, frame: pb.ConnectResponse) -> None:
+        self._reading = False
+        for subscription_id in ids:
+            if route := self._routes.get(subscription_id):
+                await route[0](frame)
+        self._reading = True
+        self._heard = self._clock.monotonic()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                while self._outgoing:
+                    frame = self._outgoing.popleft()
+                    self._room.set()
+                    await self._stream.write(frame)
+                self._work.clear()
+                await self._work.wait()
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            return  # the reader learns why the stream has ended
+
+    async def _watch(self) -> None:
+        """After one silent interval ask for a pong, after two hold the connection for dead."""
+        interval = self.welcome.policy.heartbeat_interval.ToTimedelta().total_seconds() or 30.0
+        while True:
+            await self._clock.sleep(interval / 2)
+            silent = self._clock.monotonic() - self._heard
+            if not self._reading or silent < interval:
+                continue
+            if silent >= 2 * interval:
+                self.end()
+                return
+            self._outgoing.append(pb.ConnectRequest(request_id=self.new_id(), ping=pb.Ping()))
+            self._work.set()
+
+    def _lose(self) -> None:
+        self.lost = True
+        waiting: list[asyncio.Future[Any]] = list(self._answers.values())
+        waiting += [done for _, done in self._replies.values()]
+        waiting += [over for _, over in self._routes.values()]
+        self._answers.clear()
+        self._replies.clear()
+        self._routes.clear()
+        self._room.set()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(LinkLost())
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """A caller that was cancelled leaves its future behind; its error is nobody's then."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,198 @@
+"""Publishing in batches: what is ready at the same time goes out in one frame.
+
+In Python gRPC a frame costs twenty times what an event in it costs. A few frames may be under way at once; while they
+are, everything else gathers. A batch that was not answered when its link was lost goes out again on the next one with
+the same ids, which the daemon recognises: nothing is lost, nothing is stored twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.v1 import event_pb2
+from gateway.v1 import event_service_pb2 as pb
+
+from gatewayctl.sdk.conversation import Conversation
+from gatewayctl.sdk.errors import ClientClosed, GatewayError
+from gatewayctl.sdk.link import Link, LinkLost
+from gatewayctl.sdk.pace import Ids
+
+MAX_EVENTS = 1000
+"""Events in a batch, by the contract."""
+MAX_BYTES = 512 << 10
+"""Bytes in a batch, unless a single event is larger."""
+MAX_IN_FLIGHT = 4
+"""Batches without an answer."""
+MAX_WAITING_BYTES = 8 << 20
+"""Bytes that wait for their turn; a publish beyond it waits in its caller."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """What one call publishes together."""
+
+    events: Sequence[event_pb2.Event]
+    size: int
+    done: asyncio.Future[str]
+    alone: bool = False
+    """Goes in a batch of its own, because a batch with it was refused and it is not known whose fault that was."""
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    entries: list[_Entry] = field(default_factory=list)
+    events: int = 0
+    size: int = 0
+
+    def takes(self, entry: _Entry) -> bool:
+        if not self.entries:
+            return True
+        if entry.alone or self.entries[0].alone:
+            return False
+        return self.events + len(entry.events) <= MAX_EVENTS and self.size + entry.size <= MAX_BYTES
+
+    def add(self, entry: _Entry) -> None:
+        self.entries.append(entry)
+        self.events += len(entry.events)
+        self.size += entry.size
+
+
+class Publisher:
+    """One per client; `run` is its task."""
+
+    def __init__(self, conversation: Conversation, ids: Ids) -> None:
+        self._conversation = conversation
+        self._ids = ids
+        self._queue: deque[_Entry] = deque()
+        self._waiting_bytes = 0
+        self._in_flight: list[_Batch] = []
+        self._work = asyncio.Event()
+        self._room = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._error: GatewayError | None = None
+
+    async def publish(self, events: Sequence[event_pb2.Event]) -> str:
+        """Publish in order and return the cursor of the last durable event, empty if all were ephemeral.
+
+        Up to 1000 events are taken as a whole or not at all; more are taken in several such parts. Ids that are
+        empty are filled in place. A caller that is cancelled does not know whether its events were published.
+        """
+        cursor = ""
+        for start in range(0, len(events), MAX_EVENTS):
+            part = events[start : start + MAX_EVENTS]
+            for event in part:
+                if not event.id:
+                    event.id = self._ids.new()
+            cursor = await self._publish(part) or cursor
+        return cursor
+
+    async def flush(self) -> None:
+        """Return when everything that was published has its answer."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Send batches, over as many links as needed."""
+        try:
+            while True:
+                link = await self._conversation.link()
+                try:
+                    await self._pump(link)
+                except LinkLost:
+                    continue
+        except GatewayError as error:
+            self.fail(error)
+
+    def fail(self, error: GatewayError) -> None:
+        """Nothing will be sent any more."""
+        self._error = error
+        for entry in [*(entry for batch in self._in_flight for entry in batch.entries), *self._queue]:
+            if not entry.done.done():
+                entry.done.set_exception(error)
+        self._queue.clear()
+        self._in_flight.clear()
+        self._waiting_bytes = 0
+        self._settle()
+
+    async def _publish(self, events: Sequence[event_pb2.Event]) -> str:
+        while self._waiting_bytes >= MAX_WAITING_BYTES and self._error is None:
+            self._room.clear()
+            await self._room.wait()
+        if self._error is not None:
+            raise self._error
+        size = sum(event.ByteSize() for event in events)
+        entry = _Entry(events, size, asyncio.get_running_loop().create_future())
+        self._queue.append(entry)
+        self._waiting_bytes += size
+        self._idle.clear()
+        self._work.set()
+        return await entry.done
+
+    async def _pump(self, link: Link) -> None:
+        for batch in list(self._in_flight):
+            await self._send(link, batch)
+        while True:
+            while not link.lost and (not self._queue or len(self._in_flight) >= MAX_IN_FLIGHT):
+                self._work.clear()
+                await self._work.wait()
+            await asyncio.sleep(0)  # whoever is ready in this turn of the loop joins the batch
+            if link.lost:
+                raise LinkLost
+            batch = self._gather()
+            if batch.entries:
+                self._in_flight.append(batch)
+                await self._send(link, batch)
+
+    def _gather(self) -> _Batch:
+        batch = _Batch()
+        while self._queue and batch.takes(self._queue[0]):
+            entry = self._queue.popleft()
+            self._waiting_bytes -= entry.size
+            if not entry.done.cancelled():
+                batch.add(entry)
+        self._settle()
+        return batch
+
+    async def _send(self, link: Link, batch: _Batch) -> None:
+        publish = pb.Publish(events=[event for entry in batch.entries for event in entry.events])
+        answer = await link.start(pb.ConnectRequest(publish=publish))
+        answer.add_done_callback(lambda future: self._answered(batch, future))
+
+    def _answered(self, batch: _Batch, answer: asyncio.Future[pb.Accepted]) -> None:
+        error = answer.exception() if not answer.cancelled() else LinkLost()
+        if batch not in self._in_flight or isinstance(error, LinkLost):
+            self._work.set()
+            return
+        self._in_flight.remove(batch)
+        if error is not None and len(batch.entries) > 1:
+            self._split(batch)
+        else:
+            for entry in batch.entries:
+                if entry.done.done():
+                    continue
+                if error is not None:
+                    entry.done.set_exception(error)
+                else:
+                    entry.done.set_result(answer.result().cursor)
+        self._settle()
+
+    def _split(self, batch: _Batch) -> None:
+        """Nothing of a refused batch was taken: let each caller's part speak for itself."""
+        for entry in reversed(batch.entries):
+            entry.alone = True
+            self._waiting_bytes += entry.size
+            self._queue.appendleft(entry)
+
+    def _settle(self) -> None:
+        self._work.set()
+        if self._waiting_bytes < MAX_WAITING_BYTES:
+            self._room.set()
+        if not self._queue and not self._in_flight:
+            self._idle.set()
+
+    def closed(self) -> None:
+        """The client is closing: what is still here will not be sent."""
+        self.fail(ClientClosed("the client was closed before the daemon had answered", code=1))
