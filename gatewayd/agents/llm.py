@@ -67,11 +67,12 @@ class LLMAgent:
         for number in range(1, self._section.max_steps + 1):
             messages.extend(ChatMessage(Role.USER, text) for text in ctx.take_steering())
             step = Step(number)
-            async for output in self._stream(step, self._prompt(number, messages)):
-                if separator and isinstance(output, TextOutput):
-                    yield TextOutput(separator)
-                    separator = ""
-                yield output
+            async with closing(self._stream(step, self._prompt(number, messages))) as outputs:
+                async for output in outputs:
+                    if separator and isinstance(output, TextOutput):
+                        yield TextOutput(separator)
+                        separator = ""
+                    yield output
             if step.finish is not FinishReason.TOOL_CALLS:
                 if tail := self._ending(step, number):
                     yield TextOutput(tail)

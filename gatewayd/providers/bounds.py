@@ -6,6 +6,7 @@ text has come yet (another try may work), `ModelTruncated` once some has.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from gatewayd.core.clock import Clock
 from gatewayd.providers.base import (
@@ -26,9 +27,11 @@ MAX_STREAM = 4 * 1024 * 1024
 MAX_DELTAS = 1_000_000
 """Most deltas of a stream, so that one of empty deltas ends too."""
 
+_T = TypeVar("_T")
+
 
 @asynccontextmanager
-async def closing(stream: AsyncIterator[Delta]) -> AsyncIterator[AsyncIterator[Delta]]:
+async def closing(stream: AsyncIterator[_T]) -> AsyncIterator[AsyncIterator[_T]]:
     """The stream, closed at the end of the block: leaving it in the middle ends the request to the model now."""
     try:
         yield stream
