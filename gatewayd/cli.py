@@ -7,7 +7,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,21 +30,21 @@ class _Parser(argparse.ArgumentParser):
         self.exit(Exit.USAGE, f"{self.prog}: {message}\n")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
+def main(argv: Sequence[str] | None = None, *, run: Callable[[Options], int] | None = None) -> int:
+    """Run the program; returns its exit code. `run` is what a daemon is run by, `daemon.process.main` by default."""
     parser = _parser()
     flags = parser.parse_args(argv)
     if flags.json and not (flags.check or flags.show_config or flags.explain_route):
         parser.error("--json goes with --check, --explain-route or --show-config")
     try:
-        return _act(flags)
+        return _act(flags, run)
     except BrokenPipeError:
         # Whoever read the answer has seen enough; Python must not complain about it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Exit.OK
 
 
-def _act(flags: argparse.Namespace) -> int:
+def _act(flags: argparse.Namespace, run: Callable[[Options], int] | None) -> int:
     from gatewayd.config.problems import ConfigRefused  # noqa: PLC0415
 
     try:
@@ -68,7 +68,7 @@ def _act(flags: argparse.Namespace) -> int:
         return Exit.STATE
     from gatewayd.daemon import process  # noqa: PLC0415
 
-    return process.main(options)
+    return (run or process.main)(options)
 
 
 def _options(flags: argparse.Namespace) -> Options:

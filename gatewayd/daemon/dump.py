@@ -44,13 +44,13 @@ def stack_of(thread_id: int) -> list[str]:
 
 
 def _place(task: asyncio.Task[Any]) -> str:
-    """Where the innermost coroutine of the task stands."""
+    """Where the task stands: its own coroutine first, then what that waits for, to the innermost."""
     waiting: Any = task.get_coro()
-    place = "?"
-    while waiting is not None:
+    places = []
+    while waiting is not None and len(places) < MAX_FRAMES:
         frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
         if frame is None:
             break
-        place = f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}"
+        places.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}")
         waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
-    return place
+    return " > ".join(places) or "?"

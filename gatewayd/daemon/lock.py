@@ -39,14 +39,14 @@ class DirectoryLock:
     def acquire(self) -> None:
         """Take the lock without waiting. Raises `AlreadyRunning`, or `PathUnusable` when there can be no lock."""
         for _ in range(_ATTEMPTS):
-            descriptor = _open(self._path, None)
+            descriptor = _open(self._path)
             try:
                 _lock(descriptor, self._path)
             except AlreadyRunning:
                 os.close(descriptor)
                 raise
             # Whoever cleans up directories may have removed the file between the opening and the lock.
-            if _is_at(descriptor, self._path, None):
+            if is_at(descriptor, self._path):
                 _write(descriptor, f"{os.getpid()} {start_time(os.getpid())}\n")
                 self._descriptor = descriptor
                 return
@@ -112,7 +112,7 @@ class Pidfile:
     def remove(self) -> None:
         """Take the file away, unless somebody has put another in its place."""
         if self._descriptor >= 0:
-            if _is_at(self._descriptor, Path(self._path.name), self._directory):
+            if is_at(self._descriptor, Path(self._path.name), self._directory):
                 os.unlink(self._path.name, dir_fd=self._directory)
             os.close(self._descriptor)
             self._descriptor = -1
@@ -138,9 +138,9 @@ def start_time(pid: int) -> str:
         os.close(descriptor)
 
 
-def _open(path: Path, directory: int | None) -> int:
+def _open(path: Path) -> int:
     try:
-        descriptor = os.open(path, _FLAGS, 0o600, dir_fd=directory)
+        descriptor = os.open(path, _FLAGS, 0o600)
     except OSError as error:
         reason = "is a link" if path.is_symlink() else f"cannot be opened: {error.strerror}"
         raise PathUnusable(f"lock file {path} {reason}") from error
@@ -190,7 +190,7 @@ def _write(descriptor: int, text: str) -> None:
     os.ftruncate(descriptor, len(text))
 
 
-def _is_at(descriptor: int, path: Path, directory: int | None) -> bool:
+def is_at(descriptor: int, path: Path, directory: int | None = None) -> bool:
     """Whether the path still leads to the open file."""
     try:
         there = os.stat(path, dir_fd=directory, follow_symlinks=False)

@@ -8,15 +8,14 @@ import asyncio
 import logging
 import os
 from contextlib import ExitStack
-from pathlib import Path
 
 from gatewayd import __version__
 from gatewayd.core.clock import SystemClock, SystemRandomness
 from gatewayd.core.disk import SystemDisk
-from gatewayd.daemon.detach import UMASK, Report, run_detached, writes_to_file
+from gatewayd.daemon.detach import UMASK, Report, run_detached
 from gatewayd.daemon.exits import Exit, exit_code
 from gatewayd.daemon.hardstop import HardStop
-from gatewayd.daemon.lock import AlreadyRunning, DirectoryLock, Pidfile
+from gatewayd.daemon.lock import AlreadyRunning, DirectoryLock, Pidfile, is_at
 from gatewayd.daemon.logs import Logs
 from gatewayd.daemon.machine import harden, raise_file_limit
 from gatewayd.daemon.mask import Mask
@@ -42,8 +41,8 @@ def _run(options: Options, factory: GatewayFactory | None, report: Report) -> in
     clock = SystemClock()
     mask = Mask()
     # A detached daemon keeps its own log small; a file that somebody redirected to is theirs.
-    own_log = options.detach and writes_to_file(2) and Path("/proc/self/fd/2").samefile(options.paths.log)
-    logs = Logs(mask, clock, options.environ, file=options.paths.log if own_log else None)
+    own_log = options.paths.log if options.detach and is_at(2, options.paths.log) else None
+    logs = Logs(mask, clock, options.environ, file=own_log)
     logs.install()
     harden()
     log.info("starting", extra={"version": __version__, "pid": os.getpid(), "files": raise_file_limit()})
