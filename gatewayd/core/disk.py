@@ -31,7 +31,7 @@ class SystemDisk:
     def read(self, path: Path, limit: int) -> bytes:
         # O_NONBLOCK: opening a FIFO would wait for a writer that never comes.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
+        with os.fdopen(descriptor, "rb") as file:
             kind = os.fstat(descriptor)
             if not stat.S_ISREG(kind.st_mode):
                 raise OSError(f"{path} is not a regular file")
@@ -46,12 +46,12 @@ class SystemDisk:
     def write_private(self, path: Path, content: bytes) -> None:
         temporary = path.with_name(f".{path.name}.new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o600)
             file.write(content)
             file.flush()
             os.fsync(descriptor)
-        os.replace(temporary, path)
+        temporary.replace(path)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(directory)

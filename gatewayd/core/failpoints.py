@@ -26,7 +26,7 @@ class Failpoints(Protocol):
 
 
 class _NoFailpoints:
-    def hit(self, point: str) -> None:
+    def hit(self, point: str) -> None:  # noqa: ARG002 - the protocol's name
         return None
 
 

@@ -106,7 +106,7 @@ class Reloader:
         return report
 
     async def _apply(self, old: GatewayConfig | None, loaded: Loaded) -> None:
-        """Prepare all, then commit all in one turn of the loop, then retire. Any failure before the commit undoes all."""
+        """Prepare all, commit all in one turn of the loop, then retire. A failure before the commit undoes all."""
         changes = [plan(old, loaded) for plan in self._plans]
         begun: list[Change] = []
         try:

@@ -1,0 +1,259 @@
+"""The composition root: the only place that knows all parts, and who holds whom.
+
+Read `Assembly` from top to bottom and you have read the architecture. Each part gets what it needs in its constructor
+and cannot ask for another by name; where two floors need each other, the lower one is given a callable.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gatewayd.access.audit import Audit
+from gatewayd.access.authenticator import Authenticator
+from gatewayd.access.principals import Principal
+from gatewayd.agents.factory import AgentFactory
+from gatewayd.agents.registry import AgentRegistry
+from gatewayd.agents.tools.registry import ToolRegistry
+from gatewayd.bus.memory import MemoryBus
+from gatewayd.channels.base import AdapterFactory, ChannelAdapter, ChannelIO
+from gatewayd.channels.manager import ChannelManager
+from gatewayd.config.loader import Loaded
+from gatewayd.config.model import GatewayConfig
+from gatewayd.conversation.conversation import Doors
+from gatewayd.conversation.hub import ConversationHub
+from gatewayd.conversation.publishing import Publishing
+from gatewayd.conversation.sends import Sends
+from gatewayd.core.errors import StoreFailed
+from gatewayd.core.ids import IdSource
+from gatewayd.core.lifecycle import Change
+from gatewayd.daemon.news import News
+from gatewayd.daemon.operator import Operator
+from gatewayd.daemon.options import Options, Parts
+from gatewayd.daemon.reload import Plan, Reloader, Swap
+from gatewayd.daemon.upkeep import Upkeep
+from gatewayd.plugins import load_group
+from gatewayd.providers.breaker import Breakers
+from gatewayd.providers.pool import ProviderPool
+from gatewayd.routing.endings import Endings
+from gatewayd.routing.intake import Intake
+from gatewayd.routing.router import Router
+from gatewayd.rpc.guard import Guard
+from gatewayd.rpc.neighbours import Health, guarded_neighbours
+from gatewayd.rpc.server import Listen, RpcServer
+from gatewayd.rpc.services import handlers
+from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.runtime import AgentRuntime
+from gatewayd.service import TaskSet
+from gatewayd.sessions import SessionManager
+from gatewayd.storage.records import OutboxRow
+from gatewayd.storage.sqlite import SQLiteStore
+from gatewayd.wire import decode_event, encode_event
+
+DATABASE = "gatewayd.db"
+"""Name of the store in the state directory, unless `storage.url` gives another place."""
+
+
+class Assembly:
+    """All parts of one gateway, made but not started. `changed` and `store_failed` are what the gateway hears."""
+
+    def __init__(
+        self,
+        options: Options,
+        parts: Parts,
+        loaded: Loaded,
+        *,
+        read: Callable[[], Loaded],
+        use: Callable[[Loaded], None],
+        changed: Callable[[], None],
+        draining: Callable[[], bool],
+        store_failed: Callable[[StoreFailed], None],
+    ) -> None:
+        config, clock = loaded.config, parts.clock
+        self._use = use
+        self.tasks = TaskSet("gateway")
+        ids = IdSource(clock, parts.randomness)
+        events = ExecutionEvents(clock, ids)
+        intake = Intake(clock, ids, events)
+
+        self.bus = MemoryBus(self.tasks)
+        self.store = SQLiteStore(
+            _database(options, config.storage.url),
+            clock=clock,
+            ids=ids,
+            sink=self.bus,
+            encode=encode_event,
+            decode=decode_event,
+            on_failed=store_failed,
+            durability=config.storage.durability,
+            failpoints=parts.failpoints,
+        )
+        self.news = News(self.store, intake, changed)
+        self.audit = Audit(self.store, clock)
+        self.authenticator = Authenticator(
+            clock=clock,
+            randomness=parts.randomness,
+            disk=parts.disk,
+            state=options.paths.state,
+            store=self.store,
+            audit=self.audit,
+            on_secret=lambda secret: parts.mask.add([secret]),
+        )
+        self.agents = AgentRegistry(
+            AgentFactory(
+                providers=ProviderPool(load_group("gatewayd.providers"), clock),
+                tools=ToolRegistry(load_group("gatewayd.tools")),
+                breakers=Breakers(clock),
+                clock=clock,
+                randomness=parts.randomness,
+            )
+        )
+        self.sessions = SessionManager(store=self.store, clock=clock, ids=ids, config=config)
+        self.router = Router(
+            config=config,
+            store=self.store,
+            sessions=self.sessions,
+            intake=intake,
+            endings=Endings(ids=ids, events=events, max_length=self._max_length),
+            events=events,
+            offer=self._offer,
+            clock=clock,
+            failpoints=parts.failpoints,
+        )
+        self.runtime = AgentRuntime(
+            store=self.store,
+            agents=self.agents,
+            sessions=self.sessions,
+            publish=self.bus.publish,
+            events=events,
+            finish=self.router.finish,
+            tasks=self.tasks,
+            clock=clock,
+            randomness=parts.randomness,
+            failpoints=parts.failpoints,
+        )
+        self.channels = ChannelManager(
+            factories={name: _adapter(load) for name, load in load_group("gatewayd.channels").items()},
+            store=self.store,
+            inbox=self.router.accept_chat,
+            io=ChannelIO(clock, parts.randomness, self.news.deliver_local),
+            ids=ids,
+            on_state=self.news.channel_changed,
+            failpoints=parts.failpoints,
+        )
+        self.reloader = Reloader(load=read, plans=self._plans(), tell=self.news.tell, clock=clock)
+        self.upkeep = Upkeep(store=self.store, sessions=self.sessions, config=lambda: self.reloader.config, clock=clock)
+
+        publishing = Publishing(store=self.store, bus=self.bus, clock=clock, ids=ids, denied=self._denied)
+        sends = Sends(router=self.router, store=self.store, clock=clock)
+        doors = Doors(
+            router=self.router,
+            publishing=publishing,
+            sends=sends,
+            bus=self.bus,
+            oldest=lambda: self.bus.oldest,
+            settings=lambda: self.reloader.config.gateway,
+            clock=clock,
+        )
+        self.hub = ConversationHub(
+            doors=doors,
+            store=self.store,
+            clock=clock,
+            randomness=parts.randomness,
+            ids=ids,
+            end_of_log=lambda: self.bus.end,
+        )
+        self.authenticator.on_revoked(self.hub.end_revoked)
+        self.operator = Operator(
+            reloader=self.reloader,
+            config_path=str(options.config or ""),
+            agents=self.agents,
+            authenticator=self.authenticator,
+            audit=self.audit,
+            bus=self.bus,
+            channels=self.channels,
+            clock=clock,
+            hub=self.hub,
+            router=self.router,
+            runtime=self.runtime,
+            sessions=self.sessions,
+            store=self.store,
+            draining=draining,
+        )
+        guard = Guard(
+            authenticator=self.authenticator,
+            audit=self.audit,
+            ids=ids,
+            streams_per_client=lambda: self.reloader.config.gateway.limits.streams_per_client,
+        )
+        ours = handlers(
+            guard=guard,
+            hub=self.hub,
+            router=self.router,
+            runtime=self.runtime,
+            sessions=self.sessions,
+            store=self.store,
+            bus=self.bus,
+            publishing=publishing,
+            sends=sends,
+            operations=self.operator,
+            clock=clock,
+        )
+        self.health = Health()
+        self.rpc = RpcServer(_listen(options, config), [*ours, *guarded_neighbours(guard)], self.health)
+
+    def _plans(self) -> list[Plan]:
+        """Who takes part in a reload, in the order in which they prepare."""
+
+        def access(old: GatewayConfig | None, new: Loaded) -> Change:
+            return self.authenticator.plan(old, new.config)
+
+        def agents(old: GatewayConfig | None, new: Loaded) -> Change:
+            return self.agents.plan(old, new.config, new.unavailable)
+
+        def channels(old: GatewayConfig | None, new: Loaded) -> Change:
+            return self.channels.plan(old, new.config, initial=old is None, unavailable=new.unavailable)
+
+        def settings(_: GatewayConfig | None, new: Loaded) -> Change:
+            return Swap(lambda: self._settle(new))
+
+        return [access, agents, channels, settings]
+
+    def _settle(self, loaded: Loaded) -> None:
+        self.router.config = loaded.config
+        self.sessions.config = loaded.config
+        self._use(loaded)
+
+    def _offer(self, rows: Sequence[OutboxRow]) -> None:
+        self.channels.offer(rows)
+
+    def _max_length(self, channel: str) -> int:
+        return self.channels.get(channel).max_message_length
+
+    def _denied(self, principal: Principal, action: str, subject: str) -> None:
+        self.audit.record(principal=principal.id, action=action, subject=subject, decision="denied")
+
+
+def _adapter(load: Callable[[], Any]) -> AdapterFactory:
+    """The platform's module is imported only when a channel of it is made."""
+
+    def make(name: str, settings: Any, io: ChannelIO) -> ChannelAdapter:
+        adapter: ChannelAdapter = load()(name, settings, io)
+        return adapter
+
+    return make
+
+
+def _database(options: Options, url: str) -> Path:
+    _, _, path = url.partition("sqlite://")
+    return Path(path) if path else options.paths.state / DATABASE
+
+
+def _listen(options: Options, config: GatewayConfig) -> Listen:
+    gateway = config.gateway
+    return Listen(
+        host=gateway.host,
+        port=gateway.port,
+        socket=Path(gateway.socket) if gateway.socket else options.paths.socket,
+        message_bytes=gateway.limits.message_bytes,
+        metadata_bytes=gateway.limits.metadata_bytes,
+    )

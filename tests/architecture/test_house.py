@@ -1,0 +1,104 @@
+"""The rules of the house that no linter knows: who may touch the machine, how long a file may be, what is public."""
+
+import ast
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted([*(ROOT / "gatewayd").rglob("*.py"), *(ROOT / "gatewayctl").rglob("*.py")])
+MAX_LINES = 300
+
+OWNERS: dict[str, set[str]] = {
+    # what → the modules that own it
+    "time": {"gatewayd/core/clock.py", "gatewayctl/sdk/machine.py"},
+    "random": {"gatewayd/core/clock.py", "gatewayctl/sdk/machine.py"},
+    "secrets": {"gatewayd/core/clock.py", "gatewayctl/sdk/machine.py", "gatewayctl/commands/token.py"},
+    "uuid": set(),
+    "socket": {
+        "gatewayd/daemon/notify.py",
+        "gatewayd/rpc/server.py",
+        "gatewayd/channels/sim_link.py",
+    },
+    "subprocess": {"gatewayctl/daemon_cli.py"},
+    "sqlite3": set(),  # gatewayd/storage/sqlite, below
+}
+OPENERS = {"gatewayd/core/disk.py", "gatewayd/daemon/lock.py"}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def production() -> list[Path]:
+    return [path for path in SOURCES if "testing" not in path.parts]
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("path", production(), ids=name_of)
+def test_only_the_owner_of_a_thing_of_the_machine_imports_it(path: Path) -> None:
+    """Time, chance, sockets and children enter through their owners, so that a test can take their place."""
+    allowed_sqlite = name_of(path).startswith("gatewayd/storage/")
+    for module in imports(ast.parse(path.read_text())):
+        if module == "sqlite3" and allowed_sqlite:
+            continue
+        if module in OWNERS:
+            assert name_of(path) in OWNERS[module], f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", production(), ids=name_of)
+def test_nobody_opens_files_or_asks_the_wall_clock_behind_its_owners_back(path: Path) -> None:
+    """`open`, `datetime.now` and their like are calls that an import does not show."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        where = f"{name_of(path)}:{node.lineno} calls {called}"
+        assert called not in {"datetime.now", "datetime.utcnow", "date.today", "datetime.datetime.now"}, where
+        if called in {"open", "io.open", "os.fdopen"} or called.endswith((".read_text", ".read_bytes", ".write_text")):
+            assert name_of(path) in OPENERS or name_of(path).startswith("gatewayctl/"), where
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_file_holds_one_idea(path: Path) -> None:
+    """At most 300 lines; a longer one says why in its docstring (`Longer than 300 lines because …`)."""
+    text = path.read_text()
+    lines = text.count("\n")
+    reason = ast.get_docstring(ast.parse(text)) or ""
+    assert lines <= MAX_LINES or "Longer than 300 lines because" in reason, f"{name_of(path)} has {lines} lines"
+
+
+def test_the_median_file_is_short() -> None:
+    """Near 130 lines, `__init__` files aside."""
+    lengths = [path.read_text().count("\n") for path in SOURCES if path.name != "__init__.py"]
+
+    assert 80 <= statistics.median(lengths) <= 150
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "__init__.py"], ids=name_of)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    """A docstring of its own."""
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{name_of(path)} has no docstring"
+
+
+@pytest.mark.parametrize("path", production(), ids=name_of)
+def test_every_task_has_an_owner(path: Path) -> None:
+    """Tasks are born in a `TaskSet` or awaited where they are made; a bare `ensure_future` has no owner."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert "ensure_future" not in called, f"{name_of(path)}:{node.lineno}"
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            called = ast.unparse(node.value.func)
+            assert not called.endswith("create_task") or called.startswith(("group.", "tasks.", "sends.")), (
+                f"{name_of(path)}:{node.lineno} drops its task"
+            )
