@@ -44,6 +44,12 @@ class SharedProvider:
             if not self._streams:
                 await self._provider.close()
 
+    def revive(self) -> bool:
+        """Take `close` back, where it has not happened yet; whether this one can still be used."""
+        alive = not self._retired or self._streams > 0
+        self._retired = self._retired and not alive
+        return alive
+
 
 class ProviderPool:
     """Made of the plugins of the group `gatewayd.providers`: name → function that imports a class taking a `Clock`."""
@@ -52,6 +58,7 @@ class ProviderPool:
         self._plugins = dict(plugins)
         self._clock = clock
         self._providers: dict[str, SharedProvider] = {}
+        self._leaving: dict[str, SharedProvider] = {}
 
     def name_for(self, model: str) -> str:
         """Which provider answers for a model: the part before the first slash if it names one, else `litellm`."""
@@ -70,7 +77,10 @@ class ProviderPool:
             for name in wanted:
                 provider = self._providers.get(name)
                 if provider is None:
-                    provider = opened[name] = SharedProvider(self._plugins[name]()(self._clock))
+                    # Not a second one beside one that is leaving: what LiteLLM closes, it closes for both.
+                    leaving = self._leaving.get(name)
+                    provider = leaving if leaving is not None and leaving.revive() else self._make(name)
+                    opened[name] = provider
                     await provider.load()
         except BaseException:
             for provider in opened.values():
@@ -84,4 +94,8 @@ class ProviderPool:
         wanted = set(names)
         leaving = [name for name in self._providers if name not in wanted]
         for name in leaving:
-            await self._providers.pop(name).close()
+            provider = self._leaving[name] = self._providers.pop(name)
+            await provider.close()
+
+    def _make(self, name: str) -> SharedProvider:
+        return SharedProvider(self._plugins[name]()(self._clock))

@@ -150,6 +150,22 @@ async def test_a_running_turn_finishes_on_what_it_began_with() -> None:
     assert rig.network[0].closed == 1
 
 
+async def test_a_provider_that_is_needed_again_before_it_left_stays() -> None:
+    rig = Rig()
+    await rig.apply(config(a=FAR))
+    turn = asyncio.ensure_future(collect(rig.registry.get("a").run(Turn("hi", "s", "p"), FakeContext(rig.clock))))
+    await rig.clock.advance(1)
+    await rig.apply(config(a=ECHO))
+    await rig.apply(config(a=FAR))
+    await rig.clock.advance(10)
+    await turn
+    assert [network.closed for network in rig.network] == [0]
+    assert await rig.ask("a") == "openai/far at - with -"
+    await rig.apply(config(a=ECHO))
+    await rig.apply(config(a=FAR))
+    assert [network.closed for network in rig.network] == [1, 0], "one that has closed is not used again"
+
+
 async def test_closing_the_registry_closes_its_providers() -> None:
     rig = Rig()
     await rig.apply(config(a=FAR))
