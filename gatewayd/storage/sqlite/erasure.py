@@ -5,31 +5,30 @@ from collections.abc import Callable
 from gatewayd.core.event import Event
 from gatewayd.core.work import LedgerState
 from gatewayd.storage.records import OutboxState, Step
-from gatewayd.storage.sqlite import executions, ledger, outbox, sessions
+from gatewayd.storage.sqlite import executions, ledger
 from gatewayd.storage.sqlite.events import COLUMNS as EVENT_COLUMNS
 from gatewayd.storage.sqlite.events import EventReader
+from gatewayd.storage.sqlite.layout import EXECUTIONS, OUTBOX
 from gatewayd.storage.sqlite.seal import seal, size_of
 from gatewayd.storage.sqlite.tx import Tx
 
 
 def erase(tx: Tx, session_id: str, events: EventReader, encode: Callable[[Event], bytes], now: float) -> bool:
     """Whether there was such a session. Pieces that wait to be sent are not sent any more."""
-    session = sessions.find(tx, session_id)
+    tx.flush()
+    session = tx.sessions.find(session_id)
     if session is None:
         return False
     tx.execute("DELETE FROM history WHERE session_id = ?", (session_id,))
-    sessions.save(tx, session._replace(messages=0, bytes=0))
+    tx.sessions.save(session_id, session._replace(messages=0, bytes=0))
     tx.count("sessions", 0, -session.bytes)
-    messages = {
-        row[0]
-        for row in tx.execute(
-            "SELECT message_id FROM executions WHERE session_id = ?1 "
-            "UNION SELECT message_id FROM ledger WHERE session_id = ?1",
-            (session_id,),
-        )
-    }
+    messages = tx.execute(
+        "SELECT message_id FROM executions WHERE session_id = ?1 "
+        "UNION SELECT message_id FROM ledger WHERE session_id = ?1",
+        (session_id,),
+    ).fetchall()
     _erase_executions(tx, session_id)
-    for message_id in sorted(messages):
+    for (message_id,) in messages:
         _erase_inbox(tx, message_id)
         _erase_outbox(tx, message_id, now)
     _erase_events(tx, session_id, events, encode)
@@ -37,14 +36,13 @@ def erase(tx: Tx, session_id: str, events: EventReader, encode: Callable[[Event]
 
 
 def _erase_executions(tx: Tx, session_id: str) -> None:
-    rows = tx.execute(f"SELECT {executions.COLUMNS} FROM executions WHERE session_id = ?", (session_id,)).fetchall()
+    rows = tx.execute(f"SELECT {EXECUTIONS.columns} FROM executions WHERE session_id = ?", (session_id,)).fetchall()
     for values in rows:
-        execution = executions.execution_of(values)
-        fixed = (*values[:6], "", *values[7:17])
-        old = executions.Status._make(values[18:25])
-        tx.execute("UPDATE executions SET text = '', input_crc = ? WHERE id = ?", (seal(*fixed), execution.id))
-        tx.count("executions", 0, -size_of(execution.text))
-        executions.save(tx, execution.id, old, old._replace(output="", error=""))
+        fixed, status = EXECUTIONS.read(values)
+        blank = (*fixed[:6], "", *fixed[7:])
+        tx.execute("UPDATE executions SET text = '', input_crc = ? WHERE id = ?", (seal(*blank), fixed[0]))
+        tx.count("executions", 0, -size_of(fixed[6]))
+        executions.save(tx, fixed[0], status, status._replace(output="", error=""))
 
 
 def _erase_inbox(tx: Tx, message_id: str) -> None:
@@ -58,18 +56,18 @@ def _erase_inbox(tx: Tx, message_id: str) -> None:
 
 def _erase_outbox(tx: Tx, message_id: str, now: float) -> None:
     cut_off = False
-    rows = tx.execute(f"SELECT {outbox.COLUMNS} FROM outbox WHERE message_id = ?", (message_id,)).fetchall()
+    rows = tx.execute(f"SELECT {OUTBOX.columns} FROM outbox WHERE message_id = ?", (message_id,)).fetchall()
     for values in rows:
-        row = outbox.row_of(values)
-        fixed = (*values[:6], "", *values[7:10])
-        tx.execute("UPDATE outbox SET text = '', input_crc = ? WHERE id = ?", (seal(*fixed), row.id))
-        tx.count("outbox", 0, -size_of(row.text))
-        if row.state in (OutboxState.QUEUED, OutboxState.SENDING):
+        fixed, status = OUTBOX.read(values)
+        blank = (*fixed[:6], "", *fixed[7:])
+        tx.execute("UPDATE outbox SET text = '', input_crc = ? WHERE id = ?", (seal(*blank), fixed[0]))
+        tx.count("outbox", 0, -size_of(fixed[6]))
+        if status.state in (OutboxState.QUEUED, OutboxState.SENDING):
             cut_off = True
-            status = outbox.Status._make(values[11:16])
-            outbox.save(tx, row.id, status._replace(state=str(OutboxState.DEAD), reason="erased"))
+            tx.outbox.save(fixed[0], status._replace(state=str(OutboxState.DEAD), reason="erased"))
+            ledger.await_pieces(tx, message_id, -1)
     if cut_off:
-        ledger.tell(tx, message_id, Step("erased", now), LedgerState.DEAD_LETTERED, None)
+        ledger.tell(tx, message_id, Step("erased", now), LedgerState.DEAD_LETTERED)
 
 
 def _erase_events(tx: Tx, session_id: str, events: EventReader, encode: Callable[[Event], bytes]) -> None:

@@ -1,37 +1,15 @@
-"""Executions: rows whose input never changes and whose status is read, checked and written as one."""
+"""Executions, from QUEUED to their one end."""
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from gatewayd.core.errors import ExecutionFinished, NotFound
 from gatewayd.core.message import ReplyKind, ReplyTo
 from gatewayd.core.work import Execution, ExecutionState, Origin
-from gatewayd.storage.sqlite.seal import damaged, seal, size_of
-from gatewayd.storage.sqlite.sessions import LIVE
-from gatewayd.storage.sqlite.tx import Tx, insert_sql
-
-
-class Status(NamedTuple):
-    """What changes in the life of an execution."""
-
-    state: str
-    reason: str
-    attempts: int
-    output: str
-    error: str
-    started: float
-    finished: float
-
-
-_INPUT = 17
-_INPUT_COLUMNS = (
-    "id, message_id, session_id, agent, principal, origin, text, reply_kind, reply_channel, reply_chat, reply_thread, "
-    "reply_quote, reply_client, stream_id, correlation_id, idempotency_key, created, input_crc"
-)
-_STATUS_COLUMNS = ", ".join((*Status._fields, "crc"))
-COLUMNS = f"{_INPUT_COLUMNS}, {_STATUS_COLUMNS}"
-_SET = ", ".join(f"{name} = ?" for name in (*Status._fields, "crc"))
+from gatewayd.storage.sqlite.layout import EXECUTIONS, LIVE, ExecutionStatus
+from gatewayd.storage.sqlite.seal import size_of
+from gatewayd.storage.sqlite.tx import Tx
 
 
 def insert(tx: Tx, execution: Execution) -> None:
@@ -55,7 +33,7 @@ def insert(tx: Tx, execution: Execution) -> None:
         given.idempotency_key,
         float(given.created),
     )
-    status = Status(
+    status = ExecutionStatus(
         str(given.state),
         given.reason,
         given.attempts,
@@ -64,23 +42,13 @@ def insert(tx: Tx, execution: Execution) -> None:
         float(given.started),
         float(given.finished),
     )
-    tx.execute(insert_sql("executions", 26, 1), (*fixed, seal(*fixed), *status, seal(given.id, *status)))
+    tx.executions.insert(fixed, status)
     tx.count("executions", 1, size_of(given.text, given.output, given.error))
 
 
-def find(tx: Tx, execution_id: str) -> Status | None:
-    values = tx.execute(f"SELECT {_STATUS_COLUMNS} FROM executions WHERE id = ?", (execution_id,)).fetchone()
-    if values is None:
-        return None
-    status = Status._make(values[:-1])
-    if seal(execution_id, *status) != values[-1]:
-        raise damaged(f"execution {execution_id}")
-    return status
-
-
-def live(tx: Tx, execution_id: str) -> Status:
+def live(tx: Tx, execution_id: str) -> ExecutionStatus:
     """The status of an execution that has not ended; `NotFound` or `ExecutionFinished` otherwise."""
-    status = find(tx, execution_id)
+    status = tx.executions.find(execution_id)
     if status is None:
         raise NotFound(f"there is no execution {execution_id!r}")
     if ExecutionState(status.state).terminal:
@@ -88,8 +56,8 @@ def live(tx: Tx, execution_id: str) -> Status:
     return status
 
 
-def save(tx: Tx, execution_id: str, old: Status, new: Status) -> None:
-    tx.execute(f"UPDATE executions SET {_SET} WHERE id = ?", (*new, seal(execution_id, *new), execution_id))
+def save(tx: Tx, execution_id: str, old: ExecutionStatus, new: ExecutionStatus) -> None:
+    tx.executions.save(execution_id, new)
     grown = size_of(new.output, new.error) - size_of(old.output, old.error)
     if grown:
         tx.count("executions", 0, grown)
@@ -97,7 +65,8 @@ def save(tx: Tx, execution_id: str, old: Status, new: Status) -> None:
 
 def start(tx: Tx, execution_id: str, started: float) -> None:
     old = live(tx, execution_id)
-    new = old._replace(state=str(ExecutionState.RUNNING), reason="", attempts=old.attempts + 1, started=float(started))
+    running = str(ExecutionState.RUNNING)
+    new = old._replace(state=running, reason="", attempts=old.attempts + 1, started=float(started))
     save(tx, execution_id, old, new)
 
 
@@ -106,21 +75,23 @@ def requeue(tx: Tx, execution_id: str, reason: str) -> None:
     save(tx, execution_id, old, old._replace(state=str(ExecutionState.QUEUED), reason=reason))
 
 
-def revive(tx: Tx, execution_id: str) -> None:
+def revive(tx: Tx, execution_id: str) -> Execution:
     """Queue an execution that has ended once more, as if it had never run."""
-    old = find(tx, execution_id)
+    old = tx.executions.find(execution_id)
     if old is None:
         raise NotFound(f"execution {execution_id!r} is no longer kept")
-    save(tx, execution_id, old, Status(str(ExecutionState.QUEUED), "", 0, "", "", 0.0, 0.0))
+    save(tx, execution_id, old, ExecutionStatus(str(ExecutionState.QUEUED), "", 0, "", "", 0.0, 0.0))
+    tx.flush()
+    return execution_of(
+        tx.execute(f"SELECT {EXECUTIONS.columns} FROM executions WHERE id = ?", (execution_id,)).fetchone()
+    )
 
 
 # Reading
 
 
 def execution_of(values: Sequence[Any]) -> Execution:
-    fixed, status = values[:_INPUT], Status._make(values[_INPUT + 1 : -1])
-    if seal(*fixed) != values[_INPUT] or seal(fixed[0], *status) != values[-1]:
-        raise damaged(f"execution {fixed[0]}")
+    fixed, status = EXECUTIONS.read(values)
     kind, channel, chat, thread, quote, client_id = fixed[7:13]
     return Execution(
         id=fixed[0],
@@ -146,12 +117,12 @@ def execution_of(values: Sequence[Any]) -> Execution:
 
 
 def get(connection: sqlite3.Connection, execution_id: str) -> Execution | None:
-    values = connection.execute(f"SELECT {COLUMNS} FROM executions WHERE id = ?", (execution_id,)).fetchone()
+    values = connection.execute(f"SELECT {EXECUTIONS.columns} FROM executions WHERE id = ?", (execution_id,)).fetchone()
     return execution_of(values) if values else None
 
 
 def unfinished(connection: sqlite3.Connection) -> list[Execution]:
-    rows = connection.execute(f"SELECT {COLUMNS} FROM executions WHERE {LIVE} ORDER BY id")
+    rows = connection.execute(f"SELECT {EXECUTIONS.columns} FROM executions WHERE {LIVE} ORDER BY id")
     return [execution_of(values) for values in rows]
 
 
@@ -177,7 +148,7 @@ def list_all(
         where.append("id < ?")
         arguments.append(before)
     rows = connection.execute(
-        f"SELECT {COLUMNS} FROM executions WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",
+        f"SELECT {EXECUTIONS.columns} FROM executions WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",
         [*arguments, max(0, limit)],
     )
     return [execution_of(values) for values in rows]

@@ -1,8 +1,8 @@
 """One group of units as one transaction: begin, apply each, commit (which is the fsync).
 
-A unit that is refused before it has written anything costs nothing. When one fails after it has written, the
-transaction is rolled back and the group is run again with a savepoint around each unit: failures of that kind are
-rare, and a savepoint around every unit of every group is not free.
+A unit that is refused before anything was written costs nothing. When one fails after that, or what was gathered
+cannot be written, the transaction is rolled back and the group is run again, each unit under a savepoint and written
+before the next: failures of that kind are rare, and to pay for them in every group is not worth it.
 """
 
 import sqlite3
@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from gatewayd.core.event import Event
 from gatewayd.core.failpoints import Failpoints
 from gatewayd.storage.sqlite.faults import bare
-from gatewayd.storage.sqlite.tx import Books, Tx
+from gatewayd.storage.sqlite.tx import Books, Live, Tx, Unwritable
 from gatewayd.storage.sqlite.unit import Unit
 
 
-class _WroteThenFailed(Exception):
+class _RunAgain(Exception):
     """A unit of a group without savepoints has to be undone."""
 
 
@@ -23,6 +23,8 @@ def run_group(
     connection: sqlite3.Connection,
     units: Sequence[Unit],
     books: Books,
+    live: Live,
+    *,
     encode: Callable[[Event], bytes],
     failpoints: Failpoints,
 ) -> tuple[Books, bool]:
@@ -30,27 +32,30 @@ def run_group(
 
     Returns the new books and whether the log's beginning moved. Raises when nothing was committed.
     """
-    tx = Tx(connection, books, encode)
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         try:
-            _apply(connection, tx, units, savepoints=False)
-        except _WroteThenFailed:
+            tx = Tx(connection, books, live, encode)
+            _apply_all(connection, tx, units)
+        except _RunAgain:
             connection.execute("ROLLBACK")
+            live.forget()
             connection.execute("BEGIN IMMEDIATE")
-            tx = Tx(connection, books, encode)
-            _apply(connection, tx, units, savepoints=True)
-        tx.flush()
+            tx = Tx(connection, books, live, encode)
+            _apply_each(connection, tx, units)
         new_books = tx.flush_totals()
         failpoints.hit("store.before_commit")
         connection.execute("COMMIT")
     except BaseException:
-        rollback(connection)
+        live.forget()
+        _rollback(connection)
         raise
+    for rows in live.all:
+        rows.committed()
     return new_books, tx.swept
 
 
-def rollback(connection: sqlite3.Connection) -> None:
+def _rollback(connection: sqlite3.Connection) -> None:
     """Roll back what is open. SQLite has done so by itself after some errors; a second failure adds nothing."""
     try:
         if connection.in_transaction:
@@ -59,31 +64,48 @@ def rollback(connection: sqlite3.Connection) -> None:
         return
 
 
-def _apply(connection: sqlite3.Connection, tx: Tx, units: Sequence[Unit], *, savepoints: bool) -> None:
+def _apply_all(connection: sqlite3.Connection, tx: Tx, units: Sequence[Unit]) -> None:
+    """Without savepoints: the rows of all are gathered and written together."""
     keys = [key for unit in units for key in unit.keys]
     if keys:
         tx.load_seen(keys)
     for unit in units:
         unit.reset()
-        if unit.alone:
-            tx.flush()
-        if savepoints:
-            connection.execute("SAVEPOINT unit")
-        changes = connection.total_changes
-        mark = tx.mark()
+        changes, mark = connection.total_changes, tx.mark()
         try:
             unit.result = unit.apply(tx)
         except Exception as error:
             # An error of the database itself concerns everything that waits for this commit.
             if bare(error):
                 raise
+            if isinstance(error, Unwritable) or connection.total_changes != changes:
+                raise _RunAgain from error
             unit.error = error
             tx.undo(mark)
-            if savepoints:
-                connection.execute("ROLLBACK TO unit")
-            elif connection.total_changes != changes:
-                raise _WroteThenFailed from error
         else:
             unit.events = tx.committed[mark.committed :]
-        if savepoints:
-            connection.execute("RELEASE unit")
+    try:
+        tx.flush()
+    except Unwritable as error:
+        raise _RunAgain from error
+
+
+def _apply_each(connection: sqlite3.Connection, tx: Tx, units: Sequence[Unit]) -> None:
+    """With a savepoint around each unit, which ends with its rows written."""
+    for unit in units:
+        unit.reset()
+        mark = tx.mark()
+        connection.execute("SAVEPOINT unit")
+        try:
+            unit.result = unit.apply(tx)
+            tx.flush()
+        except Exception as error:
+            if bare(error):
+                raise
+            unit.error = error.__cause__ if isinstance(error, Unwritable) else error
+            connection.execute("ROLLBACK TO unit")
+            tx.undo(mark)
+            tx.forget()
+        else:
+            unit.events = tx.committed[mark.committed :]
+        connection.execute("RELEASE unit")

@@ -2,10 +2,11 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from gatewayd.core.work import LedgerState, Origin
 from gatewayd.storage.records import Acceptance, Inbound, LedgerChange, LedgerRecord, Step
+from gatewayd.storage.sqlite.layout import LEDGER, StoryStatus
 from gatewayd.storage.sqlite.seal import damaged, seal, size_of
 from gatewayd.storage.sqlite.tx import Tx
 
@@ -13,26 +14,6 @@ _FIELD, _LINE = "\x1f", "\x1e"
 _PLAIN = str.maketrans({_FIELD: " ", _LINE: " "})
 
 
-class LedgerRow(NamedTuple):
-    """A row of `ledger`, without its seal."""
-
-    message_id: str
-    state: str
-    outcome: str
-    rule: str
-    agent: str
-    session_id: str
-    execution_id: str
-    origin: str
-    principal: str
-    channel: str
-    created: float
-    updated: float
-    steps: str
-
-
-COLUMNS = ", ".join((*LedgerRow._fields, "crc"))
-_INSERT = f"INSERT INTO ledger ({COLUMNS}) VALUES ({', '.join('?' * 14)})"
 INBOX_COLUMNS = "message_id, origin, principal, channel, chat, peer, platform_id, context, text, received, crc"
 
 
@@ -49,13 +30,6 @@ def read_steps(text: str) -> tuple[Step, ...]:
         name, time, detail = line.split(_FIELD)
         steps.append(Step(name, float(time), detail))
     return tuple(steps)
-
-
-def row_of(values: Sequence[Any]) -> LedgerRow:
-    row = LedgerRow._make(values[:-1])
-    if seal(*row) != values[-1]:
-        raise damaged(f"the story of message {row.message_id}")
-    return row
 
 
 def inbox_fields(values: Sequence[Any]) -> Sequence[Any]:
@@ -86,10 +60,8 @@ def begin(tx: Tx, acceptance: Acceptance) -> None:
         size_of(inbound.text),
     )
     steps = write_steps(acceptance.steps)
-    row = LedgerRow(
+    fixed = (
         inbound.message_id,
-        str(acceptance.state),
-        str(acceptance.outcome) if acceptance.outcome else "",
         acceptance.rule,
         execution.agent if execution else session.agent if session else "",
         session.id if session else "",
@@ -98,48 +70,58 @@ def begin(tx: Tx, acceptance: Acceptance) -> None:
         inbound.principal,
         inbound.channel,
         received,
-        received,
-        steps,
     )
-    tx.execute(_INSERT, (*row, seal(*row)))
+    outcome = str(acceptance.outcome) if acceptance.outcome else ""
+    tx.ledger.insert(fixed, StoryStatus(str(acceptance.state), outcome, 0, received, steps))
     tx.count("ledger", 1, size_of(steps))
 
 
-def find(tx: Tx, message_id: str) -> LedgerRow | None:
-    values = tx.execute(f"SELECT {COLUMNS} FROM ledger WHERE message_id = ?", (message_id,)).fetchone()
-    return row_of(values) if values else None
-
-
-def tell(
-    tx: Tx, message_id: str, step: Step, state: LedgerState | None, outcome: LedgerState | None, *, reopen: bool = False
-) -> None:
-    """Add a step, and move the story on (None: it stays where it is). A story that has ended keeps its end."""
-    row = find(tx, message_id)
-    if row is None:
-        return
-    new_state = row.state
-    if state is not None and (reopen or not LedgerState(row.state).terminal):
-        new_state = str(state)
-    line = write_steps((step,))
-    row = row._replace(
-        state=new_state,
-        outcome=str(outcome) if outcome else row.outcome,
-        updated=max(row.updated, float(step.time)),
-        steps=row.steps + line,
-    )
-    save(tx, row)
-    tx.count("ledger", 0, size_of(line))
+def tell(tx: Tx, message_id: str, step: Step, state: LedgerState, outcome: LedgerState | None = None) -> None:
+    """Add a step and move the story on. A story that has ended keeps its end; only an operator's retry reopens it."""
+    status = tx.ledger.find(message_id)
+    if status is not None:
+        if not LedgerState(status.state).terminal:
+            status = status._replace(state=str(state))
+        if outcome is not None:
+            status = status._replace(outcome=str(outcome))
+        _save(tx, message_id, status, step)
 
 
 def change(tx: Tx, wanted: LedgerChange) -> None:
     tell(tx, wanted.message_id, wanted.step, wanted.state, wanted.outcome)
 
 
-def save(tx: Tx, row: LedgerRow) -> None:
-    tx.execute(
-        "UPDATE ledger SET state = ?, outcome = ?, updated = ?, steps = ?, crc = ? WHERE message_id = ?",
-        (row.state, row.outcome, row.updated, row.steps, seal(*row), row.message_id),
-    )
+def reopen(tx: Tx, message_id: str, step: Step, state: LedgerState) -> None:
+    """An operator's retry: the story goes on."""
+    status = tx.ledger.find(message_id)
+    if status is not None:
+        _save(tx, message_id, status._replace(state=str(state)), step)
+
+
+def await_pieces(tx: Tx, message_id: str, count: int) -> None:
+    """So many more pieces have to be sent before the story ends; negative for pieces that were given up."""
+    status = tx.ledger.find(message_id)
+    if status is not None:
+        tx.ledger.save(message_id, status._replace(unsent=status.unsent + count))
+
+
+def piece_sent(tx: Tx, message_id: str, step: Step) -> None:
+    """One piece less to wait for; the last one gives the story its outcome."""
+    status = tx.ledger.find(message_id)
+    if status is None:
+        return
+    unsent = max(0, status.unsent - 1)
+    state = status.state
+    if not unsent and status.outcome and not LedgerState(state).terminal:
+        state = status.outcome
+    _save(tx, message_id, status._replace(unsent=unsent, state=state), step)
+
+
+def _save(tx: Tx, message_id: str, status: StoryStatus, step: Step) -> None:
+    line = write_steps((step,))
+    updated = max(status.updated, float(step.time))
+    tx.ledger.save(message_id, status._replace(updated=updated, steps=status.steps + line))
+    tx.count("ledger", 0, size_of(line))
 
 
 # Reading
@@ -156,9 +138,9 @@ def story(connection: sqlite3.Connection, reference: str) -> LedgerRecord | None
         found = connection.execute(query, (reference,)).fetchone()
         if found is None:
             continue
-        values = connection.execute(f"SELECT {COLUMNS} FROM ledger WHERE message_id = ?", found).fetchone()
+        values = connection.execute(f"SELECT {LEDGER.columns} FROM ledger WHERE message_id = ?", found).fetchone()
         if values is not None:
-            return record_of(connection, row_of(values), with_steps=True)
+            return record_of(connection, values, with_steps=True)
     return None
 
 
@@ -184,31 +166,31 @@ def list_all(
         where.append("message_id < ?")
         arguments.append(before)
     rows = connection.execute(
-        f"SELECT {COLUMNS} FROM ledger WHERE {' AND '.join(where)} ORDER BY message_id DESC LIMIT ?",
+        f"SELECT {LEDGER.columns} FROM ledger WHERE {' AND '.join(where)} ORDER BY message_id DESC LIMIT ?",
         [*arguments, max(0, limit)],
     ).fetchall()
-    return [record_of(connection, row_of(values), with_steps=False) for values in rows]
+    return [record_of(connection, values, with_steps=False) for values in rows]
 
 
-def record_of(connection: sqlite3.Connection, row: LedgerRow, *, with_steps: bool) -> LedgerRecord:
-    return LedgerRecord(
-        row.message_id,
-        LedgerState(row.state),
-        row.rule,
-        row.agent,
-        row.session_id,
-        row.execution_id,
-        _inbound(connection, row),
-        row.created,
-        row.updated,
-        read_steps(row.steps) if with_steps else (),
-    )
-
-
-def _inbound(connection: sqlite3.Connection, row: LedgerRow) -> Inbound:
-    values = connection.execute(f"SELECT {INBOX_COLUMNS} FROM inbox WHERE message_id = ?", (row.message_id,)).fetchone()
-    if values is None:
+def record_of(connection: sqlite3.Connection, values: Sequence[Any], *, with_steps: bool) -> LedgerRecord:
+    fixed, status = LEDGER.read(values)
+    message_id, rule, agent, session_id, execution_id, origin, principal, channel, created = fixed
+    found = connection.execute(f"SELECT {INBOX_COLUMNS} FROM inbox WHERE message_id = ?", (message_id,)).fetchone()
+    if found is None:
         # The journal is swept on its own terms; what the ledger knows itself is told.
-        return Inbound(row.message_id, Origin(row.origin), row.principal, row.channel, "", "", "", "", "", row.created)
-    fields = inbox_fields(values)
-    return Inbound(fields[0], Origin(fields[1]), *fields[2:])
+        inbound = Inbound(message_id, Origin(origin), principal, channel, "", "", "", "", "", created)
+    else:
+        fields = inbox_fields(found)
+        inbound = Inbound(fields[0], Origin(fields[1]), *fields[2:])
+    return LedgerRecord(
+        message_id,
+        LedgerState(status.state),
+        rule,
+        agent,
+        session_id,
+        execution_id,
+        inbound,
+        created,
+        status.updated,
+        read_steps(status.steps) if with_steps else (),
+    )

@@ -8,8 +8,9 @@ from gatewayd.core.errors import NotFound
 from gatewayd.core.work import Execution, LedgerState
 from gatewayd.storage.records import DeadLetter, DeadLetterKind, LedgerChange, OutboxRow, Step
 from gatewayd.storage.sqlite import executions, ledger, outbox
+from gatewayd.storage.sqlite.live import insert_sql
 from gatewayd.storage.sqlite.seal import damaged, seal
-from gatewayd.storage.sqlite.tx import Tx, insert_sql
+from gatewayd.storage.sqlite.tx import Tx
 
 _COLUMNS = "id, kind, message_id, reference, channel, reason, time, retried, crc"
 
@@ -45,13 +46,11 @@ def retry(tx: Tx, letter_id: str, time: float, actor: str) -> OutboxRow | Execut
         revived = outbox.revive(tx, letter.reference)
         state = LedgerState.EXECUTED
     else:
-        executions.revive(tx, letter.reference)
-        row = tx.execute(f"SELECT {executions.COLUMNS} FROM executions WHERE id = ?", (letter.reference,)).fetchone()
-        revived = executions.execution_of(row)
+        revived = executions.revive(tx, letter.reference)
         state = LedgerState.QUEUED
     fields = (*values[:7], float(time))
     tx.execute("UPDATE dead_letters SET retried = ?, crc = ? WHERE id = ?", (float(time), seal(*fields), letter_id))
-    ledger.tell(tx, letter.message_id, Step("retried", time, actor), state, None, reopen=True)
+    ledger.reopen(tx, letter.message_id, Step("retried", time, actor), state)
     return revived
 
 

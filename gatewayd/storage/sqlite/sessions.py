@@ -2,101 +2,49 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from gatewayd.core.errors import AlreadyExists
 from gatewayd.storage.records import HistoryEntry, SessionRecord
+from gatewayd.storage.sqlite.layout import LIVE, SESSIONS, SessionStatus
 from gatewayd.storage.sqlite.seal import damaged, seal, size_of
 from gatewayd.storage.sqlite.tx import Tx
 
-LIVE = "state IN ('queued', 'running', 'paused', 'input_required')"
-"""Executions that are not in a terminal state, in the words of their partial index."""
 _TRIM_BITE = 64
-
-
-class SessionRow(NamedTuple):
-    """A row of `sessions`, without its seal."""
-
-    id: str
-    key: str
-    principal: str
-    agent: str
-    channel: str
-    rule: str
-    created: float
-    last_active: float
-    ended: float
-    end_reason: str
-    messages: int
-    bytes: int
-    next_place: int
-
-
-COLUMNS = ", ".join((*SessionRow._fields, "crc"))
-_SET = ", ".join(f"{name} = ?" for name in (*SessionRow._fields[1:], "crc"))
-
-
-def row_of(values: Sequence[Any]) -> SessionRow:
-    row = SessionRow._make(values[:-1])
-    if seal(*row) != values[-1]:
-        raise damaged(f"session {row.id}")
-    return row
-
-
-def record_of(row: SessionRow) -> SessionRecord:
-    return SessionRecord(*row[:12])
-
-
-def find(tx: Tx, session_id: str) -> SessionRow | None:
-    values = tx.execute(f"SELECT {COLUMNS} FROM sessions WHERE id = ?", (session_id,)).fetchone()
-    return row_of(values) if values else None
-
-
-def save(tx: Tx, row: SessionRow) -> None:
-    tx.execute(f"UPDATE sessions SET {_SET} WHERE id = ?", (*row[1:], seal(*row), row.id))
 
 
 def put(tx: Tx, record: SessionRecord) -> None:
     """Insert, or update what an acceptance may change; counters and the end belong to the store."""
-    known = find(tx, record.id)
+    known = tx.sessions.find(record.id)
     if known is not None:
-        save(
-            tx,
-            known._replace(
-                agent=record.agent,
-                channel=record.channel,
-                rule=record.rule,
-                last_active=max(known.last_active, float(record.last_active)),
-            ),
+        last_active = max(known.last_active, float(record.last_active))
+        tx.sessions.save(
+            record.id,
+            known._replace(agent=record.agent, channel=record.channel, rule=record.rule, last_active=last_active),
         )
         return
-    row = SessionRow(
-        record.id,
-        record.key,
-        record.principal,
-        record.agent,
-        record.channel,
-        record.rule,
-        float(record.created),
-        float(record.last_active),
-        0.0,
-        "",
-        0,
-        0,
-        1,
+    if _key_is_taken(tx, record.key):
+        raise AlreadyExists(f"another session of the key of {record.id} is not ended")
+    tx.sessions.insert(
+        (record.id, record.key, record.principal, float(record.created)),
+        SessionStatus(record.agent, record.channel, record.rule, float(record.last_active), 0.0, "", 0, 0, 1),
     )
-    try:
-        tx.execute(f"INSERT INTO sessions ({COLUMNS}) VALUES ({', '.join('?' * 14)})", (*row, seal(*row)))
-    except sqlite3.IntegrityError as error:
-        raise AlreadyExists(f"another session of the key of {record.id} is not ended") from error
     tx.count("sessions", 1, 0)
 
 
+def _key_is_taken(tx: Tx, key: str) -> bool:
+    changed = dict(tx.sessions.linked(key))
+    if any(not status.ended for status in changed.values()):
+        return True
+    found = tx.execute("SELECT id FROM sessions WHERE key = ? AND ended = 0", (key,)).fetchone()
+    return found is not None and found[0] not in changed
+
+
 def end(tx: Tx, session_id: str, reason: str, time: float) -> bool:
-    row = find(tx, session_id)
-    if row is None or row.ended:
+    status = tx.sessions.find(session_id)
+    if status is None or status.ended:
         return False
-    save(tx, row._replace(ended=float(time), end_reason=reason))
+    tx.sessions.save(session_id, status._replace(ended=float(time), end_reason=reason))
     return True
 
 
@@ -104,23 +52,19 @@ def add_turn(
     tx: Tx, session_id: str, turn: Sequence[HistoryEntry], time: float, *, max_messages: int, max_bytes: int
 ) -> None:
     """Add the entries, forget the oldest beyond the bounds (0 = none), and note that the session was active."""
-    row = find(tx, session_id)
-    if row is None:
+    status = tx.sessions.find(session_id)
+    if status is None:
         return
-    place, size = row.next_place, 0
-    rows = []
+    place, messages, kept = status.next_place, status.messages, status.bytes
     for entry in turn:
-        values = (session_id, place, entry.role, entry.content, float(entry.time), entry.execution_id)
-        rows.append((*values, seal(*values)))
-        size += size_of(entry.content)
-        place += 1
-    tx.insert("history", rows, 7)
-    messages, kept = row.messages + len(rows), row.bytes + size
+        tx.add_history((session_id, place, entry.role, entry.content, float(entry.time), entry.execution_id))
+        kept += size_of(entry.content)
+        place, messages = place + 1, messages + 1
     messages, kept = _trim(tx, session_id, (messages, kept), max_messages, max_bytes)
-    tx.count("sessions", 0, kept - row.bytes)
-    save(
-        tx,
-        row._replace(messages=messages, bytes=kept, next_place=place, last_active=max(row.last_active, float(time))),
+    tx.count("sessions", 0, kept - status.bytes)
+    last_active = max(status.last_active, float(time))
+    tx.sessions.save(
+        session_id, status._replace(messages=messages, bytes=kept, next_place=place, last_active=last_active)
     )
 
 
@@ -130,6 +74,8 @@ def _trim(tx: Tx, session_id: str, held: tuple[int, int], max_messages: int, max
     def over() -> bool:
         return bool((max_messages and messages > max_messages) or (max_bytes and kept > max_bytes))
 
+    if over():
+        tx.flush_history()
     while over() and messages:
         oldest = tx.execute(
             "SELECT place, length(CAST(content AS BLOB)) FROM history WHERE session_id = ? ORDER BY place LIMIT ?",
@@ -149,9 +95,27 @@ def _trim(tx: Tx, session_id: str, held: tuple[int, int], max_messages: int, max
 # Reading
 
 
+def record_of(values: Sequence[Any]) -> SessionRecord:
+    (session_id, key, principal, created), status = SESSIONS.read(values)
+    return SessionRecord(
+        id=session_id,
+        key=key,
+        principal=principal,
+        agent=status.agent,
+        channel=status.channel,
+        rule=status.rule,
+        created=created,
+        last_active=status.last_active,
+        ended=status.ended,
+        end_reason=status.end_reason,
+        messages=status.messages,
+        bytes=status.bytes,
+    )
+
+
 def get(connection: sqlite3.Connection, where: str, value: str) -> SessionRecord | None:
-    values = connection.execute(f"SELECT {COLUMNS} FROM sessions WHERE {where}", (value,)).fetchone()
-    return record_of(row_of(values)) if values else None
+    values = connection.execute(f"SELECT {SESSIONS.columns} FROM sessions WHERE {where}", (value,)).fetchone()
+    return record_of(values) if values else None
 
 
 def list_all(
@@ -174,10 +138,10 @@ def list_all(
         where.append("id < ?")
         arguments.append(before)
     rows = connection.execute(
-        f"SELECT {COLUMNS} FROM sessions WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",
+        f"SELECT {SESSIONS.columns} FROM sessions WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",
         [*arguments, max(0, limit)],
     )
-    return [record_of(row_of(values)) for values in rows]
+    return [record_of(values) for values in rows]
 
 
 def count_active(connection: sqlite3.Connection) -> dict[str, int]:
@@ -186,12 +150,12 @@ def count_active(connection: sqlite3.Connection) -> dict[str, int]:
 
 def idle(connection: sqlite3.Connection, idle_since: float, limit: int) -> list[SessionRecord]:
     rows = connection.execute(
-        f"SELECT {COLUMNS} FROM sessions WHERE ended = 0 AND last_active < ? AND NOT EXISTS "
+        f"SELECT {SESSIONS.columns} FROM sessions WHERE ended = 0 AND last_active < ? AND NOT EXISTS "
         f"(SELECT 1 FROM executions WHERE executions.session_id = sessions.id AND {LIVE}) "
         "ORDER BY last_active LIMIT ?",
         (idle_since, max(0, limit)),
     )
-    return [record_of(row_of(values)) for values in rows]
+    return [record_of(values) for values in rows]
 
 
 def history(connection: sqlite3.Connection, session_id: str, max_messages: int, max_bytes: int) -> list[HistoryEntry]:

@@ -210,7 +210,7 @@ class SQLiteStore(SQLiteViews):
             encode=self._encode,
             now=self._clock.now(),
         )
-        return self._writer.submit(apply, alone=True)
+        return self._writer.submit(apply)
 
     # Outbox
 

@@ -1,24 +1,25 @@
 """The transaction of one group of units, as the SQL of the tables sees it.
 
-Rows of insert-only tables are gathered here and written at the end, many by one statement: every statement gives the
-interpreter's lock away and must win it back from the event loop, which costs more than the insert.
+Rows of insert-only tables are gathered here and written at the end, many by one statement, as are the changes of live
+rows: every statement gives the interpreter's lock away and must win it back from the event loop.
 """
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, NamedTuple
 
 from gatewayd.core.event import Event
+from gatewayd.storage.sqlite.faults import bare
+from gatewayd.storage.sqlite.layout import EXECUTIONS, LEDGER, OUTBOX, SESSIONS
+from gatewayd.storage.sqlite.live import CHUNKS, Rows, insert_rows
 from gatewayd.storage.sqlite.seal import damaged, seal, seal_event
 
 Key = tuple[str, str]
 ROW_BYTES = 128
 """What a row counts beside its content, in retention by bytes."""
 
-_CHUNKS = (256, 64, 16, 4, 1)
-_COLUMNS = {"events": 12, "seen": 6, "inbox": 11}
+_WIDTHS = {"events": 12, "seen": 6, "inbox": 11, "history": 7}
 _NOWHERE = ("", "")
 
 
@@ -39,13 +40,31 @@ class Books:
     bytes: dict[str, int] = field(default_factory=dict)
 
 
+class Unwritable(Exception):
+    """Gathered rows could not be written; `__cause__` says why."""
+
+
+class Live:
+    """The live rows of all tables; the writer keeps it from group to group."""
+
+    def __init__(self) -> None:
+        self.executions = Rows(EXECUTIONS)
+        self.ledger = Rows(LEDGER)
+        self.outbox = Rows(OUTBOX)
+        self.sessions = Rows(SESSIONS)
+        self.all: tuple[Rows[Any], ...] = (self.executions, self.ledger, self.outbox, self.sessions)
+
+    def forget(self) -> None:
+        for rows in self.all:
+            rows.forget()
+
+
 class Mark(NamedTuple):
     """How much was gathered when a unit began."""
 
     last_seq: int
-    events: int
-    seen: int
-    inbox: int
+    gathered: list[int]
+    live: list[int]
     committed: int
     counts: int
 
@@ -53,9 +72,13 @@ class Mark(NamedTuple):
 class Tx:
     """One transaction over `books`, which are brought up to date only once it is on disk."""
 
-    def __init__(self, connection: sqlite3.Connection, books: Books, encode: Callable[[Event], bytes]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, books: Books, live: Live, encode: Callable[[Event], bytes]
+    ) -> None:
         self.execute = connection.execute
         self.executemany = connection.executemany
+        self.executions, self.ledger = live.executions, live.ledger
+        self.outbox, self.sessions = live.outbox, live.sessions
         self.epoch = books.epoch
         self.last_seq = books.last_seq
         self.committed: list[Event] = []
@@ -63,30 +86,47 @@ class Tx:
         self.swept = False
         """Whether a unit deleted from the log's beginning."""
         self._books = books
+        self._live = live
         self._encode = encode
         self._events: list[tuple[Any, ...]] = []
         self._seen: list[tuple[Any, ...]] = []
         self._inbox: list[tuple[Any, ...]] = []
+        self._history: list[tuple[Any, ...]] = []
+        self._gathered = {
+            "events": self._events,
+            "seen": self._seen,
+            "inbox": self._inbox,
+            "history": self._history,
+        }
         self._known: dict[Key, Seen | None] = {}
         self._counts: list[tuple[str, int, int]] = []
+        for rows in live.all:
+            rows.begin(connection.execute)
 
     def mark(self) -> Mark:
         return Mark(
             self.last_seq,
-            len(self._events),
-            len(self._seen),
-            len(self._inbox),
+            [len(rows) for rows in self._gathered.values()],
+            [rows.mark() for rows in self._live.all],
             len(self.committed),
             len(self._counts),
         )
 
     def undo(self, mark: Mark) -> None:
-        """Forget what was gathered since; what was written is the savepoint's to undo."""
+        """Forget what a unit gathered since, none of which was written."""
         self.last_seq = mark.last_seq
-        del self._events[mark.events :], self.committed[mark.committed :], self._inbox[mark.inbox :]
-        for row in self._seen[mark.seen :]:
+        for row in self._seen[mark.gathered[1] :]:
             self._known[row[0], row[1]] = None
-        del self._seen[mark.seen :], self._counts[mark.counts :]
+        for rows, length in zip(self._gathered.values(), mark.gathered, strict=True):
+            del rows[length:]
+        for live, place in zip(self._live.all, mark.live, strict=True):
+            live.undo(place)
+        del self.committed[mark.committed :], self._counts[mark.counts :]
+
+    def forget(self) -> None:
+        """Drop what memory says about rows: statements that went around it, or a savepoint, have changed them."""
+        self._known.clear()
+        self._live.forget()
 
     def count(self, table: str, rows: int, size: int) -> None:
         """Note that so many rows with so many bytes of content came (or went)."""
@@ -154,13 +194,16 @@ class Tx:
         self._inbox.append((*row, seal(*row)))
         self.count("inbox", 1, size)
 
+    def add_history(self, row: Sequence[Any]) -> None:
+        self._history.append((*row, seal(*row)))
+
     def load_seen(self, keys: Sequence[Key]) -> None:
         """Look these keys up at once, before the units ask for them one by one."""
         missing = [key for key in dict.fromkeys(keys) if key not in self._known]
         for chunk in _chunked(missing):
             known = self._known
             known.update(dict.fromkeys(chunk))
-            size = next(size for size in reversed(_CHUNKS) if size >= len(chunk))
+            size = next(size for size in reversed(CHUNKS) if size >= len(chunk))
             flat = [part for key in chunk for part in key] + [*_NOWHERE] * (size - len(chunk))
             for scope, id_, digest, ref, time, crc in self.execute(_SEEN_SQL[size], flat):
                 if seal(scope, id_, digest.hex(), ref, time) != crc:
@@ -178,21 +221,25 @@ class Tx:
         self._seen.append((scope, id_, digest, ref, time, seal(scope, id_, digest.hex(), ref, time)))
         self.count("seen", 1, len(id_) + len(ref))
 
-    def insert(self, table: str, rows: Sequence[Sequence[Any]], width: int) -> None:
-        """Insert the rows by as few statements as fit."""
-        start = 0
-        for size in _CHUNKS:
-            while len(rows) - start >= size:
-                flat = [value for row in rows[start : start + size] for value in row]
-                self.execute(insert_sql(table, width, size), flat)
-                start += size
+    def flush_history(self) -> None:
+        """Write the gathered history, for a unit that is about to cut it."""
+        if self._history:
+            insert_rows(self.execute, "history", _WIDTHS["history"], self._history)
+            self._history.clear()
 
     def flush(self) -> None:
-        """Write what was gathered. Must not happen inside a unit: its savepoint would own the others' rows."""
-        for table, rows in (("events", self._events), ("seen", self._seen), ("inbox", self._inbox)):
-            if rows:
-                self.insert(table, rows, _COLUMNS[table])
-                rows.clear()
+        """Write what was gathered, for the commit or for a unit that is about to ask SQL about it."""
+        try:
+            for table, rows in self._gathered.items():
+                if rows:
+                    insert_rows(self.execute, table, _WIDTHS[table], rows)
+                    rows.clear()
+            for live in self._live.all:
+                live.flush()
+        except Exception as error:
+            if bare(error):
+                raise
+            raise Unwritable from error
 
     def flush_totals(self) -> Books:
         """Write the totals, and return the books as they are once this transaction is committed."""
@@ -213,17 +260,10 @@ class Tx:
 _SEEN_SQL = {
     size: f"WITH k (s, i) AS (VALUES {', '.join(['(?, ?)'] * size)}) "
     "SELECT seen.scope, seen.id, digest, ref, time, crc FROM k CROSS JOIN seen ON seen.scope = k.s AND seen.id = k.i"
-    for size in _CHUNKS
+    for size in CHUNKS
 }
 
 
-@cache
-def insert_sql(table: str, width: int, size: int) -> str:
-    """`INSERT INTO table VALUES` of so many rows; the same text every time, so that SQLite keeps it prepared."""
-    row = f"({', '.join('?' * width)})"
-    return f"INSERT INTO {table} VALUES {', '.join([row] * size)}"
-
-
 def _chunked(keys: list[Key]) -> Iterable[list[Key]]:
-    for start in range(0, len(keys), _CHUNKS[0]):
-        yield keys[start : start + _CHUNKS[0]]
+    for start in range(0, len(keys), CHUNKS[0]):
+        yield keys[start : start + CHUNKS[0]]

@@ -35,8 +35,6 @@ class Unit:
     """Stream ids of its events, one entry each."""
     keys: Sequence[Key] = ()
     """Seen ids that it will ask for."""
-    alone: bool = False
-    """Whether it changes rows that other units of its group only gather: those are written first."""
     result: Any = None
     error: BaseException | None = None
     events: list[Event] = field(default_factory=list)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gatewayd.storage.records import Limits, Retention
-from gatewayd.storage.sqlite import outbox, sessions
+from gatewayd.storage.sqlite.layout import LIVE, PENDING
 from gatewayd.storage.sqlite.tx import ROW_BYTES, Tx
 from gatewayd.storage.sqlite.unit import Receipt
 
@@ -36,8 +36,7 @@ _RULES = {
         "id",
         "ended",
         "bytes",
-        "ended <> 0 AND NOT EXISTS (SELECT 1 FROM executions "
-        f"WHERE executions.session_id = sessions.id AND {sessions.LIVE})",
+        f"ended <> 0 AND NOT EXISTS (SELECT 1 FROM executions WHERE executions.session_id = sessions.id AND {LIVE})",
         "ended",
     ),
     "executions": _Rule(
@@ -53,7 +52,7 @@ _RULES = {
         "created",
         "length(CAST(text AS BLOB))",
         # A dead piece stays while an operator may still have it sent.
-        f"NOT {outbox.PENDING} AND {_STORY_ENDED.format(table='outbox')} AND (state = 'sent' OR NOT EXISTS "
+        f"NOT {PENDING} AND {_STORY_ENDED.format(table='outbox')} AND (state = 'sent' OR NOT EXISTS "
         "(SELECT 1 FROM dead_letters WHERE dead_letters.message_id = outbox.message_id AND retried = 0))",
     ),
     "ledger": _Rule("message_id", "created", "length(CAST(steps AS BLOB))", "state NOT IN ('queued', 'executed')"),
@@ -64,7 +63,7 @@ _RULES = {
 
 
 class Submit(Protocol):
-    def __call__(self, apply: Callable[[Tx], int], *, alone: bool) -> Receipt[int]: ...
+    def __call__(self, apply: Callable[[Tx], int]) -> Receipt[int]: ...
 
 
 async def sweep(submit: Submit, retention: Retention, now: float) -> dict[str, int]:
@@ -78,7 +77,7 @@ async def sweep(submit: Submit, retention: Retention, now: float) -> dict[str, i
             return _bite(tx, table, limits, now)
 
         gone = 0
-        while count := await submit(bite, alone=True):
+        while count := await submit(bite):
             gone += count
         deleted[table] = gone
     return deleted
@@ -86,6 +85,7 @@ async def sweep(submit: Submit, retention: Retention, now: float) -> dict[str, i
 
 def _bite(tx: Tx, table: str, limits: Limits, now: float) -> int:
     rule = _RULES[table]
+    tx.flush()
     rows, size = tx.totals(table)
     oldest = tx.execute(
         f"SELECT {rule.key}, {rule.time}, {rule.size} FROM {table} WHERE {rule.deletable} "
@@ -106,6 +106,7 @@ def _bite(tx: Tx, table: str, limits: Limits, now: float) -> int:
     tx.executemany(f"DELETE FROM {table} WHERE ({rule.key}) = ({', '.join('?' * len(doomed[0]))})", doomed)
     if table == "sessions":
         tx.executemany("DELETE FROM history WHERE session_id = ?", doomed)
+    tx.forget()
     tx.swept = tx.swept or table == "events"
     tx.count(table, -len(doomed), -content)
     return len(doomed)

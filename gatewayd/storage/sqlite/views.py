@@ -6,6 +6,7 @@ from typing import Any
 
 from gatewayd.storage.records import DeadLetterKind, HistoryEntry, OutboxRow, SessionRecord, Step
 from gatewayd.storage.sqlite import executions, ledger, letters, outbox, sessions
+from gatewayd.storage.sqlite.layout import LEDGER, OUTBOX, SESSIONS
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.seal import damaged, seal
 from gatewayd.storage.views import HistoryLine, OpenLetter
@@ -55,11 +56,11 @@ def _recent_sessions(
         where.append("(last_active, id) < (?, ?)")
         arguments.extend(before)
     rows = connection.execute(
-        f"SELECT {sessions.COLUMNS} FROM sessions WHERE {' AND '.join(where)} "
+        f"SELECT {SESSIONS.columns} FROM sessions WHERE {' AND '.join(where)} "
         "ORDER BY last_active DESC, id DESC LIMIT ?",
         [*arguments, max(0, limit)],
     )
-    return [sessions.record_of(sessions.row_of(values)) for values in rows]
+    return [sessions.record_of(values) for values in rows]
 
 
 def _history_lines(
@@ -81,7 +82,7 @@ def _history_lines(
 
 def _pieces(connection: sqlite3.Connection, message_id: str, limit: int) -> list[OutboxRow]:
     rows = connection.execute(
-        f"SELECT {outbox.COLUMNS} FROM outbox WHERE message_id = ? ORDER BY id LIMIT ?", (message_id, max(0, limit))
+        f"SELECT {OUTBOX.columns} FROM outbox WHERE message_id = ? ORDER BY id LIMIT ?", (message_id, max(0, limit))
     )
     return [outbox.row_of(values) for values in rows]
 
@@ -100,7 +101,7 @@ def _open_letters(connection: sqlite3.Connection, channel: str, after: str, limi
 def _letter(connection: sqlite3.Connection, values: Sequence[Any]) -> OpenLetter:
     letter = letters.letter_of(values)
     if letter.kind is DeadLetterKind.OUTBOUND:
-        found = connection.execute(f"SELECT {outbox.COLUMNS} FROM outbox WHERE id = ?", (letter.reference,)).fetchone()
+        found = connection.execute(f"SELECT {OUTBOX.columns} FROM outbox WHERE id = ?", (letter.reference,)).fetchone()
         if found is not None:
             row = outbox.row_of(found)
             return OpenLetter(letter, row.chat, row.text, row.attempts)
@@ -128,8 +129,11 @@ def _last_steps(connection: sqlite3.Connection, message_ids: Sequence[str]) -> d
     steps = {}
     for message_id in message_ids:
         values = connection.execute(
-            f"SELECT {ledger.COLUMNS} FROM ledger WHERE message_id = ?", (message_id,)
+            f"SELECT {LEDGER.columns} FROM ledger WHERE message_id = ?", (message_id,)
         ).fetchone()
-        if values is not None and (told := ledger.read_steps(ledger.row_of(values).steps)):
+        if values is None:
+            continue
+        _, status = LEDGER.read(values)
+        if told := ledger.read_steps(status.steps):
             steps[message_id] = told[-1]
     return steps

@@ -52,7 +52,7 @@ def finish(tx: Tx, end: Finish) -> None:
     )
     executions.save(tx, end.execution_id, old, new)
     for absorbed in end.absorbed:
-        other = executions.find(tx, absorbed)
+        other = tx.executions.find(absorbed)
         if other is None or ExecutionState(other.state).terminal:
             continue
         ended = other._replace(state=str(ExecutionState.SUCCEEDED), reason="absorbed", finished=float(end.finished))

@@ -20,7 +20,7 @@ from gatewayd.storage.base import EventSink
 from gatewayd.storage.records import StoreHealth
 from gatewayd.storage.sqlite.faults import BUSY_RETRY, verdict
 from gatewayd.storage.sqlite.group import run_group
-from gatewayd.storage.sqlite.tx import Books, Key, Tx
+from gatewayd.storage.sqlite.tx import Books, Key, Live, Tx
 from gatewayd.storage.sqlite.unit import Receipt, Unit
 
 T = TypeVar("T")
@@ -113,7 +113,6 @@ class Writer:
         streams: Sequence[str] = (),
         keys: Sequence[Key] = (),
         size: int = 0,
-        alone: bool = False,
     ) -> Receipt[T]:
         """Queue a unit; the receipt fails at once when the store cannot take it."""
         receipt: Receipt[T] = Receipt(loop=self._loop)
@@ -126,7 +125,7 @@ class Writer:
         self._waiting_bytes += size
         if streams:
             self._sink.expected(streams)
-        self._queue.put(Unit(apply, receipt, size, streams, keys, alone))
+        self._queue.put(Unit(apply, receipt, size, streams, keys))
         return receipt
 
     def fail(self, failure: StoreFailed) -> None:
@@ -191,11 +190,14 @@ class Writer:
 
     def _thread_main(self, connection: sqlite3.Connection, books: Books) -> None:
         failure: GatewayError | None = None
+        live = Live()
         while (units := self._thread_take()) is not None:
             found = failure
             if found is None:
                 try:
-                    new_books, swept = run_group(connection, units, books, self._encode, self._failpoints)
+                    new_books, swept = run_group(
+                        connection, units, books, live, encode=self._encode, failpoints=self._failpoints
+                    )
                 # Named boundary: every caller must hear what became of its unit, whatever happened.
                 except BaseException as error:
                     found = self._thread_judge(error)

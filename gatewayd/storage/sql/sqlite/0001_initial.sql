@@ -62,11 +62,10 @@ CREATE TABLE inbox (
 );
 CREATE INDEX inbox_platform ON inbox (platform_id) WHERE platform_id <> '';
 
--- The story of a message. `outcome` is the state that the last sent piece will give it.
+-- The story of a message. `outcome` is the state that the last sent piece will give it, `unsent` how many are left.
+-- Here and below, `input_crc` seals what never changes, `crc` the key and what does.
 CREATE TABLE ledger (
   message_id TEXT PRIMARY KEY,
-  state TEXT NOT NULL,
-  outcome TEXT NOT NULL,
   rule TEXT NOT NULL,
   agent TEXT NOT NULL,
   session_id TEXT NOT NULL,
@@ -75,6 +74,10 @@ CREATE TABLE ledger (
   principal TEXT NOT NULL,
   channel TEXT NOT NULL,
   created REAL NOT NULL,
+  input_crc INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  outcome TEXT NOT NULL,
+  unsent INTEGER NOT NULL,
   updated REAL NOT NULL,
   steps TEXT NOT NULL,
   crc INTEGER NOT NULL
@@ -85,10 +88,11 @@ CREATE TABLE sessions (
   id TEXT PRIMARY KEY,
   key TEXT NOT NULL,
   principal TEXT NOT NULL,
+  created REAL NOT NULL,
+  input_crc INTEGER NOT NULL,
   agent TEXT NOT NULL,
   channel TEXT NOT NULL,
   rule TEXT NOT NULL,
-  created REAL NOT NULL,
   last_active REAL NOT NULL,
   ended REAL NOT NULL,
   end_reason TEXT NOT NULL,
@@ -112,7 +116,6 @@ CREATE TABLE history (
   PRIMARY KEY (session_id, place)
 ) WITHOUT ROWID;
 
--- `input_crc` seals what never changes, `crc` the columns from `state` to `finished`.
 CREATE TABLE executions (
   id TEXT PRIMARY KEY,
   message_id TEXT NOT NULL,
