@@ -86,6 +86,8 @@ class ClientReport:
     queued_bytes: int
     delivered: int
     pending_replies: int
+    away: bool = False
+    """Whether its connection is lost and what belongs to it is held for its return."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,12 @@ def chat_key(section: ChannelSection, message: InboundMessage) -> str:
 def chat_principal(section: ChannelSection, message: InboundMessage) -> str:
     """Whose a chat session is: the person's, or with `per_chat` the room's."""
     who = f"room/{message.chat}" if section.session_scope == "per_chat" else message.peer
-    return f"chat:{message.channel}/{who}"
+    return person(message.channel, who)
+
+
+def person(channel: str, peer: str) -> str:
+    """The principal of a person on a channel."""
+    return f"chat:{channel}/{peer}"
 
 
 def client_key(principal: str, client_id: str, agent: str, channel: str = "") -> str:

@@ -178,6 +178,10 @@ class ChannelStatus:
     restarts: int
     queued: int
     """Pieces that wait in the outbox."""
+    messages_in: int = 0
+    """Messages taken since the daemon started."""
+    messages_out: int = 0
+    """Pieces sent since the daemon started."""
 
 
 __all__ = [

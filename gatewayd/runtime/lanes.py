@@ -86,6 +86,11 @@ class Lanes:
         lane = self._lanes.get(session_id)
         return lane.running if lane is not None else None
 
+    def waiting(self, session_id: str) -> int:
+        """How many of the session's executions wait for their turn."""
+        lane = self._lanes.get(session_id)
+        return len(lane.waiting) if lane is not None else 0
+
     def close(self) -> None:
         """Start nothing more; what waits stays in the store and is taken up at the next start."""
         self._closed = True

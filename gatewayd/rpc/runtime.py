@@ -1,0 +1,81 @@
+"""`RuntimeService`: looks at executions and cancels them."""
+
+from collections.abc import Sequence
+
+from gateway.v1 import runtime_service_pb2 as pb
+from gateway.v1 import runtime_service_pb2_grpc
+
+from gatewayd.access.principals import Principal
+from gatewayd.core.errors import NotFound
+from gatewayd.core.work import Execution
+from gatewayd.routing.router import Caller, Router
+from gatewayd.rpc.convert import execution_message, execution_state_of, name_of
+from gatewayd.rpc.guard import Context, Guard
+from gatewayd.rpc.paging import gather, page_of
+from gatewayd.storage.base import Store
+from gatewayd.wire.values import refuse
+
+MAX_REASON = 256
+"""Longest reason of a cancellation, in bytes."""
+
+_NAME = "/gateway.v1.RuntimeService/"
+
+
+class RuntimeService(runtime_service_pb2_grpc.RuntimeServiceServicer):
+    """Serves the whole service. An execution of somebody else is answered like one that is not there."""
+
+    def __init__(self, *, guard: Guard, router: Router, store: Store) -> None:
+        self._guard = guard
+        self._router = router
+        self._store = store
+
+    async def GetExecution(  # noqa: N802
+        self, request: pb.GetExecutionRequest, context: Context
+    ) -> pb.GetExecutionResponse:
+        async def run(principal: Principal) -> pb.GetExecutionResponse:
+            execution = await self._visible(name_of(request.execution_id, "execution_id", required=True), principal)
+            return pb.GetExecutionResponse(execution=execution_message(execution, with_output=True))
+
+        return await self._guard.unary(f"{_NAME}GetExecution", context, run)
+
+    async def ListExecutions(  # noqa: N802
+        self, request: pb.ListExecutionsRequest, context: Context
+    ) -> pb.ListExecutionsResponse:
+        async def run(principal: Principal) -> pb.ListExecutionsResponse:
+            states = [execution_state_of(value, "states") for value in request.states]
+            session_id, agent = name_of(request.session_id, "session_id"), name_of(request.agent, "agent")
+            page = page_of(request.page_size, request.page_token, "ListExecutions", sorted(states), session_id, agent)
+
+            async def read(before: str, limit: int) -> Sequence[Execution]:
+                return await self._store.list_executions(
+                    states=states, session_id=session_id, agent=agent, before=before, limit=limit
+                )
+
+            rows, token = await gather(read, lambda row: row.id, page, lambda row: principal.may_see(row.principal))
+            executions = [execution_message(row, with_output=False) for row in rows]
+            return pb.ListExecutionsResponse(executions=executions, next_page_token=token)
+
+        return await self._guard.unary(f"{_NAME}ListExecutions", context, run)
+
+    async def CancelExecution(  # noqa: N802
+        self, request: pb.CancelExecutionRequest, context: Context
+    ) -> pb.CancelExecutionResponse:
+        async def run(principal: Principal) -> pb.CancelExecutionResponse:
+            execution_id = name_of(request.execution_id, "execution_id", required=True)
+            await self._router.cancel(execution_id, Caller(principal, ""), _reason_of(request))
+            execution = await self._visible(execution_id, principal)
+            return pb.CancelExecutionResponse(execution=execution_message(execution, with_output=True))
+
+        return await self._guard.unary(f"{_NAME}CancelExecution", context, run)
+
+    async def _visible(self, execution_id: str, principal: Principal) -> Execution:
+        execution = await self._store.get_execution(execution_id)
+        if execution is None or not principal.may_see(execution.principal):
+            raise NotFound(f"no execution {execution_id!r}")
+        return execution
+
+
+def _reason_of(request: pb.CancelExecutionRequest) -> str:
+    if len(request.reason.encode()) > MAX_REASON or not request.reason.isprintable():
+        raise refuse("reason", f"is not one line of at most {MAX_REASON} bytes")
+    return request.reason
