@@ -74,7 +74,7 @@ def handlers(
     sends: Sends,
     operations: Operations,
     clock: Clock,
-) -> list[grpc.GenericRpcHandler[Any, Any]]:
+) -> "list[grpc.GenericRpcHandler[Any, Any]]":
     """One handler per service, `Connect` included."""
     rates = Rates(lambda: router.config.gateway.limits, clock)
     closing = Closing(sessions, runtime, store)
@@ -95,7 +95,7 @@ def handlers(
 
 def _service(
     service: ServiceDescriptor, servicer: object, guard: Guard, connect: ConnectHandler
-) -> grpc.GenericRpcHandler[Any, Any]:
+) -> "grpc.GenericRpcHandler[Any, Any]":
     methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in service.methods:
         if method.client_streaming or method.server_streaming:
@@ -107,7 +107,7 @@ def _service(
     return grpc.method_handlers_generic_handler(service.full_name, methods)
 
 
-def _unary(method: MethodDescriptor, behaviour: _Behaviour, guard: Guard) -> grpc.RpcMethodHandler[Any, Any]:
+def _unary(method: MethodDescriptor, behaviour: _Behaviour, guard: Guard) -> "grpc.RpcMethodHandler[Any, Any]":
     """Requests come as bytes and are read inside the guard, so that one that cannot be read is refused by the rules."""
     name = f"/{method.containing_service.full_name}/{method.name}"
     request_class: type[Message] = GetMessageClass(method.input_type)
