@@ -19,10 +19,11 @@ $(READY): requirements/dev.txt pyproject.toml
 	@touch $@
 
 demo: venv ## One message over gRPC and one through a simulated chat, answered and traced
-	@$(PY) packaging/demo.py
+	@$(PY) docs/examples/demo.py
 
 run: venv ## The daemon in the foreground with the quickstart configuration
-	@$(PY) packaging/run.py
+	@printf 'Talk to it from another terminal:\n\n  $(VENV)/bin/gatewayctl chat assistant\n  $(VENV)/bin/gatewayctl status\n  $(VENV)/bin/gatewayctl events --follow\n\nCtrl-C stops it.\n\n'
+	@exec $(VENV)/bin/gatewayd --config packaging/gateway.quickstart.yaml
 
 test: venv ## Every test, against the real daemon over real sockets
 	$(PY) -m pytest

@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import grpc
 from grpc import aio
@@ -26,7 +26,12 @@ log = logging.getLogger("gatewayd.rpc")
 DETAILS = "grpc-status-details-bin"
 """Trailer of the rich error model (https://grpc.io/docs/guides/error)."""
 
-Context = aio.ServicerContext[Any, Any]
+if TYPE_CHECKING:
+    Context = aio.ServicerContext[Any, Any]
+    Handler = grpc.GenericRpcHandler[Any, Any]
+else:  # generic only in the stubs
+    Context = aio.ServicerContext
+    Handler = grpc.GenericRpcHandler
 _T = TypeVar("_T")
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 

@@ -5,7 +5,7 @@ guard like every other; a method without a rule in `access.rules` refuses everyb
 """
 
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from grpc import aio
@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 
 from gatewayd.access.rules import METHODS
 from gatewayd.core.errors import PermissionDenied
-from gatewayd.rpc.guard import Context, Guard
+from gatewayd.rpc.guard import Context, Guard, Handler
 
 SERVICES = (
     "gateway.v1.EventService",
@@ -36,10 +36,10 @@ class Health:
     def __init__(self) -> None:
         self._servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # grpc-stubs leave it out
 
-    def handlers(self) -> list[grpc.GenericRpcHandler[Any, Any]]:
+    def handlers(self) -> list[Handler]:
         """Open to everybody: a probe has no token."""
         captured = _Captured()
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, captured)
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, cast(aio.Server, captured))
         return captured.generic
 
     async def set(self, *, serving: bool) -> None:
@@ -49,30 +49,31 @@ class Health:
             await self._servicer.set(service, status)
 
 
-def guarded_neighbours(guard: Guard) -> list[grpc.GenericRpcHandler[Any, Any]]:
+def guarded_neighbours(guard: Guard) -> list[Handler]:
     """Reflection and channelz behind the guard."""
     names = (*SERVICES, health.SERVICE_NAME, "grpc.reflection.v1alpha.ServerReflection", "grpc.channelz.v1.Channelz")
     captured = _Captured()
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), captured)
-    channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.ChannelzServicer(), captured)
+    server = cast(aio.Server, captured)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), server)
+    channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.ChannelzServicer(), server)
     return [_behind(guard, service, methods) for service, methods in captured.methods.items()]
 
 
-class _Captured(aio.Server):
+class _Captured:
     """Stands where a servicer expects a server, and keeps what it registers."""
 
     def __init__(self) -> None:
-        self.generic: list[grpc.GenericRpcHandler[Any, Any]] = []
+        self.generic: list[Handler] = []
         self.methods: dict[str, dict[str, Any]] = {}
 
-    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler[Any, Any]]) -> None:
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[Handler]) -> None:
         self.generic.extend(generic_rpc_handlers)
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Any]) -> None:
         self.methods[service_name] = method_handlers
 
 
-def _behind(guard: Guard, service: str, methods: dict[str, Any]) -> grpc.GenericRpcHandler[Any, Any]:
+def _behind(guard: Guard, service: str, methods: dict[str, Any]) -> Handler:
     wrapped = {name: _wrap(guard, f"/{service}/{name}", handler) for name, handler in methods.items()}
     return grpc.method_handlers_generic_handler(service, wrapped)
 

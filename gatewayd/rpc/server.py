@@ -12,11 +12,10 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import grpc
 from grpc import aio
 
+from gatewayd.rpc.guard import Handler
 from gatewayd.rpc.neighbours import Health
 
 log = logging.getLogger("gatewayd.rpc")
@@ -45,7 +44,7 @@ class RpcServer:
 
     name = "rpc"
 
-    def __init__(self, listen: Listen, handlers: Sequence[grpc.GenericRpcHandler[Any, Any]], health: Health) -> None:
+    def __init__(self, listen: Listen, handlers: Sequence[Handler], health: Health) -> None:
         self._listen = listen
         self._handlers = handlers
         self._health = health

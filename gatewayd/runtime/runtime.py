@@ -25,6 +25,7 @@ from gatewayd.core.errors import ExecutionFinished, GatewayError, NotFound, Stor
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.failpoints import Failpoints
 from gatewayd.core.work import Execution, ExecutionState
+from gatewayd.providers.bounds import closing
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.live import LiveExecution, Outcome
@@ -181,8 +182,9 @@ class AgentRuntime:
                 history=await self._sessions.history(execution.session_id),
             )
             async with self._clock.timeout(agent.timeout):
-                async for output in agent.run(turn, _Context(live, self._clock, self.lanes)):
-                    self._put_out(live, output)
+                async with closing(agent.run(turn, _Context(live, self._clock, self.lanes))) as outputs:
+                    async for output in outputs:
+                        self._put_out(live, output)
         except TimeoutError:
             return _failed(live, f"{execution.agent} did not finish in time")
         except AgentFailed as failure:

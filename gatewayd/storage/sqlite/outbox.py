@@ -123,8 +123,9 @@ def row_of(values: Sequence[Any]) -> OutboxRow:
     )
 
 
-def pending(connection: sqlite3.Connection, channel: str) -> list[OutboxRow]:
+def pending(connection: sqlite3.Connection, channel: str, after: str, limit: int) -> list[OutboxRow]:
     rows = connection.execute(
-        f"SELECT {OUTBOX.columns} FROM outbox WHERE channel = ? AND {PENDING} ORDER BY id", (channel,)
+        f"SELECT {OUTBOX.columns} FROM outbox WHERE channel = ? AND id > ? AND {PENDING} ORDER BY id LIMIT ?",
+        (channel, after, limit),
     )
     return [row_of(values) for values in rows]

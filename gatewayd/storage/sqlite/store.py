@@ -214,8 +214,8 @@ class SQLiteStore(SQLiteViews):
 
     # Outbox
 
-    async def pending_outbox(self, channel: str) -> list[OutboxRow]:
-        return await self._reader.run(outbox.pending, channel)
+    async def pending_outbox(self, channel: str, *, after: str = "", limit: int = 1000) -> list[OutboxRow]:
+        return await self._reader.run(outbox.pending, channel, after, limit)
 
     def mark_sending(self, row_ids: Sequence[str]) -> Receipt[None]:
         return self._writer.submit(partial(outbox.mark_sending, row_ids=tuple(row_ids)))
