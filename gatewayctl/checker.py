@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-from gatewayctl.failures import FAILED, USAGE, Failure
+from gatewayctl.failures import FAILED, UNKNOWN, USAGE, Failure
 
 PATIENCE = 60.0
 EX_USAGE = 64
@@ -34,21 +34,27 @@ def config_option(path: str | None) -> tuple[str, ...]:
 
 
 def checked(path: str | None) -> dict[str, Any]:
-    """Problems, channels and agents of a configuration. Failure with one line per problem if it has any."""
-    done = gatewayd("--check", "--json", *config_option(path))
+    """Channels and agents of a configuration. Failure with one line per problem if it has any."""
+    return answered(gatewayd("--check", "--json", *config_option(path)))
+
+
+def answered(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The JSON that gatewayd has printed. Failure if it printed none, or problems of the configuration."""
     try:
         report = json.loads(done.stdout)
     except ValueError:
-        raise Failure(said(done)) from None
+        raise Failure(said(done), UNKNOWN if done.returncode == EX_USAGE else FAILED) from None
     problems = report.get("problems") or []
-    if done.returncode or problems:
+    if problems:
         count = len(problems)
-        raise Failure(
-            f"the configuration has {count} problem{'' if count == 1 else 's'}",
-            FAILED,
-            [_line(each) for each in problems],
-        )
+        lines = [_line(each) for each in problems]
+        raise Failure(f"the configuration has {count} problem{'' if count == 1 else 's'}", FAILED, lines)
     return dict(report)
+
+
+def rows(section: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """A section by name as rows with the name under `key`."""
+    return [{key: name, **values} for name, values in section.items()]
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
 
 
 def _configured(path: str, ctl: Ctl) -> None:
-    from gatewayctl.checker import checked  # noqa: PLC0415 - needs no daemon
+    from gatewayctl.checker import checked, rows  # noqa: PLC0415 - needs no daemon
 
     columns: list[Column] = [
         ("AGENT", "id"),
@@ -54,4 +54,4 @@ def _configured(path: str, ctl: Ctl) -> None:
         ("TOOLS", lambda row: ", ".join(row.get("tools") or ())),
         ("ROLE", "role"),
     ]
-    ctl.out.table(checked(path).get("agents", []), columns, "no agents are configured")
+    ctl.out.table(rows(checked(path)["agents"], "id"), columns, "no agents are configured")

@@ -63,7 +63,7 @@ def _reason(row: Row, now: float) -> str:
 
 
 def _configured(path: str, ctl: Ctl) -> None:
-    from gatewayctl.checker import checked  # noqa: PLC0415 - needs no daemon
+    from gatewayctl.checker import checked, rows  # noqa: PLC0415 - needs no daemon
 
     def routes(row: Row) -> str:
         routing = row.get("routing") or {}
@@ -75,4 +75,4 @@ def _configured(path: str, ctl: Ctl) -> None:
         ("ENABLED", lambda row: "yes" if row.get("enabled", True) else "no"),
         ("ROUTING", routes),
     ]
-    ctl.out.table(checked(path).get("channels", []), columns, "no channels are configured")
+    ctl.out.table(rows(checked(path)["channels"], "name"), columns, "no channels are configured")

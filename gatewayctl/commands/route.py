@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from gatewayctl.commands.send import CONTEXTS
-from gatewayctl.failures import FAILED, OK, Failure
+from gatewayctl.failures import FAILED, OK, USAGE, Failure
 from gatewayctl.nouns import add_verb
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ def run(args: argparse.Namespace, ctl: Ctl) -> int:
         for step in answer.get("steps") or ():
             mark = "→" if step.get("matched") else " "
             ctl.out.text(f"{mark} {step.get('rule', '')}: {step.get('detail', '')}")
+        for line in answer.get("considered") or ():
+            ctl.out.text(f"  {line}")
         rule = answer.get("rule", "")
         ctl.out.say(f"{answer['agent']} ({rule})" if answer.get("agent") else "no rule matches: nobody would answer")
     else:
@@ -51,17 +52,9 @@ def _live(args: argparse.Namespace, ctl: Ctl) -> dict[str, Any]:
 
 
 def _offline(args: argparse.Namespace) -> dict[str, Any]:
-    from gatewayctl.checker import config_option, gatewayd, said  # noqa: PLC0415 - needs no daemon
+    from gatewayctl.checker import answered, config_option, gatewayd  # noqa: PLC0415 - needs no daemon
 
-    done = gatewayd(
-        *config_option(args.config),
-        "--json",
-        "--explain-route",
-        args.channel,
-        args.context,
-        *([args.peer] if args.peer else []),
-    )
-    try:
-        return dict(json.loads(done.stdout))
-    except ValueError:
-        raise Failure(said(done)) from None
+    if args.chat or args.role:
+        raise Failure("--chat and --role ask the running daemon: leave out --config", USAGE)
+    question = ("--explain-route", args.channel, args.context, args.peer)
+    return answered(gatewayd("--json", *question, *config_option(args.config)))

@@ -182,7 +182,7 @@ class Conversation:
         if kind != "welcome":
             raise _Refused(GatewayError(f"the daemon began with {kind} instead of a welcome", code=13))
         self._resume_token = frame.welcome.resume_token
-        return Link(stream, frame.welcome, self._clock)
+        return Link(stream, frame.welcome, self._clock, self.connects + 1)
 
 
 async def _end_of(stream: Stream) -> GatewayError:

@@ -35,12 +35,13 @@ class LinkLost(Exception):
 class Link:
     """Requests and their answers, and routes for what the server sends of itself."""
 
-    def __init__(self, stream: Stream, welcome: pb.Welcome, clock: Clock) -> None:
+    def __init__(self, stream: Stream, welcome: pb.Welcome, clock: Clock, number: int) -> None:
         self.welcome = welcome
         self.lost = False
         self.goodbye: pb.Goodbye | None = None
         self._stream = stream
         self._clock = clock
+        self._number = number
         self._requests = 0
         self._answers: dict[str, asyncio.Future[pb.Accepted]] = {}
         self._replies: dict[str, tuple[OnReply, asyncio.Future[None]]] = {}
@@ -58,9 +59,12 @@ class Link:
         return bool(self._answers or self._replies)
 
     def new_id(self) -> str:
-        """A request id that is unique on this stream."""
+        """A request id that no other link of this client has used.
+
+        The replies that a lost link left behind come on the next one under the ids they had.
+        """
         self._requests += 1
-        return str(self._requests)
+        return f"{self._number}.{self._requests}"
 
     async def start(self, frame: pb.ConnectRequest) -> asyncio.Future[pb.Accepted]:
         """Send a request and return the future of its answer, which fails with a GatewayError or LinkLost.
