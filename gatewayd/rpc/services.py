@@ -33,7 +33,7 @@ from gatewayd.rpc.admin import AdminService
 from gatewayd.rpc.agents import AgentService
 from gatewayd.rpc.connect import ConnectHandler
 from gatewayd.rpc.events import EventService
-from gatewayd.rpc.guard import Context, Guard
+from gatewayd.rpc.guard import Context, Guard, Handler
 from gatewayd.rpc.patience import Rates
 from gatewayd.rpc.runtime import RuntimeService
 from gatewayd.rpc.sessions import SessionService
@@ -74,7 +74,7 @@ def handlers(
     sends: Sends,
     operations: Operations,
     clock: Clock,
-) -> "list[grpc.GenericRpcHandler[Any, Any]]":
+) -> list[Handler]:
     """One handler per service, `Connect` included."""
     rates = Rates(lambda: router.config.gateway.limits, clock)
     closing = Closing(sessions, runtime, store)
@@ -95,12 +95,12 @@ def handlers(
 
 def _service(
     service: ServiceDescriptor, servicer: object, guard: Guard, connect: ConnectHandler
-) -> "grpc.GenericRpcHandler[Any, Any]":
+) -> Handler:
     methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in service.methods:
         if method.client_streaming or method.server_streaming:
             methods[method.name] = grpc.stream_stream_rpc_method_handler(
-                connect, request_deserializer=None, response_serializer=None
+                connect.serve, request_deserializer=None, response_serializer=None
             )
         else:
             methods[method.name] = _unary(method, getattr(servicer, method.name), guard)
