@@ -143,16 +143,18 @@ class Publisher:
                 raise LinkLost
             batch = self._gather()
             if batch.entries:
-                self._in_flight.append(batch)
                 await self._send(link, batch)
 
     def _gather(self) -> _Batch:
+        """The next batch, which is in flight from now on: it may only be answered or fail."""
         batch = _Batch()
         while self._queue and batch.takes(self._queue[0]):
             entry = self._queue.popleft()
             self._waiting_bytes -= entry.size
             if not entry.done.cancelled():
                 batch.add(entry)
+        if batch.entries:
+            self._in_flight.append(batch)
         self._settle()
         return batch
 

@@ -1,0 +1,27 @@
+"""A fake gateway on a socket of its own for each test."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.ctl.fake_gateway import FakeGateway
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[FakeGateway]:
+    fake = FakeGateway()
+    await fake.start(f"unix:{tmp_path}/gw.sock")
+    yield fake
+    await fake.stop()
+
+
+@pytest.fixture
+def quiet_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No daemon, token or configuration of the machine leaks into a test."""
+    for name in ("GATEWAYD_ADDRESS", "GATEWAYD_TOKEN", "GATEWAYD_CONFIG", "RUNTIME_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TZ", "UTC")
