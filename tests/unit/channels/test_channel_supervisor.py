@@ -106,7 +106,6 @@ async def test_the_platform_s_own_wait_is_respected() -> None:
 
 async def test_the_delay_starts_small_again_after_a_stable_time() -> None:
     async with SupervisorRig() as rig:
-        rig.clock.advance
         broken = [fails(ChannelUnavailable("down")) for _ in range(4)]
         await rig.begin(*broken, fails(ChannelUnavailable("cut"), ready_for=40, clock=rig.clock))
         await rig.clock.advance(2 + 3.6 + 6.5 + 11.7 + 1)
