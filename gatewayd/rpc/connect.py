@@ -31,7 +31,7 @@ class ConnectHandler:
         self._guard = guard
         self._clock = clock
 
-    async def __call__(self, _requests: object, context: Context) -> None:
+    async def serve(self, _requests: object, context: Context) -> None:
         """The gRPC handler (reader-writer style)."""
 
         async def run(principal: Principal) -> None:
