@@ -46,7 +46,7 @@ def stack_of(thread_id: int) -> list[str]:
 def _place(task: asyncio.Task[Any]) -> str:
     """Where the task stands: its own coroutine first, then what that waits for, to the innermost."""
     waiting: Any = task.get_coro()
-    places = []
+    places: list[str] = []
     while waiting is not None and len(places) < MAX_FRAMES:
         frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
         if frame is None:

@@ -25,9 +25,10 @@ _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 class Sink:
     """One output. Safe to use from any thread; never raises, and never waits except in `close`."""
 
-    def __init__(self, descriptor: int, clock: Clock, file: Path | None = None) -> None:
+    def __init__(self, descriptor: int, clock: Clock, file: Path | None = None, *, max_file: int = MAX_FILE) -> None:
         self._descriptor = descriptor
         self._file = file
+        self._max_file = max_file
         self._size = os.fstat(descriptor).st_size if file is not None else 0
         self._clock = clock
         self._lock = threading.Lock()
@@ -81,7 +82,7 @@ class Sink:
                 written = os.write(self._descriptor, line[:_PIECE])
                 line = line[written:]
                 self._size += written
-                if self._file is not None and self._size > MAX_FILE and not line:
+                if self._file is not None and self._size > self._max_file and not line:
                     self._turn_over(self._file)
             except BlockingIOError:
                 return line
