@@ -1,0 +1,100 @@
+"""One question, one answer."""
+
+from types import SimpleNamespace
+
+import grpc
+import pytest
+from gateway.v1 import agent_service_pb2 as pb
+from gateway.v1 import execution_pb2
+from google.protobuf.duration_pb2 import Duration
+from rpc_rig import Aborted, FakeCall
+
+from gatewayd.config.model import GatewayConfig
+from gatewayd.core.errors import DeadlineExceeded, ExecutionFailed
+from gatewayd.core.frames import Reply
+from gatewayd.core.work import ExecutionState
+from gatewayd.storage.records import Accepted
+from gatewayd.testing.store_cases import samples
+
+
+class OneAnswer:
+    """Stands in for `Sends`: accepts everything as one execution, and gives one reply."""
+
+    def __init__(self, *, error=None, live=True):
+        self.sent, self.callers = [], []
+        self._error, self._live = error, live
+
+    async def submit(self, send, caller):
+        self.sent.append(send)
+        self.callers.append(caller)
+        live = SimpleNamespace(execution=samples.execution(1)) if self._live else None
+        return SimpleNamespace(accepted=Accepted("m0001", "x0001", not self._live), live=live), None
+
+    async def reply(self, _waiting, _put):
+        return Reply("", "x0001", "m0001", "hi", final=True, state=ExecutionState.SUCCEEDED, error=self._error)
+
+
+async def ask(rig, call=None, **request):
+    request = {"agent": "helper", "text": "hello"} | request
+    return await rig.agents.SendMessage(pb.SendMessageRequest(**request), call or FakeCall("ann"))
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_the_answer_says_all_about_its_execution(rig, live):
+    await rig.work(1)
+    rig.sends = OneAnswer(live=live)
+    answer = await ask(rig)
+    assert {field.name for field, _ in answer.ListFields()} == {field.name for field in answer.DESCRIPTOR.fields}
+    assert (answer.execution_id, answer.session_id, answer.agent, answer.content) == ("x0001", "s1", "helper", "hi")
+    assert answer.state == execution_pb2.EXECUTION_STATE_SUCCEEDED
+    (caller,) = rig.sends.callers
+    assert (caller.principal.id, caller.client_id) == ("ann", "")
+
+
+@pytest.mark.parametrize("error", [ExecutionFailed("no"), DeadlineExceeded("late", metadata={"execution_id": "x0001"})])
+async def test_what_went_wrong_is_the_status(rig, error):
+    rig.sends = OneAnswer(error=error)
+    with pytest.raises(Aborted) as caught:
+        await ask(rig)
+    assert caught.value.reason == error.reason
+    assert dict(caught.value.info.metadata) == error.metadata
+
+
+@pytest.mark.parametrize(
+    ("timeout", "left", "seconds"),
+    [(None, None, 0.0), (3, None, 3.0), (3, 100.0, 3.0), (None, 10.0, 9.5), (30, 10.0, 9.5), (0, None, 0.0)],
+)
+async def test_the_shorter_of_timeout_and_deadline_holds(rig, timeout, left, seconds):
+    rig.sends = OneAnswer()
+    fields = {} if timeout is None else {"timeout": Duration(seconds=timeout)}
+    await ask(rig, FakeCall("ann", left), **fields)
+    assert rig.sends.sent[0].timeout == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"agent": ""},
+        {"channel": "tg"},
+        {"text": " \n"},
+        {"context": 9},
+        {"idempotency_key": "x" * 257},
+        {"timeout": Duration(seconds=-1)},
+    ],
+)
+async def test_a_wrong_request_sends_nothing(rig, wrong):
+    rig.sends = OneAnswer()
+    with pytest.raises(Aborted) as caught:
+        await ask(rig, **wrong)
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert not rig.sends.sent
+
+
+async def test_the_send_rate_holds_here_too(rig):
+    rig.router.config = GatewayConfig.model_validate({"gateway": {"limits": {"send_rate": 1}}})
+    rig.sends = OneAnswer()
+    await ask(rig)
+    with pytest.raises(Aborted) as caught:
+        await ask(rig)
+    assert caught.value.info.metadata["limit"] == "limits.send_rate"
+    await ask(rig, FakeCall("bob"))
