@@ -104,8 +104,7 @@ def _apply_each(connection: sqlite3.Connection, tx: Tx, units: Sequence[Unit]) -
                 raise
             unit.error = error.__cause__ if isinstance(error, Unwritable) else error
             connection.execute("ROLLBACK TO unit")
-            tx.undo(mark)
-            tx.forget()
+            tx.discard(mark)
         else:
             unit.events = tx.committed[mark.committed :]
         connection.execute("RELEASE unit")

@@ -20,6 +20,8 @@ KEPT = 4096
 """Statuses that are kept in memory, by table."""
 
 Execute = Callable[..., sqlite3.Cursor]
+Journal = list[tuple[Any, ...]]
+"""What undoes each change of a transaction: a function and its arguments."""
 
 
 class Table(Generic[S]):
@@ -88,11 +90,12 @@ class Rows(Generic[S]):
         self._kept: dict[str, _Entry] = {}
         self._dirty: dict[str, _Entry] = {}
         self._new: dict[str, Sequence[Any]] = {}
-        self._journal: list[tuple[str, _Entry | None, Sequence[Any] | None]] = []
+        self._journal: Journal = []
 
-    def begin(self, execute: Execute) -> None:
-        """A transaction begins."""
+    def begin(self, execute: Execute, journal: Journal) -> None:
+        """A transaction begins; how to undo each change goes to its journal."""
         self._execute = execute
+        self._journal = journal
 
     def find(self, key: str) -> S | None:
         entry = self._entry(key)
@@ -111,7 +114,7 @@ class Rows(Generic[S]):
         key = fixed[0]
         if key in self._dirty or key in self._kept:
             raise AlreadyExists(f"{self.table.name} {key!r} exists already")
-        self._journal.append((key, None, None))
+        self._journal.append((self._restore, key, None, None))
         self._dirty[key] = _Entry(fixed[self.table.link_place], status)
         self._new[key] = fixed
 
@@ -119,22 +122,8 @@ class Rows(Generic[S]):
         """Change a row that was found or inserted."""
         entry = self._entry(key)
         assert entry is not None, key
-        self._journal.append((key, self._dirty.get(key), self._new.get(key)))
+        self._journal.append((self._restore, key, self._dirty.get(key), self._new.get(key)))
         self._dirty[key] = _Entry(entry.link, status)
-
-    def mark(self) -> int:
-        return len(self._journal)
-
-    def undo(self, mark: int) -> None:
-        """Take back what was changed since, none of which was written."""
-        while len(self._journal) > mark:
-            key, entry, fixed = self._journal.pop()
-            if entry is None:
-                self._dirty.pop(key, None)
-            else:
-                self._dirty[key] = entry
-            if fixed is None:
-                self._new.pop(key, None)
 
     def flush(self) -> None:
         """Write what changed. Updates go first: a session that ends makes room for one with its key."""
@@ -157,7 +146,6 @@ class Rows(Generic[S]):
             self._kept[key] = entry
         self._dirty.clear()
         self._new.clear()
-        self._journal.clear()
 
     def committed(self) -> None:
         """What was flushed is on disk."""
@@ -174,7 +162,16 @@ class Rows(Generic[S]):
         self._kept.clear()
         self._dirty.clear()
         self._new.clear()
-        self._journal.clear()
+
+    def _restore(self, key: str, entry: _Entry | None, fixed: Sequence[Any] | None) -> None:
+        if entry is None:
+            self._dirty.pop(key, None)
+        else:
+            self._dirty[key] = entry
+        if fixed is None:
+            self._new.pop(key, None)
+        else:
+            self._new[key] = fixed
 
     def _entry(self, key: str) -> _Entry | None:
         entry = self._dirty.get(key) or self._kept.get(key)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from gatewayd.core.event import Event
 from gatewayd.storage.sqlite.faults import bare
 from gatewayd.storage.sqlite.layout import EXECUTIONS, LEDGER, OUTBOX, SESSIONS
-from gatewayd.storage.sqlite.live import CHUNKS, Rows, insert_rows
+from gatewayd.storage.sqlite.live import CHUNKS, Journal, Rows, insert_rows
 from gatewayd.storage.sqlite.seal import damaged, seal, seal_event
 
 Key = tuple[str, str]
@@ -60,11 +60,10 @@ class Live:
 
 
 class Mark(NamedTuple):
-    """How much was gathered when a unit began."""
+    """Where a transaction was when a unit began."""
 
     last_seq: int
-    gathered: list[int]
-    live: list[int]
+    journal: int
     committed: int
     counts: int
 
@@ -100,33 +99,36 @@ class Tx:
         }
         self._known: dict[Key, Seen | None] = {}
         self._counts: list[tuple[str, int, int]] = []
+        self._journal: Journal = []
         for rows in live.all:
-            rows.begin(connection.execute)
+            rows.begin(connection.execute, self._journal)
 
     def mark(self) -> Mark:
-        return Mark(
-            self.last_seq,
-            [len(rows) for rows in self._gathered.values()],
-            [rows.mark() for rows in self._live.all],
-            len(self.committed),
-            len(self._counts),
-        )
+        return Mark(self.last_seq, len(self._journal), len(self.committed), len(self._counts))
 
     def undo(self, mark: Mark) -> None:
         """Forget what a unit gathered since, none of which was written."""
-        self.last_seq = mark.last_seq
-        for row in self._seen[mark.gathered[1] :]:
-            self._known[row[0], row[1]] = None
-        for rows, length in zip(self._gathered.values(), mark.gathered, strict=True):
-            del rows[length:]
-        for live, place in zip(self._live.all, mark.live, strict=True):
-            live.undo(place)
-        del self.committed[mark.committed :], self._counts[mark.counts :]
+        self._rewind(mark)
+        while len(self._journal) > mark.journal:
+            restore, *arguments = self._journal.pop()
+            restore(*arguments)
+
+    def discard(self, mark: Mark) -> None:
+        """Forget everything that is in memory: what was written since is the savepoint's to undo."""
+        self._rewind(mark)
+        for rows in self._gathered.values():
+            rows.clear()
+        self._journal.clear()
+        self.forget()
 
     def forget(self) -> None:
-        """Drop what memory says about rows: statements that went around it, or a savepoint, have changed them."""
+        """Ask SQL again for every row: statements that went around memory have changed some. After `flush`."""
         self._known.clear()
         self._live.forget()
+
+    def _rewind(self, mark: Mark) -> None:
+        self.last_seq = mark.last_seq
+        del self.committed[mark.committed :], self._counts[mark.counts :]
 
     def count(self, table: str, rows: int, size: int) -> None:
         """Note that so many rows with so many bytes of content came (or went)."""
@@ -183,6 +185,7 @@ class Tx:
             )
         )
         self.committed.append(stamped)
+        self._journal.append((self._events.pop,))
         self.count("events", 1, len(wire))
         return stamped
 
@@ -192,10 +195,12 @@ class Tx:
 
     def add_inbox(self, row: Sequence[Any], size: int) -> None:
         self._inbox.append((*row, seal(*row)))
+        self._journal.append((self._inbox.pop,))
         self.count("inbox", 1, size)
 
     def add_history(self, row: Sequence[Any]) -> None:
         self._history.append((*row, seal(*row)))
+        self._journal.append((self._history.pop,))
 
     def load_seen(self, keys: Sequence[Key]) -> None:
         """Look these keys up at once, before the units ask for them one by one."""
@@ -219,7 +224,12 @@ class Tx:
         self._known[key] = Seen(digest, ref)
         scope, id_ = key
         self._seen.append((scope, id_, digest, ref, time, seal(scope, id_, digest.hex(), ref, time)))
+        self._journal.append((self._unsee, key))
         self.count("seen", 1, len(id_) + len(ref))
+
+    def _unsee(self, key: Key) -> None:
+        self._known[key] = None
+        self._seen.pop()
 
     def flush_history(self) -> None:
         """Write the gathered history, for a unit that is about to cut it."""
@@ -236,6 +246,8 @@ class Tx:
                     rows.clear()
             for live in self._live.all:
                 live.flush()
+            # What is written now is the savepoint's to undo.
+            self._journal.clear()
         except Exception as error:
             if bare(error):
                 raise
