@@ -54,7 +54,7 @@ DATABASE = "gatewayd.db"
 
 
 class Assembly:
-    """All parts of one gateway, made but not started. `changed` and `store_failed` are what the gateway hears."""
+    """All parts of one gateway, made but not started. `changed`, `reloaded` and `store_failed` are what it hears."""
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class Assembly:
         read: Callable[[], Loaded],
         use: Callable[[Loaded], None],
         changed: Callable[[], None],
+        reloaded: Callable[[], None],
         draining: Callable[[], bool],
         store_failed: Callable[[StoreFailed], None],
     ) -> None:
@@ -140,7 +141,14 @@ class Assembly:
             on_state=self.news.channel_changed,
             failpoints=parts.failpoints,
         )
-        self.reloader = Reloader(load=read, plans=self._plans(), tell=self.news.tell, clock=clock)
+        self.reloader = Reloader(
+            load=read,
+            plans=self._plans(),
+            tell=self.news.tell,
+            clock=clock,
+            begun=parts.notify.reloading,
+            ended=reloaded,
+        )
         self.upkeep = Upkeep(store=self.store, sessions=self.sessions, config=lambda: self.reloader.config, clock=clock)
 
         publishing = Publishing(store=self.store, bus=self.bus, clock=clock, ids=ids, denied=self._denied)

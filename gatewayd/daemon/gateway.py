@@ -45,6 +45,7 @@ class Gateway:
             read=self._configuration.read,
             use=self._use,
             changed=self._changed,
+            reloaded=lambda: self._parts.notify.ready(self.status_line()),
             draining=lambda: self._draining,
             store_failed=self._store_failed,
         )

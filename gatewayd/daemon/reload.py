@@ -6,7 +6,7 @@ One at a time; who asks while one runs waits for a fresh one. The start is the s
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gatewayd.config.diff import ConfigDiff, diff
 from gatewayd.config.loader import Loaded
@@ -55,9 +55,24 @@ class Swap:
 
 
 class Reloader:
-    """Owns the running configuration. `plans` are asked in order; `tell` records `config_*` events."""
+    """Owns the running configuration.
 
-    def __init__(self, *, load: Callable[[], Loaded], plans: Sequence[Plan], tell: Tell, clock: Clock) -> None:
+    `plans` are asked in order, `tell` records `config_*` events, and `begun` and `ended` frame each attempt for the
+    service manager, whatever comes of it and whoever asked.
+    """
+
+    def __init__(
+        self,
+        *,
+        load: Callable[[], Loaded],
+        plans: Sequence[Plan],
+        tell: Tell,
+        clock: Clock,
+        begun: Callable[[], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._begun = begun
+        self._ended = ended
         self._load = load
         self._plans = plans
         self._tell = tell
@@ -82,28 +97,36 @@ class Reloader:
         async with self._lock:
             running = self.running
             assert running is not None, "a reload before the start had ended"
-            old = running.loaded
-            if expected_digest and expected_digest != old.digest:
-                raise ConfigChanged(
-                    f"the running configuration is {old.digest}, not {expected_digest}", metadata={"digest": old.digest}
-                )
+            if validate_only:
+                return self._compare(running.loaded, expected_digest)[1]
+            self._begun()
             try:
-                loaded = self._load()
-                difference = diff(old.config, loaded.config)
-                if difference.restart_required and not validate_only:
-                    raise _restart_required(difference)
-                report = self._report(old, loaded, difference, applied=not validate_only)
-                if validate_only:
-                    return report
-                if loaded.digest != old.digest:
-                    await self._apply(old.config, loaded)
+                report = await self._replace(running.loaded, expected_digest)
             except GatewayError as error:
-                if not validate_only:
-                    self._rejected(running, error)
+                self._rejected(running, error)
                 raise
-            self.running = Running(loaded, LastReload(report.time, ok=True))
-        self._accepted(report)
+            finally:
+                self._ended()
         return report
+
+    def _compare(self, old: Loaded, expected_digest: str) -> tuple[Loaded, ReloadReport]:
+        """Read the configuration and say in what it differs; nothing is changed."""
+        if expected_digest and expected_digest != old.digest:
+            raise ConfigChanged(
+                f"the running configuration is {old.digest}, not {expected_digest}", metadata={"digest": old.digest}
+            )
+        loaded = self._load()
+        return loaded, self._report(old, loaded, diff(old.config, loaded.config))
+
+    async def _replace(self, old: Loaded, expected_digest: str) -> ReloadReport:
+        loaded, report = self._compare(old, expected_digest)
+        if report.restart_required:
+            raise _restart_required(report.restart_required)
+        if loaded.digest != old.digest:
+            await self._apply(old.config, loaded)
+        self.running = Running(loaded, LastReload(report.time, ok=True))
+        self._accepted(report)
+        return replace(report, applied=True)
 
     async def _apply(self, old: GatewayConfig | None, loaded: Loaded) -> None:
         """Prepare all, commit all in one turn of the loop, then retire. A failure before the commit undoes all."""
@@ -125,9 +148,9 @@ class Reloader:
         for change in changes:
             await _quietly("retire", change.retire())
 
-    def _report(self, old: Loaded, new: Loaded, difference: ConfigDiff, *, applied: bool) -> ReloadReport:
+    def _report(self, old: Loaded, new: Loaded, difference: ConfigDiff) -> ReloadReport:
         return ReloadReport(
-            applied=applied,
+            applied=False,
             digest=new.digest,
             previous_digest=old.digest,
             added=tuple(one.path for one in difference.paths if one.old is None),
@@ -150,11 +173,10 @@ class Reloader:
         self._tell(EventType.CONFIG_REJECTED, {"digest": running.loaded.digest, "changed": [], "violations": problems})
 
 
-def _restart_required(difference: ConfigDiff) -> RestartRequired:
-    paths = ", ".join(difference.restart_required)
+def _restart_required(paths: Sequence[str]) -> RestartRequired:
     return RestartRequired(
-        f"nothing was changed, because these need a restart: {paths}",
-        violations=[Violation(path, "cannot change while the daemon runs") for path in difference.restart_required],
+        f"nothing was changed, because these need a restart: {', '.join(paths)}",
+        violations=[Violation(path, "cannot change while the daemon runs") for path in paths],
     )
 
 
