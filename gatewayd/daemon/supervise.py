@@ -5,6 +5,7 @@ import gc
 import logging
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from gatewayd.config.problems import ConfigRefused
 from gatewayd.core.errors import GatewayError
@@ -28,6 +29,7 @@ LONGEST_START = 86_400.0
 EXTEND_EVERY = 10.0
 EXTEND_BY = 30.0
 STATUS_EVERY = 5.0
+MOST_WORKERS = 16
 LAST_TASKS = 1.0
 """Seconds for tasks that are still there when the gateway has stopped."""
 
@@ -63,6 +65,9 @@ class Supervisor:
                 signal.SIGUSR1: self._dump,
             },
         )
+        # Blocking work has one place, which a dump names.
+        workers = ThreadPoolExecutor(MOST_WORKERS, thread_name_prefix="blocking")
+        asyncio.get_running_loop().set_default_executor(workers)
         await self._health.start()
         said: list[str] = []
         try:
