@@ -57,3 +57,6 @@ def test_the_life_of_the_service(tmp_path):
     )
     failed = [line for line in answer.stdout.splitlines() if line.startswith("not ok")]
     assert answer.returncode == 0, "\n".join(failed) or answer.stdout[-2000:] + answer.stderr[-2000:]
+    passed = [line for line in answer.stdout.splitlines() if line.startswith("ok ")]
+    print("\n".join(passed))
+    assert len(passed) >= 12, "the checks did not run"
