@@ -64,10 +64,15 @@ def new_event(
 
 
 def event_values(event: Event) -> dict[str, Any]:
-    """The event as plain values: the envelope's fields that are set, and `data`."""
+    """The event as plain values: the envelope's fields that are set, and `data`.
+
+    The data of a custom event is its JSON object, or its bytes in base64 with their content type.
+    """
     values = plain(event)
     member = event.WhichOneof("data")
     data = values.pop(member) if member else {}
+    if member == "custom":
+        data = data["json"] if "json" in data else {key: each for key, each in data.items() if each}
     return {name: value for name, value in values.items() if value not in ("", None, False)} | {"data": data}
 
 

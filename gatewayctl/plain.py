@@ -53,8 +53,17 @@ def _one(field: Any, value: Any) -> Any:
     if name in _FREE:
         from google.protobuf import json_format  # noqa: PLC0415 - rare
 
-        return json_format.MessageToDict(value)
+        return _whole(json_format.MessageToDict(value))
     return plain(value)
+
+
+def _whole(value: Any) -> Any:
+    """The contract's free values know one kind of number; 1.0 was 1 when it was written."""
+    if isinstance(value, dict):
+        return {key: _whole(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53 else value
 
 
 def _text(value: bytes) -> str:

@@ -43,17 +43,18 @@ class Daemon:
 
     def call(self, method: str, request: Request, answer: type[Answer], timeout: float | None = None) -> Answer:
         """`method` is `Service/Method`. Failure with the sentence and the exit code if it is refused."""
-        invoke = self._channel.unary_unary(
-            f"/{PACKAGE}.{method}",
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=answer.FromString,
-        )
+        return answer.FromString(self.call_bytes(method, request.SerializeToString(), timeout))
+
+    def call_bytes(self, method: str, request: bytes, timeout: float | None = None) -> bytes:
+        """The same for messages that are encoded already."""
         limit = self.timeout if timeout is None else timeout
         try:
-            result: Answer = invoke(request, timeout=limit, metadata=bearer(self.token))
+            answer: bytes = self._channel.unary_unary(f"/{PACKAGE}.{method}", None, None)(
+                request, timeout=limit, metadata=bearer(self.token)
+            )
         except grpc.RpcError as error:
             raise self._failure(error, limit) from None
-        return result
+        return answer
 
     def pages(
         self, call: Callable[[str, int], tuple[list[Answer], str]], limit: int, page_size: int = 500

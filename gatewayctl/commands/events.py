@@ -138,7 +138,7 @@ def _show(ctl: Ctl, event: Event) -> None:
     when = local_time(event.time) if event.HasField("time") else "-"
     about = [f"{key}={values[name]}" for key, name in _ABOUT if name in values]
     data = " ".join(
-        f"{key}={shorten(_text(value), 80)}" for key, value in values["data"].items() if value not in ("", None)
+        f"{key}={shorten(_text(value), 80)}" for key, value in values["data"].items() if value not in ("", None, {}, [])
     )
     ctl.out.text(" ".join([when, f"{type_name(event):<22}", *about, data]).rstrip())
 

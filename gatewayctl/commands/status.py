@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.v1 import status_pb2
-
 from gatewayctl import __version__
-from gatewayctl.plain import plain
 from gatewayctl.system import SystemClock
 from gatewayctl.words import age, plural, span
 
@@ -27,12 +24,8 @@ def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser)
 
 
 def run(args: argparse.Namespace, ctl: Ctl) -> None:
-    request = status_pb2.GetStatusRequest(daemon_only=args.daemon_only)
-    status = plain(ctl.daemon.call("AdminService/GetStatus", request, status_pb2.GetStatusResponse))
-    if args.daemon_only:
-        status = {key: value for key, value in status.items() if key not in _BEYOND}
-    fields = [*_daemon(status), *([] if args.daemon_only else _work(status))]
-    ctl.out.record(status, fields)
+    status = _quick(ctl) if args.daemon_only else _full(ctl)
+    ctl.out.record(status, [*_daemon(status), *([] if args.daemon_only else _work(status))])
     for sentence in status.get("degraded", ()):
         ctl.out.say(f"degraded: {sentence}")
     if status.get("channels") and ctl.out.for_people:
@@ -48,7 +41,19 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
         ctl.out.note(f"note: the daemon is gatewayd {status['version']}, this is gatewayctl {__version__}")
 
 
-_BEYOND = ("connections", "agents", "sessions", "executions", "channels", "degraded")
+def _quick(ctl: Ctl) -> dict[str, Any]:
+    from gatewayctl import quick  # noqa: PLC0415 - only the quick form
+
+    return quick.read(ctl.daemon.call_bytes("AdminService/GetStatus", quick.DAEMON_ONLY))
+
+
+def _full(ctl: Ctl) -> dict[str, Any]:
+    from gateway.v1 import status_pb2  # noqa: PLC0415 - the protobuf runtime is a quarter of a cold start
+
+    from gatewayctl.plain import plain  # noqa: PLC0415
+
+    request = status_pb2.GetStatusRequest()
+    return plain(ctl.daemon.call("AdminService/GetStatus", request, status_pb2.GetStatusResponse))
 
 
 def _daemon(status: dict[str, Any]) -> list[tuple[str, object]]:
