@@ -20,6 +20,7 @@ from gatewayd.config.channels import ChannelSection
 from gatewayd.core.errors import Unavailable
 from gatewayd.core.failpoints import Failpoints
 from gatewayd.core.ids import IdSource
+from gatewayd.core.message import InboundMessage
 from gatewayd.storage.base import Store
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Channel:
         self._parts = parts
         self._off = vitals.initial(name, section.platform, parts.io.clock.now(), *off)
         self._entered = False
+        self._taken = 0
         self.supervisor: ChannelSupervisor | None = None
         self.outbox = Outbox(
             name,
@@ -80,9 +82,8 @@ class Channel:
 
     @property
     def status(self) -> ChannelStatus:
-        if self.supervisor is None:
-            return replace(self._off, queued=self.outbox.queued)
-        return self.supervisor.status
+        status = self._off if self.supervisor is None else self.supervisor.status
+        return replace(status, queued=self.outbox.queued, messages_in=self._taken, messages_out=self.outbox.sent)
 
     @property
     def max_message_length(self) -> int:
@@ -111,7 +112,7 @@ class Channel:
                 self.name,
                 self.section.platform,
                 adapter,
-                self._parts.inbox,
+                self._take,
                 clock=self._parts.io.clock,
                 randomness=self._parts.io.randomness,
                 on_state=heard,
@@ -119,6 +120,10 @@ class Channel:
             )
         )
         return made[0]
+
+    async def _take(self, message: InboundMessage) -> None:
+        await self._parts.inbox(message)
+        self._taken += 1
 
     def enter(self, before: "Channel | None") -> None:
         """It is one of the gateway's channels from now on, in place of another one of that name, if there was one."""
@@ -161,10 +166,14 @@ class Channel:
                 await self.outbox.released(old.adapter)
         await old.close()
 
-    async def leave(self, flush: float) -> None:
-        """Receive nothing more, send what is queued for at most `flush` seconds, and end."""
+    async def leave(self, flush: float, answered: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Receive nothing more, wait for `answered` and send what is queued, each at most `flush` seconds, and end."""
         if self.supervisor is not None:
             await self.supervisor.stop_receiving()
+        if answered is not None:
+            with suppress(TimeoutError):
+                async with self._parts.io.clock.timeout(flush):
+                    await answered()
         if not await self.outbox.drain(flush):
             log.warning("channel_leaves_queued", extra={"channel": self.name, "queued": self.outbox.queued})
         await self.end()

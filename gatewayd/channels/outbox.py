@@ -73,6 +73,8 @@ class Outbox:
         self._retries = Backoff(randomness, first=2.0, cap=120.0)
         self._troubles = Backoff(randomness, first=0.5, cap=30.0)
         self._connected = False
+        self.sent = 0
+        """Pieces that the platform has taken since the daemon started."""
         self._paused_until = 0.0
         self._in_flight: dict[str, tuple[Piece, ChannelAdapter]] = {}
         self._wake = asyncio.Event()
@@ -238,6 +240,7 @@ class Outbox:
             self._unknown(piece, adapter, f"{type(error).__name__}: {error}")
         else:
             sent = self._clock.now()
+            self.sent += 1
             self._marks.submit(lambda: self._store.mark_sent(row.id, platform_id, sent), self._marked)
             self._backlog.lanes.free(piece)
         finally:
