@@ -13,16 +13,16 @@ MAX_LINES = 300
 
 OWNERS: dict[str, set[str]] = {
     # what → the modules that own it
-    "time": {"gatewayd/core/clock.py", "gatewayctl/sdk/machine.py"},
-    "random": {"gatewayd/core/clock.py", "gatewayctl/sdk/machine.py"},
-    "secrets": {"gatewayd/core/clock.py", "gatewayctl/sdk/machine.py", "gatewayctl/commands/token.py"},
+    "time": {"gatewayd/core/clock.py", "gatewayctl/system.py"},
+    "random": {"gatewayd/core/clock.py", "gatewayctl/system.py"},
+    "secrets": {"gatewayd/core/clock.py", "gatewayctl/system.py", "gatewayctl/commands/token.py"},
     "uuid": set(),
     "socket": {
         "gatewayd/daemon/notify.py",
         "gatewayd/rpc/server.py",
         "gatewayd/channels/sim_link.py",
     },
-    "subprocess": {"gatewayctl/daemon_cli.py"},
+    "subprocess": {"gatewayctl/checker.py"},
     "sqlite3": set(),  # gatewayd/storage/sqlite, below
 }
 OPENERS = {"gatewayd/core/disk.py", "gatewayd/daemon/lock.py"}
