@@ -107,6 +107,8 @@ def _turn(
 
 
 def _real_gateway() -> GatewayFactory:
+    # grpc writes past our log, in a form of its own; what it says there we say ourselves.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from gatewayd.daemon.gateway import Gateway  # noqa: PLC0415  # imports grpc
 
     return Gateway

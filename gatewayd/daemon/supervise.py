@@ -206,6 +206,7 @@ def explain(error: Exception) -> list[str]:
     if isinstance(error, GatewayError):
         return [error.message]
     if isinstance(error, OSError):
-        return [str(error)]
+        named = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return [named or str(error)]
     log.error("start_crashed", exc_info=error)
     return [f"{type(error).__name__}: {error}"]
