@@ -6,7 +6,7 @@ tried beforehand.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _CHECK_TIMEOUT: Final = 10.0
 """Seconds that a platform has to judge credentials, and a new connection to come up beside the old one."""
 FLUSH_TIMEOUT: Final = 5.0
-"""Seconds that a channel which leaves may still send."""
+"""Seconds that a channel which leaves has for the answers that are still being made for it, and as many to send."""
 
 
 @dataclass(slots=True)
@@ -40,14 +40,19 @@ class _Replacement:
 
 
 class ChannelChange:
-    """The `Change` of the channels. `adopt` is called at the commit with the table of channels as it is then."""
+    """The `Change` of the channels.
+
+    `adopt` is called at the commit with the table of channels as it is then and with those that leave; `see_off` ends
+    one of these.
+    """
 
     def __init__(
         self,
         current: Mapping[str, Channel],
         target: Mapping[str, ChannelSection],
         parts: Parts,
-        adopt: Callable[[dict[str, Channel]], None],
+        adopt: Callable[[dict[str, Channel], Sequence[Channel]], None],
+        see_off: Callable[[Channel], Awaitable[None]],
         *,
         initial: bool,
         running: Callable[[], bool],
@@ -57,6 +62,7 @@ class ChannelChange:
         self._target = target
         self._parts = parts
         self._adopt = adopt
+        self._see_off = see_off
         self._initial = initial
         self._running = running
         self._off = off
@@ -90,13 +96,14 @@ class ChannelChange:
                 each.old = each.channel.switch(each.supervisor)
         stay = [channel for channel, _ in self._kept] + [each.channel for each in self._replaced] + self._entering
         order = list(self._target)
-        self._adopt({each.name: each for each in sorted(stay, key=lambda channel: order.index(channel.name))})
+        table = {each.name: each for each in sorted(stay, key=lambda channel: order.index(channel.name))}
+        self._adopt(table, self._leaving)
         for channel in self._entering:
             channel.enter(self._current.get(channel.name))
 
     async def retire(self) -> None:
         """End what left, then begin what waited for that."""
-        await all_of("leave", lambda channel: channel.leave(FLUSH_TIMEOUT), self._leaving)
+        await all_of("leave", self._see_off, self._leaving)
         replaced = {each.channel.name: each for each in self._replaced}
         await all_of(
             "hand over",

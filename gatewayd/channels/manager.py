@@ -5,11 +5,11 @@ rows to send; operators pause and resume channels through it.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gatewayd.channels.base import AdapterFactory, ChannelAdapter, ChannelIO, ChannelState, ChannelStatus, Inbox
-from gatewayd.channels.channel import Channel, Parts, all_of
-from gatewayd.channels.handover import ChannelChange
+from gatewayd.channels.channel import DEFAULT_LENGTH, Channel, Parts, all_of
+from gatewayd.channels.handover import FLUSH_TIMEOUT, ChannelChange
 from gatewayd.channels.outbox import Outbox
 from gatewayd.channels.vitals import OnState
 from gatewayd.config.channels import ChannelSection
@@ -38,11 +38,17 @@ class ChannelManager:
         io: ChannelIO,
         ids: IdSource,
         on_state: OnState,
+        answered: Callable[[str], Awaitable[None]] | None = None,
         failpoints: Failpoints = NO_FAILPOINTS,
     ) -> None:
-        """`on_state` is told (old, new) about every change of a channel's state, on the loop."""
+        """`on_state` is told (old, new) about every change of a channel's state, on the loop.
+
+        `answered` waits until nobody works on an answer for that channel any more.
+        """
         self._parts = Parts(factories, store, inbox, io, ids, on_state, failpoints)
+        self._answered = answered
         self._channels: dict[str, Channel] = {}
+        self._leaving: dict[str, Channel] = {}
         self.state = State.NEW
 
     def statuses(self) -> list[ChannelStatus]:
@@ -61,14 +67,25 @@ class ChannelManager:
         """The channel's way out, or `ChannelNotFound`."""
         return self.get(name).outbox
 
+    def max_message_length(self, name: str) -> int:
+        """Characters of the longest message there; a usual one for a channel that has left."""
+        channel = self._channels.get(name) or self._leaving.get(name)
+        return channel.max_message_length if channel is not None else DEFAULT_LENGTH
+
     def offer(self, rows: Sequence[OutboxRow]) -> None:
         """Rows that were just committed, of any channels. Those of a channel that has left wait for its return."""
         by_channel: dict[str, list[OutboxRow]] = {}
         for row in rows:
             by_channel.setdefault(row.channel, []).append(row)
         for name, each in by_channel.items():
-            if name in self._channels:
-                self._channels[name].outbox.offer(each)
+            if channel := self._channels.get(name) or self._leaving.get(name):
+                channel.outbox.offer(each)
+
+    async def retry(self, row: OutboxRow) -> None:
+        """A row that an operator has queued again, with the later pieces of its message."""
+        channel = self._channels.get(row.channel)
+        if channel is not None:
+            await channel.outbox.retry(row)
 
     async def pause(self, name: str) -> None:
         """Disconnect a channel until `resume`; `Unavailable` when it does not run."""
@@ -104,6 +121,7 @@ class ChannelManager:
             new.channels,
             self._parts,
             self._take_over,
+            self._see_off,
             initial=initial,
             running=lambda: self.state is State.RUNNING,
             off=off,
@@ -128,7 +146,18 @@ class ChannelManager:
 
     async def stop(self) -> None:
         self.state = State.STOPPED
-        await all_of("end", lambda channel: channel.end(), list(self._channels.values()))
+        await all_of("end", lambda channel: channel.end(), [*self._channels.values(), *self._leaving.values()])
 
-    def _take_over(self, channels: dict[str, Channel]) -> None:
+    def _take_over(self, channels: dict[str, Channel], leaving: Sequence[Channel]) -> None:
         self._channels = channels
+        self._leaving = {each.name: each for each in leaving}
+
+    async def _see_off(self, channel: Channel) -> None:
+        """Let a channel that has left the configuration send the answers that are being made for it, and end it."""
+        answered = self._answered
+        if answered is None or channel.name in self._channels:  # another one of that name serves: answers go there
+            await channel.leave(FLUSH_TIMEOUT)
+        else:
+            await channel.leave(FLUSH_TIMEOUT, lambda: answered(channel.name))
+        if self._leaving.get(channel.name) is channel:
+            del self._leaving[channel.name]

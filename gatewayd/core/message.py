@@ -60,6 +60,10 @@ class ReplyTo:
     """Platform id of the message that is answered."""
     client_id: str = ""
 
+    def sends_to(self, channel: str) -> bool:
+        """Whether the answer is a message on that channel."""
+        return self.kind is ReplyKind.CHANNEL and self.channel == channel
+
 
 @dataclass(frozen=True, slots=True)
 class OutboundMessage:

@@ -117,6 +117,7 @@ class Assembly:
             endings=Endings(ids=ids, events=events, max_length=self._max_length),
             events=events,
             offer=self._offer,
+            resend=self._resend,
             clock=clock,
             failpoints=parts.failpoints,
         )
@@ -139,6 +140,7 @@ class Assembly:
             io=ChannelIO(clock, parts.randomness, self.news.deliver_local),
             ids=ids,
             on_state=self.news.channel_changed,
+            answered=self.runtime.answered,
             failpoints=parts.failpoints,
         )
         self.reloader = Reloader(
@@ -234,8 +236,11 @@ class Assembly:
     def _offer(self, rows: Sequence[OutboxRow]) -> None:
         self.channels.offer(rows)
 
+    async def _resend(self, row: OutboxRow) -> None:
+        await self.channels.retry(row)
+
     def _max_length(self, channel: str) -> int:
-        return self.channels.get(channel).max_message_length
+        return self.channels.max_message_length(channel)
 
     def _denied(self, principal: Principal, action: str, subject: str) -> None:
         self.audit.record(principal=principal.id, action=action, subject=subject, decision="denied")

@@ -149,6 +149,11 @@ class AgentRuntime:
             loads[live.execution.agent] = AgentLoad(before.running + running, before.queued + (not running))
         return loads
 
+    async def answered(self, channel: str) -> None:
+        """Wait until nothing is queued or running whose answer goes to that channel."""
+        while waits := [one.done for one in self._live.values() if one.execution.reply_to.sends_to(channel)]:
+            await asyncio.wait(waits)
+
     async def idle(self) -> None:
         """Wait until nothing is queued or running."""
         await self._idle.wait()
