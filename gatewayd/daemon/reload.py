@@ -1,6 +1,7 @@
 """Reload: load, diff, prepare, commit, retire; or the old configuration serves on, untouched.
 
 One at a time; who asks while one runs waits for a fresh one. The start is the same path from no configuration at all.
+An attempt is the daemon's own task: who asked may go away, and it comes to its end all the same.
 """
 
 import asyncio
@@ -12,10 +13,11 @@ from gatewayd.config.diff import ConfigDiff, diff
 from gatewayd.config.loader import Loaded
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import ConfigChanged, GatewayError, ReloadFailed, RestartRequired, Violation
+from gatewayd.core.errors import ConfigChanged, Draining, GatewayError, ReloadFailed, RestartRequired, Violation
 from gatewayd.core.event import EventType
 from gatewayd.core.lifecycle import Change
 from gatewayd.operations import LastReload, ReloadReport
+from gatewayd.service import TaskSet
 
 log = logging.getLogger("gatewayd.reload")
 
@@ -78,6 +80,8 @@ class Reloader:
         self._tell = tell
         self._clock = clock
         self._lock = asyncio.Lock()
+        self._tasks = TaskSet("reload")
+        self._closed = False
         self.running: Running | None = None
 
     @property
@@ -90,36 +94,63 @@ class Reloader:
         """The first configuration: a reload from nothing."""
         async with self._lock:
             await self._apply(None, loaded)
-            self.running = Running(loaded, LastReload(self._clock.now(), ok=True))
 
     async def reload(self, *, validate_only: bool = False, expected_digest: str = "") -> ReloadReport:
         """Read the configuration again and put it in place, or raise and leave everything as it was."""
+        if self._closed:
+            raise Draining("the gateway is stopping and takes no other configuration")
+        work = self._attempt(validate_only=validate_only, expected_digest=expected_digest)
+        attempt = self._tasks.start(work, name="attempt")
+        try:
+            outcome: ReloadReport | GatewayError = await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            if self._closed and attempt.cancelled():
+                raise Draining("the gateway is stopping; nothing was changed") from None
+            raise
+        if isinstance(outcome, GatewayError):
+            raise outcome
+        return outcome
+
+    async def close(self) -> None:
+        """Take no more, and end what is under way: before its commit it is undone, after it nothing is."""
+        self._closed = True
+        await self._tasks.close()
+
+    async def _attempt(self, *, validate_only: bool, expected_digest: str) -> ReloadReport | GatewayError:
+        """The report, or the refusal; a refusal is an outcome of this task and not its failure."""
         async with self._lock:
             running = self.running
             assert running is not None, "a reload before the start had ended"
-            if validate_only:
-                return self._compare(running.loaded, expected_digest)[1]
+            try:
+                self._expect(running.loaded, expected_digest)
+                if validate_only:
+                    return self._compare(running.loaded)[1]
+            except GatewayError as error:
+                return error
             self._begun()
             try:
-                report = await self._replace(running.loaded, expected_digest)
-            except GatewayError as error:
-                self._rejected(running, error)
-                raise
+                return await self._replace(running.loaded)
+            except Exception as error:  # whatever it is, the old configuration serves on, and says so
+                refusal = error if isinstance(error, GatewayError) else _crashed(error)
+                self._rejected(running, refusal)
+                return refusal
             finally:
                 self._ended()
-        return report
 
-    def _compare(self, old: Loaded, expected_digest: str) -> tuple[Loaded, ReloadReport]:
-        """Read the configuration and say in what it differs; nothing is changed."""
-        if expected_digest and expected_digest != old.digest:
+    def _expect(self, old: Loaded, digest: str) -> None:
+        """Two operators at once: the second finds another configuration than the one it looked at."""
+        if digest and digest != old.digest:
             raise ConfigChanged(
-                f"the running configuration is {old.digest}, not {expected_digest}", metadata={"digest": old.digest}
+                f"the running configuration is {old.digest}, not {digest}", metadata={"digest": old.digest}
             )
+
+    def _compare(self, old: Loaded) -> tuple[Loaded, ReloadReport]:
+        """Read the configuration and say in what it differs; nothing is changed."""
         loaded = self._load()
         return loaded, self._report(old, loaded, diff(old.config, loaded.config))
 
-    async def _replace(self, old: Loaded, expected_digest: str) -> ReloadReport:
-        loaded, report = self._compare(old, expected_digest)
+    async def _replace(self, old: Loaded) -> ReloadReport:
+        loaded, report = self._compare(old)
         if report.restart_required:
             raise _restart_required(report.restart_required)
         if loaded.digest != old.digest:
@@ -141,10 +172,10 @@ class Reloader:
                 await _quietly("abandon", change.abandon())
             if isinstance(error, GatewayError) or not isinstance(error, Exception):
                 raise
-            log.exception("prepare_crashed")
-            raise ReloadFailed(f"the new configuration could not be prepared: {error}") from error
+            raise _crashed(error) from error
         for change in changes:
             change.commit()
+        self.running = Running(loaded, LastReload(self._clock.now(), ok=True))
         for change in changes:
             await _quietly("retire", change.retire())
 
@@ -171,6 +202,12 @@ class Reloader:
         log.error("config_rejected", extra={"reason": error.reason, "problems": problems[:20]})
         self.running = Running(running.loaded, LastReload(self._clock.now(), ok=False, error=error.message))
         self._tell(EventType.CONFIG_REJECTED, {"digest": running.loaded.digest, "changed": [], "violations": problems})
+
+
+def _crashed(error: Exception) -> ReloadFailed:
+    """A defect, ours or an adapter's, on the way to a new configuration."""
+    log.error("reload_crashed", exc_info=error)
+    return ReloadFailed(f"the new configuration could not be prepared: {type(error).__name__}: {error}")
 
 
 def _restart_required(paths: Sequence[str]) -> RestartRequired:
