@@ -38,6 +38,8 @@ class Subject:
     agents: frozenset[str]
     """All agents that the file names, readable or not."""
     tools: frozenset[str]
+    models: frozenset[str]
+    """All models that are answered inside the daemon; others are the network's business."""
     unresolved: frozenset[Path]
     """Values that could not be looked up: a rule says nothing about them."""
     check_scope: Callable[[str], None]
@@ -79,13 +81,19 @@ def _routes(subject: Subject) -> Iterator[Finding]:
 
 
 def _models(subject: Subject) -> Iterator[Finding]:
-    if subject.config.provider.model or ("provider", "model") in subject.unresolved:
-        return
+    shared = subject.config.provider.model
+    named: list[tuple[Path, str | None]] = [(("provider", "model"), shared)]
     for name, agent in subject.config.agents.items():
         path: Path = ("agents", name, "model")
-        if not agent.model and path not in subject.unresolved:
+        if not (agent.model or shared) and not subject.unresolved & {path, ("provider", "model")}:
             hint = "name one here or in provider.model; offline/assistant needs no account"
             yield Finding(path, "the agent has no model", hint)
+        named.append((path, agent.model))
+        named += [((*path[:2], "fallback_models", number), each) for number, each in enumerate(agent.fallback_models)]
+    inside = {model.partition("/")[0] for model in subject.models}
+    for path, model in named:
+        if model and "/" in model and model.partition("/")[0] in inside and model not in subject.models:
+            yield Finding(path, f"there is no model {model}", suggest(model, subject.models, "models of the daemon"))
 
 
 def _tools(subject: Subject) -> Iterator[Finding]:

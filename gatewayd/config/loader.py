@@ -62,6 +62,7 @@ def load(
     credentials_dir: FilePath | None = None,
     overrides: Overrides = Overrides(),
     known_tools: frozenset[str] = frozenset(),
+    known_models: frozenset[str] = frozenset(),
     known_platforms: frozenset[str] = frozenset(),
     check_scope: Callable[[str], None] = lambda _: None,
     stat_file: StatFile | None = None,
@@ -70,14 +71,16 @@ def load(
 ) -> Loaded:
     """Read the file called `name`; raise `ConfigRefused` with all problems.
 
-    `settings_for` gives the keys of a platform's adapter, or None for a platform that is not known. Relative paths of
-    secrets start in `folder`, by default the one in `name`. `world_readable` says that every user can read the file.
+    `settings_for` gives the keys of a platform's adapter, or None for a platform that is not known. `known_models` are
+    those inside the daemon. Relative paths of secrets start in `folder`, by default the one in `name`.
+    `world_readable` says that every user can read the file.
     """
     source = SecretSource(environ, read_file, stat_file, credentials_dir, folder or FilePath(name).parent)
     loading = _Loading(name, source, overrides, settings_for, known_platforms)
     config = loading.read(text)
     found = loading.findings
-    subject = checks.Subject(config, loading.agents, known_tools, frozenset(found.unresolved), check_scope)
+    unresolved = frozenset(found.unresolved)
+    subject = checks.Subject(config, loading.agents, known_tools, known_models, unresolved, check_scope)
     for finding in checks.check(subject):
         place = found.place(finding.path, name)
         if finding.warning:

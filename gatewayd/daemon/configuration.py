@@ -13,6 +13,7 @@ from gatewayd.config.loader import Loaded, Overrides, load
 from gatewayd.core.disk import Disk
 from gatewayd.daemon.options import Options
 from gatewayd.plugins import load_group
+from gatewayd.providers import offline
 
 _NO_FILE = ConfigFile(b"", "gateway.yaml", Path("/"), world_readable=False)
 
@@ -53,6 +54,7 @@ class Configuration:
                 agents_name=agents.name if agents is not None else "",
             ),
             known_tools=self._tools,
+            known_models=offline.names(),
             known_platforms=frozenset(self._adapters),
             check_scope=check_scope,
         )

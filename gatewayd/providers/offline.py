@@ -68,6 +68,11 @@ class OfflineProvider:
                 yield delta
 
 
+def names() -> frozenset[str]:
+    """The models inside the daemon, as agents name them."""
+    return frozenset(PREFIX + name for name in _MODELS)
+
+
 def known_model(model: str) -> str | None:
     """What is wrong with the name of an `offline/` model; None when nothing is, and for other providers' models."""
     if not model.startswith(PREFIX) or model.removeprefix(PREFIX) in _MODELS:
