@@ -7,7 +7,7 @@ rows to send; operators pause and resume channels through it.
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from gatewayd.channels.base import AdapterFactory, ChannelAdapter, ChannelIO, ChannelState, ChannelStatus, Inbox
+from gatewayd.channels.base import AdapterFactory, ChannelIO, ChannelState, ChannelStatus, Inbox
 from gatewayd.channels.channel import DEFAULT_LENGTH, Channel, Parts, all_of
 from gatewayd.channels.handover import FLUSH_TIMEOUT, ChannelChange
 from gatewayd.channels.outbox import Outbox

@@ -1,6 +1,7 @@
 """The life of the gateway: become ready, reload, and end without losing what was accepted."""
 
 import asyncio
+import errno
 import logging
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from gatewayd.core.errors import StoreFailed
 from gatewayd.daemon.assembly import Assembly
 from gatewayd.daemon.configuration import Configuration
 from gatewayd.daemon.options import Options, Parts
+from gatewayd.daemon.portholder import port_holder
 from gatewayd.service import Deadline
 
 log = logging.getLogger("gatewayd")
@@ -36,13 +38,13 @@ class Gateway:
 
     async def start(self) -> None:
         """Become ready: configuration, store, parts, what was left unfinished; the doors open last."""
-        loaded = self._configuration.read()
+        loaded = self._read()
         self._use(loaded)
         house = self._house = Assembly(
             self._options,
             self._parts,
             loaded,
-            read=self._configuration.read,
+            read=self._read,
             use=self._use,
             changed=self._changed,
             reloaded=lambda: self._parts.notify.ready(self.status_line()),
@@ -59,11 +61,21 @@ class Gateway:
         await house.upkeep.start()
         await house.hub.start()
         await house.channels.start()
-        await house.rpc.start()
+        await self._open_doors(house, loaded.config.gateway.port)
         self._started = True
         for problem in loaded.warnings:
             log.warning("config_warning", extra={"problem": str(problem)})
-        log.info("ready", extra={"agents": len(loaded.config.agents), "taken_up": left})
+        log.info("gateway_started", extra={"agents": len(loaded.config.agents), "taken_up": left})
+
+    async def _open_doors(self, house: Assembly, port: int) -> None:
+        """Listen; a refusal names who has the port, where that is known."""
+        try:
+            await house.rpc.start()
+        except OSError as error:
+            holder = port_holder(port, self._parts.disk) if error.errno == errno.EADDRINUSE else ""
+            if holder:
+                raise OSError(error.errno, f"{error.strerror}: {holder} has it") from error
+            raise
 
     async def drain_and_stop(self, deadline: Deadline) -> None:
         """Close the doors, finish the work, send what is queued, put the tools away; each within its share."""
@@ -72,6 +84,7 @@ class Gateway:
         if house is None:
             return
         house.router.close()
+        await deadline.run(house.reloader.close(), name="reload: end")
         await deadline.run(house.rpc.drain(), name="rpc: drain")
         await deadline.run(house.channels.stop_receiving(), name="channels: stop receiving")
         house.hub.drain("the gateway is stopping")
@@ -149,9 +162,14 @@ class Gateway:
 
     # What parts tell
 
-    def _use(self, loaded: Loaded) -> None:
-        """The log's part of a configuration: its level, and the secrets that it must not show."""
+    def _read(self) -> Loaded:
+        """What the files say now; the log masks its secrets from here on, also if it is refused later."""
+        loaded = self._configuration.read()
         self._parts.mask.add(loaded.secrets)
+        return loaded
+
+    def _use(self, loaded: Loaded) -> None:
+        """The log's part of a configuration."""
         section = loaded.config.gateway.logging
         self._parts.logs.configure(section.level, section.format)
 
