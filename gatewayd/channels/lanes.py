@@ -5,7 +5,7 @@ Owned by the outbox; synchronous; knows nothing of adapters or the store.
 
 import heapq
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gatewayd.storage.records import OutboxRow
 
@@ -21,20 +21,11 @@ class Piece:
     """Monotonic time of the first failed try."""
 
 
-@dataclass(slots=True)
-class _Lane:
-    pieces: deque[Piece] = field(default_factory=deque)
-    busy: bool = False
-    """Its head is out: nothing else of this chat goes until `free`."""
-    due: float = 0.0
-    """Monotonic time before which the head is not tried."""
-
-
 class Lanes:
-    """Pieces by chat. A chat without pieces takes no memory."""
+    """Pieces by chat. A chat without pieces takes no memory; one whose head is out is in none of the queues."""
 
     def __init__(self) -> None:
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, deque[Piece]] = {}
         self._ready: deque[str] = deque()
         self._delayed: list[tuple[float, str]] = []
         self._ids: set[str] = set()
@@ -48,45 +39,43 @@ class Lanes:
     def add(self, piece: Piece) -> None:
         """At the end of its chat's lane."""
         chat = piece.row.chat
-        lane = self._lanes.setdefault(chat, _Lane())
-        lane.pieces.append(piece)
+        lane = self._lanes.setdefault(chat, deque())
+        lane.append(piece)
         self._ids.add(piece.row.id)
-        if len(lane.pieces) == 1 and not lane.busy:
+        if len(lane) == 1:
             self._ready.append(chat)
 
     def take(self, now: float, limit: int) -> list[Piece]:
-        """The heads of up to `limit` chats that may go; each chat is busy until `free` or `put_back`."""
+        """The heads of up to `limit` chats that may go; nothing else of a chat goes until `free` or `put_back`."""
         while self._delayed and self._delayed[0][0] <= now:
             self._ready.append(heapq.heappop(self._delayed)[1])
-        taken: list[Piece] = []
-        while self._ready and len(taken) < limit:
-            chat = self._ready.popleft()
-            lane = self._lanes.get(chat)
-            if lane is None or lane.busy or not lane.pieces or lane.due > now:
-                continue
-            lane.busy = True
-            taken.append(lane.pieces[0])
-        return taken
+        count = min(limit, len(self._ready))
+        return [self._lanes[self._ready.popleft()][0] for _ in range(count)]
 
     def free(self, piece: Piece) -> None:
         """The head is dealt with: it leaves, and its chat goes on."""
-        lane = self._lanes[piece.row.chat]
-        lane.pieces.popleft()
+        chat = piece.row.chat
+        lane = self._lanes[chat]
+        lane.popleft()
         self._ids.discard(piece.row.id)
-        self._open(piece.row.chat, lane, 0.0)
+        if lane:
+            self._ready.append(chat)
+        else:
+            del self._lanes[chat]
 
     def put_back(self, piece: Piece, due: float) -> None:
         """The head stays the head and is tried again at `due` (monotonic; 0: at once)."""
-        self._open(piece.row.chat, self._lanes[piece.row.chat], due)
+        if due:
+            heapq.heappush(self._delayed, (due, piece.row.chat))
+        else:
+            self._ready.append(piece.row.chat)
 
     def drop_later(self, piece: Piece) -> None:
         """Forget the later pieces of the same message: the store has given them up with this one."""
         lane = self._lanes[piece.row.chat]
-        doomed = {
-            each.row.id for each in lane.pieces if each is not piece and each.row.message_id == piece.row.message_id
-        }
+        doomed = {each.row.id for each in lane if each is not piece and each.row.message_id == piece.row.message_id}
         if doomed:
-            lane.pieces = deque(each for each in lane.pieces if each.row.id not in doomed)
+            self._lanes[piece.row.chat] = deque(each for each in lane if each.row.id not in doomed)
             self._ids -= doomed
 
     @property
@@ -98,12 +87,3 @@ class Lanes:
     def has_ready(self) -> bool:
         """Whether `take` may find something without time passing."""
         return bool(self._ready)
-
-    def _open(self, chat: str, lane: _Lane, due: float) -> None:
-        lane.busy, lane.due = False, due
-        if not lane.pieces:
-            del self._lanes[chat]
-        elif due:
-            heapq.heappush(self._delayed, (due, chat))
-        else:
-            self._ready.append(chat)

@@ -214,9 +214,8 @@ class Outbox:
         return None if due is None else max(due - now, 0.001)
 
     def _rate(self) -> float:
-        if own := self._section().rate_limit:
-            return own
-        return self._adapter.capabilities.messages_per_second if self._adapter else 0.0
+        platform = self._adapter.capabilities.messages_per_second if self._adapter else 0.0
+        return self._section().rate_limit or platform
 
     async def _send(self, piece: Piece, adapter: ChannelAdapter) -> None:
         row = piece.row
@@ -230,7 +229,7 @@ class Outbox:
         except RateLimited as error:
             wait = self._retries.after(1) if error.retry_after is None else max(error.retry_after, 0.1)
             self._paused_until = max(self._paused_until, self._clock.monotonic() + wait)
-            self._again(piece, wait, str(error))
+            self._failed(piece, str(error), wait, counts=False)
         except ChannelUnavailable as error:
             self._failed(piece, str(error), error.retry_after)
         except SendRejected as error:
@@ -256,7 +255,7 @@ class Outbox:
         if row.state is not OutboxState.SENDING or self._resends(self._adapter):
             return True
         self._backlog.note_given_up(row.message_id)
-        self._letter(row, "ambiguous", lambda: None)
+        self._letter(row, "ambiguous")
         return False
 
     def _resends(self, adapter: ChannelAdapter | None) -> bool:
@@ -264,42 +263,37 @@ class Outbox:
         return idempotent or self._section().ambiguous == "resend"
 
     def _unknown(self, piece: Piece, adapter: ChannelAdapter, reason: str) -> None:
-        if self._resends(adapter):
-            self._failed(piece, reason, None)
-        else:
-            self._give_up(piece, "ambiguous")
+        self._failed(piece, reason, None) if self._resends(adapter) else self._give_up(piece, "ambiguous")
 
-    def _failed(self, piece: Piece, reason: str, retry_after: float | None) -> None:
-        """Try again later, or give up after too many tries or too long a time."""
+    def _failed(self, piece: Piece, reason: str, retry_after: float | None, *, counts: bool = True) -> None:
+        """Try again later, or give up after too many tries (those that count) or too long a time."""
         now = self._clock.monotonic()
-        piece.tries += 1
+        piece.tries += counts
         piece.failing_since = now if piece.failing_since is None else piece.failing_since
+        delay = max(self._retries.after(piece.tries) if counts else 0.0, retry_after or 0.0)
         if piece.tries >= MAX_TRIES or now - piece.failing_since >= MAX_FAILING:
             self._give_up(piece, f"undeliverable: {reason}")
         else:
-            self._again(piece, max(self._retries.after(piece.tries), retry_after or 0.0), reason)
+            self._again(piece, delay, reason)
 
     def _again(self, piece: Piece, delay: float, reason: str) -> None:
-        row_id, when = piece.row.id, self._clock.now() + delay
-        self._marks.submit(lambda: self._store.mark_retry(row_id, when, reason[:_REASON_LENGTH]))
+        row_id, when, why = piece.row.id, self._clock.now() + delay, reason[:_REASON_LENGTH]
+        self._marks.submit(lambda: self._store.mark_retry(row_id, when, why))
         self._backlog.lanes.put_back(piece, self._clock.monotonic() + delay)
 
     def _give_up(self, piece: Piece, reason: str) -> None:
-        """A dead letter; the chat waits until it is on disk, so that nothing overtakes what went with it."""
+        """A dead letter, with the later pieces of its message; the chat goes on with the next message."""
         self._backlog.give_up(piece)
-        self._letter(piece.row, reason, lambda: self._free(piece))
+        self._backlog.lanes.free(piece)
+        self._letter(piece.row, reason)
 
-    def _letter(self, row: OutboxRow, reason: str, then: Callable[[], None]) -> None:
+    def _letter(self, row: OutboxRow, reason: str) -> None:
         reason, now = reason[:_REASON_LENGTH], self._clock.now()
-        kind = DeadLetterKind.OUTBOUND
-        letter = DeadLetter(self._ids.new(), kind, row.message_id, row.id, self._channel, reason, now)
+        new_id, kind = self._ids.new(), DeadLetterKind.OUTBOUND
+        letter = DeadLetter(new_id, kind, row.message_id, row.id, self._channel, reason, now)
         step = LedgerChange(row.message_id, LedgerState.DEAD_LETTERED, Step("dead_lettered", now, reason))
         log.warning("outbox_dead_letter", extra={"channel": self._channel, "row": row.id, "reason": reason})
-        self._marks.submit(lambda: self._store.mark_dead(row.id, letter, step), then)
-
-    def _free(self, piece: Piece) -> None:
-        self._backlog.lanes.free(piece)
-        self._news()
+        self._marks.submit(lambda: self._store.mark_dead(row.id, letter, step))
 
     def _news(self) -> None:
         self._wake.set()

@@ -19,6 +19,8 @@ from gatewayd.storage.base import Store
 from gatewayd.storage.records import DeadLetter, LedgerChange, OutboxRow, OutboxState
 from gatewayd.testing.fakes import EvenRandomness, FakeClock
 
+PENDING = (OutboxState.QUEUED, OutboxState.SENDING)
+
 
 class OutboxStore:
     def __init__(self) -> None:
@@ -28,6 +30,9 @@ class OutboxStore:
         self.log: list[str] = []
         self.failures: list[Exception] = []
         self.pages: list[int] = []
+        self.page_gate = asyncio.Event()
+        """While it is clear a page that was read does not arrive."""
+        self.page_gate.set()
         self._units: list[tuple[Callable[[], None], asyncio.Future[None]]] = []
 
     def put(self, *rows: OutboxRow) -> None:
@@ -35,20 +40,17 @@ class OutboxStore:
 
     async def pending_outbox(self, channel: str, *, after: str = "", limit: int = 1000) -> list[OutboxRow]:
         found = sorted(
-            (
-                row
-                for row in self.rows.values()
-                if row.channel == channel and row.id > after and row.state in (OutboxState.QUEUED, OutboxState.SENDING)
-            ),
+            (row for row in self.rows.values() if row.channel == channel and row.id > after and row.state in PENDING),
             key=lambda row: row.id,
         )[:limit]
-        await asyncio.sleep(0)
+        await self.page_gate.wait()
         self.pages.append(len(found))
         return found
 
     def mark_sending(self, row_ids: Sequence[str]) -> Awaitable[None]:
         def apply() -> None:
             for each in row_ids:
+                assert self.rows[each].state in PENDING, f"{each} is marked although it has its end"
                 self._set(each, state=OutboxState.SENDING, attempts=self.rows[each].attempts + 1)
 
         return self._submit(f"sending {' '.join(row_ids)}", apply)

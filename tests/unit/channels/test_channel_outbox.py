@@ -190,6 +190,17 @@ async def test_after_too_many_tries_it_is_undeliverable() -> None:
         assert rig.adapter.texts() == ["text 2"]
 
 
+async def test_a_platform_that_asks_to_slow_down_for_a_day_gets_no_more_tries() -> None:
+    async with OutboxRig() as rig:
+        rig.start()
+        rig.adapter.outcomes["text 1"] = [RateLimited("429", retry_after=3600) for _ in range(100)]
+        rig.offer(row(1))
+        await rig.clock.advance(3 * 86_400)
+
+        assert rig.store.letters[0].reason == "undeliverable: 429"
+        assert 24 <= len(rig.adapter.tried) <= 26
+
+
 async def test_the_rate_of_the_section_holds_and_changes_live() -> None:
     async with OutboxRig(rate=1000.0) as rig:
         rig.section_of(rate_limit=2.0)
@@ -264,6 +275,21 @@ async def test_a_row_committed_later_with_an_earlier_id_is_not_passed_by() -> No
 
         assert "late" in rig.adapter.texts()
         assert len(rig.adapter.sent) == 11
+
+
+async def test_what_is_offered_while_a_page_is_on_its_way_is_sent_once() -> None:
+    async with OutboxRig() as rig:
+        rig.store.put(row(1), row(5))
+        rig.store.page_gate.clear()
+        rig.start()
+        await rig.clock.advance(0)
+        rig.offer(row(3, "committed after the page was read"), row(7))
+        rig.outbox.offer([row(5)])
+
+        rig.store.page_gate.set()
+        await rig.clock.advance(0)
+
+        assert sorted(rig.adapter.texts()) == ["committed after the page was read", "text 1", "text 5", "text 7"]
 
 
 async def test_an_operator_s_retry_sends_all_pieces_that_went_with_it() -> None:

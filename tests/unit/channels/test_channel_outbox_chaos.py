@@ -154,6 +154,9 @@ async def test_F28_no_history_loses_or_repeats_what_it_must_not(seed: int, polic
     assert reasons <= (
         {"rejected", "undeliverable"} | ({"ambiguous"} if policy == "hold" and not idempotent else set())
     )
+    for message in {each.message_id for each in history.kept.values()}:
+        ends = [str(each.state) for _, each in sorted(history.kept.items()) if each.message_id == message]
+        assert ends == sorted(ends, reverse=True), "no piece is sent after one that was given up"
     for chat in range(CHATS):
         firsts = list(dict.fromkeys(m.id for m in history.platform.delivered if m.chat == f"chat {chat}"))
         assert firsts == sorted(firsts)
