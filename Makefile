@@ -4,8 +4,9 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+PEERS := .build/peers/praisonai/.ready
 
-.PHONY: help venv demo run test check fix format lint types floors proto verify-proto lint-proto lock chaos bench-quick bench scenario wheel clean
+.PHONY: help venv demo run test check fix format lint types floors proto verify-proto lint-proto lock chaos bench-quick bench bench-peers scenario wheel clean
 
 help: ## What there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -70,11 +71,18 @@ lock: ## Resolve the dependencies anew and write the lock files
 chaos: venv ## 50 cycles of kill -9 under load, judged by another process
 	$(PY) tests/chaos/run.py
 
-bench-quick: venv ## The benchmarks, few rounds
+bench-quick: venv bench-peers ## The benchmarks, few rounds
 	$(PY) bench/run.py --quick
 
-bench: venv ## The benchmarks, in full
+bench: venv bench-peers ## The benchmarks, in full
 	$(PY) bench/run.py
+
+bench-peers: $(PEERS) ## The environments of what is measured against
+
+$(PEERS): bench/peers/praisonai.txt
+	@test -x $(@D)/bin/python || python3 -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 wheel: venv ## The wheel, in dist/
 	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation -w dist .

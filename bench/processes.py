@@ -1,0 +1,132 @@
+"""The processes that are measured: started in a directory of their own, ready by a datagram, ended by their pid."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+QUICKSTART = ROOT / "packaging" / "gateway.quickstart.yaml"
+START = 30.0
+"""Seconds that a process may take to become ready."""
+END = 20.0
+"""Seconds that a process may take to end before it is killed."""
+
+
+class WrongAnswer(Exception):
+    """Something that was measured did not do what it is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of one process, in KiB. `pss` is 0 where the kernel does not tell."""
+
+    rss: int
+    pss: int
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process that is ready."""
+
+    process: subprocess.Popen[bytes]
+    home: Path
+    ready: float
+    """Seconds from its start until it said so."""
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self.home / "run" / "gatewayd.sock"
+
+    def memory(self) -> Memory:
+        """What it takes now."""
+        return Memory(_field(self.process.pid, "status", "VmRSS:"), _field(self.process.pid, "smaps_rollup", "Pss:"))
+
+    def cpu(self) -> float:
+        """Seconds of processor time so far, threads included."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def daemon(home: Path, config: Path = QUICKSTART) -> Iterator[Running]:
+    """The real daemon on a fresh state directory."""
+    command = [str(BIN / "gatewayd"), "--config", str(config), "--port", str(free_port())]
+    places = {"STATE_DIRECTORY": str(home / "state"), "RUNTIME_DIRECTORY": str(home / "run")}
+    with _started(command, home, places) as running:
+        yield running
+
+
+@contextmanager
+def bare(home: Path) -> Iterator[Running]:
+    """The bare grpc.aio server on uvloop."""
+    (home / "run").mkdir()
+    command = [sys.executable, str(ROOT / "bench/peers/bare.py"), "--socket", str(home / "run" / "gatewayd.sock")]
+    with _started(command, home, {}) as running:
+        yield running
+
+
+def environment(home: Path, more: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """Nothing of the caller's but the path."""
+    return {"PATH": os.environ.get("PATH", ""), "HOME": str(home), "LANG": "C.UTF-8", **more}
+
+
+def free_port() -> int:
+    """A port of the loopback interface that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _started(command: Sequence[str], home: Path, more: Mapping[str, str]) -> Iterator[Running]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, (home / "log").open("wb") as log:
+        manager.bind(str(home / "notify.sock"))
+        manager.settimeout(START)
+        environ = environment(home, {**more, "NOTIFY_SOCKET": str(home / "notify.sock")})
+        began = time.perf_counter()
+        process = subprocess.Popen(command, env=environ, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            yield Running(process, home, _wait_ready(manager, home) - began)
+        finally:
+            end(process)
+    if process.returncode != 0:
+        raise WrongAnswer(f"{command[0]} ended with {process.returncode}:\n{(home / 'log').read_text()[-2000:]}")
+
+
+def _wait_ready(manager: socket.socket, home: Path) -> float:
+    while True:
+        try:
+            said = manager.recv(4096)
+        except TimeoutError:
+            raise WrongAnswer(f"not ready after {START} s:\n{(home / 'log').read_text()[-2000:]}") from None
+        if b"READY=1" in said:
+            return time.perf_counter()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to end; kill it when it does not."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _field(pid: int, file: str, name: str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
