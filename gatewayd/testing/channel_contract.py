@@ -74,7 +74,6 @@ class Running:
         self.hold = asyncio.Event()
         self.hold.set()
         self.account: str | None = None
-        self.frames = 0
         self._news = asyncio.Event()
         self.task = asyncio.create_task(adapter.run(self._inbox, self), name="adapter under test")
 
@@ -90,10 +89,9 @@ class Running:
         self._news.set()
 
     def frame(self) -> None:
-        self.frames += 1
+        return None
 
-    def heartbeat(self) -> None:
-        self.frames += 1
+    heartbeat = frame
 
     async def until_ready(self) -> None:
         await self._until(lambda: self.account is not None)
@@ -163,7 +161,7 @@ class ChannelContract:
         async with self._world(receives=True) as world, running(world.adapter()) as run:
             said = await world.say("room", "alice", "hello there")
 
-            message = (await run.until_taken(1))[0]
+            (message,) = await run.until_taken(1)
 
             assert (message.platform_id, message.chat, message.peer) == (said, "room", "alice")
             assert message.text == "hello there"
@@ -213,8 +211,7 @@ class ChannelContract:
             ids = [await run.adapter.send(outbound("room", f"line {number}", number)) for number in range(5)]
 
             assert await world.heard("room") == [f"line {number}" for number in range(5)]
-            assert len(set(ids)) == 5
-            assert all(ids)
+            assert len(set(ids) - {""}) == 5
 
     async def test_it_can_send_after_it_has_stopped_receiving(self) -> None:
         async with self._world() as world:
