@@ -50,12 +50,11 @@ class Mailbox:
         if self.ended is not None:
             return False
         size = len(event.wire) + EVENT_OVERHEAD
-        while self._bytes + size > self._limit:
+        # An empty mailbox takes an event of any size: cutting its reader off would not make the event smaller.
+        while self._events and self._bytes + size > self._limit:
             if self._overflow is Overflow.DISCONNECT:
                 self.end(EndReason.SLOW_CONSUMER)
                 return False
-            if not self._events:
-                break
             self._drop_oldest()
         self._events.append(event)
         self._bytes += size

@@ -115,7 +115,10 @@ class Conversation:
             if self.client_id:
                 raise ProtocolViolation("a second hello on one stream")
             self.client_id, self.client_version = frame.client_id, frame.client_version
-            self.put(self._greet(self, frame))
+            answer = self._greet(self, frame)
+            self.put(answer)
+            if isinstance(answer, Refused):
+                self.end(answer.error)
             return
         if not self.client_id:
             raise ProtocolViolation("the first frame of a stream must be hello")

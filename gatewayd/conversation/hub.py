@@ -105,7 +105,6 @@ class ConversationHub:
             error = UnsupportedProtocol(
                 f"this gateway speaks protocol {PROTOCOL}, the client {hello.protocol_min} to {hello.protocol_max}"
             )
-            conversation.end(error)
             return Refused(error, RecoveryStep.UPGRADE_CLIENT)
         before = self._take_up(conversation, hello.resume_token)
         token = self._randomness.token(24).hex()

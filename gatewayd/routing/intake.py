@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from gatewayd.config.model import SessionConfigSection
 from gatewayd.core.clock import Clock
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.frames import Send
@@ -137,7 +138,14 @@ class Intake:
         )
 
     def remembered(
-        self, message: InboundMessage, inbound: Inbound, opened: Opened, why: str, history: tuple[HistoryEntry, ...]
+        self,
+        message: InboundMessage,
+        inbound: Inbound,
+        opened: Opened,
+        *,
+        why: str,
+        history: tuple[HistoryEntry, ...],
+        bounds: SessionConfigSection,
     ) -> Acceptance:
         """A chat message that becomes part of the conversation and is not answered."""
         return Acceptance(
@@ -149,7 +157,10 @@ class Intake:
             execution=None,
             state=LedgerState.SILENT,
             steps=turned_away(Origin.CHAT, message.channel, "silent", why, inbound.received),
+            rule=opened.record.rule,
             remembered=history,
+            history_max_messages=bounds.max_messages,
+            history_max_bytes=bounds.max_bytes,
             events=(*opened.events, self._message(inbound, opened)),
         )
 

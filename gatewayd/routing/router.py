@@ -6,7 +6,7 @@ the store, with everything that is needed to answer it.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gatewayd.access.principals import Principal
@@ -37,6 +37,7 @@ MAX_ATTEMPTS = 3
 """Runs of one execution that a crash may cut off; then it is poison and becomes a dead letter."""
 
 Offer = Callable[[Sequence[OutboxRow]], None]
+Resend = Callable[[OutboxRow], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Router:
         endings: Endings,
         events: ExecutionEvents,
         offer: Offer,
+        resend: Resend,
         clock: Clock,
         failpoints: Failpoints,
     ) -> None:
@@ -78,6 +80,7 @@ class Router:
         self._endings = endings
         self._events = events
         self._offer = offer
+        self._resend = resend
         self._clock = clock
         self._failpoints = failpoints
         self._runtime: AgentRuntime | None = None
@@ -132,8 +135,11 @@ class Router:
         inbound = self._intake.from_chat(message, opened.record.principal)
         if verdict is Verdict.REMEMBER:
             entry = HistoryEntry("user", message.text, inbound.received)
-            kept = (entry,) if self.config.gateway.session_config.persist else ()
-            result = await self._store.accept(self._intake.remembered(message, inbound, opened, why, kept))
+            bounds = self.config.gateway.session_config
+            kept = (entry,) if bounds.persist else ()
+            result = await self._store.accept(
+                self._intake.remembered(message, inbound, opened, why=why, history=kept, bounds=bounds)
+            )
             if not result.duplicate:
                 self._sessions.extend(opened.record.id, [entry])
             return
@@ -238,7 +244,7 @@ class Router:
         """An operator's retry: send it again, or run it again. The id of its message."""
         again = await self._store.retry_dead_letter(letter_id, self._clock.now(), actor)
         if isinstance(again, OutboxRow):
-            self._offer([again])
+            await self._resend(again)
         else:
             self.runtime.submit(again)
         return again.message_id

@@ -27,7 +27,8 @@ class Lanes:
         self._run = run
         self._free = concurrent
         self._lanes: dict[str, _Lane] = {}
-        self._ready: deque[str] = deque()
+        self._ready: dict[str, None] = {}
+        """Sessions with something to start, in the order in which they came."""
         self._queued = 0
         self._closed = False
 
@@ -47,7 +48,7 @@ class Lanes:
         lane.waiting.append(live)
         self._queued += 1
         if lane.running is None and len(lane.waiting) == 1:
-            self._ready.append(session)
+            self._ready[session] = None
         self._advance()
 
     def finished(self, live: LiveExecution) -> None:
@@ -57,7 +58,7 @@ class Lanes:
         lane.running = None
         self._free += 1
         if lane.waiting:
-            self._ready.append(session)
+            self._ready[session] = None
         else:
             del self._lanes[session]
         self._advance()
@@ -106,7 +107,8 @@ class Lanes:
 
     def _advance(self) -> None:
         while self._free > 0 and self._ready and not self._closed:
-            session = self._ready.popleft()
+            session = next(iter(self._ready))
+            del self._ready[session]
             lane = self._lanes.get(session)
             if lane is None or lane.running is not None or not lane.waiting:
                 continue
@@ -119,3 +121,4 @@ class Lanes:
     def _forget_if_empty(self, session: str, lane: _Lane) -> None:
         if lane.running is None and not lane.waiting:
             del self._lanes[session]
+            self._ready.pop(session, None)

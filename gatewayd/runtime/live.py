@@ -31,6 +31,10 @@ class LiveExecution:
         self.state = execution.state
         self.task: asyncio.Task[None] | None = None
         self.cancel_reason = ""
+        self.begun = False
+        """Whether its task has taken its first step; one that has not cannot be cancelled, it would never end."""
+        self.ending = False
+        """Whether its outcome is settled and being written: from here on nothing interrupts it."""
         self.absorbed: list[LiveExecution] = []
         self.done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._pieces: list[str] = []

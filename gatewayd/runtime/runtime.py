@@ -21,7 +21,7 @@ from gatewayd.agents.base import (
 )
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.core.clock import Clock, Randomness, jittered
-from gatewayd.core.errors import ExecutionFinished, GatewayError, NotFound, StoreBusy, StoreFull
+from gatewayd.core.errors import Draining, ExecutionFinished, GatewayError, NotFound, StoreBusy, StoreFull
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.failpoints import Failpoints
 from gatewayd.core.work import Execution, ExecutionState
@@ -123,16 +123,20 @@ class AgentRuntime:
                 raise NotFound(f"no execution {execution_id!r}")
             raise ExecutionFinished(f"execution {execution_id} has ended already: {stored.state.value}")
         self.interrupt(live, reason)
-        await asyncio.shield(live.done)
+        outcome = await asyncio.shield(live.done)
+        if not outcome.state.terminal:
+            raise Draining(f"the gateway stopped before execution {execution_id} was cancelled")
+        if outcome.state is not ExecutionState.CANCELLED:
+            raise ExecutionFinished(f"execution {execution_id} has ended already: {outcome.state.value}")
 
     def interrupt(self, live: LiveExecution, reason: str) -> None:
         """Begin to cancel, without waiting for the end."""
-        if live.done.done() or live.cancel_reason:
+        if live.done.done() or live.cancel_reason or live.ending:
             return
         live.cancel_reason = reason
         if self.lanes.withdraw(live):
             self._tasks.start(self._end(live, _cancelled(live)), name=f"cancel {live.execution.id}")
-        elif live.task is not None:
+        elif live.task is not None and live.begun:
             live.task.cancel()
 
     def counts(self) -> dict[str, int]:
@@ -164,8 +168,10 @@ class AgentRuntime:
         live.task = self._tasks.start(self._run(live), name=f"execution {live.execution.id}")
 
     async def _run(self, live: LiveExecution) -> None:
+        live.begun = True
         try:
             outcome = await self._perform(live)
+            live.ending = True
             self._failpoints.hit("runtime.before_finish")
             await self._end(live, outcome)
         finally:
@@ -174,6 +180,8 @@ class AgentRuntime:
     async def _perform(self, live: LiveExecution) -> Outcome:
         """One try of the agent, and the verdict on it; only the daemon's own stop passes through as cancellation."""
         execution = live.execution
+        if live.cancel_reason:
+            return _cancelled(live)
         live.state = ExecutionState.RUNNING
         started = self._events.make(execution, EventType.EXECUTION_STARTED, {"input": {"text": execution.text}})
         self._store.start(execution.id, self._clock.now(), [started])
@@ -186,10 +194,10 @@ class AgentRuntime:
                 channel=execution.reply_to.channel,
                 history=await self._sessions.history(execution.session_id),
             )
-            async with self._clock.timeout(agent.timeout):
-                async with closing(agent.run(turn, _Context(live, self._clock, self.lanes))) as outputs:
-                    async for output in outputs:
-                        self._put_out(live, output)
+            context = _Context(live, self._clock, self.lanes)
+            async with self._clock.timeout(agent.timeout), closing(agent.run(turn, context)) as outputs:
+                async for output in outputs:
+                    self._put_out(live, output)
         except TimeoutError:
             return _failed(live, f"{execution.agent} did not finish in time")
         except AgentFailed as failure:
@@ -238,6 +246,10 @@ class AgentRuntime:
             except (StoreBusy, StoreFull) as error:
                 log.warning("finish_waits", extra={"execution": live.execution.id, "reason": error.reason})
                 await self._clock.sleep(jittered(_RETRY_FINISH, self._randomness))
+            except Exception:  # the boundary of an end: whatever happened to it, nobody may wait for it for ever
+                log.exception("finish_failed", extra={"execution": live.execution.id})
+                outcome = Outcome(ExecutionState.QUEUED, reason="its end could not be written")
+                break
         for one in (live, *live.absorbed):
             self._live.pop(one.execution.id, None)
             self._ended[outcome.state.value] += 1
@@ -248,13 +260,15 @@ class AgentRuntime:
     async def stop(self) -> None:
         """Cut off what still runs; it goes back to QUEUED and is taken up at the next start."""
         self.lanes.close()
-        cut = [one for one in self._live.values() if one.task is not None and not one.task.done()]
-        for live in cut:
-            assert live.task is not None
-            live.task.cancel()
-        if cut:
-            await asyncio.wait([one.task for one in cut if one.task is not None], timeout=1.0)
-        for live in cut:
+        tasks = {one: one.task for one in self._live.values() if one.task is not None and not one.task.done()}
+        for live, task in tasks.items():
+            if not live.ending:
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks.values(), timeout=1.0)
+        for live in tasks:
+            if live.done.done():
+                continue
             execution = live.execution
             reason = "the gateway stopped"
             event = self._events.make(execution, EventType.EXECUTION_INTERRUPTED, {"reason": reason})

@@ -133,7 +133,8 @@ async def house(place: Path, config: str) -> AsyncIterator[House]:
         finally:
             code = await daemon.stop()
         assert code == 0, daemon.log.read_text()
-        assert "Traceback" not in daemon.log.read_text(), daemon.log.read_text()
+        errors = [line for line in daemon.log.read_text().splitlines() if " ERROR " in line]
+        assert not errors, daemon.log.read_text()
 
 
 def state_of(story: admin_service_pb2.TraceMessageResponse) -> str:
