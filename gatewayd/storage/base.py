@@ -6,8 +6,8 @@ raises is rolled back alone and does not sink its group. No transaction stays op
 does not need to wait may drop the awaitable; the store then logs a failure itself.
 
 **Events.** Durable events are written only here. A unit's events get consecutive `seq` numbers in commit order. The
-store tells its `EventSink` on the event loop: `expected` when a unit with events is submitted, then exactly one of
-`committed` (in commit order, before the caller's awaitable resolves) or `abandoned`.
+store tells its `EventSink` on the event loop: `expected` when a unit with events is submitted, then for each of them
+exactly one of `committed` (in commit order, before the caller's awaitable resolves) or `abandoned`.
 
 **Failure.** A full queue or a file locked by another process is `StoreBusy`; no space is `StoreFull` (reads work, it
 heals by itself); a failed fsync or a vanished directory is `StoreFailed`, from then on for every call, and `on_failed`
@@ -50,11 +50,11 @@ class EventSink(Protocol):
         ...
 
     def committed(self, events: Sequence[Event]) -> None:
-        """A unit's events, stamped, are on disk."""
+        """These events, stamped, are on disk. One call may bring those of several units, in commit order."""
         ...
 
     def abandoned(self, stream_ids: Sequence[str]) -> None:
-        """The unit failed, or its events were already there."""
+        """Events (one entry each) that will not come: their unit failed, or they were in the log before."""
         ...
 
 

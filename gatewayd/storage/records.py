@@ -18,7 +18,10 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """The event log's ends: events with `first_seq` ≤ seq ≤ `last_seq` may be kept. Both 0 in an empty log."""
+    """The event log's ends: events with `first_seq` ≤ seq ≤ `last_seq` may be kept.
+
+    Both are 0 in a log that never had an event; where all were swept, `first_seq` is `last_seq` + 1.
+    """
 
     epoch: str
     first_seq: int

@@ -10,8 +10,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from gatewayd.core.errors import StoreCorrupt, StoreFailed
-from gatewayd.storage.sqlite import events, schema
+from gatewayd.core.errors import GatewayError, StoreCorrupt, StoreFailed
+from gatewayd.storage.sqlite import events, schema, wal
+from gatewayd.storage.sqlite.faults import verdict
 from gatewayd.storage.sqlite.place import Place
 from gatewayd.storage.sqlite.seal import ADVICE, damaged, seal
 from gatewayd.storage.sqlite.tx import Books
@@ -46,20 +47,47 @@ class DatabaseFile:
         self._place.claim()
         connection: sqlite3.Connection | None = None
         try:
-            if not self._place.check():
+            if self._place.check():
+                self._inspect()
+            else:
                 schema.create(self.path, epoch, self._connect)
             connection = self._connect(
                 self.path, isolation_level=None, check_same_thread=False, cached_statements=_CACHED
             )
-            books, first = self._prepare(connection)
-        except BaseException:
+            self._set_up(connection)
+            schema.upgrade(connection, self.path)
+            schema.check(connection, self.path)
+            books = _load_books(connection)
+            first = _check_ends(connection, books)
+            self._identity = self._identify()
+            self._place.set_in_use()
+        except BaseException as error:
             if connection is not None:
                 connection.close()
             self._place.abandon()
+            if isinstance(error, sqlite3.Error):
+                raise verdict(error, self.path) from error
             raise
         return connection, books, first
 
-    def _prepare(self, connection: sqlite3.Connection) -> tuple[Books, int]:
+    def _inspect(self) -> None:
+        """Look at what is there through a connection that cannot write: what is damaged stays as it was found."""
+        connection = self.reader()
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+            if self._place.log.exists():
+                page_size = connection.execute("PRAGMA page_size").fetchone()[0]
+                wal.check(self._place.log, page_size, wal.valid_frames(self._place.hold_index()))
+            self.large = self.path.stat().st_size > CHECK_AT_START
+            if not self.large:
+                check_structure(connection, self.path)
+            if not schema.outdated(connection, self.path):
+                schema.check(connection, self.path)
+                _check_ends(connection, _load_books(connection))
+        finally:
+            connection.close()
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
         for pragma in (
             f"busy_timeout = {self._busy}",
             "cell_size_check = ON",
@@ -73,16 +101,6 @@ class DatabaseFile:
             "cache_size = -8192",
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
-        schema.upgrade(connection, self.path)
-        schema.check(connection, self.path)
-        self.large = self.path.stat().st_size > CHECK_AT_START
-        if not self.large:
-            check_structure(connection, self.path)
-        books = _load_books(connection)
-        first = _check_ends(connection, books)
-        self._identity = self._identify()
-        self._place.set_in_use()
-        return books, first
 
     def reader(self) -> sqlite3.Connection:
         """A connection that can only read. Made in the thread that uses it, closed by the one that closes the store."""
@@ -102,13 +120,27 @@ class DatabaseFile:
         """Close the writing connection, the last one; `clean` unless the store has failed."""
         try:
             if clean:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.close()
-        except (sqlite3.Error, OSError):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                connection.close()
+            else:
+                self._close_leaving_the_log(connection)
+        except (sqlite3.Error, GatewayError) as error:
             clean = False
-            raise
+            raise verdict(error, self.path) from error
         finally:
             self._place.release(clean=clean)
+
+    def _close_leaving_the_log(self, connection: sqlite3.Connection) -> None:
+        """Without the checkpoint of the last one to close: a disk that failed is written to no more."""
+        try:
+            keeper = self.reader()
+            keeper.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        except sqlite3.Error:
+            # The file is not there any more: nothing can be moved into it either.
+            connection.close()
+            return
+        connection.close()
+        keeper.close()
 
     # For the writer, in its thread
 

@@ -29,7 +29,9 @@ class Place:
         self.path = path
         self.log = path.with_name(path.name + "-wal")
         self.mark = path.with_name(path.name + ".open")
+        self.index = path.with_name(path.name + "-shm")
         self._lock = -1
+        self._held: list[int] = []
 
     def claim(self) -> None:
         """Make the directory usable and the database ours. `OSError` says which path and why."""
@@ -74,6 +76,12 @@ class Place:
             )
         return True
 
+    def hold_index(self) -> int:
+        """A descriptor of SQLite's shared index, kept until the end: to close it would drop SQLite's locks on it."""
+        descriptor = os.open(self.index, os.O_RDONLY | _OPEN)
+        self._held.append(descriptor)
+        return descriptor
+
     def set_in_use(self) -> None:
         """From now on the log is needed. It exists already, or this mark would accuse an innocent start."""
         sync_directory(self.path.parent)
@@ -82,6 +90,8 @@ class Place:
 
     def release(self, *, clean: bool) -> None:
         """Give the database up; `clean` when everything that was committed is where the next start finds it."""
+        while self._held:
+            os.close(self._held.pop())
         if self._lock < 0:
             return
         try:

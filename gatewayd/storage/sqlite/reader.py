@@ -20,8 +20,9 @@ THREADS = 3
 class Reader:
     """Owns the threads and their connections."""
 
-    def __init__(self, file: DatabaseFile) -> None:
+    def __init__(self, file: DatabaseFile, failure: Callable[[], StoreFailed | None]) -> None:
         self._file = file
+        self._failure = failure
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._executor: ThreadPoolExecutor | None = None
@@ -33,6 +34,9 @@ class Reader:
         """Run `work(connection, …)` in a thread. Errors of the database come out as `core.errors`."""
         if self._executor is None:
             raise StoreFailed("the store is closed")
+        failure = self._failure()
+        if failure is not None:
+            raise StoreFailed(failure.message)
 
         def call() -> T:
             try:

@@ -31,8 +31,7 @@ def create(path: Path, epoch: str, connect: Connect) -> None:
 
 def upgrade(connection: sqlite3.Connection, path: Path) -> None:
     """Apply the migrations that the file lacks, each in a transaction."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    for migration in pending(migrations_of("sqlite"), version, str(path)):
+    for migration in outdated(connection, path):
         connection.execute("BEGIN IMMEDIATE")
         try:
             for statement in statements_of(migration):
@@ -44,6 +43,12 @@ def upgrade(connection: sqlite3.Connection, path: Path) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def outdated(connection: sqlite3.Connection, path: Path) -> list[Migration]:
+    """The migrations that the file lacks; `StoreCorrupt` when it is of a newer gatewayd."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    return pending(migrations_of("sqlite"), version, str(path))
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:

@@ -68,7 +68,7 @@ class SQLiteStore(SQLiteViews):
         self._events = events.EventReader(decode)
         self._encode = encode
         self._file = DatabaseFile(path, connect=connect, relaxed=durability == "relaxed", busy_timeout=busy_timeout)
-        self._reader = Reader(self._file)
+        self._reader = Reader(self._file, lambda: self._writer.failure)
         self._writer = Writer(
             self._file,
             sink=sink,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from gatewayd.core.errors import GatewayError, Internal
 from gatewayd.core.event import Event
 from gatewayd.storage.sqlite.tx import Key, Tx
 
@@ -42,3 +43,24 @@ class Unit:
     def reset(self) -> None:
         self.result, self.error = None, None
         self.events = []
+
+    def not_written(self) -> list[str]:
+        """Stream ids of the announced events that are not among the written ones."""
+        rest = list(self.streams)
+        for event in self.events:
+            rest.remove(event.stream_id)
+        return rest
+
+    def settle(self) -> None:
+        """Tell the caller; on the loop. What is no verdict is a defect: it goes to the log with its traceback."""
+        if self.receipt.done():
+            return
+        error = self.error
+        if error is None:
+            self.receipt.set_result(self.result)
+            return
+        if not isinstance(error, GatewayError):
+            _log.error("store.unit_failed", exc_info=error, extra={"fields": {}})
+            cause, error = error, Internal(f"the store could not apply a change: {type(error).__name__}")
+            error.__cause__ = cause
+        self.receipt.set_exception(error)

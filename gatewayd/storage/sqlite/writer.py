@@ -8,12 +8,13 @@ import asyncio
 import logging
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-from gatewayd.core.errors import GatewayError, Internal, StoreBusy, StoreCorrupt, StoreFailed, StoreFull
+from gatewayd.core.errors import GatewayError, StoreBusy, StoreCorrupt, StoreFailed, StoreFull
 from gatewayd.core.event import Event
 from gatewayd.core.failpoints import Failpoints
 from gatewayd.storage.base import EventSink
@@ -78,10 +79,13 @@ class Writer:
         self._queue_bytes = queue_bytes
         self._waiting = 0
         self._waiting_bytes = 0
-        self._queue: SimpleQueue[Unit | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Unit] | None] = SimpleQueue()
+        self._gathered: list[Unit] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._thread_first = 0
+        self._thread_waiting: deque[Unit] = deque()
+        self._thread_closing = False
         self._ended: asyncio.Future[None] | None = None
 
     async def start(self, connection: sqlite3.Connection, books: Books, first_seq: int) -> None:
@@ -102,6 +106,7 @@ class Writer:
             return
         if self.health is not StoreHealth.FAILED:
             self.health = StoreHealth.CLOSED
+        self._hand_over()
         self._queue.put(None)
         await self._ended
         self._ended = None
@@ -125,7 +130,11 @@ class Writer:
         self._waiting_bytes += size
         if streams:
             self._sink.expected(streams)
-        self._queue.put(Unit(apply, receipt, size, streams, keys))
+        # The thread is woken once per turn of the loop: with the first unit alone it would run off to a commit of one.
+        if not self._gathered:
+            assert self._loop is not None
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(Unit(apply, receipt, size, streams, keys))
         return receipt
 
     def fail(self, failure: StoreFailed) -> None:
@@ -136,6 +145,11 @@ class Writer:
         self.health = StoreHealth.FAILED
         _log.error("store.failed", extra={"fields": {"error": failure.message}})
         self._on_failed(failure)
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
 
     def _refusal(self) -> GatewayError | None:
         if self.failure is not None:
@@ -165,11 +179,11 @@ class Writer:
                 ready = []
             if unit.events:
                 self._sink.committed(unit.events)
-            self._sink.abandoned(_without(unit.streams, unit.events))
+            self._sink.abandoned(unit.not_written())
         if ready:
             self._sink.committed(ready)
         for unit in units:
-            _settle(unit)
+            unit.settle()
 
     def _note_health(self, error: BaseException | None) -> None:
         if self.failure is not None:
@@ -239,21 +253,24 @@ class Writer:
 
     def _thread_take(self) -> list[Unit] | None:
         """The next group, or None at the end: what waits now, in order, up to the group's bounds."""
-        first = self._queue.get()
-        if first is None:
-            return None
-        units, size = [first], first.size
-        while len(units) < GROUP_UNITS and size < GROUP_BYTES:
+        waiting = self._thread_waiting
+        block = not waiting
+        while not self._thread_closing:
             try:
-                unit = self._queue.get_nowait()
+                units = self._queue.get(block=block)
             except Empty:
                 break
-            if unit is None:
-                self._queue.put(None)
-                break
-            units.append(unit)
-            size += unit.size
-        return units
+            block = False
+            if units is None:
+                self._thread_closing = True
+            else:
+                waiting.extend(units)
+        group: list[Unit] = []
+        size = 0
+        while waiting and len(group) < GROUP_UNITS and size < GROUP_BYTES:
+            size += waiting[0].size
+            group.append(waiting.popleft())
+        return group or None
 
     def _thread_call(self, callback: Callable[..., None], *arguments: Any) -> None:
         assert self._loop is not None
@@ -266,26 +283,3 @@ class Writer:
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
-
-
-def _settle(unit: Unit) -> None:
-    receipt = unit.receipt
-    if receipt.done():
-        return
-    error = unit.error
-    if error is None:
-        receipt.set_result(unit.result)
-        return
-    if not isinstance(error, GatewayError):
-        _log.error("store.unit_failed", exc_info=error, extra={"fields": {}})
-        wrapped = Internal(f"the store could not apply a change: {type(error).__name__}")
-        wrapped.__cause__ = error
-        error = wrapped
-    receipt.set_exception(error)
-
-
-def _without(streams: Sequence[str], events: Sequence[Event]) -> list[str]:
-    rest = list(streams)
-    for event in events:
-        rest.remove(event.stream_id)
-    return rest

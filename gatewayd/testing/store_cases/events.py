@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,13 @@ class EventCases:
         assert harness.sink.events[0].wire == stored.wire
 
     async def test_what_is_read_is_what_was_stored_after_a_restart_too(self, harness: Harness) -> None:
-        fields = {"target": "t", "node_id": "n", "execution_id": "x", "session_id": "s", "correlation_id": "c"}
+        fields: dict[str, Any] = {
+            "target": "t",
+            "node_id": "n",
+            "execution_id": "x",
+            "session_id": "s",
+            "correlation_id": "c",
+        }
         stored = await harness.store.append(published("e1", "e2", topic="a.b", owner="ann", **fields), scope="ann")
         epoch = harness.store.log.epoch
         await harness.reopen()

@@ -1,7 +1,8 @@
 """What the store's conformance suite works with: a store in a fresh place, a sink that listens, and sample values."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.filter import EventFilter
@@ -55,33 +56,40 @@ class Harness(Protocol):
         ...
 
 
-def event(name: str, *, stream: str = "agent", content: str = "hello", **fields: str) -> Event:
-    return Event(
-        id=name, type=EventType.MESSAGE, source="test", stream_id=stream, time=NOW, data={"content": content}, **fields
-    )
+def event(name: str, *, stream: str = "agent", content: str = "hello", **fields: Any) -> Event:
+    return replace(Event(name, EventType.MESSAGE, "test", stream, NOW, {"content": content}), **fields)
 
 
-def published(*names: str, digest: bytes = b"same", **fields: str) -> list[Published]:
+def published(*names: str, digest: bytes = b"same", **fields: Any) -> list[Published]:
     return [Published(event(name, **fields), digest) for name in names]
 
 
-def session(name: str = "s1", key: str = "chat/1", **fields: str) -> SessionRecord:
-    values = {"principal": "ann", "agent": "helper", "channel": "tg", "rule": "tg.dm"} | fields
-    return SessionRecord(id=name, key=key, created=NOW, last_active=NOW, **values)  # type: ignore[arg-type]
+def session(name: str = "s1", key: str = "chat/1") -> SessionRecord:
+    return SessionRecord(
+        id=name,
+        key=key,
+        principal="ann",
+        agent="helper",
+        channel="tg",
+        rule="tg.dm",
+        created=NOW,
+        last_active=NOW,
+    )
 
 
-def execution(number: int, session_id: str = "s1", **fields: str) -> Execution:
-    values = {"agent": "helper", "principal": "ann", "text": f"question {number}"} | fields
-    return Execution(  # type: ignore[misc]
+def execution(number: int, session_id: str = "s1", text: str = "") -> Execution:
+    return Execution(
         id=f"x{number:04}",
         message_id=f"m{number:04}",
         session_id=session_id,
+        agent="helper",
+        principal="ann",
         origin=Origin.CHAT,
+        text=text or f"question {number}",
         reply_to=ReplyTo(ReplyKind.CHANNEL, "tg", "chat", "thread", "quote", ""),
         stream_id="helper",
         correlation_id="c",
         created=NOW + number,
-        **values,
     )
 
 
