@@ -58,9 +58,9 @@ def _one(field: Any, value: Any) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    """The contract's free values know one kind of number; 1.0 was 1 when it was written."""
+    """The contract's free values know one kind of number, 1.0 was 1 when it was written; and no order of keys."""
     if isinstance(value, dict):
-        return {key: _whole(each) for key, each in value.items()}
+        return {key: _whole(value[key]) for key in sorted(value)}
     if isinstance(value, list):
         return [_whole(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53 else value

@@ -9,7 +9,7 @@ from gateway.v1.execution_pb2 import ExecutionState
 
 from gatewayctl.nouns import add_limit, add_verb, listed
 from gatewayctl.plain import enum_names, enum_number, plain
-from gatewayctl.system import SystemClock
+from gatewayctl.system import SystemClock, local_time
 from gatewayctl.words import age, epoch, span
 
 if TYPE_CHECKING:
@@ -84,9 +84,8 @@ def cancel_(args: argparse.Namespace, ctl: Ctl) -> None:
 
 def _tell(answer: dict[str, Any], ctl: Ctl) -> None:
     execution = answer["execution"] or {}
-    now = SystemClock().now()
     fields = [(name.removesuffix("_id"), execution.get(name)) for name in _NAMES]
-    times = [(name.removesuffix("_time"), age(execution.get(name), now)) for name in _TIMES]
+    times = [(title, local_time(epoch(execution[name]))) for title, name in _TIMES if execution.get(name)]
     ctl.out.record(execution, [*fields, *times, ("took", _took(execution) if execution else "")])
     if ctl.out.for_people and execution.get("output"):
         ctl.out.say()
@@ -105,4 +104,4 @@ _NAMES = (
     "reason",
     "error",
 )
-_TIMES = ("create_time", "start_time", "end_time")
+_TIMES = (("created", "create_time"), ("started", "start_time"), ("ended", "end_time"))

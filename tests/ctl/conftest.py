@@ -1,5 +1,6 @@
 """A fake gateway on a socket of its own for each test."""
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -25,3 +26,4 @@ def quiet_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TZ", "UTC")
+    time.tzset()

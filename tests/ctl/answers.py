@@ -1,0 +1,267 @@
+"""What the fake gateway answers, one of each kind, for the golden outputs."""
+
+import time
+from typing import Any
+
+from gateway.v1 import (
+    admin_service_pb2,
+    agent_service_pb2,
+    channel_pb2,
+    event_pb2,
+    execution_pb2,
+    message_pb2,
+    runtime_service_pb2,
+    session_pb2,
+    session_service_pb2,
+    status_pb2,
+)
+from gateway.v1 import event_service_pb2 as pb
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gatewayctl import __version__
+
+HOURS = 3600.0
+
+
+def ago(hours: float) -> Timestamp:
+    """Half a minute more than that ago, so that an age stays the same while a test runs."""
+    stamp = Timestamp()
+    stamp.FromMilliseconds(int((time.time() - hours * HOURS - 30) * 1000))
+    return stamp
+
+
+def at(seconds: float) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromMilliseconds(int(1_760_000_000_000 + seconds * 1000))
+    return stamp
+
+
+def status(version: str = __version__, *, daemon_only: bool = False) -> Message:
+    answer = status_pb2.GetStatusResponse(
+        pid=4711,
+        version=version,
+        state=status_pb2.DAEMON_STATE_DEGRADED,
+        start_time=1_760_000_000.0,
+        uptime=93_784.5,
+        config_digest="0123456789abcdef" * 4,
+        last_reload=status_pb2.ReloadOutcome(time=time.time() - 2 * HOURS - 30, ok=False, error="x: unknown key"),
+        config_path="/etc/gatewayd/gateway.yaml",
+    )
+    if not daemon_only:
+        answer.connections.CopyFrom(status_pb2.ConnectionCounts(open=3, limit=1000, subscriptions=4))
+        answer.agents.CopyFrom(status_pb2.AgentCounts(available=2, unavailable=1))
+        answer.sessions.CopyFrom(status_pb2.SessionCounts(open=5, busy=1))
+        answer.executions.CopyFrom(status_pb2.ExecutionCounts(running=1, succeeded=7))
+        answer.channels.add(name="tg", platform="telegram", state=status_pb2.CHANNEL_STATE_READY)
+        answer.channels.add(
+            name="vip", platform="telegram", state=status_pb2.CHANNEL_STATE_FAILED, reason="the token is refused"
+        )
+        answer.degraded.append("channel vip: the token is refused")
+    return answer
+
+
+def channel() -> channel_pb2.Channel:
+    return channel_pb2.Channel(
+        name="vip",
+        platform="telegram",
+        state=status_pb2.CHANNEL_STATE_RETRYING,
+        reason="no route to host",
+        state_time=ago(1),
+        retry_time=ago(-2),
+        last_transport_time=ago(25),
+        messages_in=7,
+        messages_out=6,
+        outbox_pending=1,
+        dead_letters=2,
+        routing={"dm": "sales", "default": "assistant"},
+    )
+
+
+def agents() -> list[admin_service_pb2.Agent]:
+    return [
+        admin_service_pb2.Agent(
+            id="assistant", state=admin_service_pb2.AGENT_STATE_AVAILABLE, model="offline/echo", tools=["current_time"]
+        ),
+        admin_service_pb2.Agent(
+            id="sales",
+            state=admin_service_pb2.AGENT_STATE_UNAVAILABLE,
+            reason="${KEY} is not set",
+            model="openai/gpt",
+            fallback_models=["offline/echo"],
+            role="Seller",
+        ),
+    ]
+
+
+def session() -> session_pb2.Session:
+    return session_pb2.Session(
+        id="S1",
+        agent="sales",
+        principal="vip:42",
+        channel="vip",
+        chat="7",
+        peer="42",
+        rule="channels.vip.routing.dm",
+        create_time=ago(48),
+        active_time=ago(1),
+        message_count=2,
+        history_bytes=2048,
+    )
+
+
+def history() -> list[session_pb2.SessionMessage]:
+    return [
+        session_pb2.SessionMessage(role=session_pb2.SESSION_ROLE_USER, content="hi\x1b[2J", time=at(0)),
+        session_pb2.SessionMessage(role=session_pb2.SESSION_ROLE_AGENT, content="hello", time=at(1.5)),
+    ]
+
+
+def execution(**more: Any) -> execution_pb2.Execution:
+    return execution_pb2.Execution(
+        id="X1",
+        state=execution_pb2.EXECUTION_STATE_SUCCEEDED,
+        agent="sales",
+        session_id="S1",
+        message_id="M1",
+        principal="local",
+        origin=execution_pb2.ORIGIN_CLIENT,
+        create_time=ago(2),
+        start_time=at(0),
+        end_time=at(1.25),
+        attempts=1,
+        **more,
+    )
+
+
+def message() -> message_pb2.Message:
+    return message_pb2.Message(
+        id="M1",
+        state=message_pb2.LEDGER_STATE_DEAD_LETTERED,
+        origin=execution_pb2.ORIGIN_CHAT,
+        channel="vip",
+        chat="7",
+        peer="42",
+        principal="vip:42",
+        rule="channels.vip.routing.dm",
+        agent="sales",
+        session_id="S1",
+        execution_id="X1",
+        receive_time=ago(1),
+        reason="ambiguous",
+    )
+
+
+def story() -> admin_service_pb2.TraceMessageResponse:
+    story = admin_service_pb2.TraceMessageResponse(message=message())
+    for stage, when, detail in (
+        (message_pb2.MESSAGE_STAGE_RECEIVED, at(0), "vip 7 42"),
+        (message_pb2.MESSAGE_STAGE_JOURNALED, None, ""),
+        (message_pb2.MESSAGE_STAGE_EXECUTED, at(1.25), "succeeded"),
+        (message_pb2.MESSAGE_STAGE_ENDED, at(2), "dead_lettered"),
+    ):
+        story.steps.add(stage=stage, time=when, detail=detail)
+    story.parts.add(
+        id="P1", channel="vip", chat="7", state=message_pb2.OUTBOUND_STATE_DEAD, attempts=3, error="timed out"
+    )
+    return story
+
+
+def event(number: int) -> event_pb2.Event:
+    event = event_pb2.Event(
+        id=f"E{number}",
+        type="EVENT_TYPE_EXECUTION_COMPLETED",
+        stream_id="sales",
+        execution_id="X1",
+        source="gatewayd",
+        time=1_760_000_000.0 + number,
+        epoch="e1",
+        seq=number,
+    )
+    event.execution_completed.output.update({"text": "hello", "tokens": number})
+    return event
+
+
+def everything() -> dict[str, Any]:
+    """The answers by method."""
+    admin = admin_service_pb2
+    session_page = session_service_pb2.ListSessionsResponse(sessions=[session()])
+    return {
+        "AdminService/GetStatus": lambda request: status(daemon_only=request.daemon_only),
+        "AdminService/ListChannels": admin.ListChannelsResponse(channels=[channel()]),
+        "AdminService/ListAgents": admin.ListAgentsResponse(agents=agents()),
+        "AdminService/ListClients": admin.ListClientsResponse(
+            clients=[
+                admin.Client(
+                    client_id="worker",
+                    principal="ci",
+                    state=admin.CLIENT_STATE_CONNECTED,
+                    peer="unix:",
+                    connect_time=ago(5),
+                    active_time=ago(1),
+                    subscriptions=2,
+                    queued_bytes=1536,
+                    delivered=9,
+                )
+            ]
+        ),
+        "AdminService/ListMessages": admin.ListMessagesResponse(messages=[message()]),
+        "AdminService/TraceMessage": story(),
+        "AdminService/ListDeadLetters": admin.ListDeadLettersResponse(
+            dead_letters=[
+                message_pb2.DeadLetter(
+                    id="D1",
+                    message_id="M1",
+                    channel="vip",
+                    chat="7",
+                    reason="ambiguous",
+                    error="timed out",
+                    attempts=1,
+                    create_time=ago(4),
+                    preview="hello",
+                )
+            ]
+        ),
+        "AdminService/RetryDeadLetter": admin.RetryDeadLetterResponse(message_id="M1"),
+        "AdminService/RevokeToken": admin.RevokeTokenResponse(token_sha256=["ab" * 32], connections_closed=1),
+        "AdminService/ExplainRoute": admin.ExplainRouteResponse(
+            agent="sales",
+            rule="channels.vip.routing.dm",
+            steps=[
+                admin.RouteStep(rule="channels.vip.routing.group", detail="it is a dm"),
+                admin.RouteStep(rule="channels.vip.routing.dm", matched=True, detail="the message is a dm"),
+            ],
+        ),
+        "AdminService/ReloadConfig": admin.ReloadConfigResponse(
+            digest="b" * 64,
+            previous_digest="a" * 64,
+            added=["channels.new"],
+            changed=["gateway.port"],
+            restart_required=["gateway.port"],
+            warnings=["channels.new: ${TOKEN} is not set"],
+        ),
+        "AgentService/SendMessage": agent_service_pb2.SendMessageResponse(
+            execution_id="X1",
+            message_id="M1",
+            session_id="S1",
+            agent="sales",
+            content="hello\nyou",
+            state=execution_pb2.EXECUTION_STATE_SUCCEEDED,
+        ),
+        "EventService/ListEvents": pb.ListEventsResponse(events=[event(2), event(1)]),
+        "EventService/Publish": lambda request: pb.PublishResponse(cursor="e1:3", event_ids=[request.events[0].id]),
+        "SessionService/ListSessions": session_page,
+        "SessionService/GetSession": session_service_pb2.GetSessionResponse(session=session(), history=history()),
+        "SessionService/ExportSession": session_service_pb2.ExportSessionResponse(
+            session=session(), messages=history()
+        ),
+        "SessionService/ResetSession": session_service_pb2.ResetSessionResponse(
+            session_id="S1", cancelled_executions=1
+        ),
+        "SessionService/EraseSession": session_service_pb2.EraseSessionResponse(
+            sessions=1, messages=4, executions=2, events=9
+        ),
+        "RuntimeService/ListExecutions": runtime_service_pb2.ListExecutionsResponse(executions=[execution()]),
+        "RuntimeService/GetExecution": runtime_service_pb2.GetExecutionResponse(execution=execution(output="hello")),
+        "RuntimeService/CancelExecution": runtime_service_pb2.CancelExecutionResponse(execution=execution()),
+    }
