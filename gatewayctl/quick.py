@@ -51,6 +51,8 @@ def read(data: bytes, table: Table = GET_STATUS) -> dict[str, Any]:
                 raw, at = data[at : at + 4], at + 4
             else:
                 raise ValueError(f"wire type {wire}")
+            if at > len(data):
+                raise IndexError("a field")
             if number in table:
                 name, kind = table[number]
                 values[name] = _value(kind, raw)
