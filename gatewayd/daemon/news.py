@@ -1,5 +1,6 @@
 """What the daemon itself has to tell: changed channels, reloads, messages to local clients; all durable events."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -43,8 +44,13 @@ class News:
         self._changed()
 
     async def deliver_local(self, message: OutboundMessage) -> str:
-        """A message of a `local` channel is an event for the client that is its chat; returns the event's id."""
+        """A message of a `local` channel is an event for the client that is its chat; returns the event's id.
+
+        The key of the message is the id of the event, so that a resend after a crash is not a second event.
+        """
         data = {"content": message.text, "parts": {}, "sender": message.channel, "reply_to": message.quote}
-        event = replace(self._intake.event(EventType.MESSAGE, message.channel, data), target=message.chat)
-        stamped = await self._store.append([Published(event)], scope="")
+        event = self._intake.event(EventType.MESSAGE, message.channel, data)
+        event = replace(event, id=message.key, target=message.chat)
+        digest = hashlib.sha256(f"{message.chat}\0{message.text}".encode()).digest()
+        stamped = await self._store.append([Published(event, digest)], scope=f"local:{message.channel}")
         return stamped[0].id
