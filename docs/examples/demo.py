@@ -61,7 +61,7 @@ async def story(place: Path, config: Path, network: Path, environ: Mapping[str, 
     command = [str(BIN / "gatewayd"), "--config", str(config), "--port", "0"]
     daemon = await asyncio.create_subprocess_exec(*command, env=environ, stdin=DEVNULL, stderr=log)
     try:
-        await answering(daemon, place, environ)
+        await answering(daemon, place)
         await ctl(environ, "status")
         say("One message over gRPC:")
         await ctl(environ, "send", "assistant", "Hello over gRPC! What time is it?")
@@ -80,7 +80,7 @@ async def story(place: Path, config: Path, network: Path, environ: Mapping[str, 
     return code
 
 
-async def answering(daemon: Process, place: Path, environ: Mapping[str, str]) -> None:
+async def answering(daemon: Process, place: Path) -> None:
     """Wait until the daemon answers."""
     async with asyncio.timeout(DEADLINE):
         while not (place / "run" / "gatewayd.sock").exists():

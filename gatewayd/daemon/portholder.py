@@ -1,6 +1,5 @@
 """Who holds a TCP port, as far as this user may know: for the sentence that refuses a start."""
 
-import os
 from pathlib import Path
 
 from gatewayd.core.disk import Disk
@@ -38,6 +37,6 @@ def _listeners(table: Path, port: int, disk: Disk) -> set[str]:
 
 def _holds(descriptors: Path, inodes: set[str]) -> bool:
     try:
-        return any(os.readlink(one).removeprefix("socket:[").rstrip("]") in inodes for one in descriptors.iterdir())
+        return any(str(one.readlink()).removeprefix("socket:[").rstrip("]") in inodes for one in descriptors.iterdir())
     except OSError:
         return False

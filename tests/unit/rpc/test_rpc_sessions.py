@@ -136,7 +136,7 @@ async def test_an_erased_session_is_counted_audited_and_gone(rig):
     assert not shown.history
     execution = await rig.store.get_execution("x0001")
     assert (execution.text, execution.output) == ("", "")
-    await rig.store.revoke_token("0" * 64, 0.0)  # units keep their order: the audit, which nobody waits for, came before
+    await rig.store.revoke_token("0" * 64, 0.0)  # units keep their order: the audit came before
     (entry,) = [one for one in await rig.store.list_audit(limit=10) if one.action == "erase_session"]
     assert (entry.principal, entry.subject, entry.decision) == ("root", "s1", "erased")
 
