@@ -60,8 +60,21 @@ class Ctl:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
-    words = sys.argv[1:] if argv is None else list(argv)
+    """Run one command; the exit code. Without `argv` it is the process's own command, and the process ends here."""
+    if argv is not None:
+        return command(list(argv))
+    code = command(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            code = code or FAILED
+    # Answered, flushed and closed: taking the interpreter apart would cost a sixth of the whole command.
+    os._exit(code)
+
+
+def command(words: list[str]) -> int:
+    """One command, from words to exit code."""
     try:
         args = build_parser(words).parse_args(words)
         return _run(args)
@@ -74,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `gatewayctl events | head`: nobody reads on, which is no fault
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return OK
+    except OSError as error:
+        return _tell(Failure(error.strerror or str(error)))
     except Exception as error:  # the boundary: an operator gets a sentence, never a traceback
         if os.environ.get("GATEWAYCTL_DEBUG"):
             raise

@@ -59,7 +59,7 @@ def test_it_reads_what_the_generated_module_reads() -> None:
 
 @pytest.mark.parametrize("data", [b"\x08", b"\x12\x05ab", b"\x21\x00", b"\x0b", b"\x08" + b"\xff" * 12])
 def test_what_is_no_message_is_an_error_of_its_own(data: bytes) -> None:
-    with pytest.raises(ValueError, match="wire type|ends too early|does not end"):
+    with pytest.raises(ValueError, match=r"wire type|ends too early|does not end"):
         quick.read(data)
 
 
