@@ -17,6 +17,18 @@ from typing import Any, Protocol
 from gatewayd.core.clock import Clock
 from gatewayd.storage.records import HistoryEntry
 
+__all__ = [
+    "Agent",
+    "AgentContext",
+    "AgentFailed",
+    "Output",
+    "ReasoningOutput",
+    "TextOutput",
+    "ToolCompleted",
+    "ToolStarted",
+    "Turn",
+]
+
 
 class AgentFailed(Exception):
     """The turn cannot be finished. The text is fit to be shown to the user; `cause` is for the log."""

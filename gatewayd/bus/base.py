@@ -24,6 +24,13 @@ from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import Overflow
 from gatewayd.storage.base import EventSink
 
+__all__ = [
+    "BusStats",
+    "EventBus",
+    "Subscription",
+    "SubscriptionSpec",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionSpec:

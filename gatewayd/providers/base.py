@@ -18,6 +18,26 @@ from typing import Any, Protocol
 
 from gatewayd.core.secret import Secret
 
+__all__ = [
+    "ChatMessage",
+    "Delta",
+    "FinishReason",
+    "Finished",
+    "LLMProvider",
+    "ModelError",
+    "ModelRefused",
+    "ModelTruncated",
+    "ModelUnavailable",
+    "Prompt",
+    "Reasoning",
+    "Role",
+    "Text",
+    "ToolCall",
+    "ToolCallPiece",
+    "ToolSchema",
+    "Usage",
+]
+
 
 class ModelError(Exception):
     """A model did not answer as it should. The text is for the log; it never holds a secret or message text."""

@@ -41,6 +41,11 @@ from gatewayd.storage.records import (
 )
 from gatewayd.storage.views import Views
 
+__all__ = [
+    "EventSink",
+    "Store",
+]
+
 
 class EventSink(Protocol):
     """Who hears of durable events; the bus. All calls come on the event loop."""

@@ -11,6 +11,13 @@ from typing import Any, Protocol
 
 from gatewayd.core.clock import Clock
 
+__all__ = [
+    "Tool",
+    "ToolContext",
+    "ToolFailed",
+    "ToolFunction",
+]
+
 
 class ToolFailed(Exception):
     """The call did not work; the model reads the text and may try otherwise."""

@@ -1,0 +1,212 @@
+"""The bus's conformance suite: every bus passes it, over a real store.
+
+A test subclasses `BusContract` and supplies an async fixture `bus` of a fresh `Wired` one. The tests' names are the
+promises of `gatewayd.bus.base`.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
+from gatewayd.bus.mailbox import EVENT_OVERHEAD
+from gatewayd.core.event import Cursor, Event, EventType
+from gatewayd.core.filter import EventFilter
+from gatewayd.core.frames import EndReason, Overflow
+from gatewayd.core.topic import TopicPattern
+from gatewayd.storage.base import Store
+from gatewayd.storage.records import Limits, Published, Retention
+
+DEADLINE = 10.0
+"""Seconds that any one wait may take."""
+_ALL = EventFilter()
+
+
+@dataclass
+class Reader:
+    """Takes from one subscription as soon as there is something."""
+
+    subscription: Subscription
+    news: asyncio.Event
+    seen: list[Event] = field(default_factory=list)
+
+    async def until(self, count: int) -> list[Event]:
+        """Wait until that many events were taken, and return all."""
+        async with asyncio.timeout(DEADLINE):
+            while len(self.seen) < count:
+                self.take()
+                if len(self.seen) < count:
+                    self.news.clear()
+                    await self.news.wait()
+        return self.seen
+
+    async def ended(self) -> EndReason:
+        """Wait until the subscription has ended; what was queued before is let go."""
+        async with asyncio.timeout(DEADLINE):
+            while (reason := self.subscription.mailbox.ended) is None:
+                self.news.clear()
+                await self.news.wait()
+        return reason
+
+    def take(self) -> None:
+        """Take what waits."""
+        self.seen += self.subscription.mailbox.take(1 << 20)
+
+
+@dataclass
+class Wired:
+    """A bus that hears of a store's commits."""
+
+    bus: EventBus
+    store: Store
+    made: int = 0
+
+    def event(self, stream: str = "s", *, kind: EventType = EventType.CUSTOM, topic: str = "", text: str = "") -> Event:
+        """A fresh event."""
+        self.made += 1
+        data = {"text": text} if kind is EventType.CUSTOM else {"content": text, "offset": 0}
+        return Event(
+            id=f"e{self.made}",
+            type=kind,
+            source="test",
+            stream_id=stream,
+            execution_id="x",
+            topic=topic,
+            time=float(self.made),
+            custom_type="test" if kind is EventType.CUSTOM else "",
+            durable=kind is EventType.CUSTOM,
+            data=data,
+        )
+
+    def ephemeral(self, stream: str = "s") -> Event:
+        """A fresh event that never touches the disk."""
+        return self.event(stream, kind=EventType.LLM_TEXT_DELTA)
+
+    async def append(self, *events: Event) -> list[Event]:
+        """Make durable events so."""
+        return await self.store.append([Published(event) for event in events], scope="")
+
+    def read(
+        self,
+        selection: EventFilter = _ALL,
+        *,
+        since: Cursor | None = None,
+        overflow: Overflow = Overflow.DISCONNECT,
+        buffer: int = 1 << 20,
+        visible: Callable[[Event], bool] = lambda _: True,
+    ) -> Reader:
+        """Subscribe."""
+        news = asyncio.Event()
+        spec = SubscriptionSpec(selection, visible, since, overflow, buffer)
+        return Reader(self.bus.subscribe(spec, news.set), news)
+
+
+def _ids(events: Sequence[Event]) -> list[str]:
+    return [event.id for event in events]
+
+
+class BusContract:
+    """See the module's docstring."""
+
+    async def test_an_event_reaches_who_asked_for_it_and_nobody_else(self, bus: Wired) -> None:
+        mine = bus.read(EventFilter(topic=TopicPattern.parse("orders.*")))
+        other = bus.read(EventFilter(stream_id="elsewhere"))
+
+        await bus.append(bus.event(topic="orders.eu"), bus.event(topic="people.eu"), bus.event())
+        bus.bus.publish(bus.ephemeral("elsewhere"))
+
+        assert [event.topic for event in await mine.until(1)] == ["orders.eu"]
+        assert [event.stream_id for event in await other.until(1)] == ["elsewhere"]
+
+    async def test_durable_events_arrive_in_the_order_of_the_log_with_their_place(self, bus: Wired) -> None:
+        reader = bus.read()
+
+        written = await bus.append(*(bus.event(f"s{number % 3}") for number in range(50)))
+
+        seen = await reader.until(50)
+        assert _ids(seen) == _ids(written)
+        assert [event.seq for event in seen] == list(range(seen[0].seq, seen[0].seq + 50))
+        assert reader.subscription.mailbox.position == seen[-1].cursor
+
+    async def test_an_ephemeral_event_waits_for_what_its_stream_submitted_before(self, bus: Wired) -> None:
+        reader = bus.read()
+        first, delta, elsewhere = bus.event("a"), bus.ephemeral("a"), bus.ephemeral("b")
+
+        writing = bus.append(first)
+        task = asyncio.gather(writing)
+        await asyncio.sleep(0)  # submitted, and not on disk yet
+        bus.bus.publish(delta)
+        bus.bus.publish(elsewhere)
+        reader.take()
+        at_once = _ids(reader.seen)
+        await task
+
+        assert at_once == [elsewhere.id]
+        assert _ids(await reader.until(3)) == [elsewhere.id, first.id, delta.id]
+
+    async def test_a_reader_from_a_cursor_gets_history_then_live_without_gap_or_repeat(self, bus: Wired) -> None:
+        old = await bus.append(*(bus.event() for _ in range(1200)))
+        reader = bus.read(since=Cursor(old[0].epoch, old[99].seq))
+
+        for _ in range(20):
+            await bus.append(*(bus.event() for _ in range(10)))
+            reader.take()
+
+        seen = await reader.until(1100 + 200)
+        assert [event.seq for event in seen] == list(range(old[99].seq + 1, old[99].seq + 1 + 1300))
+
+    async def test_history_that_is_gone_is_told_before_the_first_event(self, bus: Wired) -> None:
+        old = await bus.append(*(bus.event() for _ in range(20)))
+        await bus.store.sweep(Retention({"events": Limits(max_count=5)}), 0.0)
+
+        assert await bus.read(since=Cursor(old[0].epoch, old[0].seq)).ended() is EndReason.HISTORY_LOST
+        assert await bus.read(since=Cursor("another", 1)).ended() is EndReason.HISTORY_LOST
+        assert await bus.read(since=Cursor(old[0].epoch, old[-1].seq + 1)).ended() is EndReason.HISTORY_LOST
+
+    async def test_a_reader_that_does_not_read_is_cut_and_nobody_else_notices(self, bus: Wired) -> None:
+        slow, quick = bus.read(buffer=4096), bus.read()
+        start = slow.subscription.mailbox.position
+
+        for _ in range(40):
+            await bus.append(bus.event(text="x" * 200))
+            quick.take()
+
+        assert await slow.ended() is EndReason.SLOW_CONSUMER
+        assert slow.subscription.mailbox.position == start
+        assert slow.subscription.mailbox.waiting_bytes == 0
+        assert len(await quick.until(40)) == 40
+        assert bus.bus.stats().slow_consumers == 1
+
+    async def test_drop_oldest_keeps_the_newest_and_tells_the_gap(self, bus: Wired) -> None:
+        reader = bus.read(overflow=Overflow.DROP_OLDEST, buffer=20 * (EVENT_OVERHEAD + 300))
+
+        written = await bus.append(*(bus.event(text="x" * 200) for _ in range(60)))
+
+        dropped, place = reader.subscription.mailbox.take_gap()
+        reader.take()
+        assert dropped == 60 - len(reader.seen)
+        assert dropped > 0
+        assert place == written[dropped - 1].cursor
+        assert _ids(reader.seen) == _ids(written[dropped:])
+
+    async def test_what_a_reader_may_not_see_it_does_not_get_from_history_either(self, bus: Wired) -> None:
+        written = await bus.append(bus.event("public"), bus.event("secret"), bus.event("public"))
+        start = Cursor(written[0].epoch, written[0].seq - 1)
+        reader = bus.read(since=start, visible=lambda event: event.stream_id != "secret")
+
+        await bus.append(bus.event("secret"), bus.event("public"))
+
+        assert [event.stream_id for event in await reader.until(3)] == ["public"] * 3
+        assert reader.subscription.mailbox.position.seq == written[0].seq + 4
+
+    async def test_a_closed_subscription_gets_nothing_more(self, bus: Wired) -> None:
+        gone, stays = bus.read(), bus.read()
+        gone.subscription.close()
+        gone.subscription.close()
+
+        await bus.append(bus.event())
+
+        assert len(await stays.until(1)) == 1
+        gone.take()
+        assert gone.seen == []
+        assert bus.bus.stats().subscriptions == 1

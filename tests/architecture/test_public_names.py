@@ -1,0 +1,36 @@
+"""What extension authors may rely on is a list; a change of it is a decision."""
+
+import importlib
+
+import pytest
+
+PUBLIC = {
+    "gatewayd.agents.base": (
+        "Agent AgentContext AgentFailed Output ReasoningOutput TextOutput ToolCompleted ToolStarted Turn"
+    ),
+    "gatewayd.agents.tools.base": "Tool ToolContext ToolFailed ToolFunction",
+    "gatewayd.bus.base": "BusStats EventBus Subscription SubscriptionSpec",
+    "gatewayd.channels.base": (
+        "AdapterFactory Capabilities ChannelAdapter ChannelAuthError ChannelConflict ChannelIO ChannelState "
+        "ChannelStatus ChannelUnavailable Handover Inbox Pulse RateLimited SendRejected"
+    ),
+    "gatewayd.providers.base": (
+        "ChatMessage Delta FinishReason Finished LLMProvider ModelError ModelRefused ModelTruncated ModelUnavailable "
+        "Prompt Reasoning Role Text ToolCall ToolCallPiece ToolSchema Usage"
+    ),
+    "gatewayd.storage.base": "EventSink Store",
+    "gatewayctl.client": (
+        "Answer Cancelled Client ClientClosed Conflict DeadlineExceeded Event EventFilter EventsLost ExecutionFailed "
+        "Gap GatewayError HistoryLost InvalidArgument LimitExceeded NotFound PermissionDenied Reply Subscription "
+        "Unauthenticated Unavailable event_filter new_event"
+    ),
+}
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_public_names_are_these_and_exist(module: str) -> None:
+    """`__all__` is the list, and every name in it is there."""
+    loaded = importlib.import_module(module)
+
+    assert set(loaded.__all__) == set(PUBLIC[module].split())
+    assert all(hasattr(loaded, name) for name in loaded.__all__)
