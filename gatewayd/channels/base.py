@@ -185,6 +185,7 @@ class ChannelStatus:
 
 
 __all__ = [
+    "AdapterFactory",
     "Capabilities",
     "ChannelAdapter",
     "ChannelAuthError",

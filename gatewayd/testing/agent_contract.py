@@ -1,6 +1,6 @@
 """The conformance suites of agents and tools.
 
-An agent's test subclasses `AgentContract` and supplies a fixture `subject`: how to make the agent answer, fail and hang.
+An agent's test subclasses `AgentContract` and supplies a fixture `subject`: how to make it answer, fail and hang.
 A tool's test subclasses `ToolContract` and supplies fixtures `tool` and `arguments`. The names are the promises of
 `gatewayd.agents.base` and `gatewayd.agents.tools.base`.
 """
