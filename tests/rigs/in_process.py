@@ -26,11 +26,14 @@ from gatewayd.service import Deadline
 class InProcess:
     """`async with InProcess(tmp_path, CONFIG) as gateway:`; at the end no task of the gateway may be left."""
 
-    def __init__(self, place: Path, config: str, *, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, place: Path, config: str, *, environ: Mapping[str, str] | None = None, port: int | None = 0
+    ) -> None:
         self.config = place / "gateway.yaml"
         self.paths = Paths(place / "state", place / "run")
         self.clock = SystemClock()
         self._environ = dict(environ or {})
+        self._port = port
         self._levels: dict[str, int] = {}
         self._before: set[asyncio.Task[Any]] = set()
         self.write(config)
@@ -50,7 +53,7 @@ class InProcess:
         self._logs = Logs(mask, self.clock, self._environ, descriptor=self._log)
         notify = Notifier(self._environ, self.clock)
         parts = Parts(self.clock, SystemRandomness(), SystemDisk(), notify, self._logs, mask)
-        self.gateway = Gateway(Options(self.paths, self.config, port=0, environ=self._environ), parts)
+        self.gateway = Gateway(Options(self.paths, self.config, port=self._port, environ=self._environ), parts)
         await self.gateway.start()
 
     async def stop(self, seconds: float = 5.0) -> None:
