@@ -1,7 +1,5 @@
 """What the store does when the disk, the kernel or another program lets it down."""
 
-# ruff: noqa: N802
-
 import asyncio
 import os
 import shutil

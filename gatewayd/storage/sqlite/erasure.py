@@ -32,6 +32,7 @@ def erase(tx: Tx, session_id: str, events: EventReader, encode: Callable[[Event]
         _erase_inbox(tx, message_id)
         _erase_outbox(tx, message_id, now)
     _erase_events(tx, session_id, events, encode)
+    tx.erased = True
     return True
 
 

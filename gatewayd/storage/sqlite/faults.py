@@ -25,7 +25,7 @@ def verdict(error: BaseException, path: Path) -> GatewayError:
         return StoreBusy(f"{path} is locked by another process", retry_after=BUSY_RETRY)
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and no_space(path)):
         return StoreFull(f"no space is left for {path}")
-    if code in _CORRUPT:
+    if code in _CORRUPT or _is_undecodable(error):
         return StoreCorrupt(f"{path} is damaged ({error}): {ADVICE}")
     return StoreFailed(f"{path}: {error or type(error).__name__}")
 
@@ -44,3 +44,10 @@ def bare(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and not isinstance(
         error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError | sqlite3.DataError
     )
+
+
+def _is_undecodable(error: BaseException) -> bool:
+    """Whether a text, or SQLite's own message about one, is not UTF-8. Python's module says so, without a code."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")

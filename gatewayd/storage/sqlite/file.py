@@ -65,7 +65,7 @@ class DatabaseFile:
             if connection is not None:
                 connection.close()
             self._place.abandon()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error | UnicodeDecodeError):
                 raise verdict(error, self.path) from error
             raise
         return connection, books, first
@@ -152,13 +152,14 @@ class DatabaseFile:
         if now != self._identity:
             raise StoreFailed(f"{self.path} or its log was replaced while it was in use")
 
-    def written(self, connection: sqlite3.Connection, size: int) -> None:
+    def written(self, connection: sqlite3.Connection, size: int, *, erased: bool) -> None:
         self._unmoved += size
-        if self._unmoved < _CHECKPOINT_BYTES:
+        if self._unmoved < _CHECKPOINT_BYTES and not erased:
             return
         self._unmoved = 0
         try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            # Truncated, because what was erased would stay readable in the log until it is written over.
+            connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if erased else 'PASSIVE'})").fetchall()
         except sqlite3.OperationalError as error:
             # The commits are safe in the log; it is tried again later.
             if error.sqlite_errorcode & 0xFF not in _PASSING:
@@ -174,12 +175,7 @@ class DatabaseFile:
 
 def check_structure(connection: sqlite3.Connection, path: Path) -> None:
     """Every page and every index entry; seconds for gigabytes, in one call that can be interrupted."""
-    try:
-        found = connection.execute("PRAGMA integrity_check(3)").fetchall()
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise
-        raise StoreCorrupt(f"{path} is damaged ({error}): {ADVICE}") from error
+    found = connection.execute("PRAGMA integrity_check(3)").fetchall()
     if found != [("ok",)]:
         raise StoreCorrupt(f"{path} is damaged ({'; '.join(row[0] for row in found)}): {ADVICE}")
 

@@ -27,10 +27,10 @@ def run_group(
     *,
     encode: Callable[[Event], bytes],
     failpoints: Failpoints,
-) -> tuple[Books, bool]:
+) -> tuple[Books, Tx]:
     """Run and commit the units; each then has its result or its own error.
 
-    Returns the new books and whether the log's beginning moved. Raises when nothing was committed.
+    Returns the new books and the transaction, which says what else happened. Raises when nothing was committed.
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -52,7 +52,7 @@ def run_group(
         raise
     for rows in live.all:
         rows.committed()
-    return new_books, tx.swept
+    return new_books, tx
 
 
 def _rollback(connection: sqlite3.Connection) -> None:

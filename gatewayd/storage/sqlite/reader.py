@@ -39,9 +39,11 @@ class Reader:
             raise StoreFailed(failure.message)
 
         def call() -> T:
+            if self._executor is None:
+                raise StoreFailed("the store is closed")
             try:
                 return work(self._connection(), *args, **kwargs)
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
                 raise verdict(error, self._file.path) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
@@ -53,7 +55,8 @@ class Reader:
             return
         for connection in self._connections:
             connection.interrupt()
-        await asyncio.to_thread(executor.shutdown, cancel_futures=True)
+        # What waits in line is not cancelled, which its caller would take for its own cancellation: it fails.
+        await asyncio.to_thread(executor.shutdown)
         for connection in self._connections:
             connection.close()
         self._connections.clear()

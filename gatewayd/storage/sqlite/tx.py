@@ -84,6 +84,8 @@ class Tx:
         """The units' events, stamped, in order."""
         self.swept = False
         """Whether a unit deleted from the log's beginning."""
+        self.erased = False
+        """Whether a unit erased content that must not stay in the write-ahead log either."""
         self._books = books
         self._live = live
         self._encode = encode

@@ -43,8 +43,8 @@ class File(Protocol):
         """Raise `StoreFailed` when the file that is written to is not the one at its path any more."""
         ...
 
-    def written(self, connection: sqlite3.Connection, size: int) -> None:
-        """So much was committed: move it from the log to the file from time to time."""
+    def written(self, connection: sqlite3.Connection, size: int, *, erased: bool) -> None:
+        """So much was committed: move it from the log to the file from time to time; at once after an erasure."""
         ...
 
     def first_seq(self, connection: sqlite3.Connection) -> int:
@@ -86,6 +86,7 @@ class Writer:
         self._thread_first = 0
         self._thread_waiting: deque[Unit] = deque()
         self._thread_closing = False
+        self._thread_failure: GatewayError | None = None
         self._ended: asyncio.Future[None] | None = None
 
     async def start(self, connection: sqlite3.Connection, books: Books, first_seq: int) -> None:
@@ -203,40 +204,45 @@ class Writer:
     # The thread
 
     def _thread_main(self, connection: sqlite3.Connection, books: Books) -> None:
-        failure: GatewayError | None = None
         live = Live()
         while (units := self._thread_take()) is not None:
-            found = failure
-            if found is None:
-                try:
-                    new_books, swept = run_group(
-                        connection, units, books, live, encode=self._encode, failpoints=self._failpoints
-                    )
-                # Named boundary: every caller must hear what became of its unit, whatever happened.
-                except BaseException as error:
-                    found = self._thread_judge(error)
-                else:
-                    found = self._thread_finish(connection, units, new_books, swept or not books.last_seq)
-                    books = new_books
-            if found is None:
-                continue
+            books = self._thread_group(connection, units, books, live)
+            # Not held while the thread waits: a dropped receipt is noticed when it is let go.
+            del units
+        self._thread_call(self._end)
+
+    def _thread_group(self, connection: sqlite3.Connection, units: list[Unit], books: Books, live: Live) -> Books:
+        """Commit a group and report it; the books as they are after it."""
+        found = self._thread_failure
+        new_books = books
+        if found is None:
+            try:
+                new_books, tx = run_group(
+                    connection, units, books, live, encode=self._encode, failpoints=self._failpoints
+                )
+            # Named boundary: every caller must hear what became of its unit, whatever happened.
+            except BaseException as error:
+                found = self._thread_judge(error)
+            else:
+                found = self._thread_finish(connection, units, new_books, tx)
+        if found is not None:
             if isinstance(found, StoreFailed | StoreCorrupt):
-                failure = found
+                self._thread_failure = found
             for unit in units:
                 unit.reset()
                 unit.error = type(found)(found.message, retry_after=found.retry_after)
             self._thread_call(self._resolve, units, None, found)
-        self._thread_call(self._end)
+        return new_books
 
     def _thread_finish(
-        self, connection: sqlite3.Connection, units: list[Unit], books: Books, moved: bool
+        self, connection: sqlite3.Connection, units: list[Unit], books: Books, tx: Tx
     ) -> GatewayError | None:
         """After the commit: only when all is in order is the group acknowledged."""
         try:
             self._failpoints.hit("store.after_commit")
             self._file.check_in_place()
-            self._file.written(connection, sum(unit.size for unit in units))
-            if moved:
+            self._file.written(connection, sum(unit.size for unit in units), erased=tx.erased)
+            if tx.swept or not self._thread_first:
                 self._thread_first = self._file.first_seq(connection) or books.last_seq + bool(books.last_seq)
         except BaseException as error:
             # Committed and not acknowledged: what callers believe and what is on disk part ways here.

@@ -1,0 +1,45 @@
+"""Numbered files, applied once and in order."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gatewayd.core.errors import StoreCorrupt
+from gatewayd.storage.migrate import Migration, migrations_of, pending
+from gatewayd.storage.sqlite import schema
+
+
+def test_the_files_are_numbered_without_a_gap() -> None:
+    found = migrations_of("sqlite")
+    assert [migration.version for migration in found] == list(range(1, len(found) + 1))
+    assert found[0].name == "0001_initial.sql"
+
+
+def test_what_was_applied_is_not_applied_again() -> None:
+    three = [Migration(number, f"{number:04}_x.sql", "") for number in (1, 2, 3)]
+    assert pending(three, 0, "here") == three
+    assert pending(three, 2, "here") == three[2:]
+    assert pending(three, 3, "here") == []
+
+
+def test_data_of_a_newer_gatewayd_is_refused_with_what_to_do() -> None:
+    with pytest.raises(StoreCorrupt, match="schema version 4, this gatewayd knows up to 1: start the newer gatewayd"):
+        pending([Migration(1, "0001_x.sql", "")], 4, "here")
+
+
+def test_statements_are_cut_at_their_ends_and_not_in_comments() -> None:
+    sql = "-- one; not two\nCREATE TABLE a (b);\nINSERT INTO a\n  VALUES (';');\n"
+    assert len(list(schema.statements_of(Migration(1, "0001_x.sql", sql)))) == 2
+
+
+def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = Migration(2, "0002_half.sql", "CREATE TABLE extra (a);\nINSERT INTO missing VALUES (1);\n")
+    connection = sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)
+    schema.upgrade(connection, tmp_path / "gateway.db")
+    monkeypatch.setattr(schema, "outdated", lambda *_: [half])
+    with pytest.raises(sqlite3.OperationalError):
+        schema.upgrade(connection, tmp_path / "gateway.db")
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'extra'").fetchone() == (0,)
+    connection.close()
