@@ -1,6 +1,6 @@
 """Named points in the life of a message where a test may make the daemon die or fail.
 
-Production passes `NO_FAILPOINTS`. `gatewayd.testing.chaos` passes one that kills the process at a point, so that
+Production passes `NO_FAILPOINTS`. `gatewayd.testing.crashing` passes one that kills the process at a point, so that
 the promise about crashes is proved at each of them and not only at random instants.
 """
 
