@@ -88,6 +88,7 @@ def agent_message(report: AgentReport) -> admin_service_pb2.Agent:
         fallback_models=report.fallback_models,
         tools=report.tools,
         role=report.role,
+        greeting=report.greeting,
         running=report.running,
         queued=report.queued,
     )

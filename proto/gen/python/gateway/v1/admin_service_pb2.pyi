@@ -193,6 +193,7 @@ class Agent(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     RUNNING_FIELD_NUMBER: _builtins.int
     QUEUED_FIELD_NUMBER: _builtins.int
+    GREETING_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id in the configuration."""
     state: Global___AgentState.ValueType
@@ -207,6 +208,8 @@ class Agent(_message.Message):
     """Executions that run now."""
     queued: _builtins.int
     """Executions that wait."""
+    greeting: _builtins.str
+    """What a new chat with it begins with; empty for nothing. Chat clients show it, the agent does not know of it."""
     @_builtins.property
     def fallback_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Models that are tried when the first fails."""
@@ -227,10 +230,11 @@ class Agent(_message.Message):
         role: _builtins.str = ...,
         running: _builtins.int = ...,
         queued: _builtins.int = ...,
+        greeting: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback_models", b"fallback_models", "id", b"id", "model", b"model", "queued", b"queued", "reason", b"reason", "role", b"role", "running", b"running", "state", b"state", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback_models", b"fallback_models", "greeting", b"greeting", "id", b"id", "model", b"model", "queued", b"queued", "reason", b"reason", "role", b"role", "running", b"running", "state", b"state", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
