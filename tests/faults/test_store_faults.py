@@ -3,152 +3,28 @@
 import asyncio
 import os
 import shutil
-import signal
 import sqlite3
 import stat
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from store_rig import Make, failing_connect, stores
 
 from gatewayd.core.errors import StoreBusy, StoreCorrupt, StoreFailed, StoreFull
 from gatewayd.storage.records import StoreHealth
-from gatewayd.testing.store_cases.samples import ALL, NOW, acceptance, answered, event, finish, published
+from gatewayd.testing.store_cases.samples import ALL, published
 from gatewayd.testing.store_cases.sqlite import SQLiteHarness
-
-Make = Callable[..., Awaitable[SQLiteHarness]]
 
 
 @pytest.fixture
 async def make(tmp_path: Path) -> AsyncIterator[Make]:
-    """Opens stores, and closes what is still open at the end."""
-    made: list[SQLiteHarness] = []
-
-    async def make_one(path: Path = tmp_path / "state" / "gateway.db", **options: Any) -> SQLiteHarness:
-        harness = SQLiteHarness(path, **options)
-        await harness.store.open()
-        made.append(harness)
-        return harness
-
-    yield make_one
-    for harness in made:
-        await harness.store.close()
-
-
-# F28: killed at any instant
-
-_CHILD = """
-import asyncio, sys
-from pathlib import Path
-from gatewayd.testing.store_cases.samples import acceptance, finish, published
-from gatewayd.testing.store_cases.sqlite import SQLiteHarness
-
-async def publish(store, who):
-    for number in range(100_000):
-        (event,) = await store.append(published(f"{who}-{number}"), scope="ann")
-        print("event", event.seq, event.id, flush=True)
-
-async def answer(store):
-    for number in range(1, 100_000):
-        await store.accept(acceptance(number))
-        print("accepted", number, flush=True)
-        await store.finish(finish(number))
-        print("finished", number, flush=True)
-
-async def main():
-    harness = SQLiteHarness(Path(sys.argv[1]))
-    await harness.store.open()
-    await asyncio.gather(*(publish(harness.store, who) for who in "abcdefgh"), answer(harness.store))
-
-asyncio.run(main())
-"""
-
-
-def _kill_after(path: Path, lines: int) -> list[list[str]]:
-    """Run the child until it has said that much, kill it, and return all that it said."""
-    child = subprocess.Popen([sys.executable, "-c", _CHILD, str(path)], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    said = [child.stdout.readline() for _ in range(lines)]
-    child.send_signal(signal.SIGKILL)
-    said += child.stdout.readlines()
-    child.stdout.close()
-    child.wait()
-    # The kill may cut the last line in two: what it told was not told.
-    return [line.split() for line in said if line.endswith("\n")]
-
-
-@pytest.mark.parametrize("lines", [1, 150, 900])
-async def test_F28_nothing_that_was_acknowledged_is_lost_when_killed(lines: int, tmp_path: Path, make: Make) -> None:
-    path = tmp_path / "state" / "gateway.db"
-    said = _kill_after(path, lines)
-    harness = await make(path)
-    store = harness.store
-    kept: dict[int, str] = {}
-    while (page := await store.read_forward(max(kept, default=0), ALL, 1000)).events:
-        kept |= {found.seq: found.id for found in page.events}
-    assert list(kept) == list(range(1, store.log.last_seq + 1))
-    for kind, *rest in said:
-        if kind == "event":
-            assert kept[int(rest[0])] == rest[1]
-            continue
-        execution = await store.get_execution(f"x{int(rest[0]):04}")
-        assert execution is not None
-        if kind == "finished":
-            assert execution.state.terminal
-    pending = {row.message_id for row in await store.pending_outbox("tg")}
-    assert pending >= {f"m{int(rest[0]):04}" for kind, *rest in said if kind == "finished"}
-
-
-async def test_F28_a_killed_store_goes_on_in_the_same_log(tmp_path: Path, make: Make) -> None:
-    path = tmp_path / "state" / "gateway.db"
-    _kill_after(path, 50)
-    harness = await make(path)
-    last = harness.store.log.last_seq
-    assert (await harness.store.append(published("new"), scope="ann"))[0].seq == last + 1
-
-
-# F29: killed while the schema is made
-
-
-async def test_F29_a_database_that_was_half_made_is_made_anew(tmp_path: Path, make: Make) -> None:
-    directory = tmp_path / "state"
-    directory.mkdir(mode=0o700)
-    (directory / ".gateway.db.new").write_bytes(b"half of a database")
-    harness = await make(directory / "gateway.db")
-    assert harness.store.log.last_seq == 0
-    assert sorted(entry.name for entry in directory.iterdir() if entry.name.startswith(".")) == []
+    async with stores(tmp_path / "state" / "gateway.db") as make_one:
+        yield make_one
 
 
 # F31: the disk refuses to make it durable
-
-
-class _FailingConnection(sqlite3.Connection):
-    """Fails at the statements that a test names."""
-
-    failing: dict[str, tuple[int, str]]
-
-    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        code, name = self.failing.get(sql.split("(", maxsplit=1)[0], (0, ""))
-        if code:
-            error = sqlite3.OperationalError(f"injected {name}")
-            error.sqlite_errorcode, error.sqlite_errorname = code, name
-            raise error
-        return super().execute(sql, *parameters)
-
-
-def failing_connect() -> tuple[Callable[..., sqlite3.Connection], dict[str, tuple[int, str]]]:
-    """A connection factory, and what its connections fail at: statement → SQLite's code and its name."""
-    failing: dict[str, tuple[int, str]] = {}
-
-    def connect(path: Path, **options: Any) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, factory=_FailingConnection, **options)
-        connection.failing = failing
-        return connection
-
-    return connect, failing
 
 
 async def test_F31_a_failed_fsync_ends_all_writing_and_is_told_once(make: Make) -> None:
@@ -327,38 +203,7 @@ async def test_F34_a_second_gateway_is_kept_out_and_the_first_undisturbed(make: 
     await harness.store.append(published("e1"), scope="ann")
 
 
-# F35: damage that has a name; arbitrary damage is in tests/unit/storage
-
-
-async def test_F35_a_missing_log_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "gateway.db"
-    _kill_after(path, 50)
-    path.with_name("gateway.db-wal").unlink()
-    with pytest.raises(StoreCorrupt, match="write-ahead log is missing"):
-        await SQLiteHarness(path).store.open()
-
-
-async def test_F35_a_log_damaged_in_the_middle_is_noticed_and_kept(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "gateway.db"
-    _kill_after(path, 200)
-    log = path.with_name("gateway.db-wal")
-    content = bytearray(log.read_bytes())
-    content[len(content) // 3] ^= 0x10
-    log.write_bytes(content)
-    database = path.read_bytes()
-    with pytest.raises(StoreCorrupt, match="cannot be read"):
-        await SQLiteHarness(path).store.open()
-    assert log.read_bytes() == bytes(content)
-    assert path.read_bytes() == database
-
-
-async def test_F35_a_vanished_database_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "gateway.db"
-    _kill_after(path, 10)
-    path.unlink()
-    with pytest.raises(StoreCorrupt, match="is gone"):
-        await SQLiteHarness(path).store.open()
-    assert not path.exists()
+# F35: files that are not ours
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"not a database at all".ljust(8192, b"."), b"\0" * 8192])
@@ -391,23 +236,3 @@ async def test_F35_a_newer_schema_is_refused(make: Make) -> None:
     newer.close()
     with pytest.raises(StoreCorrupt, match="start the newer gatewayd"):
         await SQLiteHarness(harness.path).store.open()
-
-
-# A sweep, an answer and a crash do not disturb each other
-
-
-async def test_F29_a_crash_before_the_commit_leaves_nothing_half_done(make: Make) -> None:
-    connect, failing = failing_connect()
-    harness = await make(connect=connect)
-    await answered(harness.store, 1)
-    await harness.store.accept(acceptance(2))
-    failing["COMMIT"] = (sqlite3.SQLITE_IOERR_WRITE, "SQLITE_IOERR_WRITE")
-    with pytest.raises(StoreFailed):
-        await harness.store.finish(finish(2, events=(event("lost"),)))
-    failing.clear()
-    await harness.reopen()
-    assert [kept.id for kept in await harness.store.unfinished()] == ["x0002"]
-    assert await harness.store.pending_outbox("tg") == []
-    await harness.store.finish(finish(2))
-    await harness.store.mark_sending(["o0002-0"])
-    await harness.store.mark_sent("o0002-0", "p", NOW)

@@ -28,4 +28,7 @@ def damaged(what: str) -> StoreCorrupt:
 
 def size_of(*texts: str) -> int:
     """Bytes of these texts in UTF-8, as `length(CAST(… AS BLOB))` counts them."""
-    return sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
+    size = 0
+    for text in texts:
+        size += len(text) if text.isascii() else len(text.encode())
+    return size
