@@ -225,4 +225,4 @@ class Rig:
 def chat_session(name: str, owner: str = "ann", active: float = samples.NOW) -> SessionRecord:
     """A session on the channel `tg` whose key is as the gateway builds it."""
     key = json.dumps(["chat", "tg", "bot", f"room-{name}", owner, ""])
-    return replace(samples.session(name, key, principal=owner), last_active=active)
+    return replace(samples.session(name, key), principal=owner, last_active=active)
