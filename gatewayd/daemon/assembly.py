@@ -5,6 +5,7 @@ and cannot ask for another by name; where two floors need each other, the lower 
 """
 
 from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ class Assembly:
         parts: Parts,
         loaded: Loaded,
         *,
+        installed: EntryPoints,
         read: Callable[[], Loaded],
         use: Callable[[Loaded], None],
         changed: Callable[[], None],
@@ -101,8 +103,8 @@ class Assembly:
         )
         self.agents = AgentRegistry(
             AgentFactory(
-                providers=ProviderPool(load_group("gatewayd.providers"), clock),
-                tools=ToolRegistry(load_group("gatewayd.tools")),
+                providers=ProviderPool(load_group("gatewayd.providers", installed), clock),
+                tools=ToolRegistry(load_group("gatewayd.tools", installed)),
                 breakers=Breakers(clock),
                 clock=clock,
                 randomness=parts.randomness,
@@ -134,7 +136,7 @@ class Assembly:
             failpoints=parts.failpoints,
         )
         self.channels = ChannelManager(
-            factories={name: _adapter(load) for name, load in load_group("gatewayd.channels").items()},
+            factories={name: _adapter(load) for name, load in load_group("gatewayd.channels", installed).items()},
             store=self.store,
             inbox=self.router.accept_chat,
             io=ChannelIO(clock, parts.randomness, self.news.deliver_local),

@@ -12,7 +12,7 @@ from gatewayd.config.files import ConfigFile, read_config
 from gatewayd.config.loader import Loaded, Overrides, load
 from gatewayd.core.disk import Disk
 from gatewayd.daemon.options import Options
-from gatewayd.plugins import load_group
+from gatewayd.plugins import installed, load_group
 from gatewayd.providers import offline
 
 _NO_FILE = ConfigFile(b"", "gateway.yaml", Path("/"), world_readable=False)
@@ -24,8 +24,9 @@ class Configuration:
     def __init__(self, options: Options, disk: Disk) -> None:
         self._options = options
         self._disk = disk
-        self._adapters: dict[str, Callable[[], Any]] = load_group("gatewayd.channels")
-        self._tools = frozenset(load_group("gatewayd.tools"))
+        self.installed = installed()
+        self._adapters: dict[str, Callable[[], Any]] = load_group("gatewayd.channels", self.installed)
+        self._tools = frozenset(load_group("gatewayd.tools", self.installed))
 
     def read(self) -> Loaded:
         """What the files say now; raises `ConfigRefused` with every problem."""

@@ -44,6 +44,7 @@ class Gateway:
             self._options,
             self._parts,
             loaded,
+            installed=self._configuration.installed,
             read=self._read,
             use=self._use,
             changed=self._changed,

@@ -91,9 +91,9 @@ class Supervisor:
             helper.cancel()
         if not ended or self._stop.is_set():
             return ended and not self._stop.is_set()
-        gc.collect()
         # What was made for good is not looked at by the collector again; it costs pauses and shared pages.
         gc.freeze()
+        gc.enable()
         return True
 
     async def _serve(self) -> None:
