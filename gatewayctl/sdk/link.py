@@ -141,8 +141,10 @@ class Link:
         except grpc.RpcError as error:
             return from_rpc(error)
         except asyncio.CancelledError:
-            # grpc raises it for a call that we cut ourselves, too; only the task's own cancellation passes.
-            if not self._silent:
+            # grpc raises it for a call that we cut ourselves, too; the task's own cancellation passes, also when a
+            # client that closes does both at once.
+            task = asyncio.current_task()
+            if not self._silent or (task is not None and task.cancelling()):
                 raise
             return GatewayError("the connection was silent for too long", code=14)
         return None
