@@ -20,8 +20,9 @@ from gatewayd.storage.sqlite.tx import Books
 CHECK_AT_START = 64 << 20
 """Up to this size the structure is checked before the store opens: about a third of a second."""
 
-_CHECKPOINT_BYTES = 8 << 20
-"""Content after which the log is moved into the file."""
+_CHECKPOINT_BYTES = 16 << 20
+"""Growth of the log after which it is moved into the file: the next start reads all of it. Counted in the log itself,
+because small commits write whole pages, twenty times their content, and because it outlives a crash."""
 _LOG_KEPT = 64 << 20
 _CACHED = 256
 """Statements that stay prepared."""
@@ -40,7 +41,11 @@ class DatabaseFile:
         self._relaxed = relaxed
         self._busy = int(busy_timeout * 1000)
         self._identity: tuple[Any, ...] = ()
-        self._unmoved = 0
+        self._index = -1
+        """SQLite's index of the log, open."""
+        self._page_size = 4096
+        self._moved = 0
+        """Frames of the log that were in it when it was moved into the file the last time."""
 
     def open(self, epoch: str) -> tuple[sqlite3.Connection, Books, int]:
         """The writing connection, the books and the first seq; `epoch` names the log if it has to be made."""
@@ -60,6 +65,8 @@ class DatabaseFile:
             books = _load_books(connection)
             first = _check_ends(connection, books)
             self._identity = self._identify()
+            self._index = self._place.hold_index()
+            self._page_size = connection.execute("PRAGMA page_size").fetchone()[0]
             self._place.set_in_use()
         except BaseException as error:
             if connection is not None:
@@ -152,11 +159,13 @@ class DatabaseFile:
         if now != self._identity:
             raise StoreFailed(f"{self.path} or its log was replaced while it was in use")
 
-    def written(self, connection: sqlite3.Connection, size: int, *, erased: bool) -> None:
-        self._unmoved += size
-        if self._unmoved < _CHECKPOINT_BYTES and not erased:
+    def written(self, connection: sqlite3.Connection, *, erased: bool) -> None:
+        frames = wal.valid_frames(self._index)
+        if frames < self._moved:  # it has begun anew at its start
+            self._moved = 0
+        if (frames - self._moved) * self._page_size < _CHECKPOINT_BYTES and not erased:
             return
-        self._unmoved = 0
+        self._moved = 0 if erased else frames
         try:
             # Truncated, because what was erased would stay readable in the log until it is written over.
             connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if erased else 'PASSIVE'})").fetchall()

@@ -43,8 +43,8 @@ class File(Protocol):
         """Raise `StoreFailed` when the file that is written to is not the one at its path any more."""
         ...
 
-    def written(self, connection: sqlite3.Connection, size: int, *, erased: bool) -> None:
-        """So much was committed: move it from the log to the file from time to time; at once after an erasure."""
+    def written(self, connection: sqlite3.Connection, *, erased: bool) -> None:
+        """A group was committed: move the log into the file when it is long; at once after an erasure."""
         ...
 
     def first_seq(self, connection: sqlite3.Connection) -> int:
@@ -241,7 +241,7 @@ class Writer:
         try:
             self._failpoints.hit("store.after_commit")
             self._file.check_in_place()
-            self._file.written(connection, sum(unit.size for unit in units), erased=tx.erased)
+            self._file.written(connection, erased=tx.erased)
             if tx.swept or not self._thread_first:
                 self._thread_first = self._file.first_seq(connection) or books.last_seq + bool(books.last_seq)
         except BaseException as error:
