@@ -64,8 +64,8 @@ def published(*names: str, digest: bytes = b"same", **fields: Any) -> list[Publi
     return [Published(event(name, **fields), digest) for name in names]
 
 
-def session(name: str = "s1", key: str = "chat/1") -> SessionRecord:
-    return SessionRecord(
+def session(name: str = "s1", key: str = "chat/1", **fields: Any) -> SessionRecord:
+    record = SessionRecord(
         id=name,
         key=key,
         principal="ann",
@@ -75,22 +75,24 @@ def session(name: str = "s1", key: str = "chat/1") -> SessionRecord:
         created=NOW,
         last_active=NOW,
     )
+    return replace(record, **fields)
 
 
-def execution(number: int, session_id: str = "s1", text: str = "") -> Execution:
-    return Execution(
+def execution(number: int, session_id: str = "s1", **fields: Any) -> Execution:
+    made = Execution(
         id=f"x{number:04}",
         message_id=f"m{number:04}",
         session_id=session_id,
         agent="helper",
         principal="ann",
         origin=Origin.CHAT,
-        text=text or f"question {number}",
+        text=f"question {number}",
         reply_to=ReplyTo(ReplyKind.CHANNEL, "tg", "chat", "thread", "quote", ""),
         stream_id="helper",
         correlation_id="c",
         created=NOW + number,
     )
+    return replace(made, **fields)
 
 
 def acceptance(

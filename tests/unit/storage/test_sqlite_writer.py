@@ -101,6 +101,8 @@ async def test_a_dropped_receipt_fails_in_the_log_only(
     with caplog.at_level(logging.WARNING, logger="gatewayd.storage"):
         harness.store.start("x9999", NOW, ())
         await harness.store.append(published("e1"), scope="ann")
+        # A second group: now the writer has let go of the first.
+        await harness.store.append(published("e2"), scope="ann")
         gc.collect()
     assert [record.message for record in caplog.records] == ["store.unit_failed_unheard"]
 
