@@ -81,7 +81,11 @@ def channel() -> channel_pb2.Channel:
 def agents() -> list[admin_service_pb2.Agent]:
     return [
         admin_service_pb2.Agent(
-            id="assistant", state=admin_service_pb2.AGENT_STATE_AVAILABLE, model="offline/echo", tools=["current_time"]
+            id="assistant",
+            state=admin_service_pb2.AGENT_STATE_AVAILABLE,
+            model="offline/echo",
+            tools=["current_time"],
+            greeting="What can I do for you?",
         ),
         admin_service_pb2.Agent(
             id="sales",

@@ -64,6 +64,15 @@ async def test_a_chat_over_a_pipe_answers_line_by_line(gateway: FakeGateway) -> 
     assert (done.code, done.out) == (0, "you said: hello\nyou said: again\n")
 
 
+async def test_a_chat_begins_with_the_agents_greeting(gateway: FakeGateway) -> None:
+    gateway.answers = everything()
+    command = await Process.start("chat", "assistant", "--address", gateway.address)
+
+    done = await command.end("hello\n")
+
+    assert (done.code, done.out) == (0, "What can I do for you?\nyou said: hello\n")
+
+
 async def test_a_chat_goes_on_after_a_cut(gateway: FakeGateway) -> None:
     gateway.cuts["partial"] = 2
     command = await Process.start("chat", "echo", "--address", gateway.address)

@@ -21,7 +21,7 @@ class Receipt(asyncio.Future[T]):
         # Set by asyncio while nobody has asked for the exception; its own __del__ would call the loop's handler.
         if self._log_traceback and not self.cancelled():
             error = self.exception()
-            _log.warning("store.unit_failed_unheard", extra={"fields": {"error": str(error)}})
+            _log.warning("store_unit_failed_unheard", extra={"error": str(error)})
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class Unit:
             self.receipt.set_result(self.result)
             return
         if not isinstance(error, GatewayError):
-            _log.error("store.unit_failed", exc_info=error, extra={"fields": {}})
+            _log.error("store_unit_failed", exc_info=error)
             cause, error = error, Internal(f"the store could not apply a change: {type(error).__name__}")
             error.__cause__ = cause
         self.receipt.set_exception(error)

@@ -144,7 +144,7 @@ class Writer:
             return
         self.failure = failure
         self.health = StoreHealth.FAILED
-        _log.error("store.failed", extra={"fields": {"error": failure.message}})
+        _log.error("store_failed", extra={"error": failure.message})
         self._on_failed(failure)
 
     def _hand_over(self) -> None:
@@ -192,14 +192,14 @@ class Writer:
         if isinstance(error, StoreFull):
             if self.health is StoreHealth.OK:
                 self.health = StoreHealth.FULL
-                _log.error("store.full", extra={"fields": {"error": error.message}})
+                _log.error("store_full", extra={"error": error.message})
         elif isinstance(error, StoreBusy):
-            _log.warning("store.busy", extra={"fields": {"error": error.message}})
+            _log.warning("store_busy", extra={"error": error.message})
         elif isinstance(error, GatewayError):
             self.fail(error if isinstance(error, StoreFailed) else StoreFailed(error.message))
         elif self.health is StoreHealth.FULL:
             self.health = StoreHealth.OK
-            _log.info("store.space_returned", extra={"fields": {}})
+            _log.info("store_space_returned")
 
     # The thread
 
@@ -239,7 +239,7 @@ class Writer:
     ) -> GatewayError | None:
         """After the commit: only when all is in order is the group acknowledged."""
         try:
-            self._failpoints.hit("store.after_commit")
+            self._failpoints.hit("store_after_commit")
             self._file.check_in_place()
             self._file.written(connection, erased=tx.erased)
             if tx.swept or not self._thread_first:
@@ -254,7 +254,7 @@ class Writer:
     def _thread_judge(self, error: BaseException) -> GatewayError:
         found = verdict(error, self._file.path)
         if isinstance(found, StoreFailed) and not isinstance(error, sqlite3.Error | GatewayError | OSError):
-            _log.error("store.writer_defect", exc_info=error, extra={"fields": {}})
+            _log.error("store_writer_defect", exc_info=error)
         return found
 
     def _thread_take(self) -> list[Unit] | None:
@@ -284,7 +284,7 @@ class Writer:
             self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:
             # The loop was closed with the store open: nobody is left to tell.
-            _log.warning("store.loop_gone", extra={"fields": {}})
+            _log.warning("store_loop_gone")
 
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():
