@@ -70,8 +70,8 @@ def _greet(live: Live, ctl: Ctl, agent: str, *, terminal: bool) -> None:
     if found is None and known.agents and not known.next_page_token:
         names = ", ".join(each.id for each in known.agents)
         raise Failure(f"there is no agent {agent!r}: there are {names}", UNKNOWN)
-    if greeting := str(getattr(found, "greeting", "")):
-        ctl.out.text(greeting)
+    if found is not None and found.greeting:
+        ctl.out.text(found.greeting)
 
 
 def _edit_lines() -> None:

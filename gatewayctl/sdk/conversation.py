@@ -7,7 +7,7 @@ say what they have to say again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import grpc
@@ -30,8 +30,11 @@ from gatewayctl.system import Chance, Clock
 PROTOCOL = 1
 HANDSHAKE = 10.0
 """Seconds from dialling to the welcome."""
-STEADY = 10.0
+STEADY = 1.0
 """Seconds after which a connection counts as good, so that the next back-off begins small."""
+
+Dial = Callable[[], tuple[Stream, Callable[[], Awaitable[None]]]]
+"""Opens a stream on a connection of its own, and says how to close that."""
 
 _FATAL = (Unauthenticated, PermissionDenied, InvalidArgument)
 _GIVE_UP = (
@@ -59,7 +62,7 @@ class _Refused(Exception):
 class Conversation:
     """The link of now, and the waiting for it."""
 
-    def __init__(self, dial: Callable[[], Stream], identity: Identity, clock: Clock, chance: Chance) -> None:
+    def __init__(self, dial: Dial, identity: Identity, clock: Clock, chance: Chance) -> None:
         self.connects = 0
         """How often a welcome came."""
         self.last_error: GatewayError | None = None
@@ -103,7 +106,7 @@ class Conversation:
     async def run(self) -> None:
         """Keep a link open until cancelled, or until the daemon refuses this client for good."""
         try:
-            while True:
+            while self._failed is None:
                 await self._clock.sleep(await self._once())
         except _Refused as refused:
             self.fail(refused.error)
@@ -126,11 +129,17 @@ class Conversation:
 
     async def _once(self) -> float:
         """One connection from beginning to end; seconds to wait before the next."""
-        stream = self._dial()
+        stream, close = self._dial()
+        try:
+            return await self._talk(stream)
+        finally:
+            stream.cancel()
+            await close()
+
+    async def _talk(self, stream: Stream) -> float:
         try:
             link = await self._greet(stream)
         except GatewayError as error:
-            stream.cancel()
             if isinstance(error, _FATAL):
                 raise _Refused(error) from None
             self._note(error)

@@ -6,7 +6,7 @@ import asyncio
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -31,14 +31,18 @@ from gatewayctl.system import Chance, Clock, SystemChance, SystemClock
 __all__ = ["Client"]
 
 _Answer = TypeVar("_Answer", bound=Message)
-_CHANNEL = (
+_CALLS = (
+    *OPTIONS,
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+_STREAM = (
     *OPTIONS,
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.keepalive_time_ms", 25_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # Our own back-off decides when to dial; that of the channel must not be slower.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.use_local_subchannel_pool", 1),
 )
 
 
@@ -89,7 +93,7 @@ class Client:
     async def __aenter__(self) -> Client:
         """Connect. Unavailable if nobody answers in `connect_timeout`; another GatewayError if we are refused."""
         self._loop = asyncio.get_running_loop()
-        self._channel = grpc.aio.insecure_channel(self._address.target, options=_CHANNEL)
+        self._channel = grpc.aio.insecure_channel(self._address.target, options=_CALLS)
         _open.add(self)
         self._tasks.start(self._conversation.run(), "conversation")
         self._tasks.start(self._publisher.run(), "publisher")
@@ -244,14 +248,15 @@ class Client:
         if self._channel is None:
             raise ClientClosed("the client is not open: use `async with Client() as client`", code=1)
 
-    def _dial(self) -> Any:
-        assert self._channel is not None
-        open_stream: Any = self._channel.stream_stream(
+    def _dial(self) -> tuple[Any, Callable[[], Awaitable[None]]]:
+        # A channel for each attempt: one that has failed waits by a back-off of its own before it dials again.
+        channel = grpc.aio.insecure_channel(self._address.target, options=_STREAM)
+        open_stream: Any = channel.stream_stream(
             f"/{PACKAGE}.EventService/Connect",
             request_serializer=pb.ConnectRequest.SerializeToString,
             response_deserializer=pb.ConnectResponse.FromString,
         )
-        return open_stream(metadata=bearer(self._token))
+        return open_stream(metadata=bearer(self._token)), lambda: channel.close(grace=None)
 
     async def _shut(self) -> None:
         channel, self._channel = self._channel, None
