@@ -239,7 +239,7 @@ class Writer:
     ) -> GatewayError | None:
         """After the commit: only when all is in order is the group acknowledged."""
         try:
-            self._failpoints.hit("store_after_commit")
+            self._failpoints.hit("store.after_commit")
             self._file.check_in_place()
             self._file.written(connection, erased=tx.erased)
             if tx.swept or not self._thread_first:

@@ -104,7 +104,7 @@ async def test_a_dropped_receipt_fails_in_the_log_only(
         # A second group: now the writer has let go of the first.
         await harness.store.append(published("e2"), scope="ann")
         gc.collect()
-    assert [record.message for record in caplog.records] == ["store.unit_failed_unheard"]
+    assert [record.message for record in caplog.records] == ["store_unit_failed_unheard"]
 
 
 async def test_a_cancelled_caller_does_not_undo_its_unit(harness: SQLiteHarness) -> None:
