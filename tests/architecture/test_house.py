@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gatewayd.core.failpoints import POINTS
+
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "gatewayd").rglob("*.py"), *(ROOT / "gatewayctl").rglob("*.py")])
 MAX_LINES = 300
@@ -102,3 +104,17 @@ def test_every_task_has_an_owner(path: Path) -> None:
             assert not called.endswith("create_task") or called.startswith(("group.", "tasks.", "sends.")), (
                 f"{name_of(path)}:{node.lineno} drops its task"
             )
+
+
+def test_every_failpoint_is_known_and_every_known_one_is_hit() -> None:
+    """A point that the code misspells, or has lost, would leave a crash unproved."""
+    hit = {
+        node.args[0].value
+        for path in production()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith("failpoints.hit")
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+    assert hit == set(POINTS)
