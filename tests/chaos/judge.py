@@ -124,7 +124,17 @@ class Judge:
             answers = {each.key.rpartition("/")[0] for each in evidence.heard if each.quote and each.quote in known}
             evidence = replace(evidence, heard=[h for h in evidence.heard if h.key.rpartition("/")[0] in answers])
         broken = list(rules.judge(evidence, self.required))
-        return {"broken": len(broken), "violations": broken[:20], "events": len(log), "messages": len(self.required)}
+        seen = {"events": len(log), "messages": len(self.required), **self._seen()}
+        return {"broken": len(broken), "violations": broken[:20], "seen": seen}
+
+    def _seen(self):
+        """How often what a crash may do to a message has happened: a run without any of it proves little."""
+        evidence = self.evidence
+        return {
+            "taken up again": sum(event.type == "execution_interrupted" for event in evidence.log),
+            "held": sum(story.state == rules.DEAD for story in evidence.stories.values()),
+            "resent": len(evidence.heard) - len({each.key for each in evidence.heard}),
+        }
 
     def _require(self):
         evidence = self.evidence

@@ -146,8 +146,11 @@ class Run:
             answer["violations"].insert(0, f"{self.counts['unanswered']} parts of the load never got their answers")
         self.outcome.broken += answer["broken"]
         self.outcome.acknowledged = self.counts["acknowledged"]
-        said = f"{answer.get('events', 0)} events, {answer.get('messages', 0)} messages, {self.counts['got']} delivered"
-        print(f"at the end  {said}  {_verdict(answer)}", flush=True)
+        seen = {**answer.get("seen", {}), "delivered": self.counts["got"]}
+        print(
+            f"at the end  {', '.join(f'{count} {what}' for what, count in seen.items())}  {_verdict(answer)}",
+            flush=True,
+        )
         await self.house.stop_daemon()
 
     def tell(self, plan, done, ready, answer):
