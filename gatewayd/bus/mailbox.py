@@ -78,7 +78,8 @@ class Mailbox:
             events.append(event)
             if event.seq:
                 self.position = replace(self.position, seq=event.seq)
-        if not self._events:
+        # What an end let go of was put in, but not taken: then the place does not move.
+        if not self._events and self.ended is None:
             self.position = self._reached
         self._emptier.set()
         return events
@@ -96,7 +97,7 @@ class Mailbox:
 
     def skip_to(self, seq: int) -> None:
         """Everything up to `seq` was looked at and does not concern this reader."""
-        if seq > self._reached.seq:
+        if seq > self._reached.seq and self.ended is None:
             self._reached = replace(self._reached, seq=seq)
             if not self._events:
                 self.position = self._reached

@@ -47,15 +47,15 @@ class Upkeep:
                 log.warning("expire_failed", extra={"reason": error.reason})
 
     async def _sweep(self) -> None:
+        """First at the start: a daemon that is restarted often must forget, too."""
         while True:
-            await self._clock.sleep(SWEEP_EVERY)
             try:
                 deleted = await self._store.sweep(retention(self._config()), self._clock.now())
+                if any(deleted.values()):
+                    log.info("swept", extra={"deleted": {table: rows for table, rows in deleted.items() if rows}})
             except GatewayError as error:
                 log.warning("sweep_failed", extra={"reason": error.reason})
-                continue
-            if any(deleted.values()):
-                log.info("swept", extra={"deleted": {table: rows for table, rows in deleted.items() if rows}})
+            await self._clock.sleep(SWEEP_EVERY)
 
 
 def retention(config: GatewayConfig) -> Retention:

@@ -66,6 +66,8 @@ class Daemon:
 
     async def start(self, *, command: Sequence[str] = ()) -> None:
         """Run it until it says READY; AssertionError with its log when it ends instead."""
+        if self._notify is not None:
+            self._notify.close()
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         path = self.place / "notify.sock"
         path.unlink(missing_ok=True)

@@ -1,0 +1,72 @@
+"""The log of events over crashes, stops and its own bound: a reader goes on without a gap, or is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gatewayctl.client import Event, EventsLost, HistoryLost, event_filter, new_event
+from tests.rigs.house import house
+
+CONFIG = """
+agents: {echo: {model: offline/echo}}
+bus: {history: {max_events: 100000}}
+"""
+
+
+def note(number: int, topic: str) -> Event:
+    return new_event("custom", {"n": number}, custom_type="note", topic=topic)
+
+
+def number_of(event: Event) -> int:
+    return int(event.custom.json["n"])
+
+
+async def take(events: AsyncIterator[Event], count: int) -> list[Event]:
+    async with asyncio.timeout(15):
+        return [await anext(events) for _ in range(count)]
+
+
+async def test_a_subscription_lives_through_a_crash_and_a_stop_without_a_gap(tmp_path: Path) -> None:
+    """The epoch belongs to the log: the SDK goes on from its cursor over kill -9 and over a clean restart (P3.5)."""
+    async with house(tmp_path, CONFIG) as rig:
+        async with rig.client.subscribe(event_filter(topic="lasting")) as events:
+            for number in range(10):
+                await rig.client.publish(note(number, "lasting"))
+            first = await take(events, 5)
+            await rig.daemon.kill()
+            await rig.daemon.start()
+            for number in range(10, 20):
+                await rig.client.publish(note(number, "lasting"))
+            second = await take(events, 10)
+            await rig.daemon.stop()
+            await rig.daemon.start()
+            await rig.client.publish(note(20, "lasting"))
+            third = await take(events, 6)
+
+    seen = [*first, *second, *third]
+    assert [number_of(event) for event in seen] == list(range(21))
+    assert len({event.epoch for event in seen}) == 1
+
+
+async def test_F51_history_that_is_no_longer_kept_is_told_with_the_oldest_place(tmp_path: Path) -> None:
+    """bus.history.max_events: the log is cut, at the start too; an old cursor gets HISTORY_LOST, not silence."""
+    config = "agents: {echo: {model: offline/echo}}\nbus: {history: {max_events: 10}}\n"
+    async with house(tmp_path, config) as rig:
+        cursors = [await rig.client.publish(note(number, "cut")) for number in range(50)]
+        await rig.daemon.stop()
+        await rig.daemon.start()
+        await rig.reconnect()
+        await rig.event("custom", topic="cut", since=cursors[-2])
+        while len(await rig.events()) > 15:
+            await asyncio.sleep(0.02)
+
+        async with rig.client.subscribe(event_filter(topic="cut"), since=cursors[5]) as events:
+            with pytest.raises(EventsLost) as lost:
+                await take(events, 1)
+            await rig.client.publish(note(50, "cut"))
+            rest = [number_of(event) for event in await take(events, 1)]
+
+        assert isinstance(lost.value, HistoryLost)
+        assert rest[0] > 6
