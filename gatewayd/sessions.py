@@ -77,6 +77,24 @@ class Opened:
     events: tuple[Event, ...]
 
 
+@dataclass(slots=True)
+class _Recent:
+    """A history in memory, and its size in bytes, so that adding a turn costs the same in a long one."""
+
+    entries: list[HistoryEntry]
+    size: int
+
+    def extend(self, turn: Sequence[HistoryEntry], *, max_messages: int, max_bytes: int) -> None:
+        self.entries.extend(turn)
+        self.size += sum(map(_size, turn))
+        while self.entries and (self.size > max_bytes or (max_messages and len(self.entries) > max_messages)):
+            self.size -= _size(self.entries.pop(0))
+
+
+def _size(entry: HistoryEntry) -> int:
+    return len(entry.content.encode())
+
+
 class SessionManager:
     """All sessions of one gateway. The configuration is read at use, so a reload takes effect with the next message."""
 
@@ -86,7 +104,7 @@ class SessionManager:
         self._ids = ids
         self.config = config
         self._active: OrderedDict[str, SessionRecord] = OrderedDict()
-        self._histories: OrderedDict[str, list[HistoryEntry]] = OrderedDict()
+        self._histories: OrderedDict[str, _Recent] = OrderedDict()
         self._per_agent: Counter[str] = Counter()
 
     async def start(self) -> None:
@@ -221,30 +239,23 @@ class SessionManager:
         known = self._histories.get(session_id)
         if known is None:
             bounds = self.config.gateway.session_config
-            known = await self._store.history(session_id, bounds.max_messages, bounds.max_bytes)
-            self._keep(session_id, known)
-        return tuple(self._histories.get(session_id, known))
+            stored = await self._store.history(session_id, bounds.max_messages, bounds.max_bytes)
+            self._keep(session_id, stored)
+            known = self._histories[session_id]
+        return tuple(known.entries)
 
     def extend(self, session_id: str, turn: Sequence[HistoryEntry]) -> None:
         """Add what a committed turn said."""
         known = self._histories.get(session_id)
         if known is not None:
-            known.extend(turn)
-            self._trim(known)
+            bounds = self.config.gateway.session_config
+            known.extend(turn, max_messages=bounds.max_messages, max_bytes=bounds.max_bytes)
 
-    def _keep(self, session_id: str, history: list[HistoryEntry]) -> None:
-        self._histories[session_id] = list(history)
+    def _keep(self, session_id: str, history: Sequence[HistoryEntry]) -> None:
+        self._histories[session_id] = _Recent(list(history), sum(map(_size, history)))
         self._histories.move_to_end(session_id)
         while len(self._histories) > CACHED_HISTORIES:
             self._histories.popitem(last=False)
-
-    def _trim(self, history: list[HistoryEntry]) -> None:
-        bounds = self.config.gateway.session_config
-        if bounds.max_messages:
-            del history[: max(0, len(history) - bounds.max_messages)]
-        size = sum(len(entry.content.encode()) for entry in history)
-        while history and size > bounds.max_bytes:
-            size -= len(history.pop(0).content.encode())
 
     def _event(self, kind: EventType, record: SessionRecord, now: float, reason: str) -> Event:
         return Event(

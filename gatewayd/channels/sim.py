@@ -99,17 +99,18 @@ class SimAdapter:
         self.platform = None if settings.server else _network(settings, io, self._token)
         """The network in this process, if it is there: what users say and hear."""
         self._sending = self._link()
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(
+        self._capabilities = Capabilities(
             max_message_length=4096,
             messages_per_second=0,
-            idempotent_send=self._settings.idempotent_send,
+            idempotent_send=settings.idempotent_send,
             handover=Handover.EXCLUSIVE,
             transport_timeout=10.0,
             conflict_wait=2 * POLL_TIMEOUT,
         )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
 
     async def check(self) -> None:
         link = self._link()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any, Final, Protocol
 
 from gatewayd.channels.sim_network import SimPlatform
@@ -23,6 +23,8 @@ MAX_CALLS: Final = 1000
 """Calls that wait for an answer on one connection; one more waits for its turn."""
 _PATIENCE: Final = 30.0
 """Seconds that an answer may take beyond what the call asks for."""
+_SENDING: Final = tuple(field.name for field in fields(Sending))
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class SimLink(Protocol):
@@ -81,6 +83,7 @@ class SocketCaller:
         self._reading = TaskSet(f"sim link {path}")
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._calls = 0
+        self._lines: list[bytes] = []
         self._slots = asyncio.Semaphore(MAX_CALLS)
         self._connecting = asyncio.Lock()
 
@@ -95,7 +98,7 @@ class SocketCaller:
             self._waiting[number] = answer
             try:
                 async with self._clock.timeout(patience + _PATIENCE):
-                    writer.write(line)
+                    self._put(writer, line)
                     await writer.drain()
                     return await answer
             except TimeoutError:
@@ -109,6 +112,17 @@ class SocketCaller:
         """Cut the connection; calls that wait are told."""
         await self._reading.close()
         self._lose()
+
+    def _put(self, writer: asyncio.StreamWriter, line: bytes) -> None:
+        """What is asked in one turn of the loop goes out in one write."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._flush, writer)
+        self._lines.append(line)
+
+    def _flush(self, writer: asyncio.StreamWriter) -> None:
+        lines, self._lines = self._lines, []
+        if not writer.is_closing():
+            writer.write(b"".join(lines))
 
     async def _connected(self) -> asyncio.StreamWriter:
         async with self._connecting:
@@ -178,7 +192,8 @@ class SocketLink:
         await self._caller.call("ack", token=self._token, ids=list(ids))
 
     async def send(self, sending: Sending) -> str:
-        return str(await self._caller.call("send", token=self._token, sending=asdict(sending)))
+        said = {name: getattr(sending, name) for name in _SENDING}
+        return str(await self._caller.call("send", token=self._token, sending=said))
 
     async def close(self) -> None:
         await self._caller.close()
@@ -186,7 +201,7 @@ class SocketLink:
 
 def encode(value: dict[str, object]) -> bytes:
     """One line."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+    return _to_json(value).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:

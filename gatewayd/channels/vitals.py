@@ -35,10 +35,18 @@ class Vitals:
         self._frame_at = clock.monotonic()
         self._ready_at: float | None = None
         self._attempts = 0
+        # Beside the status, which is made anew when somebody asks and not with every message.
+        self._last_frame = self._last_heartbeat = self._last_message = 0.0
 
     @property
     def status(self) -> ChannelStatus:
-        return replace(self._status, queued=self._queued())
+        return replace(
+            self._status,
+            last_frame=self._last_frame,
+            last_heartbeat=self._last_heartbeat,
+            last_message=self._last_message,
+            queued=self._queued(),
+        )
 
     def become(self, state: ChannelState, reason: str, retry_time: float = 0.0) -> None:
         """Enter a state; nothing happens if it is in it for this very reason."""
@@ -67,14 +75,15 @@ class Vitals:
 
     def frame(self, *, message: bool = False) -> None:
         """Something came; a stale connection is well again."""
-        now = self._clock.now()
+        self._last_frame = self._clock.now()
         self._frame_at = self._clock.monotonic()
-        self._status = replace(self._status, last_frame=now, last_message=now if message else self._status.last_message)
+        if message:
+            self._last_message = self._last_frame
         if self._status.state is ChannelState.DEGRADED:
             self.become(ChannelState.READY, "")
 
     def heartbeat(self) -> None:
-        self._status = replace(self._status, last_heartbeat=self._clock.now())
+        self._last_heartbeat = self._clock.now()
         self.frame()
 
     def stale(self, quiet: float) -> None:

@@ -58,7 +58,7 @@ class OfflineProvider:
             written = 0
             async for delta in deltas:
                 if isinstance(delta, Finished):
-                    read = sum(len(message.content.split()) for message in prompt.messages)
+                    read = len(" ".join([message.content for message in prompt.messages]).split())
                     yield Finished(delta.reason, Usage(read, written))
                     return
                 written += 1
