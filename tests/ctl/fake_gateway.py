@@ -315,7 +315,7 @@ class FakeGateway(grpc.GenericRpcHandler):
 
     async def _send(self, stream: Stream, frame: pb.ConnectRequest) -> None:
         send = frame.send
-        key = send.idempotency_key
+        key = send.idempotency_key or f"none-{len(self.runs)}"
         if send.agent == "nobody":
             error = Refusal(grpc.StatusCode.NOT_FOUND, "AGENT_NOT_FOUND", "there is no agent 'nobody'")
             stream.say(request_id=frame.request_id, rejected=pb.Rejected(error=error.frame()))
@@ -331,7 +331,8 @@ class FakeGateway(grpc.GenericRpcHandler):
             for at in range(0, len(text), 4):
                 reply = pb.Reply(execution_id=f"x-{key}", content=text[at : at + 4], offset=at)
                 stream.say(request_id=frame.request_id, reply=reply)
-                if self._cut_at("partial", stream):
+                if self.cuts.pop("partial", 0):
+                    stream.out.put_nowait(None)  # what was said so far arrives, then the stream ends
                     return
         await self.answer_gate.wait()
         if send.agent == "broken":
