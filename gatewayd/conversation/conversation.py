@@ -19,7 +19,14 @@ from gatewayd.conversation.publishing import Publishing
 from gatewayd.conversation.sends import Sends, Waiting
 from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import GatewayError, Internal, InvalidArgument, LimitExceeded, ProtocolViolation
+from gatewayd.core.errors import (
+    DeadlineExceeded,
+    GatewayError,
+    Internal,
+    InvalidArgument,
+    LimitExceeded,
+    ProtocolViolation,
+)
 from gatewayd.core.event import Cursor
 from gatewayd.core.frames import (
     Accepted,
@@ -44,6 +51,7 @@ from gatewayd.core.frames import (
     Unsubscribe,
 )
 from gatewayd.core.rate import TokenBucket
+from gatewayd.core.work import ExecutionState
 from gatewayd.routing.router import Caller, Router
 from gatewayd.service import TaskSet
 from gatewayd.wire import decode_client_frame, encode_server_frame
@@ -91,6 +99,7 @@ class Conversation:
         self._control_bytes = 0
         self._wake = asyncio.Event()
         self._ending = False
+        self._leaving = False
         self._slots = asyncio.Semaphore(MAX_PENDING)
         self._tasks = TaskSet("conversation")
         self._waiting: dict[str, Waiting] = {}
@@ -206,8 +215,12 @@ class Conversation:
 
     async def _reply(self, waiting: Waiting) -> None:
         reply: Reply = await self._doors.sends.reply(waiting, self.put)
+        if self._leaving and reply.state is ExecutionState.QUEUED and not isinstance(reply.error, DeadlineExceeded):
+            return  # put off to the next start, where the client asks again by its key
         self._waiting.pop(waiting.request_id, None)
         self.put(reply)
+        if self._leaving and not self._waiting:
+            self.end(None)
 
     # Out
 
@@ -252,9 +265,11 @@ class Conversation:
     # End
 
     def goodbye(self, frame: Goodbye) -> None:
-        """The gateway stops: say so, then end."""
+        """The gateway stops: say so, and end with the last reply that is waited for."""
         self.put(frame)
-        self.end(None)
+        self._leaving = True
+        if not self._waiting:
+            self.end(None)
 
     def end(self, error: GatewayError | None) -> None:
         """End after what is queued now; `error` becomes the status of the stream."""

@@ -80,7 +80,7 @@ class ConversationHub:
 
     async def stop(self) -> None:
         """End what is still open."""
-        self.drain("the gateway stopped")
+        self.end_all()
         await self._tasks.close()
 
     # Opening
@@ -168,10 +168,19 @@ class ConversationHub:
         self._record(conversation, EventType.DISCONNECT, data)
 
     def drain(self, reason: str) -> None:
-        """Open nothing more and tell every client to come back, with the place to go on from."""
+        """Open nothing more and tell every client to come back, with the place to go on from.
+
+        Who waits for a reply keeps its connection until it has come, or until `end_all`.
+        """
         self._draining = True
         for conversation in list(self._open):
             conversation.goodbye(Goodbye(reason, reconnect_after=1.0, cursor=self._end_of_log()))
+
+    def end_all(self) -> None:
+        """End every conversation, replies or not."""
+        self._draining = True
+        for conversation in list(self._open):
+            conversation.end(None)
 
     def end_revoked(self, digests: frozenset[str]) -> None:
         """End the conversations that were opened with these tokens."""
