@@ -88,6 +88,9 @@ def measure(address: str, pairs: int) -> int:
         if subprocess.run(command, capture_output=True, check=False).returncode == 0:
             break
         time.sleep(0.1)
+    else:
+        print(f"nobody answers GetStatus at {address}", file=sys.stderr)
+        return 1
     seconds(reference)
     figures, references = [], []
     for _ in range(pairs):
