@@ -93,6 +93,7 @@ class Gateway:
         if not await work:
             log.warning("executions_cut_off", extra={"executions": house.runtime.counts()})
         await house.runtime.stop()
+        house.hub.end_all()
         await deadline.run(house.channels.drain(), name="outboxes: flush")
         for name, end in (
             ("rpc", house.rpc.stop),
