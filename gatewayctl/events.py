@@ -50,7 +50,7 @@ def new_event(
     event = Event(type=number, custom_type=custom_type, ephemeral=ephemeral)
     for name, text in envelope.items():
         setattr(event, name, text)
-    member = next((each for each in Event.DESCRIPTOR.fields if each.number == number + 100), None)
+    member = Event.DESCRIPTOR.fields_by_number.get(number + 100)
     if member is None:
         raise ValueError(f"this version does not know the data of the event type {kind!r}")
     value = getattr(event, member.name)
