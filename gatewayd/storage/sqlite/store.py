@@ -143,7 +143,8 @@ class SQLiteStore(SQLiteViews):
         )
 
     def start(self, execution_id: str, started: float, events: Sequence[Event]) -> Receipt[None]:
-        return self._with_events(partial(executions.start, execution_id=execution_id, started=started), events)
+        apply = partial(executions.start, execution_id=execution_id, started=started)
+        return self._with_events(apply, events, patient=True)
 
     def requeue(self, execution_id: str, reason: str, events: Sequence[Event]) -> Receipt[None]:
         return self._with_events(partial(executions.requeue, execution_id=execution_id, reason=reason), events)
@@ -221,7 +222,8 @@ class SQLiteStore(SQLiteViews):
         return self._writer.submit(partial(outbox.mark_sending, row_ids=tuple(row_ids)))
 
     def mark_sent(self, row_id: str, platform_id: str, time: float) -> Receipt[None]:
-        return self._writer.submit(partial(outbox.mark_sent, row_id=row_id, platform_id=platform_id, time=time))
+        apply = partial(outbox.mark_sent, row_id=row_id, platform_id=platform_id, time=time)
+        return self._writer.submit(apply, patient=True)
 
     def mark_retry(self, row_id: str, next_time: float, reason: str) -> Receipt[None]:
         return self._writer.submit(partial(outbox.mark_retry, row_id=row_id, next_time=next_time, reason=reason))
@@ -266,12 +268,14 @@ class SQLiteStore(SQLiteViews):
     def sweep(self, retention: Retention, now: float) -> Awaitable[dict[str, int]]:
         return upkeep.sweep(self._writer.submit, retention, now)
 
-    def _with_events(self, apply: Callable[[Tx], None], events: Sequence[Event]) -> Receipt[None]:
+    def _with_events(
+        self, apply: Callable[[Tx], None], events: Sequence[Event], *, patient: bool = False
+    ) -> Receipt[None]:
         def both(tx: Tx) -> None:
             apply(tx)
             tx.add_events(events)
 
-        return self._writer.submit(both, streams=_streams(events), size=_size(events))
+        return self._writer.submit(both, streams=_streams(events), size=_size(events), patient=patient)
 
 
 def _streams(events: Sequence[Event]) -> list[str]:

@@ -20,6 +20,7 @@ from gatewayd.core.failpoints import Failpoints
 from gatewayd.storage.base import EventSink
 from gatewayd.storage.records import StoreHealth
 from gatewayd.storage.sqlite.faults import BUSY_RETRY, verdict
+from gatewayd.storage.sqlite.gather import Gathering
 from gatewayd.storage.sqlite.group import run_group
 from gatewayd.storage.sqlite.tx import Books, Key, Live, Tx
 from gatewayd.storage.sqlite.unit import Receipt, Unit
@@ -80,7 +81,7 @@ class Writer:
         self._waiting = 0
         self._waiting_bytes = 0
         self._queue: SimpleQueue[list[Unit] | None] = SimpleQueue()
-        self._gathered: list[Unit] = []
+        self._gathering = Gathering(self._queue.put)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._thread_first = 0
@@ -107,7 +108,7 @@ class Writer:
             return
         if self.health is not StoreHealth.FAILED:
             self.health = StoreHealth.CLOSED
-        self._hand_over()
+        self._gathering.hand_over()
         self._queue.put(None)
         await self._ended
         self._ended = None
@@ -119,8 +120,13 @@ class Writer:
         streams: Sequence[str] = (),
         keys: Sequence[Key] = (),
         size: int = 0,
+        patient: bool = False,
     ) -> Receipt[T]:
-        """Queue a unit; the receipt fails at once when the store cannot take it."""
+        """Queue a unit; the receipt fails at once when the store cannot take it.
+
+        A `patient` one holds nobody up and goes with the next that is not: a commit for it alone would be one that the
+        next has to wait for.
+        """
         receipt: Receipt[T] = Receipt(loop=self._loop)
         refusal = self._refusal()
         if refusal is not None:
@@ -131,11 +137,8 @@ class Writer:
         self._waiting_bytes += size
         if streams:
             self._sink.expected(streams)
-        # The thread is woken once per turn of the loop: with the first unit alone it would run off to a commit of one.
-        if not self._gathered:
-            assert self._loop is not None
-            self._loop.call_soon(self._hand_over)
-        self._gathered.append(Unit(apply, receipt, size, streams, keys))
+        assert self._loop is not None
+        self._gathering.add(Unit(apply, receipt, size, streams, keys), self._loop, patient=patient)
         return receipt
 
     def fail(self, failure: StoreFailed) -> None:
@@ -146,11 +149,6 @@ class Writer:
         self.health = StoreHealth.FAILED
         _log.error("store_failed", extra={"error": failure.message})
         self._on_failed(failure)
-
-    def _hand_over(self) -> None:
-        if self._gathered:
-            self._queue.put(self._gathered)
-            self._gathered = []
 
     def _refusal(self) -> GatewayError | None:
         if self.failure is not None:
