@@ -13,6 +13,7 @@ from gatewayd.daemon.configuration import Configuration
 from gatewayd.daemon.options import Options, Parts
 from gatewayd.daemon.portholder import port_holder
 from gatewayd.service import Deadline
+from gatewayd.wire.backend import refuse_slow_backend
 
 log = logging.getLogger("gatewayd")
 
@@ -38,6 +39,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Become ready: configuration, store, parts, what was left unfinished; the doors open last."""
+        refuse_slow_backend()
         loaded = self._read()
         self._use(loaded)
         house = self._house = Assembly(

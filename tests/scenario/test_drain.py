@@ -66,7 +66,7 @@ async def test_F24_two_hundred_streams_and_running_work_survive_a_restart(tmp_pa
         readers = [asyncio.create_task(follow(subscription, "end")) for subscription in subscriptions]
         await clients[0].publish([new_event("message", {"content": str(n)}, stream_id="news") for n in range(50)])
         short = [clients[n].stream("slow", f"250ms quick work {n}") for n in range(1, 21)]
-        long = clients[0].stream("slow", "1500ms long work goes on")
+        long = clients[0].stream("slow", "600ms long work goes on")
         network.say("room", "ann", "250ms for the chat")
         await asyncio.gather(*(answer.accepted() for answer in (*short, long)))
         await network.wait_acknowledged(timeout=10)
