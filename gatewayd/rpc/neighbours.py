@@ -12,7 +12,7 @@ from grpc import aio
 from grpc_channelz.v1 import _async as channelz
 from grpc_channelz.v1 import channelz_pb2_grpc
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckResponse, HealthListRequest, HealthListResponse
 from grpc_reflection.v1alpha import _async as reflection
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
@@ -28,6 +28,8 @@ SERVICES = (
     "gateway.v1.AdminService",
 )
 """What the daemon serves, by the name that reflection and health know."""
+_REFLECTION = "grpc.reflection.v1.ServerReflection"
+_REFLECTION_ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 
 
 class Health:
@@ -35,39 +37,50 @@ class Health:
 
     def __init__(self) -> None:
         self._servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # grpc-stubs leave it out
+        self._told: dict[str, HealthCheckResponse] = {}
 
     def handlers(self) -> list[Handler]:
         """Open to everybody: a probe has no token."""
         captured = _Captured()
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, cast(aio.Server, captured))
-        return captured.generic
+        # grpc's own servicer leaves List out; whoever called it would fill the log with its traceback.
+        listing = grpc.unary_unary_rpc_method_handler(
+            self._list, HealthListRequest.FromString, HealthListResponse.SerializeToString
+        )
+        methods = captured.methods[health.SERVICE_NAME] | {"List": listing}
+        return [grpc.method_handlers_generic_handler(health.SERVICE_NAME, methods)]
+
+    async def _list(self, _request: HealthListRequest, _context: Context) -> HealthListResponse:
+        return HealthListResponse(statuses=self._told)
 
     async def set(self, *, serving: bool) -> None:
         """Tell all who watch."""
         status = HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING
         for service in ("", *SERVICES):
+            self._told[service] = HealthCheckResponse(status=status)
             await self._servicer.set(service, status)
 
 
 def guarded_neighbours(guard: Guard) -> list[Handler]:
     """Reflection and channelz behind the guard."""
-    names = (*SERVICES, health.SERVICE_NAME, "grpc.reflection.v1alpha.ServerReflection", "grpc.channelz.v1.Channelz")
+    names = (*SERVICES, health.SERVICE_NAME, _REFLECTION_ALPHA, "grpc.channelz.v1.Channelz")
     captured = _Captured()
     server = cast(aio.Server, captured)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), server)
     channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.ChannelzServicer(), server)
-    return [_behind(guard, service, methods) for service, methods in captured.methods.items()]
+    # v1 is v1alpha under its final name (https://grpc.io/docs/guides/reflection): clients ask for it first.
+    methods = captured.methods | {_REFLECTION: captured.methods[_REFLECTION_ALPHA]}
+    return [_behind(guard, service, handlers) for service, handlers in methods.items()]
 
 
 class _Captured:
     """Stands where a servicer expects a server, and keeps what it registers."""
 
     def __init__(self) -> None:
-        self.generic: list[Handler] = []
         self.methods: dict[str, dict[str, Any]] = {}
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[Handler]) -> None:
-        self.generic.extend(generic_rpc_handlers)
+        """The same methods once more, not looked at."""
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Any]) -> None:
         self.methods[service_name] = method_handlers
@@ -89,13 +102,15 @@ def _wrap(guard: Guard, method: str, handler: Any) -> Any:
 
         return await guard.unary(method, context, call)
 
-    def stream(requests: Any, context: Context) -> AsyncIterator[Any]:
+    async def stream(requests: Any, context: Context) -> AsyncIterator[Any]:
         def serve(_: object) -> AsyncIterator[Any]:
             _check_local(context, local_only)
             answers: AsyncIterator[Any] = handler.stream_stream(requests, context)
             return answers
 
-        return guard.stream(method, context, serve)
+        # A generator itself: grpc runs what only returns one in a thread, and cannot iterate over it there.
+        async for answer in guard.stream(method, context, serve):
+            yield answer
 
     assert method in METHODS, f"{method} has no rule"
     if handler.unary_unary is not None:
