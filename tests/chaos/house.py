@@ -126,12 +126,15 @@ class House:
         """Do it all while the daemon runs; that it ends meanwhile is an error."""
         done = asyncio.gather(*work)
         ended = asyncio.create_task(self.daemon.wait())
-        await asyncio.wait((done, ended), return_when=asyncio.FIRST_COMPLETED)
-        if not done.done():
+        try:
+            await asyncio.wait((done, ended), return_when=asyncio.FIRST_COMPLETED)
+            if not done.done():
+                raise ChaosError(f"the daemon ended by itself with {ended.result()}; see {self._last}.log")
+            return done.result()
+        finally:
             done.cancel()
-            raise ChaosError(f"the daemon ended by itself with {ended.result()}; see {self._last}.log")
-        ended.cancel()
-        return done.result()
+            ended.cancel()
+            await asyncio.gather(done, ended, return_exceptions=True)
 
     async def die(self, seconds=DIE_WITHIN):
         """Wait until the daemon has died by SIGKILL; False when it has not in time. Any other end is an error."""

@@ -9,7 +9,6 @@ judged once more from the first event on. Exit code 0 only if nothing is broken.
 
 import argparse
 import asyncio
-import contextlib
 import shutil
 import signal
 import statistics
@@ -189,6 +188,9 @@ async def chaos(flags, folder):
     except* TimeoutError:
         outcome.broken += 1
         print("BROKEN: the run took too long", flush=True)
+    except* asyncio.CancelledError:
+        outcome.broken += 1
+        print("interrupted", flush=True)
     return outcome
 
 
@@ -210,8 +212,7 @@ def main(argv=None):
     began = time.monotonic()
     outcome = Outcome(broken=1)
     try:
-        with contextlib.suppress(asyncio.CancelledError):
-            outcome = asyncio.run(chaos(flags, folder))
+        outcome = asyncio.run(chaos(flags, folder))
     finally:
         if flags.keep or outcome.broken:
             print(f"everything is in {folder}")
