@@ -17,7 +17,7 @@ PEER_PREFIX = "You said: "
 
 
 async def rows(*, rounds: int, messages: int, with_peer: bool, in_flight: Sequence[int] = IN_FLIGHT) -> list[Row]:
-    """About `messages` in each round and arm, the two arms in alternation; each load first runs once uncounted."""
+    """About `messages` in each round and arm (a third one at a time), in alternation; each load warms up uncounted."""
     found = []
     async with AsyncExitStack() as stack:
         homes = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))) for _ in range(2)]
@@ -28,7 +28,8 @@ async def rows(*, rounds: int, messages: int, with_peer: bool, in_flight: Sequen
             theirs: list[Round] = []
             for number in range(rounds + 1):
                 name = f"c{chats}r{number}"
-                each = max(10, messages // chats if number else 200 // chats)
+                wanted = 200 if not number else messages // 3 if chats == 1 else messages
+                each = max(10, wanted // chats)
                 ours.append(await load(network.chat, name, chats=chats, messages=each, prefix="", cpu=running.cpu))
                 if peer is not None:
                     theirs.append(

@@ -63,7 +63,7 @@ def _measure(arguments: argparse.Namespace) -> list[Row]:
         rows.append(cold_ctl(7 if quick else 15))
     if only in (None, "chat"):
         with_peer = bool(praisonai_chat.installed()) and not arguments.without_peers
-        rounds, messages = (3, 1000) if quick else (5, 3000)
+        rounds, messages = (3, 600) if quick else (5, 1500)
         rows += uvloop.run(chat.rows(rounds=rounds, messages=messages, with_peer=with_peer))
     return rows
 
