@@ -4,6 +4,8 @@ Names, files and lines only, never values: a dump is made where people look over
 """
 
 import asyncio
+import gc
+import inspect
 import sys
 import threading
 import traceback
@@ -48,9 +50,15 @@ def _place(task: asyncio.Task[Any]) -> str:
     waiting: Any = task.get_coro()
     places: list[str] = []
     while waiting is not None and len(places) < MAX_FRAMES:
-        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
-        if frame is None:
-            break
-        places.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}")
-        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+        frame = _first(waiting, "cr_frame", "gi_frame", "ag_frame")
+        if frame is not None:
+            places.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}")
+            waiting = _first(waiting, "cr_await", "gi_yieldfrom", "ag_await")
+        else:
+            # A step of an async generator does not say of which one; the collector knows.
+            waiting = next((one for one in gc.get_referents(waiting) if inspect.isasyncgen(one)), None)
     return " > ".join(places) or "?"
+
+
+def _first(subject: Any, *names: str) -> Any:
+    return next((found for name in names if (found := getattr(subject, name, None)) is not None), None)

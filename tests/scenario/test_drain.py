@@ -200,3 +200,46 @@ async def test_F24_what_was_queued_goes_on_in_its_order_after_the_start(tmp_path
 
         heard = await network.wait_heard(3, "room", timeout=15)
         assert [each.text for each in heard] == ["first", "second", "third"]
+
+
+STUBBORN = '''
+"""A tool that does not take no for an answer."""
+
+import asyncio
+
+
+async def stubborn() -> str:
+    """Wait for ever."""
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+'''
+
+
+async def test_F26_a_handler_that_ignores_cancellation_is_named_and_left_behind(tmp_path: Path) -> None:
+    """An installed tool swallows its cancellation: the daemon ends all the same, with 0, and says who it was."""
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    offers = tmp_path / "stubborn-1.0.dist-info"
+    offers.mkdir()
+    (offers / "METADATA").write_text("Metadata-Version: 2.1\nName: stubborn\nVersion: 1.0\n")
+    (offers / "entry_points.txt").write_text("[gatewayd.tools]\nstubborn = stubborn:stubborn\n")
+    config = "agents: {a: {model: offline/assistant, tools: [stubborn]}}\ngateway: {drain_timeout: 1}\n"
+    daemon = Daemon(tmp_path, config)
+    daemon.environ["PYTHONPATH"] = str(tmp_path)
+    async with daemon, daemon.client(close_timeout=0.1) as client:
+        events = await client.subscribe(event_filter(types=["tool_call_started"])).started()
+        answer = client.stream("a", "call the tool stubborn")
+        execution = await answer.accepted()
+        assert (await anext(events)).tool_call_started.tool_name == "stubborn"
+        began = time.monotonic()
+
+        daemon.signal(signal.SIGTERM)
+
+        assert await daemon.ended() == 0
+        assert time.monotonic() - began < 1 + 8
+        line = await logged(daemon, "tasks_left_behind")
+        assert "stubborn.py" in line
+        await daemon.start()
+        assert (await asyncio.wait_for(anext(events), 20)).execution_id == execution
