@@ -158,6 +158,14 @@ class SessionManager:
         self._remember(record)
         return Opened(record, False, ())
 
+    async def undo(self, opened: Opened) -> None:
+        """Forget a session that was opened for a message which was not taken in after all, unless another one was."""
+        if not opened.is_new or await self._store.get_session(opened.record.id) is not None:
+            return
+        current = self._active.get(opened.record.key)
+        if current is not None and current.id == opened.record.id:
+            self._forget(current)
+
     def _create(self, key: str, now: float, *, principal: str, agent: str, channel: str, rule: str) -> SessionRecord:
         limit = self.config.gateway.max_sessions_per_agent
         if limit and self._per_agent[agent] >= limit:
@@ -246,9 +254,11 @@ class SessionManager:
 
     def extend(self, session_id: str, turn: Sequence[HistoryEntry]) -> None:
         """Add what a committed turn said."""
+        bounds = self.config.gateway.session_config
+        if not bounds.persist and session_id not in self._histories:
+            self._keep(session_id, ())  # there is no other place for it
         known = self._histories.get(session_id)
         if known is not None:
-            bounds = self.config.gateway.session_config
             known.extend(turn, max_messages=bounds.max_messages, max_bytes=bounds.max_bytes)
 
     def _keep(self, session_id: str, history: Sequence[HistoryEntry]) -> None:

@@ -5,15 +5,26 @@ unit before anybody is told that they were accepted. I own no queue and no conve
 the store, with everything that is needed to answer it.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
 from gatewayd.config.model import ChannelSection, GatewayConfig
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import AgentNotFound, Draining, InvalidArgument, LimitExceeded, NoRoute, NotFound
+from gatewayd.core.errors import (
+    AgentNotFound,
+    Draining,
+    GatewayError,
+    InvalidArgument,
+    LimitExceeded,
+    NoRoute,
+    NotFound,
+)
 from gatewayd.core.event import EventType
 from gatewayd.core.failpoints import Failpoints
 from gatewayd.core.frames import Send
@@ -29,7 +40,7 @@ from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.sessions import Opened, SessionManager, chat_key, chat_principal, client_key
 from gatewayd.storage.base import Store
-from gatewayd.storage.records import Accepted, HistoryEntry, OutboxRow
+from gatewayd.storage.records import Acceptance, Accepted, HistoryEntry, OutboxRow
 
 log = logging.getLogger("gatewayd.routing")
 
@@ -38,6 +49,7 @@ MAX_ATTEMPTS = 3
 
 Offer = Callable[[Sequence[OutboxRow]], None]
 Resend = Callable[[OutboxRow], Awaitable[None]]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +149,12 @@ class Router:
             entry = HistoryEntry("user", message.text, inbound.received)
             bounds = self.config.gateway.session_config
             kept = (entry,) if bounds.persist else ()
-            result = await self._store.accept(
-                self._intake.remembered(message, inbound, opened, why=why, history=kept, bounds=bounds)
-            )
-            if not result.duplicate:
-                self._sessions.extend(opened.record.id, [entry])
+            remembered = self._intake.remembered(message, inbound, opened, why=why, history=kept, bounds=bounds)
+            await self._accept(remembered, lambda: self._sessions.extend(opened.record.id, [entry]), opened)
             return
         execution = self._intake.execution(inbound, opened, agent, chat_reply(message))
-        result = await self._store.accept(self._intake.chat_work(message, inbound, opened, execution))
-        self._failpoints.hit("router.after_accept")
-        if not result.duplicate:
-            self._begin(execution, section)
+        work = self._intake.chat_work(message, inbound, opened, execution)
+        await self._accept(work, lambda: self._begin(execution, section), opened)
 
     async def accept_send(self, send: Send, caller: Caller) -> Submitted:
         """Take in a client's message to an agent, or to a channel whose routing decides."""
@@ -175,11 +182,37 @@ class Router:
             correlation_id=send.correlation_id or execution.id,
             idempotency_key=send.idempotency_key,
         )
-        result = await self._store.accept(self._intake.client_work(send, inbound, opened, rule, execution))
+        work = self._intake.client_work(send, inbound, opened, rule, execution)
+        accepted, live = await self._accept(work, lambda: self._begin(execution, section), opened)
+        return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
+
+    async def _accept(
+        self, acceptance: Acceptance, go_on: Callable[[], _T], opened: Opened | None = None
+    ) -> tuple[Accepted, _T | None]:
+        """Write the unit, then go on with it, unless it repeats one that is known.
+
+        Whoever waits here may be cut off (a client leaves, a channel reconnects) while the unit is on its way to the
+        disk: then the work goes on without them. A new session whose message was not taken in has never been.
+        """
+        receipt = asyncio.ensure_future(self._store.accept(acceptance))
+        try:
+            accepted = await asyncio.shield(receipt)
+        except asyncio.CancelledError:
+            receipt.add_done_callback(lambda done: _if_taken(done, go_on))
+            raise
+        except GatewayError:
+            await self._undo(opened)
+            raise
+        if accepted.duplicate:
+            await self._undo(opened)
+            return accepted, None
         self._failpoints.hit("router.after_accept")
-        if result.duplicate:
-            return Submitted(result, self.runtime.live(result.execution_id))
-        return Submitted(result, self._begin(execution, section))
+        return accepted, go_on()
+
+    async def _undo(self, opened: Opened | None) -> None:
+        if opened is not None:
+            with suppress(GatewayError):
+                await self._sessions.undo(opened)
 
     async def _open_for(
         self, send: Send, caller: Caller, agent: str, rule: str, section: ChannelSection | None
@@ -197,9 +230,7 @@ class Router:
         """Journal a message that nobody is asked about: silent by policy, or told why not."""
         inbound = self._intake.from_chat(message, chat_principal(section, message))
         outbox = self._endings.rows(chat_reply(message), inbound.message_id, "", tell, inbound.received)
-        result = await self._store.accept(self._intake.turned_away(message, inbound, why, reason, outbox))
-        if outbox and not result.duplicate:
-            self._offer(outbox)
+        await self._accept(self._intake.turned_away(message, inbound, why, reason, outbox), lambda: self._offer(outbox))
 
     def _begin(self, execution: Execution, section: ChannelSection | None) -> LiveExecution:
         mode = section.busy_mode if section is not None else "queue"
@@ -260,3 +291,9 @@ class Router:
             raise NotFound(f"no execution {execution_id!r}")
         why = f"cancelled by {caller.principal.id}"
         await self.runtime.cancel(execution_id, f"{why}: {reason}" if reason else why)
+
+
+def _if_taken(receipt: asyncio.Future[Accepted], go_on: Callable[[], object]) -> None:
+    """Go on with a unit that nobody waits for any more, if it was written for the first time."""
+    if not receipt.cancelled() and receipt.exception() is None and not receipt.result().duplicate:
+        go_on()
