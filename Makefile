@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PEERS := .build/peers/praisonai/.ready
 
-.PHONY: help venv demo run test check fix format lint types floors proto verify-proto lint-proto lock chaos bench-quick bench bench-peers scenario wheel clean
+.PHONY: help venv demo run test check fix format lint types floors proto verify-proto lint-proto lock faults chaos bench-quick bench bench-peers scenario wheel clean
 
 help: ## What there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -67,6 +67,9 @@ lock: ## Resolve the dependencies anew and write the lock files
 	cat requirements/dev.in > $(VENV)/dev.in
 	$(VENV)/bin/uv pip compile -q pyproject.toml --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements/runtime.txt
 	$(VENV)/bin/uv pip compile -q pyproject.toml requirements/dev.in --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements/dev.txt
+
+faults: venv ## The 84 faults: which have passing tests, failing ones, or none yet
+	$(PY) tests/faults_table.py
 
 chaos: venv ## 50 cycles of kill -9 under load, judged by another process
 	$(PY) tests/chaos/run.py

@@ -243,3 +243,4 @@ async def test_F26_a_handler_that_ignores_cancellation_is_named_and_left_behind(
         assert "stubborn.py" in line
         await daemon.start()
         assert (await asyncio.wait_for(anext(events), 20)).execution_id == execution
+        await daemon.kill()
