@@ -1,0 +1,119 @@
+"""Mailboxes: bounded in bytes, and a place that never goes past what the reader has taken or lost."""
+
+import asyncio
+
+import pytest
+
+from gatewayd.bus.mailbox import EVENT_OVERHEAD, Mailbox
+from gatewayd.core.event import Cursor, Event, EventType
+from gatewayd.core.frames import EndReason, Overflow
+
+
+def event(seq: int, size: int = 100) -> Event:
+    return Event(str(seq), EventType.CUSTOM, "x", "s", 0.0, wire=b"x" * size, epoch="e", seq=seq)
+
+
+def ephemeral(size: int = 100) -> Event:
+    return Event("n", EventType.CUSTOM, "x", "s", 0.0, wire=b"x" * size, durable=False)
+
+
+class Box(Mailbox):
+    """One with room for `room` events of 100 bytes; counts how often the reader was woken."""
+
+    def __init__(self, room: int = 3, overflow: Overflow = Overflow.DISCONNECT) -> None:
+        self.woken = 0
+        limit = room * (100 + EVENT_OVERHEAD)
+        super().__init__(limit_bytes=limit, overflow=overflow, wake=self._count, start=Cursor("e", 0))
+
+    def _count(self) -> None:
+        self.woken += 1
+
+
+def test_the_reader_is_woken_once_and_takes_up_to_so_many_bytes() -> None:
+    """At least one, however large."""
+    box = Box()
+    for seq in (1, 2, 3):
+        assert box.put(event(seq))
+
+    assert box.woken == 1
+    assert [each.seq for each in box.take(200)] == [1, 2]
+    assert box.position == Cursor("e", 2)
+    assert [each.seq for each in box.take(1)] == [3]
+    assert box.waiting_bytes == 0
+
+
+def test_a_full_box_that_disconnects_keeps_the_place_before_what_it_lets_go() -> None:
+    """The reader goes on from the last event that it took: what waited is not counted as seen."""
+    box = Box(room=2)
+    box.put(event(1))
+    box.take(1000)
+    box.put(event(2))
+    box.put(event(3))
+
+    assert not box.put(event(4))
+
+    assert box.ended is EndReason.SLOW_CONSUMER
+    assert box.take(1000) == []
+    box.skip_to(9)
+    assert box.position == Cursor("e", 1)
+    assert not box.put(event(5))
+
+
+def test_a_full_box_that_drops_tells_how_many_and_up_to_where() -> None:
+    """The newest stay; the place moves with what was lost."""
+    box = Box(room=2, overflow=Overflow.DROP_OLDEST)
+    for seq in range(1, 6):
+        assert box.put(event(seq))
+
+    assert box.dropped == 3
+    assert box.take_gap() == (3, Cursor("e", 3))
+    assert box.dropped == 0
+    assert [each.seq for each in box.take(1000)] == [4, 5]
+    assert box.total_dropped == 3
+
+
+def test_dropped_ephemeral_events_have_no_place() -> None:
+    """They are counted, and the cursor stays."""
+    box = Box(room=1, overflow=Overflow.DROP_OLDEST)
+    box.put(ephemeral())
+    box.put(ephemeral())
+
+    assert box.take_gap() == (1, None)
+    assert box.position == Cursor("e", 0)
+
+
+@pytest.mark.parametrize("overflow", list(Overflow))
+def test_an_empty_box_takes_an_event_of_any_size(overflow: Overflow) -> None:
+    """Cutting the reader off would not make it smaller."""
+    box = Box(room=1, overflow=overflow)
+
+    assert box.put(event(1, 1_000_000))
+    assert [each.seq for each in box.take(10)] == [1]
+
+
+def test_what_does_not_concern_the_reader_moves_its_place_only_when_nothing_waits() -> None:
+    """A place is never ahead of an event that still waits."""
+    box = Box()
+    box.skip_to(5)
+    assert box.position == Cursor("e", 5)
+    box.put(event(6))
+    box.skip_to(9)
+    assert (box.position, box.reached) == (Cursor("e", 5), 9)
+    box.take(1000)
+    assert box.position == Cursor("e", 9)
+
+
+async def test_a_writer_of_history_waits_until_the_reader_took_something() -> None:
+    """And is let go when the subscription ends."""
+    for end in (False, True):
+        box = Box(room=1)
+        await box.emptied()
+        box.put(event(1))
+        waiting = asyncio.create_task(box.emptied())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        if end:
+            box.end(EndReason.UNSUBSCRIBED)
+        else:
+            box.take(1)
+        await asyncio.wait_for(waiting, 1)

@@ -1,0 +1,213 @@
+"""The bus over a real store: live events, catch-up from the log without gap or repeat, and lost history."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gatewayd.bus.base import SubscriptionSpec
+from gatewayd.bus.memory import MemoryBus, MemorySubscription
+from gatewayd.core.clock import SeededRandomness, SystemClock
+from gatewayd.core.errors import IdConflict
+from gatewayd.core.event import Cursor, Event, EventType
+from gatewayd.core.filter import EventFilter
+from gatewayd.core.frames import EndReason, Overflow
+from gatewayd.core.ids import IdSource
+from gatewayd.core.topic import TopicPattern
+from gatewayd.service import TaskSet
+from gatewayd.storage.records import Limits, Published, Retention
+from gatewayd.storage.sqlite import SQLiteStore
+from gatewayd.wire import decode_event, encode_event
+
+
+class Rig:
+    """A bus and its store."""
+
+    def __init__(self, place: Path) -> None:
+        self.clock = SystemClock()
+        self.ids = IdSource(self.clock, SeededRandomness(1))
+        self.tasks = TaskSet("bus")
+        self.bus = MemoryBus(self.tasks)
+        self.store = SQLiteStore(
+            place / "gateway.db",
+            clock=self.clock,
+            ids=self.ids,
+            sink=self.bus,
+            encode=encode_event,
+            decode=decode_event,
+            on_failed=lambda _error: None,
+        )
+
+    async def __aenter__(self) -> "Rig":
+        await self.store.open()
+        self.bus.attach(self.store)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.tasks.close()
+        await self.store.close()
+
+    def event(self, number: int, topic: str = "t", **more: object) -> Event:
+        return Event(
+            id=f"id-{number}-{topic}",
+            type=EventType.CUSTOM,
+            source="x",
+            stream_id=str(more.pop("stream_id", "s")),
+            time=1.0,
+            topic=topic,
+            custom_type="note",
+            data={"json": {"n": number}},
+            **more,  # type: ignore[arg-type]
+        )
+
+    async def append(self, *events: Event) -> Cursor:
+        stamped = await self.store.append([Published(event) for event in events], scope="")
+        assert stamped[-1].cursor is not None
+        return stamped[-1].cursor
+
+    def subscribe(self, topic: str = "t", since: Cursor | None = None, **more: object) -> "Reader":
+        selection = EventFilter(topic=TopicPattern.parse(topic))
+        spec = SubscriptionSpec(selection, more.pop("visible", lambda _event: True), since, **more)  # type: ignore[arg-type]
+        return Reader(self.bus, spec)
+
+
+class Reader:
+    """Takes events one by one."""
+
+    def __init__(self, bus: MemoryBus, spec: SubscriptionSpec) -> None:
+        self.news = asyncio.Event()
+        self.subscription: MemorySubscription = bus.subscribe(spec, self.news.set)
+
+    async def take(self, count: int) -> list[int]:
+        seen: list[int] = []
+        async with asyncio.timeout(10):
+            while len(seen) < count:
+                self.news.clear()
+                seen += [int(event.id.split("-")[1]) for event in self.subscription.mailbox.take(1)]
+                if not self.subscription.mailbox.has_news:
+                    await asyncio.sleep(0)
+                    if len(seen) < count and not self.subscription.mailbox.has_news:
+                        await self.news.wait()
+        return seen
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with Rig(tmp_path) as rig:
+        yield rig
+
+
+async def test_a_subscriber_hears_what_it_wants_and_may_see(rig: Rig) -> None:
+    """The filter says what it wants, `visible` what it may see."""
+    reader = rig.subscribe("a.*", visible=lambda event: event.owner != "somebody")
+    await rig.append(
+        rig.event(1, "a.x"), rig.event(2, "b.x"), rig.event(3, "a.y", owner="somebody"), rig.event(4, "a.z")
+    )
+
+    assert await reader.take(2) == [1, 4]
+    reader.subscription.close()
+    reader.subscription.close()
+    assert rig.bus.stats().subscriptions == 0
+
+
+async def test_history_goes_over_to_live_events_without_a_gap(rig: Rig) -> None:
+    """Readers from every place of the log, while it grows: each sees the rest once, in order."""
+    places = [await rig.append(rig.event(number)) for number in range(60)]
+    readers = [rig.subscribe(since=place, buffer_bytes=4096) for place in places]
+
+    async def write() -> None:
+        for number in range(60, 300):
+            await rig.append(rig.event(number))
+
+    writing = asyncio.create_task(write())
+    taken = await asyncio.gather(*(reader.take(299 - number) for number, reader in enumerate(readers)))
+    await writing
+
+    for number, seen in enumerate(taken):
+        assert seen == list(range(number + 1, 300))
+
+
+async def test_a_reader_that_is_cut_goes_on_from_its_place(rig: Rig) -> None:
+    """Cut again and again with a tiny buffer, it misses nothing and sees nothing twice."""
+    chance = random.Random(7)
+    seen: list[int] = []
+    cursor = rig.bus.end
+    for start in range(0, 200, 20):
+        reader = rig.subscribe(since=cursor, buffer_bytes=1000)
+        for number in range(start, start + 20):
+            await rig.append(rig.event(number))
+            if chance.random() < 0.3:
+                seen += [int(event.id.split("-")[1]) for event in reader.subscription.mailbox.take(500)]
+        seen += [int(event.id.split("-")[1]) for event in reader.subscription.mailbox.take(1)]
+        cursor = reader.subscription.mailbox.position
+        reader.subscription.close()
+    last = rig.subscribe(since=cursor)
+    seen += await last.take(200 - len(seen))
+
+    assert seen == list(range(200))
+
+
+async def test_ephemeral_events_come_after_the_commit_that_they_followed(rig: Rig) -> None:
+    """And the others of their batch's stream."""
+    reader = rig.subscribe()
+    pending = rig.store.append([Published(rig.event(1))], scope="")
+    rig.bus.publish(rig.event(2, durable=False))
+    rig.bus.publish(rig.event(3, durable=False, stream_id="other"))
+    await pending
+
+    assert await reader.take(3) == [3, 1, 2]
+
+
+async def test_a_refused_unit_holds_up_nothing(rig: Rig) -> None:
+    """A conflict abandons its events; what waited behind them is delivered."""
+    await rig.store.append([Published(rig.event(1), b"a")], scope="p")
+    reader = rig.subscribe()
+    refused = rig.store.append([Published(rig.event(1), b"b")], scope="p")
+    rig.bus.publish(rig.event(2, durable=False))
+    with pytest.raises(IdConflict):
+        await refused
+
+    assert await reader.take(1) == [2]
+
+
+async def test_F51_lost_history_is_told_before_the_first_event(rig: Rig) -> None:
+    """Of another log, of the future, and of what retention has taken."""
+    places = [await rig.append(rig.event(number)) for number in range(30)]
+    await rig.store.sweep(Retention({"events": Limits(max_count=10)}), rig.clock.now())
+
+    for since in (places[3], Cursor("other", 25), Cursor(places[0].epoch, 10_000)):
+        reader = rig.subscribe(since=since)
+        assert reader.subscription.mailbox.ended is EndReason.HISTORY_LOST
+        assert reader.subscription.mailbox.position == since
+    assert await rig.subscribe(since=rig.bus.oldest).take(10) == list(range(20, 30))
+    assert await rig.subscribe(since=places[25]).take(4) == [26, 27, 28, 29]
+
+
+async def test_a_slow_reader_costs_the_others_nothing(rig: Rig) -> None:
+    """One is cut, one loses the oldest, one has everything; the publisher waited for none of them."""
+    cut = rig.subscribe(buffer_bytes=500)
+    drops = rig.subscribe(buffer_bytes=500, overflow=Overflow.DROP_OLDEST)
+    keeps = rig.subscribe()
+    for number in range(50):
+        await rig.append(rig.event(number))
+
+    assert cut.subscription.mailbox.ended is EndReason.SLOW_CONSUMER
+    assert await keeps.take(50) == list(range(50))
+    dropped, place = drops.subscription.mailbox.take_gap()
+    rest = [int(event.id.split("-")[1]) for event in drops.subscription.mailbox.take(10_000)]
+    assert rest == list(range(dropped, 50))
+    assert place is not None
+    stats = rig.bus.stats()
+    assert (stats.slow_consumers, stats.dropped) == (1, dropped)
+
+
+async def test_the_end_and_the_oldest_place_are_those_of_the_log(rig: Rig) -> None:
+    """An empty log begins at 0; a place that was the end is a place to go on from."""
+    assert rig.bus.oldest == rig.bus.end == Cursor(rig.store.log.epoch, 0)
+    reader = rig.subscribe(since=rig.bus.end)
+    place = await rig.append(rig.event(1))
+
+    assert rig.bus.end == place
+    assert await reader.take(1) == [1]
