@@ -4,6 +4,7 @@ I own the active sessions' records in memory and the rules of reset and expiry; 
 the message that touched them, as one unit. I never decide which agent answers.
 """
 
+import asyncio
 import json
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
@@ -105,6 +106,7 @@ class SessionManager:
         self.config = config
         self._active: OrderedDict[str, SessionRecord] = OrderedDict()
         self._histories: OrderedDict[str, _Recent] = OrderedDict()
+        self._reading: dict[str, asyncio.Event] = {}
         self._per_agent: Counter[str] = Counter()
 
     async def start(self) -> None:
@@ -126,12 +128,11 @@ class SessionManager:
     ) -> Opened:
         """The active session of that key, or a new one; the old one ends first when its reset is due.
 
-        After the one read that may be needed, nothing awaits: two first messages of one key get one session.
+        After the one read that may be needed, nothing awaits: two first messages of one key get one session, and
+        keep their order.
         """
-        if key not in self._active:
-            stored = await self._store.active_session(key)
-            if stored is not None and key not in self._active:
-                self._remember(stored)
+        while key not in self._active and not await self._look_up(key):
+            continue
         record = self._active.get(key)
         now = self._clock.now()
         events: list[Event] = []
@@ -148,6 +149,21 @@ class SessionManager:
             record = replace(record, agent=agent, rule=rule, last_active=now)
         self._remember(record)
         return Opened(record, is_new, tuple(events))
+
+    async def _look_up(self, key: str) -> bool:
+        """Read the key's session from the store; False for those who waited for another's reading, in their order."""
+        if (reading := self._reading.get(key)) is not None:
+            await reading.wait()
+            return False
+        reading = self._reading[key] = asyncio.Event()
+        try:
+            stored = await self._store.active_session(key)
+        finally:
+            del self._reading[key]
+            reading.set()
+        if stored is not None and key not in self._active:
+            self._remember(stored)
+        return True
 
     async def resume(self, session_id: str, may_see: Callable[[str], bool]) -> Opened:
         """An existing session by id, if the caller may see its owner's; else `NotFound` too: ids tell nothing."""
