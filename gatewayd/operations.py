@@ -4,12 +4,12 @@ The values are what an operator sees; the doors only translate them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from gatewayd.channels.base import ChannelStatus
 from gatewayd.core.message import ChatContext
+from gatewayd.core.value import value
 from gatewayd.routing.table import RouteExplanation
 
 
@@ -23,7 +23,7 @@ class DaemonState(StrEnum):
     """It serves, but something that the configuration asks for does not: `StatusReport.degraded` says what."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LastReload:
     """The newest reload, the one at the start included. `error` is '' when it was applied."""
 
@@ -32,7 +32,7 @@ class LastReload:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StatusReport:
     """`gatewayctl status`. Times are Unix seconds."""
 
@@ -57,7 +57,7 @@ class StatusReport:
     degraded: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AgentReport:
     """One agent. `reason` is '' while it is available."""
 
@@ -72,7 +72,7 @@ class AgentReport:
     queued: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ClientReport:
     """One connected client."""
 
@@ -90,7 +90,7 @@ class ClientReport:
     """Whether its connection is lost and what belongs to it is held for its return."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ReloadReport:
     """What a reload did, or would do. Paths are dotted paths in gateway.yaml."""
 

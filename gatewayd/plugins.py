@@ -5,18 +5,18 @@ heavy plugin costs nothing to those who do not use it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
 from gatewayd.core.errors import ConfigInvalid
+from gatewayd.core.value import value
 
 
 class PluginError(ConfigInvalid):
     """A plugin cannot be used; the message says which, from where, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Plugin:
     """Imports the object of one entry point when it is called."""
 

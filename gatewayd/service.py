@@ -8,11 +8,11 @@ A part that does not end in time is cancelled, named and left behind; it never h
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 from gatewayd.core.clock import Clock
 from gatewayd.core.lifecycle import Service, State
+from gatewayd.core.value import value
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class TaskSet:
             await asyncio.wait(others)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Member:
     service: Service
     drain_share: float

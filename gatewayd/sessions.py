@@ -16,6 +16,7 @@ from gatewayd.core.errors import LimitExceeded, NotFound
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.ids import IdSource
 from gatewayd.core.message import InboundMessage
+from gatewayd.core.value import value
 from gatewayd.storage.base import Store
 from gatewayd.storage.records import HistoryEntry, SessionRecord
 
@@ -50,7 +51,7 @@ def client_key(principal: str, client_id: str, agent: str, channel: str = "") ->
     return json.dumps(["client", principal, client_id, channel or agent, bool(channel)])
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SessionSubject:
     """Whom a session is with, as its key says. For a client's session all but `client_id` is ''."""
 
@@ -69,7 +70,7 @@ def subject_of(key: str) -> SessionSubject:
     return SessionSubject(*parts) if kind == "chat" else SessionSubject(client_id=parts[1])
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Opened:
     """The session of a message, and what its opening means for the log."""
 

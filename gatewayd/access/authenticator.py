@@ -7,7 +7,6 @@ which digests lost their worth, so that live streams end at once.
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -21,6 +20,7 @@ from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.disk import Disk
 from gatewayd.core.errors import NotFound, Unauthenticated
 from gatewayd.core.secret import Secret
+from gatewayd.core.value import value
 from gatewayd.service import TaskSet
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class AccessStore(AuditStore, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ClientInfo:
     """One client as an operator sees it; no digest and no secret."""
 

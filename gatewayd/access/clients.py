@@ -2,12 +2,13 @@
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gatewayd.access.principals import DEFAULT, Principal
 from gatewayd.access.scopes import EVERY_SCOPE, Scopes
 from gatewayd.access.tokens import client_of, digest_of
 from gatewayd.config.model import GatewayConfig
+from gatewayd.core.value import value
 
 _SLOTS = 2
 """Live secrets that a client may have, so that one can replace the other."""
@@ -15,7 +16,7 @@ _NOBODY = ("0" * 64,) * _SLOTS
 """Compared with where there is no client, so that an unknown id costs as much as a known one."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Client:
     """One client that can authenticate by token."""
 
@@ -36,7 +37,7 @@ class Client:
         return Principal(self.id, self.scopes, expires=self.expires, token_sha256=digest)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ClientTable:
     """Clients by id and by the digests of their tokens."""
 

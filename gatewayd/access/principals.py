@@ -1,11 +1,10 @@
 """Principals: who is asking, once that has been proved."""
 
-from dataclasses import dataclass
-
 from gatewayd.access.scopes import EVERY_SCOPE, Action, Scopes
 from gatewayd.core.errors import PermissionDenied
 from gatewayd.core.event import EventType
 from gatewayd.core.filter import EventFilter
+from gatewayd.core.value import value
 
 LOCAL = "local"
 """A connection over the unix socket without a token: the socket's mode is the guard."""
@@ -13,7 +12,7 @@ DEFAULT = "default"
 """The client of `gateway.auth_token`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Principal:
     """Who is asking and what they may do; it never changes while a connection lives."""
 

@@ -6,15 +6,15 @@ A test walks the descriptors: an RPC or frame without a rule fails the build.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
 from gatewayd.core.errors import PermissionDenied
+from gatewayd.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Permission:
     """What a caller needs before its request is looked at."""
 

@@ -15,7 +15,6 @@ scope allows is denied, and no scope implies another, except `sessions:all` that
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
@@ -23,6 +22,7 @@ from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.topic import TopicPattern
+from gatewayd.core.value import value
 
 MAX_SCOPE_LENGTH = 512
 """Longest scope, in characters."""
@@ -49,7 +49,7 @@ _EVENTS = frozenset({Action.PUBLISH, Action.SUBSCRIBE})
 _PLAIN = frozenset({Action.ADMIN_READ, Action.ADMIN_WRITE, Action.APPROVE})
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Scope:
     """One checked scope; make one with `Scope.parse`."""
 
@@ -108,7 +108,7 @@ class Scope:
         return f"{self.action}:{self.pattern}" if self.pattern else str(self.action)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Scopes:
     """All that one principal may do."""
 

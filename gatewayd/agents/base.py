@@ -11,10 +11,10 @@ the user is told only that it happened. Text that was put out before a failure i
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gatewayd.core.clock import Clock
+from gatewayd.core.value import value
 from gatewayd.storage.records import HistoryEntry
 
 __all__ = [
@@ -38,7 +38,7 @@ class AgentFailed(Exception):
         self.cause = cause or message
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Turn:
     """What an agent is asked, and in which conversation."""
 
@@ -51,24 +51,24 @@ class Turn:
     """The conversation before this turn, oldest first, within the session's bounds."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TextOutput:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ReasoningOutput:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ToolStarted:
     tool_use_id: str
     tool_name: str
     tool_input: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ToolCompleted:
     tool_use_id: str
     tool_name: str

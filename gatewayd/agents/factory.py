@@ -1,7 +1,6 @@
 """From a section of gateway.yaml to an agent: which models, reached how, with which tools."""
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from gatewayd.agents.llm import LLMAgent
 from gatewayd.agents.tools.builtin import DEFAULT_TOOLS
@@ -11,6 +10,7 @@ from gatewayd.config.model import AgentSection, GatewayConfig
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.errors import Violation
 from gatewayd.core.secret import Secret
+from gatewayd.core.value import value
 from gatewayd.plugins import PluginError
 from gatewayd.providers.base import LLMProvider
 from gatewayd.providers.breaker import Breakers
@@ -19,7 +19,7 @@ from gatewayd.providers.offline import known_model
 from gatewayd.providers.pool import ProviderPool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Blueprint:
     """All that decides how an agent behaves; equal blueprints make equal agents."""
 

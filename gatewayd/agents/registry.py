@@ -6,7 +6,6 @@ reason, so that asking for it says why.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from gatewayd.agents.base import Agent, AgentContext, Output, Turn
@@ -15,13 +14,14 @@ from gatewayd.agents.llm import LLMAgent
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.errors import AgentNotFound, ConfigInvalid, Unavailable, Violation
 from gatewayd.core.lifecycle import Change
+from gatewayd.core.value import value
 from gatewayd.providers.breaker import BreakerStats
 
 _PATH = "agents."
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AgentInfo:
     """What ListAgents tells of one agent."""
 
@@ -35,7 +35,7 @@ class AgentInfo:
     """Why it cannot run now; '' when it can."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RegisteredAgent:
     """An agent with its limits. It is an `Agent` itself."""
 
@@ -53,7 +53,7 @@ class RegisteredAgent:
         return self.agent.run(turn, ctx)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Generation:
     agents: Mapping[str, RegisteredAgent]
     unavailable: Mapping[str, str]

@@ -15,13 +15,13 @@ what it wants.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from gatewayd.bus.mailbox import Mailbox
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import Overflow
+from gatewayd.core.value import value
 from gatewayd.storage.base import EventSink
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SubscriptionSpec:
     """What a subscriber asks for."""
 
@@ -44,7 +44,7 @@ class SubscriptionSpec:
     """Bytes of events that may wait; between 4 KiB and the gateway's `limits.queue_bytes`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class BusStats:
     """Figures for operators, since the start."""
 

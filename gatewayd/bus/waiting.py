@@ -6,7 +6,6 @@ wait lasts, and never read more than the one event.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
 from gatewayd.core.clock import Clock
@@ -14,13 +13,14 @@ from gatewayd.core.errors import HistoryLost
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import Overflow
+from gatewayd.core.value import value
 from gatewayd.storage.base import Store
 
 _PAGE = 500
 _BUFFER = 4 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Waited:
     """What a wait came to."""
 

@@ -19,12 +19,12 @@ router.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.message import InboundMessage, OutboundMessage
+from gatewayd.core.value import value
 
 
 class ChannelUnavailable(Exception):
@@ -73,7 +73,7 @@ class Handover(StrEnum):
     """The platform allows one connection per token: the old one leaves first."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Capabilities:
     """What the platform can do."""
 
@@ -106,7 +106,7 @@ class Pulse(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ChannelIO:
     """What every adapter is built with."""
 
@@ -161,7 +161,7 @@ AdapterFactory = Callable[[str, Any, ChannelIO], ChannelAdapter]
 """Makes the adapter of a channel: its name, its settings, its means. The class itself is one."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ChannelStatus:
     """One channel as an operator sees it. Times are Unix seconds, 0 for never."""
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from gatewayd.channels import vitals
@@ -21,6 +21,7 @@ from gatewayd.core.errors import Unavailable
 from gatewayd.core.failpoints import Failpoints
 from gatewayd.core.ids import IdSource
 from gatewayd.core.message import InboundMessage
+from gatewayd.core.value import value
 from gatewayd.storage.base import Store
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ DEFAULT_LENGTH: Final = 4096
 _UP: Final = (ChannelState.READY, ChannelState.DEGRADED)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Parts:
     """What every channel is made with."""
 

@@ -1,7 +1,8 @@
 """What a chat network and a bot of the platform `sim` tell each other, and the ways in which it can fail."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from gatewayd.core.value import value
 
 FAULTS: Final = (
     "conflict",
@@ -21,7 +22,7 @@ ALWAYS: Final = 1_000_000_000
 """A count that no run uses up."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Update:
     """What a user said, as the platform tells it to the bot."""
 
@@ -35,7 +36,7 @@ class Update:
     mentioned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Sending:
     """What a bot says."""
 
@@ -48,7 +49,7 @@ class Sending:
     """Whether a repeated key is recognised."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Sent:
     """A message that the platform took; `number` counts all of them from 1."""
 

@@ -6,13 +6,13 @@ Every rule is a generator of `Finding` over one `Subject`; to add one, write it 
 import hashlib
 import ipaddress
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from gatewayd.config.model import GatewayConfig, Retention
 from gatewayd.config.problems import Path, suggest
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.secret import Secret
+from gatewayd.core.value import value
 
 RESERVED_CLIENTS: Final = {
     "default": "that is the client of gateway.auth_token",
@@ -20,7 +20,7 @@ RESERVED_CLIENTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Finding:
     """What is wrong at a path; a `warning` does not stop anything."""
 
@@ -30,7 +30,7 @@ class Finding:
     warning: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Subject:
     """A configuration to be checked; parts that could not be read are missing from `config` and named here."""
 

@@ -1,7 +1,6 @@
 """Old and new configuration → what a reload has to do. Pure; secrets are compared by value and shown by fingerprint."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -9,6 +8,7 @@ from pydantic import BaseModel
 from gatewayd.config.canonical import leaves
 from gatewayd.config.model import ChannelSection, GatewayConfig
 from gatewayd.config.problems import Path, dotted
+from gatewayd.core.value import value
 
 RESTART: Final[frozenset[Path]] = frozenset(
     (
@@ -24,7 +24,7 @@ RESTART: Final[frozenset[Path]] = frozenset(
 """What is fixed when the listener and the store are made; everything else changes live."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Changes:
     """Names of parts that came, went, or are other than before, each sorted."""
 
@@ -36,7 +36,7 @@ class Changes:
         return bool(self.added or self.removed or self.changed)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ChannelChange:
     """What is other in a channel that stays."""
 
@@ -46,7 +46,7 @@ class ChannelChange:
     """Routing, sessions, limits: the adapter goes on as it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ChangedPath:
     """One value that is other than before, as it may be shown; None where there is no such key."""
 
@@ -55,7 +55,7 @@ class ChangedPath:
     new: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ConfigDiff:
     """Everything in which two configurations differ."""
 

@@ -8,13 +8,14 @@ adds it where that is safe.
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
+
+from gatewayd.core.value import value
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -76,7 +77,7 @@ def _number(value: object) -> float | None:
     return value if value == value and abs(value) != float("inf") else None  # noqa: PLR0124  # NaN differs from itself
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Whole:
     """A whole number in a range."""
 
@@ -90,7 +91,7 @@ class Whole:
         return int(number)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Number:
     """A number in a range."""
 
@@ -104,7 +105,7 @@ class Number:
         return float(number)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Duration:
     """Seconds, or text such as `500ms`, `30s`, `10m`, `24h`, `7d`."""
 
@@ -121,7 +122,7 @@ class Duration:
         return float(number)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Size:
     """Bytes, or text such as `64KiB`, `4MiB`, `1GB`."""
 
@@ -138,7 +139,7 @@ class Size:
         return int(number)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Bound:
     """A bound that 0 takes away: 0 becomes None, anything else is read by `kind`."""
 
@@ -150,7 +151,7 @@ class Bound:
         return self.kind(value)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OneOf:
     """One of a few words."""
 
@@ -162,7 +163,7 @@ class OneOf:
         return value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Text:
     """Text up to a length; `one_line` refuses line breaks, `low` emptiness."""
 

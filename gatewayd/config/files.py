@@ -3,13 +3,13 @@
 import errno
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from os import stat_result
 from pathlib import Path
 
 from gatewayd.config.marks import MAX_BYTES
 from gatewayd.config.problems import ConfigRefused, Place, printable, problem_at
 from gatewayd.core.disk import Disk
+from gatewayd.core.value import value
 
 _EXAMPLE = "name one with --config; gateway.quickstart.yaml runs without an account"
 _UNREADABLE = {
@@ -22,7 +22,7 @@ _UNREADABLE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ConfigFile:
     """The text of a configuration file that may be trusted."""
 

@@ -4,7 +4,7 @@ Called by `--check`, at the start and at every reload, so that what the check ac
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from gatewayd.config.reader import Findings, Reader, Unset
 from gatewayd.config.sources import ReadFile, SecretSource, StatFile
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.secret import Secret
+from gatewayd.core.value import value
 
 _Section = TypeVar("_Section", bound=BaseModel)
 MAX_MEMBERS = 2000
@@ -26,7 +27,7 @@ MAX_MEMBERS = 2000
 SettingsFor = Callable[[str], type[BaseModel] | None]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Overrides:
     """What the command line says instead of the file, for this run and its reloads."""
 
@@ -37,7 +38,7 @@ class Overrides:
     agents_name: str = "agents.yaml"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Loaded:
     """A configuration that may be used, and what there is to say about it."""
 
@@ -52,6 +53,9 @@ class Loaded:
     """Every secret that was looked up: the log's mask needs them."""
 
 
+_NO_OVERRIDES = Overrides()
+
+
 def load(
     text: bytes,
     *,
@@ -60,7 +64,7 @@ def load(
     environ: Mapping[str, str],
     read_file: ReadFile,
     credentials_dir: FilePath | None = None,
-    overrides: Overrides = Overrides(),
+    overrides: Overrides = _NO_OVERRIDES,
     known_tools: frozenset[str] = frozenset(),
     known_models: frozenset[str] = frozenset(),
     known_platforms: frozenset[str] = frozenset(),
@@ -186,9 +190,9 @@ class _Loading:
         if "gateway" in root.entries:
             table = self._reader.entries(root.entries["gateway"].node, ("gateway",))
             data = self._reader.data(GatewaySection, table, ("gateway",)) if table else {}
-        for key, value in (("host", self._overrides.host), ("port", self._overrides.port)):
-            if value is not None:
-                data[key] = value
+        for key, given in (("host", self._overrides.host), ("port", self._overrides.port)):
+            if given is not None:
+                data[key] = given
                 self.findings.values[("gateway", key)] = Place(f"--{key}")
                 self.findings.origins[("gateway", key)] = f"flag --{key}"
                 self.findings.unresolved.discard(("gateway", key))

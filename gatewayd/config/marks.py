@@ -7,11 +7,12 @@ No tag, anchor or alias is accepted, a key is text, and a mapping has each key o
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import yaml
 
 from gatewayd.config.problems import ConfigRefused, Place, Problems, printable, problem_at
+from gatewayd.core.value import value
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
@@ -60,7 +61,7 @@ _EXPLAINED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Scalar:
     """A single value as it is written; `plain` when it stands without quotes."""
 
@@ -69,20 +70,20 @@ class Scalar:
     plain: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Broken:
     """A value that is not taken, of which enough is said already."""
 
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Items:
     place: Place
     nodes: list["Node"] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Entry:
     """A key of a mapping with its value."""
 
@@ -90,7 +91,7 @@ class Entry:
     node: "Node"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Table:
     place: Place
     entries: dict[str, Entry] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from gatewayd.core.errors import ConfigInvalid, Violation
+from gatewayd.core.value import value
 
 MAX_PROBLEMS = 100
 """At the next one reading stops: nobody reads more, and a hostile file could make a million."""
@@ -16,7 +17,7 @@ Path = tuple[str | int, ...]
 """Where a value stands: `("agents", "sales", "tools", 0)`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Place:
     """A place in a file, counted from 1; line 0 is a source without lines, such as the flag `--port`."""
 
@@ -28,7 +29,7 @@ class Place:
         return f"{self.file}:{self.line}:{self.col}" if self.line else self.file
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong (or doubtful), fit to be printed to an operator."""
 

@@ -6,7 +6,8 @@ ways is refused: `on`, `yes` and `1:30` stay the text that they look like (https
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from gatewayd.core.value import value
 
 MAX_TEXT = 1024 * 1024
 """Longest text that variables may expand to."""
@@ -33,7 +34,7 @@ class Unreadable(ValueError):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Expanded:
     """Text with its variables put in."""
 

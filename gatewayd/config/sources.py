@@ -2,7 +2,6 @@
 
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from os import stat_result
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from gatewayd.config.problems import printable
 from gatewayd.config.scalars import Unreadable, expand
 from gatewayd.core.secret import Secret
+from gatewayd.core.value import value
 
 MAX_SECRET: Final = 64 * 1024
 """Largest file that is read as one secret, in bytes."""
@@ -28,7 +28,7 @@ class Missing(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Found:
     """A secret and what there is to say of it."""
 
@@ -40,7 +40,7 @@ class Found:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SecretSource:
     """Looks secrets up with what it was given; it opens nothing by itself."""
 

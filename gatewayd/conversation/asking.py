@@ -1,16 +1,15 @@
 """One question and its answer: a send whose caller waits for nothing but the final reply."""
 
-from dataclasses import dataclass
-
 from gatewayd.conversation.sends import Sends
 from gatewayd.core.errors import NotFound
 from gatewayd.core.frames import Reply, Send
+from gatewayd.core.value import value
 from gatewayd.core.work import Execution
 from gatewayd.routing.router import Caller
 from gatewayd.storage.base import Store
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Answer:
     """What an agent answered; its execution has SUCCEEDED."""
 

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.rules import required_for_frame
@@ -51,6 +50,7 @@ from gatewayd.core.frames import (
     Unsubscribe,
 )
 from gatewayd.core.rate import TokenBucket
+from gatewayd.core.value import value
 from gatewayd.core.work import ExecutionState
 from gatewayd.routing.router import Caller, Router
 from gatewayd.service import TaskSet
@@ -64,7 +64,7 @@ MAX_CONTROL_BYTES = 4 * 1024 * 1024
 """Answers that may wait for a reader that does not read; beyond it the connection is cut."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Doors:
     """What a conversation leads to; one per gateway."""
 

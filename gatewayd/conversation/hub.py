@@ -7,7 +7,6 @@ resume token of its welcome takes them up. The token is a capability bound to th
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import gatewayd
 from gatewayd.access.principals import Principal
@@ -29,6 +28,7 @@ from gatewayd.core.frames import (
     Welcome,
 )
 from gatewayd.core.ids import IdSource
+from gatewayd.core.value import value
 from gatewayd.service import TaskSet
 from gatewayd.storage.base import Store
 from gatewayd.storage.records import Published
@@ -41,7 +41,7 @@ MAX_PARKED = 10_000
 """Lost connections that are remembered; beyond it the oldest is forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Parked:
     principal: str
     client_id: str

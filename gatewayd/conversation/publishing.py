@@ -4,7 +4,6 @@ Used by the `Connect` stream and by the unary call alike, so that the same thing
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
@@ -13,6 +12,7 @@ from gatewayd.core.clock import Clock
 from gatewayd.core.errors import InvalidArgument, PermissionDenied
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.ids import IdSource
+from gatewayd.core.value import value
 from gatewayd.storage.base import Store
 from gatewayd.storage.records import Published
 from gatewayd.wire import content_digest, parse_event
@@ -21,7 +21,7 @@ MAX_BATCH = 1000
 """Events of one batch."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class PublishedBatch:
     """What became of a batch."""
 

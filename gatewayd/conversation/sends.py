@@ -6,18 +6,18 @@ it waited for, whether the execution still runs or has ended.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import DeadlineExceeded, ExecutionFailed, GatewayError, NotFound
 from gatewayd.core.frames import Reply, Send
+from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.routing.router import Caller, Router, Submitted
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.storage.base import Store
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Waiting:
     """A send whose final reply has not been given; what a lost connection leaves to its successor."""
 

@@ -4,11 +4,11 @@ A test compares it with `proto/gateway/v1/event.proto` and with the reference pa
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
 from gatewayd.core.event import EventType
+from gatewayd.core.value import value
 
 
 class Emitter(StrEnum):
@@ -38,7 +38,7 @@ class Kind(StrEnum):
     """Seconds since the Unix epoch."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Row:
     """What holds for every event of one type."""
 

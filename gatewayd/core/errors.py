@@ -5,8 +5,9 @@ The catcher reads the class (or its `code` and `reason`), never the text. `reaso
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+
+from gatewayd.core.value import value
 
 
 class Code(IntEnum):
@@ -28,7 +29,7 @@ class Code(IntEnum):
     UNAUTHENTICATED = 16
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Violation:
     """One thing that is wrong, and where."""
 

@@ -4,11 +4,12 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import IntEnum
 from typing import Any
 
 from gatewayd.core.errors import InvalidArgument
+from gatewayd.core.value import value
 
 
 class EventType(IntEnum):
@@ -76,7 +77,7 @@ class EventType(IntEnum):
             raise InvalidArgument(f"unknown event type {label!r}") from None
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@value(frozen=True, slots=True, order=True)
 class Cursor:
     """A place in the event log: everything up to and including `seq` has been seen.
 
@@ -99,7 +100,7 @@ class Cursor:
         return cls(epoch, int(digits))
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Event:
     """One fact.
 

@@ -1,12 +1,11 @@
 """What a subscriber wants to see: fields are ANDed, an empty string is no filter."""
 
-from dataclasses import dataclass
-
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.topic import TopicPattern
+from gatewayd.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class EventFilter:
     """A selection of events. `types` None means every type; an empty set is refused where filters are read."""
 

@@ -5,13 +5,13 @@ Ids of requests and subscriptions are chosen by the client and are unique within
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Cursor
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.message import ChatContext
+from gatewayd.core.value import value
 from gatewayd.core.work import ExecutionState
 
 PROTOCOL = 1
@@ -50,7 +50,7 @@ class EndReason(StrEnum):
 # Frames of the client
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Hello:
     client_id: str
     protocol_min: int
@@ -59,7 +59,7 @@ class Hello:
     client_version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Subscribe:
     request_id: str
     subscription_id: str
@@ -71,20 +71,20 @@ class Subscribe:
     """Bytes that may wait for this reader; 0 takes the server's default."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Unsubscribe:
     request_id: str
     subscription_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Publish:
     request_id: str
     events: Sequence[bytes]
     """Each the encoding of one `gateway.v1.Event`, not yet checked."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Send:
     """A message to an agent, or to a channel whose routing decides."""
 
@@ -104,13 +104,13 @@ class Send:
     await_reply: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Cancel:
     request_id: str
     execution_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Ping:
     request_id: str
 
@@ -121,7 +121,7 @@ ClientFrame = Hello | Subscribe | Unsubscribe | Publish | Send | Cancel | Ping
 # Frames of the server
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Policy:
     """The bounds that a client should know."""
 
@@ -131,7 +131,7 @@ class Policy:
     reconnect_timeout: float
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LostSubscription:
     """A subscription that the last connection lost, and where to take it up."""
 
@@ -140,7 +140,7 @@ class LostSubscription:
     cursor: Cursor | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Welcome:
     protocol: int
     server_version: str
@@ -153,7 +153,7 @@ class Welcome:
     """The end of the event log now."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Refused:
     """The hello was not accepted; the stream ends after it."""
 
@@ -161,7 +161,7 @@ class Refused:
     step: RecoveryStep
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Accepted:
     request_id: str
     cursor: Cursor | None = None
@@ -172,13 +172,13 @@ class Accepted:
     """For an unsubscribe, whether there was such a subscription."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Rejected:
     request_id: str
     error: GatewayError
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Delivery:
     subscription_ids: Sequence[str]
     cursor: Cursor | None
@@ -186,7 +186,7 @@ class Delivery:
     events: Sequence[bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reply:
     request_id: str
     execution_id: str
@@ -200,13 +200,13 @@ class Reply:
     error: GatewayError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Progress:
     subscription_ids: Sequence[str]
     cursor: Cursor
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Gap:
     subscription_id: str
     dropped: int
@@ -214,7 +214,7 @@ class Gap:
     """The place of the last dropped durable event."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Ended:
     subscription_id: str
     reason: EndReason
@@ -222,12 +222,12 @@ class Ended:
     error: GatewayError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Pong:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Goodbye:
     reason: str
     reconnect_after: float

@@ -1,7 +1,8 @@
 """Messages: something addressed to someone, on its way in and on its way out."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from gatewayd.core.value import value
 
 
 class ChatContext(StrEnum):
@@ -12,7 +13,7 @@ class ChatContext(StrEnum):
     CHANNEL = "channel"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class InboundMessage:
     """One message from a chat platform, as its adapter hands it over. All ids are strings."""
 
@@ -48,7 +49,7 @@ class ReplyKind(StrEnum):
     """To the client that asked, over gRPC; the answer is kept with the execution."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ReplyTo:
     """All that is needed to deliver an answer; kept in the execution's row so that a crash cannot lose it."""
 
@@ -65,7 +66,7 @@ class ReplyTo:
         return self.kind is ReplyKind.CHANNEL and self.channel == channel
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OutboundMessage:
     """One piece of text to send: at most the platform's limit long, in order within its chat."""
 

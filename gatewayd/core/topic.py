@@ -5,9 +5,9 @@ last word, for one or more (https://docs.nats.io/nats-concepts/subjects).
 """
 
 import re
-from dataclasses import dataclass
 
 from gatewayd.core.errors import InvalidArgument
+from gatewayd.core.value import value
 
 MAX_TOPIC_LENGTH = 256
 """Longest topic or pattern, in characters."""
@@ -25,7 +25,7 @@ def check_topic(topic: str) -> str:
     return topic
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TopicPattern:
     """A checked pattern; make one with `TopicPattern.parse`."""
 

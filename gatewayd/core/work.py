@@ -1,9 +1,9 @@
 """Work: one reason to start an agent, whatever door it came through; and how it ends."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gatewayd.core.message import ReplyTo
+from gatewayd.core.value import value
 
 
 class Origin(StrEnum):
@@ -48,7 +48,7 @@ class LedgerState(StrEnum):
         return self not in (LedgerState.QUEUED, LedgerState.EXECUTED)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Execution:
     """One run of an agent, as it is kept: enough to run it again and to deliver its answer."""
 

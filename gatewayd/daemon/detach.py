@@ -9,8 +9,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from gatewayd.core.value import value
 from gatewayd.daemon.exits import Exit
 from gatewayd.daemon.logs import say
 from gatewayd.daemon.options import Options
@@ -25,7 +25,7 @@ UMASK = 0o077
 _STDERR = 2
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Descriptor:
     """What python-daemon wants of a stream."""
 

@@ -12,6 +12,7 @@ from gatewayd.channels.base import ChannelState, ChannelStatus
 from gatewayd.channels.manager import ChannelManager
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import Clock
+from gatewayd.core.errors import GatewayError
 from gatewayd.core.message import ChatContext
 from gatewayd.daemon.reload import Reloader
 from gatewayd.operations import AgentReport, ClientReport, DaemonState, ReloadReport, StatusReport
@@ -166,7 +167,12 @@ class Operator:
         return explain(self._reloader.config.channels, channel, context, peer)
 
     async def reload(self, *, validate_only: bool, expected_digest: str, actor: str) -> ReloadReport:
-        report = await self._reloader.reload(validate_only=validate_only, expected_digest=expected_digest)
+        try:
+            report = await self._reloader.reload(validate_only=validate_only, expected_digest=expected_digest)
+        except GatewayError as error:
+            if not validate_only:
+                self._audit.record(principal=actor, action="reload", decision="refused", detail=error.reason)
+            raise
         if not validate_only:
             self._audit.record(principal=actor, action="reload", subject=report.digest, decision="applied")
         return report

@@ -1,13 +1,14 @@
 """What a daemon is started with, and the protocol between the process and the gateway inside it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
 
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.disk import Disk
 from gatewayd.core.failpoints import NO_FAILPOINTS, Failpoints
+from gatewayd.core.value import value
 from gatewayd.daemon.logs import Logs
 from gatewayd.daemon.mask import Mask
 from gatewayd.daemon.notify import Notifier
@@ -15,7 +16,7 @@ from gatewayd.daemon.paths import Paths
 from gatewayd.service import Deadline
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Options:
     """The command line and the environment, as values; every path is absolute."""
 
@@ -36,7 +37,7 @@ class Options:
     """The environment as it was at the start."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Parts:
     """What the process made for the gateway: the machine's side of the daemon."""
 

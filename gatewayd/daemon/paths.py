@@ -6,8 +6,9 @@ Resolving looks at the environment only; `prepare` makes the directories and ref
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from gatewayd.core.value import value
 
 STATE_MODE = 0o700
 RUNTIME_MODE = 0o750
@@ -17,7 +18,7 @@ class PathUnusable(Exception):
     """A path that the daemon needs cannot be used; the message says which and why."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Paths:
     """The directories of one daemon, absolute."""
 

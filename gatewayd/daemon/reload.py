@@ -7,7 +7,7 @@ An attempt is the daemon's own task: who asked may go away, and it comes to its 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gatewayd.config.diff import ConfigDiff, diff
 from gatewayd.config.loader import Loaded
@@ -16,6 +16,7 @@ from gatewayd.core.clock import Clock
 from gatewayd.core.errors import ConfigChanged, Draining, GatewayError, ReloadFailed, RestartRequired, Violation
 from gatewayd.core.event import EventType
 from gatewayd.core.lifecycle import Change
+from gatewayd.core.value import value
 from gatewayd.operations import LastReload, ReloadReport
 from gatewayd.service import TaskSet
 
@@ -29,7 +30,7 @@ Plan = Callable[[GatewayConfig | None, Loaded], Change]
 Tell = Callable[[EventType, Mapping[str, object]], None]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Running:
     """The configuration that serves now."""
 

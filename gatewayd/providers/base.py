@@ -12,11 +12,12 @@ not work with this model), `ModelTruncated` (text may have been shown already). 
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Protocol
 
 from gatewayd.core.secret import Secret
+from gatewayd.core.value import value
 
 __all__ = [
     "ChatMessage",
@@ -67,7 +68,7 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ToolCall:
     """A whole call, as the model asked for it."""
 
@@ -77,7 +78,7 @@ class ToolCall:
     """JSON text of an object."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ChatMessage:
     """One message of a prompt."""
 
@@ -88,7 +89,7 @@ class ChatMessage:
     """For role TOOL: the call that this is the result of."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ToolSchema:
     """A tool as the model sees it."""
 
@@ -98,7 +99,7 @@ class ToolSchema:
     """JSON schema of the arguments object."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Prompt:
     """One request to one model."""
 
@@ -114,17 +115,17 @@ class Prompt:
     """Seconds until the first delta, and between one delta and the next."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Text:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reasoning:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ToolCallPiece:
     """Part of a tool call; pieces with one `index` add up."""
 
@@ -142,7 +143,7 @@ class FinishReason(StrEnum):
     CONTENT_FILTER = "content_filter"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Usage:
     """Tokens, as the provider counts them; 0 where it does not say."""
 
@@ -150,7 +151,7 @@ class Usage:
     output_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Finished:
     reason: FinishReason
     usage: Usage = field(default_factory=Usage)

@@ -6,11 +6,11 @@ probe; if that succeeds the breaker closes, else it rests twice as long.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from gatewayd.core.clock import Clock
+from gatewayd.core.value import value
 
 FAILURES: Final = 5
 """Failures in a row that open a breaker."""
@@ -26,7 +26,7 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class BreakerStats:
     """What an operator may want to know of one model."""
 

@@ -8,12 +8,13 @@ Everything is bounded: tries per model, each wait, the number of models.
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from gatewayd.core.clock import Clock, Randomness, jittered
 from gatewayd.core.secret import Secret
+from gatewayd.core.value import value
 from gatewayd.providers.base import (
     Delta,
     Finished,
@@ -38,7 +39,7 @@ LONGEST_RETRY_AFTER: Final = 20.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Target:
     """One model and how to reach it."""
 

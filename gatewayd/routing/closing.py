@@ -4,10 +4,9 @@ The session ends first, so that the next message begins a new one; then its exec
 erasure, are the contents deleted, so that nothing is written behind it.
 """
 
-from dataclasses import dataclass
-
 from gatewayd.core.errors import ExecutionFinished, NotFound
 from gatewayd.core.filter import EventFilter
+from gatewayd.core.value import value
 from gatewayd.core.work import ExecutionState
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.sessions import SessionManager
@@ -17,7 +16,7 @@ _PAGE = 500
 _UNFINISHED = tuple(state for state in ExecutionState if not state.terminal)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Erased:
     """What an erasure went over: rows of each kind that belong to the sessions."""
 

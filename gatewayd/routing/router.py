@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from gatewayd.access.principals import Principal
@@ -29,6 +29,7 @@ from gatewayd.core.event import EventType
 from gatewayd.core.failpoints import Failpoints
 from gatewayd.core.frames import Send
 from gatewayd.core.message import InboundMessage, ReplyKind, ReplyTo
+from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.ledger import TOLD_LIMIT
 from gatewayd.routing.endings import Endings, turn
@@ -52,7 +53,7 @@ Resend = Callable[[OutboxRow], Awaitable[None]]
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Caller:
     """Who sends over gRPC, and from which of its clients."""
 
@@ -60,7 +61,7 @@ class Caller:
     client_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Submitted:
     """What became of a send. `live` is None when the first send of that idempotency key has ended already."""
 

@@ -5,16 +5,16 @@ channels, and people write `group`); then `default`. `explain` tells every rule 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gatewayd.config.model import ChannelSection
 from gatewayd.core.errors import ChannelNotFound, NoRoute
 from gatewayd.core.message import ChatContext
+from gatewayd.core.value import value
 
 _STAND_IN = {ChatContext.GROUP: ChatContext.CHANNEL, ChatContext.CHANNEL: ChatContext.GROUP}
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RouteExplanation:
     """What routing decides, and why. `agent` and `rule` are '' when no rule matches."""
 

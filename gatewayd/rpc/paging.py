@@ -7,10 +7,10 @@ is refused. It holds no secret and no right; what a caller may see is asked anew
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 from zlib import crc32
 
+from gatewayd.core.value import value
 from gatewayd.wire.values import refuse
 
 DEFAULT_SIZE = 100
@@ -29,7 +29,7 @@ def moment_place(seconds: float, row_id: str) -> str:
     return f"{seconds.hex()} {row_id}"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Page:
     """One page that is asked for."""
 

@@ -10,11 +10,11 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from grpc import aio
 
+from gatewayd.core.value import value
 from gatewayd.rpc.guard import Handler
 from gatewayd.rpc.neighbours import Health
 
@@ -27,7 +27,7 @@ MAX_SOCKET_PATH = 100
 """Bytes of a socket's path; the kernel's limit is 107 (unix(7)), and it is first made one directory deeper."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Listen:
     """Where to listen, and with which bounds."""
 

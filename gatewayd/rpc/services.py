@@ -93,9 +93,7 @@ def handlers(
     return [_service(service, servicers[name], guard, connect) for name, service in SERVICES.items()]
 
 
-def _service(
-    service: ServiceDescriptor, servicer: object, guard: Guard, connect: ConnectHandler
-) -> Handler:
+def _service(service: ServiceDescriptor, servicer: object, guard: Guard, connect: ConnectHandler) -> Handler:
     methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in service.methods:
         if method.client_streaming or method.server_streaming:

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
 
 PieceListener = Callable[[str, int], None]
 """Called with new text and its offset in characters; must not block or raise."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Outcome:
     """How an execution ended."""
 

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from gatewayd.agents.base import (
     AgentFailed,
@@ -24,6 +23,7 @@ from gatewayd.core.clock import Clock, Randomness, jittered
 from gatewayd.core.errors import Draining, ExecutionFinished, GatewayError, NotFound, StoreBusy, StoreFull
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.failpoints import Failpoints
+from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.providers.bounds import closing
 from gatewayd.runtime.emit import ExecutionEvents
@@ -41,7 +41,7 @@ _RETRY_FINISH = 1.0
 """Seconds between two tries to write an end while the store is busy or full."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AgentLoad:
     """Executions of one agent."""
 

@@ -5,15 +5,15 @@ version. Files only grow in number: what was released is never edited. Nothing h
 """
 
 import re
-from dataclasses import dataclass
 from importlib import resources
 
 from gatewayd.core.errors import StoreCorrupt
+from gatewayd.core.value import value
 
 _NAME = re.compile(r"(\d{4})_\w+\.sql\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Migration:
     """One file."""
 

@@ -1,13 +1,14 @@
 """The values that the store keeps and gives back, beside events and executions (`core`)."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from gatewayd.core.event import Event
+from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState, LedgerState, Origin
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Published:
     """An event on its way into the log, with what makes publishing it twice harmless."""
 
@@ -16,7 +17,7 @@ class Published:
     """Digest of the canonical content as its publisher sent it; b'' when the id cannot have been seen before."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LogState:
     """The event log's ends: events with `first_seq` ≤ seq ≤ `last_seq` may be kept.
 
@@ -28,7 +29,7 @@ class LogState:
     last_seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class EventPage:
     """Events in log order and how far the log was looked through (which may be past the last match)."""
 
@@ -36,7 +37,7 @@ class EventPage:
     scanned_to: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Step:
     """One line of a message's story: `received`, `journaled`, `routed`, `queued`, `executed`, `sent`, …"""
 
@@ -46,7 +47,7 @@ class Step:
     """For people: the rule that matched, the reason, an id. Never message text, never a secret."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Inbound:
     """The journal row of one message that was taken in, whichever door it came through."""
 
@@ -63,7 +64,7 @@ class Inbound:
     received: float
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SessionRecord:
     """One conversation. `key` is built by `gatewayd.sessions`; at most one session per key is not ended."""
 
@@ -83,7 +84,7 @@ class SessionRecord:
     bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class HistoryEntry:
     """One line of a session's history."""
 
@@ -94,7 +95,7 @@ class HistoryEntry:
     execution_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Acceptance:
     """Everything that taking in one message writes, as one unit."""
 
@@ -124,7 +125,7 @@ class Acceptance:
     events: tuple[Event, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Accepted:
     """What became of an acceptance; for a duplicate, what became of the first."""
 
@@ -141,7 +142,7 @@ class OutboxState(StrEnum):
     DEAD = "dead"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OutboxRow:
     """One piece of text to be sent through a channel. Order within (channel, chat) is that of `id`."""
 
@@ -163,7 +164,7 @@ class OutboxRow:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LedgerChange:
     """One step of a message's story, and its new state. A terminal state is left only by an operator's retry."""
 
@@ -174,7 +175,7 @@ class LedgerChange:
     """The terminal state that the last sent piece will give it; None leaves it as it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Finish:
     """Everything that the end of an execution writes, as one unit."""
 
@@ -204,7 +205,7 @@ class DeadLetterKind(StrEnum):
     """A message whose execution cannot be finished, whatever is tried."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DeadLetter:
     """Something that was given up, from where an operator may try it again."""
 
@@ -220,7 +221,7 @@ class DeadLetter:
     """When an operator asked for another try; 0 while nobody did."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LedgerRecord:
     """The story of one message."""
 
@@ -236,7 +237,7 @@ class LedgerRecord:
     steps: tuple[Step, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AuditRecord:
     """Who did what and what was decided; append-only."""
 
@@ -248,7 +249,7 @@ class AuditRecord:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Limits:
     """Retention of one table; 0 means no bound of that kind."""
 
@@ -257,7 +258,7 @@ class Limits:
     max_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Retention:
     """Retention by table name: events, sessions, executions, inbox, outbox, ledger, seen, audit, dead_letters."""
 

@@ -4,13 +4,13 @@ Part of the store's contract (`base.Store` derives from it); every read here is 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from gatewayd.core.value import value
 from gatewayd.storage.records import DeadLetter, HistoryEntry, OutboxRow, SessionRecord, Step
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class HistoryLine:
     """One line of a session's history and where it stands."""
 
@@ -21,7 +21,7 @@ class HistoryLine:
     """The message that the line is, or answers; '' when its execution is not kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OpenLetter:
     """A dead letter together with what it is about."""
 

@@ -14,13 +14,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from gatewayd import cli
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.failpoints import NO_FAILPOINTS, POINTS, Failpoints
+from gatewayd.core.value import value
 from gatewayd.daemon import process
 from gatewayd.daemon.options import Options, Parts, RunningGateway
 from gatewayd.storage.records import OutboxRow
@@ -31,7 +32,7 @@ EARLY: Final = 0.02
 """Seconds by which the planted bug acknowledges too early: enough for the answer to reach its client."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CrashAt:
     """Where to die."""
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from gatewayd.core.clock import Clock
+from gatewayd.core.value import value
 from gatewayd.providers.base import Delta, Finished, FinishReason, ModelError, Prompt, Text, ToolCallPiece
 
 EPOCH = 1_800_000_000.0
@@ -167,7 +168,7 @@ class EvenRandomness:
         return (low + high) / 2
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Pause:
     """In a script: wait that many seconds of the clock."""
 

@@ -12,11 +12,11 @@ The promises are those of `gatewayd.providers.base`.
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from gatewayd.core.value import value
 from gatewayd.providers.base import (
     ChatMessage,
     Delta,
@@ -40,7 +40,7 @@ CURRENT_TIME = ToolSchema(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Ask:
     """How to make the backend behave: the model to name, and what to say to it."""
 
@@ -48,7 +48,7 @@ class Ask:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Subject:
     """A loaded provider, its clock, and the behaviours of its backend by name.
 

@@ -8,7 +8,7 @@ of its readers.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gateway.v1 import event_pb2
 from google.protobuf.message import DecodeError
@@ -17,6 +17,7 @@ from gatewayd.core.catalogue import CATALOGUE
 from gatewayd.core.errors import InvalidArgument, ServerOnlyField, StoreCorrupt, Violation
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.topic import check_topic
+from gatewayd.core.value import value
 from gatewayd.wire.data import check_nested, check_strings, fill_data, nested_keys
 from gatewayd.wire.values import MAX_STRING, refuse
 
@@ -43,7 +44,7 @@ _NAMES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Plan:
     """What is asked of every event of one type, worked out once."""
 

@@ -6,10 +6,10 @@ output and count limits from their caller and need none of their own.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gatewayd.core.clock import Clock
+from gatewayd.core.value import value
 
 __all__ = [
     "Tool",
@@ -23,7 +23,7 @@ class ToolFailed(Exception):
     """The call did not work; the model reads the text and may try otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ToolContext:
     """What a tool may use."""
 

@@ -9,11 +9,11 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from gatewayd.agents.tools.base import Tool, ToolContext, ToolFailed
 from gatewayd.core.clock import Clock
+from gatewayd.core.value import value
 from gatewayd.providers.base import ToolCall, ToolSchema
 
 TIME_LIMIT: Final = 30.0
@@ -28,7 +28,7 @@ MAX_DEPTH: Final = 32
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ToolResult:
     """What the model reads of a call."""
 
@@ -36,7 +36,7 @@ class ToolResult:
     is_error: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Caller:
     """For whom the tools of one turn are run."""
 

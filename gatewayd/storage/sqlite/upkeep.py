@@ -1,9 +1,9 @@
 """Retention: what deletes by age, count and bytes, a bite at a time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+from gatewayd.core.value import value
 from gatewayd.storage.records import Limits, Retention
 from gatewayd.storage.sqlite.layout import LIVE, PENDING
 from gatewayd.storage.sqlite.tx import ROW_BYTES, Tx
@@ -18,7 +18,7 @@ _STORY_ENDED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Rule:
     """How a table is swept: its key, the bytes of a row, what may go, and what its age counts from."""
 

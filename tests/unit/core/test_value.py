@@ -1,0 +1,59 @@
+"""`@value` behaves as a frozen dataclass with slots wherever the house relies on one."""
+
+from dataclasses import field, fields, replace
+
+import pytest
+
+from gatewayd.core.event import Cursor
+from gatewayd.core.value import value
+
+
+@value(frozen=True, slots=True)
+class Point:
+    """Two numbers, a default made anew, and a field that does not count."""
+
+    x: int
+    y: int = 0
+    tags: tuple[str, ...] = field(default_factory=tuple)
+    cache: bytes = field(default=b"", repr=False, compare=False)
+
+
+@value(frozen=True, slots=True)
+class Other:
+    x: int
+    y: int = 0
+
+
+@value(frozen=True, slots=True)
+class Empty:
+    pass
+
+
+def test_values_of_one_class_are_equal_by_what_they_compare() -> None:
+    assert Point(1, 2, cache=b"a") == Point(1, 2, cache=b"b")
+    assert Point(1, 2) != Point(1, 3)
+    assert Point(1, 2) != Other(1, 2)
+    assert Empty() == Empty()
+    assert len({Point(1, 2), Point(1, 2), Point(2, 1)}) == 2
+
+
+def test_a_value_shows_its_fields_and_hides_what_it_should() -> None:
+    assert repr(Point(1, tags=("a",), cache=b"secret")) == "Point(x=1, y=0, tags=('a',))"
+
+
+def test_a_value_has_slots_and_the_tools_of_dataclasses_work() -> None:
+    point = replace(Point(1), y=5)
+
+    assert point == Point(1, 5)
+    assert [one.name for one in fields(Point)] == ["x", "y", "tags", "cache"]
+    with pytest.raises(AttributeError):
+        point.z = 1  # type: ignore[attr-defined]
+    match point:
+        case Point(x, y):
+            assert (x, y) == (1, 5)
+
+
+def test_ordered_values_are_ordered() -> None:
+    assert Cursor("a", 1) < Cursor("a", 2) < Cursor("b", 1)
+    assert max(Cursor("a", 1), Cursor("a", 3)) == Cursor("a", 3)
+    assert len({Cursor("a", 1), Cursor("a", 1)}) == 1
