@@ -79,6 +79,7 @@ async def test_gatewayctl_reload_waits_plans_and_refuses(tmp_path: Path) -> None
             assert code == 1
             assert "gateway.yaml:2:28: agents.a.timout: unknown key (did you mean timeout?)" in out + err
 
+        assert len([line for line in await logged(daemon, "decision=refused") if "action=reload" in line]) == 2
         daemon.write(OTHER)
         code, out, _ = await daemon.ctl("reload", "--plan")
         assert code == 0
