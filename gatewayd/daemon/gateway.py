@@ -66,6 +66,8 @@ class Gateway:
         await house.channels.start()
         await self._open_doors(house, loaded.config.gateway.port)
         self._started = True
+        if loaded.config.storage.durability == "relaxed":
+            log.warning("storage_relaxed", extra={"may_lose": "all writes since the last checkpoint of its journal"})
         for problem in loaded.warnings:
             log.warning("config_warning", extra={"problem": str(problem)})
         log.info("gateway_started", extra={"agents": len(loaded.config.agents), "taken_up": left})

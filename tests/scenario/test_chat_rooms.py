@@ -18,7 +18,7 @@ agents:
   broken: {model: offline/fail}
 
 channels:
-  dms: {platform: sim, server: "unix:@net", token: dms, routing: {dm: echo}}
+  dms: {platform: sim, server: "unix:@net", token: dms, account: concierge, routing: {dm: echo}}
   other: {platform: sim, server: "unix:@net", token: other, routing: {dm: count}}
   mention: {platform: sim, server: "unix:@net", token: mention, routing: {group: echo}}
   everyone: {platform: sim, server: "unix:@net", token: everyone, routing: {default: echo}, group_policy: respond_all}
@@ -29,7 +29,7 @@ channels:
   failing: {platform: sim, server: "unix:@net", token: failing, routing: {dm: broken}}
   short: {platform: sim, server: "unix:@net", token: short, routing: {dm: count}, max_message_length: 40}
   "off": {platform: sim, enabled: false, server: "unix:@net", token: "off", routing: {dm: echo}}
-  sim: {routing: {dm: echo}, script: [{from: zoe, text: said by the script}]}
+  sim: {routing: {dm: echo}, script: [{from: zoe, text: said by the script, thread: t9}]}
 """
 
 
@@ -183,6 +183,16 @@ async def test_the_platform_defaults_to_the_channels_name(rig: House) -> None:
 
     await eventually(said, timeout=5)
     assert (await rig.channel("sim")).platform == "sim"
+    request = session_service_pb2.ListSessionsRequest(channel="sim")
+    (session,) = (
+        await rig.client.call("SessionService/ListSessions", request, session_service_pb2.ListSessionsResponse)
+    ).sessions
+    assert (session.peer, session.chat, session.thread) == ("zoe", "dm-zoe", "t9")
+
+
+async def test_the_bots_own_name_is_shown(rig: House) -> None:
+    """The account is a part of the channel's status, and of every session's key."""
+    assert (await rig.channel_is("dms", "ready")).account == "concierge"
 
 
 async def test_a_failed_answer_is_told_to_the_user(rig: House) -> None:

@@ -1,0 +1,166 @@
+"""No dead option: each key of gateway.yaml has a test that fails when the key is ignored, and here is which.
+
+The table is complete by construction: it is compared with the models, and each test that it names must exist.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from gatewayd.channels.sim import SimSettings
+from gatewayd.config.model import GatewayConfig
+
+TESTS = Path(__file__).parents[1]
+_ROOMS, _FAULTS, _SENDS = "scenario/test_chat_rooms.py", "scenario/test_sim_faults.py", "scenario/test_sends.py"
+_LINKS, _SESSIONS, _ACCESS = "scenario/test_connections.py", "scenario/test_sessions.py", "scenario/test_access.py"
+_KEYS, _RULES = "scenario/test_keys.py", "unit/sessions/test_sessions_rules.py"
+_RETENTION = f"{_KEYS}::test_every_bound_of_retention_reaches_the_store"
+_AGENT = f"{_KEYS}::test_what_an_agent_is_reaches_its_model"
+_IDLE = f"{_SESSIONS}::test_a_conversation_ends_when_it_was_idle_for_too_long"
+_LISTEN = f"{_KEYS}::test_where_it_listens_and_who_gets_in_is_as_the_file_says"
+_SCRIPTED = f"{_FAULTS}::test_a_network_of_the_channels_own_has_users_and_faults"
+_SIM = "unit/channels/test_channel_sim.py"
+
+PROOF = {
+    "gateway.host": _LISTEN,
+    "gateway.port": f"{_KEYS}::test_the_port_of_the_file_is_taken",
+    "gateway.socket": _LISTEN,
+    "gateway.auth_token": _LISTEN,
+    "gateway.strict": f"{_KEYS}::test_strict_refuses_what_is_only_a_warning_otherwise",
+    "gateway.max_connections": f"{_LINKS}::test_one_connection_more_than_allowed_is_told_to_wait",
+    "gateway.max_sessions_per_agent": f"{_SESSIONS}::test_an_agent_with_all_its_conversations_tells_the_next_one",
+    "gateway.heartbeat_interval": f"{_LINKS}::test_heartbeats_come_at_the_interval",
+    "gateway.reconnect_timeout": f"{_LINKS}::test_after_reconnect_timeout_nothing_waits_any_more",
+    "gateway.drain_timeout": f"{_KEYS}::test_a_drain_takes_no_longer_than_the_file_says",
+    "gateway.session_config.timeout": _IDLE,
+    "gateway.session_config.max_messages": _IDLE,
+    "gateway.session_config.max_bytes": _IDLE,
+    "gateway.session_config.persist": f"{_SESSIONS}::test_persist_decides_whether_a_restart_is_survived",
+    "gateway.logging.level": f"{_KEYS}::test_the_log_is_as_loud_and_as_formed_as_the_file_says",
+    "gateway.logging.format": f"{_KEYS}::test_the_log_is_as_loud_and_as_formed_as_the_file_says",
+    "gateway.limits.message_bytes": f"{_LINKS}::test_a_message_that_is_too_large_is_refused",
+    "gateway.limits.metadata_bytes": f"{_LINKS}::test_metadata_that_is_too_large_is_refused",
+    "gateway.limits.streams_per_client": f"{_LINKS}::test_one_client_has_a_bound_of_open_calls",
+    "gateway.limits.publish_rate": f"{_LINKS}::test_publishing_too_fast_is_refused_with_a_delay",
+    "gateway.limits.send_rate": f"{_LINKS}::test_sending_too_fast_is_refused_with_a_delay",
+    "gateway.limits.queue_bytes": f"{_LINKS}::test_a_buffer_is_never_larger_than_the_gateway_allows",
+    "agents.*.timeout": f"{_SENDS}::test_the_agents_timeout_ends_its_answer",
+    **{
+        f"agents.*.{key}": _AGENT
+        for key in (
+            "instructions",
+            "model",
+            "fallback_models",
+            "temperature",
+            "max_tokens",
+            "tools",
+            "tool_choice",
+            "base_url",
+            "api_key",
+            "role",
+            "goal",
+            "backstory",
+            "max_steps",
+            "greeting",
+        )
+    },
+    "provider.model": _AGENT,
+    "provider.base_url": _AGENT,
+    "provider.api_key": _AGENT,
+    "provider.retries": _AGENT,
+    "provider.timeout": f"{_KEYS}::test_a_call_of_a_model_has_its_own_deadline",
+    "clients.*.token_sha256": f"{_ACCESS}::test_both_tokens_of_a_rotation_work",
+    "clients.*.scopes": f"{_ACCESS}::test_agents_send_names_the_agents",
+    "clients.*.expires": f"{_ACCESS}::test_F59_an_expired_token_is_no_better_than_a_wrong_one",
+    "channels.*.platform": f"{_ROOMS}::test_the_platform_defaults_to_the_channels_name",
+    "channels.*.enabled": f"{_ROOMS}::test_a_disabled_channel_takes_nothing",
+    "channels.*.routing": f"{_ROOMS}::test_a_direct_message_is_answered_where_it_was_said",
+    "channels.*.group_policy": f"{_ROOMS}::test_respond_all_answers_everything",
+    "channels.*.session_scope": f"{_SESSIONS}::test_per_chat_shares_the_room",
+    "channels.*.session.reset": f"{_RULES}::test_reset_none_keeps_it",
+    "channels.*.session.idle_minutes": f"{_RULES}::test_reset_idle_has_minutes_of_its_own",
+    "channels.*.session.at_hour": f"{_RULES}::test_reset_daily_is_at_its_hour",
+    "channels.*.busy_mode": f"{_SESSIONS}::test_interrupt_ends_the_running_answer",
+    "channels.*.rate_limit": f"{_FAULTS}::test_rate_limit_spaces_what_is_sent",
+    "channels.*.max_message_length": f"{_ROOMS}::test_a_long_answer_is_split_and_arrives_in_order",
+    "channels.*.ambiguous": f"{_FAULTS}::test_F80_an_ambiguous_send_is_sent_again_where_that_is_chosen",
+    "storage.url": f"{_KEYS}::test_the_store_is_where_and_as_safe_as_the_file_says",
+    "storage.durability": f"{_KEYS}::test_the_store_is_where_and_as_safe_as_the_file_says",
+    **{
+        f"storage.retention.{table}.{bound}": _RETENTION
+        for table in ("sessions", "executions", "inbox", "outbox", "ledger", "seen", "audit", "dead_letters")
+        for bound in ("max_age", "max_count", "max_bytes")
+    },
+    "bus.history.max_events": "scenario/test_events_kept.py::"
+    "test_F51_history_that_is_no_longer_kept_is_told_with_the_oldest_place",
+    "bus.history.max_age": f"{_KEYS}::test_every_bound_of_history_reaches_the_store",
+    "bus.history.max_bytes": f"{_KEYS}::test_every_bound_of_history_reaches_the_store",
+}
+SIM_PROOF = {
+    "token": f"{_FAULTS}::test_a_refused_token_makes_its_channel_failed_and_no_other",
+    "server": f"{_ROOMS}::test_a_direct_message_is_answered_where_it_was_said",
+    "account": f"{_ROOMS}::test_the_bots_own_name_is_shown",
+    "idempotent_send": f"{_FAULTS}::test_F80_a_platform_that_knows_the_key_shows_a_resend_once",
+    **{
+        f"script.{key}": f"{_SIM}::test_users_say_their_script_in_time"
+        for key in ("from", "text", "chat", "context", "after", "mentioned")
+    },
+    "script.thread": f"{_ROOMS}::test_the_platform_defaults_to_the_channels_name",
+    "faults.conflict": f"{_FAULTS}::test_F70_a_409_is_told_waited_out_and_heals",
+    **{
+        f"faults.{key}": _SCRIPTED
+        for key in (
+            "rate_limit",
+            "retry_after",
+            "duplicates",
+            "reorder",
+            "disconnects",
+            "disconnects_sending",
+            "slow",
+            "reject",
+        )
+    },
+}
+
+
+def keys_of(model: type[BaseModel], path: str = "", without: tuple[str, ...] = ()) -> Iterator[str]:
+    """Every key that somebody may write, `*` standing for a name and nothing for the place in a list."""
+    for name, field in model.model_fields.items():
+        if name in without:
+            continue
+        here = f"{path}{field.alias or name}"
+        section = _section_in(field.annotation)
+        if section is None:
+            yield here
+        else:
+            named = ".*." if getattr(field.annotation, "__origin__", None) is dict else "."
+            yield from keys_of(section, here + named, without)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for each in get_args(annotation) if (found := _section_in(each)) is not None), None)
+
+
+def test_the_table_has_every_key_and_no_other() -> None:
+    """A key that is added without a test, or taken away, fails here."""
+    assert set(PROOF) == set(keys_of(GatewayConfig, without=("settings",)))
+
+
+def test_the_table_has_every_key_of_the_simulated_platform() -> None:
+    """The keys of an adapter are options like any other."""
+    assert set(SIM_PROOF) == set(keys_of(SimSettings))
+
+
+@pytest.mark.parametrize("place", sorted({*PROOF.values(), *SIM_PROOF.values()}))
+def test_the_test_that_is_named_is_there(place: str) -> None:
+    """A test that is renamed or removed takes its key's proof with it."""
+    file, _, name = place.partition("::")
+    tree = ast.parse((TESTS / file).read_text())
+
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
