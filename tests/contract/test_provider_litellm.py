@@ -108,7 +108,7 @@ async def test_reasoning_and_usage_come_through(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("scenario", ["truncated", "truncated-done", "disconnect", "bad-json"])
-async def test_a_cut_stream_is_never_an_answer(subject: Subject, scenario: str) -> None:
+async def test_F66_a_cut_stream_is_never_an_answer(subject: Subject, scenario: str) -> None:
     with pytest.raises(ModelTruncated):
         await ask(subject, scenario)
 
@@ -127,7 +127,7 @@ async def test_what_will_not_work_is_refused(subject: Subject, scenario: str) ->
         await ask(subject, scenario)
 
 
-async def test_the_wait_that_a_server_asks_for_is_passed_on(server: OpenAIServer, subject: Subject) -> None:
+async def test_F65_the_wait_that_a_server_asks_for_is_passed_on(server: OpenAIServer, subject: Subject) -> None:
     server.script(error(429, retry_after="7"), error(503, retry_after="Fri, 15 Jan 2027 08:00:30 GMT"))
     for seconds in (7.0, 30.0):
         with pytest.raises(ModelUnavailable) as caught:
@@ -142,18 +142,18 @@ async def test_a_refused_connection_is_unavailable_at_once(subject: Subject) -> 
         await collect(subject.provider.stream(prompt))
 
 
-async def test_an_endless_stream_ends_at_its_bound(server: OpenAIServer, subject: Subject) -> None:
+async def test_F66_an_endless_stream_ends_at_its_bound(server: OpenAIServer, subject: Subject) -> None:
     with pytest.raises(ModelTruncated, match="without an end"):
         await ask(subject, "endless")
     await until(lambda: server.dropped == 1, _real_turn)
 
 
-async def test_half_a_surrogate_pair_becomes_text_that_can_be_stored(subject: Subject) -> None:
+async def test_F66_half_a_surrogate_pair_becomes_text_that_can_be_stored(subject: Subject) -> None:
     answer = "".join(delta.content for delta in await ask(subject, "half-surrogate") if isinstance(delta, Text))
     assert answer == "a\ufffdb"
 
 
-async def test_an_empty_answer_is_only_finished(subject: Subject) -> None:
+async def test_F66_an_empty_answer_is_only_finished(subject: Subject) -> None:
     deltas = await ask(subject, "empty")
     assert [getattr(delta, "reason", None) for delta in deltas] == [FinishReason.STOP]
 
@@ -184,13 +184,13 @@ async def test_a_turn_with_a_tool_over_the_wire(server: OpenAIServer, subject: S
     assert [message["role"] for message in server.requests[-1]["messages"]] == ["user", "assistant", "tool"]
 
 
-async def test_the_fallback_model_answers_when_the_first_is_down(subject: Subject) -> None:
+async def test_F65_the_fallback_model_answers_when_the_first_is_down(subject: Subject) -> None:
     chain = agent(subject, "openai/overloaded", "openai/echo")
     outputs = await collect(chain.run(Turn("hi there", "s", "p"), FakeContext(subject.clock)))
     assert "".join(o.content for o in outputs if isinstance(o, TextOutput)) == "hi there"
 
 
-async def test_half_a_tool_call_is_never_run(server: OpenAIServer, subject: Subject) -> None:
+async def test_F66_half_a_tool_call_is_never_run(server: OpenAIServer, subject: Subject) -> None:
     one = agent(subject, "openai/cut-tool-call")
     with pytest.raises(AgentFailed):
         await collect(one.run(Turn("x", "s", "p"), FakeContext(subject.clock)))

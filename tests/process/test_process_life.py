@@ -22,7 +22,7 @@ def test_sigint_is_like_sigterm(tmp_path):
         assert daemon.wait() == 0
 
 
-def test_a_second_signal_cuts_the_drain_short(tmp_path):  # F25
+def test_F25_a_second_signal_cuts_the_drain_short(tmp_path):
     with Daemon(tmp_path, drain_timeout=30.0, drain_seconds=25.0) as daemon:
         daemon.ready().signal(signal.SIGTERM)
         daemon.wait_for("stopping")
@@ -33,7 +33,7 @@ def test_a_second_signal_cuts_the_drain_short(tmp_path):  # F25
         assert "drained ended=False" in daemon.text
 
 
-def test_sigquit_does_not_wait_at_all(tmp_path):  # F25
+def test_F25_sigquit_does_not_wait_at_all(tmp_path):
     with Daemon(tmp_path, drain_timeout=30.0, drain_seconds=25.0) as daemon:
         daemon.ready().signal(signal.SIGQUIT)
         assert daemon.wait(5) == 0
@@ -49,7 +49,7 @@ def test_sigterm_during_the_start_ends_it(tmp_path):
         assert "drained" in daemon.text
 
 
-def test_a_handler_that_ignores_cancellation_is_named_and_left(tmp_path):  # F26
+def test_F26_a_handler_that_ignores_cancellation_is_named_and_left(tmp_path):
     with Daemon(tmp_path, stuck=True) as daemon:
         daemon.ready()
         began = time.monotonic()
@@ -61,7 +61,7 @@ def test_a_handler_that_ignores_cancellation_is_named_and_left(tmp_path):  # F26
 
 
 @pytest.mark.slow
-def test_a_stop_that_blocks_the_loop_is_ended_by_force_and_named(tmp_path):  # F26
+def test_F26_a_stop_that_blocks_the_loop_is_ended_by_force_and_named(tmp_path):
     with Daemon(tmp_path, hang_in_stop=60.0, drain_timeout=0.0) as daemon:
         daemon.ready().signal(signal.SIGTERM)
         assert daemon.wait(25) == 0
@@ -98,7 +98,7 @@ def test_what_refuses_a_start_is_an_exit_code_and_a_sentence(tmp_path, error, co
         assert "drained" in daemon.text, "what had started must be let go"
 
 
-def test_sighup_reloads_and_a_thousand_of_them_are_a_few(tmp_path):  # F18
+def test_F18_sighup_reloads_and_a_thousand_of_them_are_a_few(tmp_path):
     with Daemon(tmp_path, reload_seconds=0.2) as daemon:
         daemon.ready()
         end = time.monotonic() + 1.0
@@ -114,7 +114,7 @@ def test_sighup_reloads_and_a_thousand_of_them_are_a_few(tmp_path):  # F18
         assert f"reloads={reloads}" in daemon.wait_for("drained")
 
 
-def test_sighup_during_the_start_is_kept_for_later(tmp_path):  # F19
+def test_F19_sighup_during_the_start_is_kept_for_later(tmp_path):
     with Daemon(tmp_path, start_seconds=1.0) as daemon:
         daemon.wait_for("starting")
         daemon.signal(signal.SIGHUP)
@@ -123,7 +123,7 @@ def test_sighup_during_the_start_is_kept_for_later(tmp_path):  # F19
         assert daemon.stop() == 0
 
 
-def test_sighup_during_the_drain_is_ignored_and_told(tmp_path):  # F19
+def test_F19_sighup_during_the_drain_is_ignored_and_told(tmp_path):
     with Daemon(tmp_path, drain_seconds=1.0) as daemon:
         daemon.ready().signal(signal.SIGTERM)
         daemon.wait_for("INFO stopping")
@@ -149,7 +149,7 @@ def test_sigpipe_does_not_end_it(tmp_path):
         assert daemon.stop() == 0
 
 
-def test_a_blocked_loop_is_told_with_the_guilty_line(tmp_path):  # F27
+def test_F27_a_blocked_loop_is_told_with_the_guilty_line(tmp_path):
     with Daemon(tmp_path, block_seconds=3.0) as daemon:
         daemon.ready()
         line = daemon.wait_for("loop_blocked")

@@ -73,7 +73,7 @@ def test_under_the_journal_every_line_has_its_priority_and_no_time(tmp_path):
     assert any(line.startswith("<6>INFO ready") for line in lines)
 
 
-def test_a_reader_that_never_reads_does_not_hold_it_up(tmp_path):  # F84
+def test_F84_a_reader_that_never_reads_does_not_hold_it_up(tmp_path):
     reader, writer = os.pipe()
     with Daemon(tmp_path, "--pidfile", "gatewayd.pid", stderr=writer, flood=5000) as daemon:
         os.close(writer)
@@ -87,7 +87,7 @@ def test_a_reader_that_never_reads_does_not_hold_it_up(tmp_path):  # F84
         os.close(reader)
 
 
-def test_a_closed_standard_error_does_not_kill_it(tmp_path):  # F84
+def test_F84_a_closed_standard_error_does_not_kill_it(tmp_path):
     reader, writer = os.pipe()
     with Daemon(tmp_path, "--pidfile", "gatewayd.pid", stderr=writer, flood=100) as daemon:
         os.close(writer)
@@ -98,7 +98,7 @@ def test_a_closed_standard_error_does_not_kill_it(tmp_path):  # F84
         assert daemon.wait(10) == 0
 
 
-def test_a_full_disk_under_the_log_does_not_kill_it(tmp_path):  # F84
+def test_F84_a_full_disk_under_the_log_does_not_kill_it(tmp_path):
     with Path("/dev/full").open("w") as full, Daemon(tmp_path, "--pidfile", "p", stderr=full, flood=100) as daemon:
         time.sleep(1.5)
         assert daemon.process.poll() is None
@@ -106,7 +106,7 @@ def test_a_full_disk_under_the_log_does_not_kill_it(tmp_path):  # F84
         assert daemon.wait(10) == 0
 
 
-def test_dropped_lines_are_counted_and_told(tmp_path):  # F84
+def test_F84_dropped_lines_are_counted_and_told(tmp_path):
     with Daemon(tmp_path, flood=5000) as daemon:
         # Whether the reader keeps up or not: nothing is lost untold. The word `ready` may be among what is.
         daemon.wait_for(" flood ", 30)

@@ -35,7 +35,7 @@ def test_ready_reload_and_stopping(tmp_path, ear):
         assert "EXTEND_TIMEOUT_USEC=35000000" in stopping
 
 
-def test_the_loop_itself_feeds_the_watchdog(tmp_path, ear):
+def test_F27_the_loop_itself_feeds_the_watchdog(tmp_path, ear):
     environ = {"NOTIFY_SOCKET": ear.name, "WATCHDOG_USEC": "1200000"}
     with Daemon(tmp_path, environ=environ, block_seconds=3.0) as daemon:
         daemon.wait_for("loop_blocked")

@@ -12,7 +12,7 @@ from daemon_rig import Daemon
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user: needs root")
 
 
-def test_a_second_instance_exits_69_and_names_the_first(tmp_path):  # F14
+def test_F14_a_second_instance_exits_69_and_names_the_first(tmp_path):
     with Daemon(tmp_path) as first:
         first.ready()
         with Daemon(tmp_path) as second:
@@ -22,7 +22,7 @@ def test_a_second_instance_exits_69_and_names_the_first(tmp_path):  # F14
         assert first.stop() == 0
 
 
-def test_a_shared_runtime_directory_is_refused_too(tmp_path):  # F14
+def test_F14_a_shared_runtime_directory_is_refused_too(tmp_path):
     (tmp_path / "other").mkdir()
     with Daemon(tmp_path) as first:
         first.ready()
@@ -83,7 +83,7 @@ def test_a_pidfile_that_was_left_behind_is_taken_over(tmp_path, content):  # F11
         assert daemon.stop() == 0
 
 
-def test_a_pidfile_of_another_daemon_is_refused(tmp_path):
+def test_F14_a_pidfile_of_another_daemon_is_refused(tmp_path):
     (tmp_path / "other").mkdir()
     with Daemon(tmp_path, "--pidfile", "gatewayd.pid") as first:
         first.ready()
@@ -94,7 +94,7 @@ def test_a_pidfile_of_another_daemon_is_refused(tmp_path):
         assert first.stop() == 0
 
 
-def test_a_pidfile_that_is_a_link_is_refused_and_its_victim_untouched(tmp_path):  # F13
+def test_F13_a_pidfile_that_is_a_link_is_refused_and_its_victim_untouched(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / "gatewayd.pid").symlink_to(victim)
@@ -105,7 +105,7 @@ def test_a_pidfile_that_is_a_link_is_refused_and_its_victim_untouched(tmp_path):
     assert (tmp_path / "gatewayd.pid").is_symlink()
 
 
-def test_a_pidfile_where_everybody_can_write_is_refused(tmp_path):  # F13
+def test_F13_a_pidfile_where_everybody_can_write_is_refused(tmp_path):
     place = tmp_path / "open"
     place.mkdir()
     place.chmod(0o1777)
@@ -131,14 +131,14 @@ def test_a_pidfile_that_somebody_replaced_is_not_removed(tmp_path):
     assert (tmp_path / "gatewayd.pid").read_text() == "1\n"
 
 
-def test_a_state_directory_that_is_a_file(tmp_path):  # F33
+def test_F33_a_state_directory_that_is_a_file(tmp_path):
     (tmp_path / "state").write_text("")
     with Daemon(tmp_path) as daemon:
         assert daemon.wait() == 73
         assert f"state directory {tmp_path}/state is not a directory" in daemon.text
 
 
-def test_a_state_directory_below_a_file(tmp_path):  # F33
+def test_F33_a_state_directory_below_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with Daemon(tmp_path, environ={"STATE_DIRECTORY": f"{tmp_path}/file/state"}) as daemon:
         assert daemon.wait() == 73
@@ -146,7 +146,7 @@ def test_a_state_directory_below_a_file(tmp_path):  # F33
 
 
 @needs_root
-def test_a_state_directory_of_another_user(tmp_path):  # F33
+def test_F33_a_state_directory_of_another_user(tmp_path):
     (tmp_path / "state").mkdir()
     os.chown(tmp_path / "state", 65534, 65534)
     with Daemon(tmp_path) as daemon:
@@ -154,7 +154,7 @@ def test_a_state_directory_of_another_user(tmp_path):  # F33
         assert "belongs to uid 65534, but gatewayd runs as uid 0" in daemon.text
 
 
-def test_a_read_only_state_directory(tmp_path):  # F33
+def test_F33_a_read_only_state_directory(tmp_path):
     with Daemon(tmp_path, environ={"STATE_DIRECTORY": "/proc/self/task"}) as daemon:
         assert daemon.wait() == 73
         assert "/proc/self/task" in daemon.wait_for("start_refused")

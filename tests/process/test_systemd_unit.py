@@ -9,6 +9,7 @@ import pytest
 
 from gatewayd.config.model import GatewaySection
 from gatewayd.daemon.exits import Exit
+from gatewayd.daemon.loophealth import BLOCKED_AFTER
 from gatewayd.daemon.supervise import CUT_MARGIN, STOP_MARGIN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ def test_it_verifies_silently(tmp_path, drop_in):
     assert (answer.returncode, answer.stdout + answer.stderr) == (0, "")
 
 
-def test_its_stop_timeout_is_the_drain_budget_and_30_seconds():
+def test_F26_its_stop_timeout_is_the_drain_budget_and_30_seconds():
     drain = GatewaySection().drain_timeout
     assert settings()["TimeoutStopSec"] == f"{drain + 30:.0f}"
     assert STOP_MARGIN < 30, "the daemon's own end by force must come before systemd's"
@@ -70,3 +71,10 @@ def test_a_refused_reload_is_visible_and_readiness_is_told():
     assert settings()["Type"] == "notify"
     assert settings()["NotifyAccess"] == "main"
     assert settings()["WatchdogSec"] == "30"
+
+
+def test_F27_a_loop_that_stays_blocked_is_ended_by_the_watchdog_and_started_again():
+    # A missed sign of life is an abnormal end, which `on-failure` covers (systemd.service(5), Restart=).
+    assert settings()["WatchdogSec"] == "30"
+    assert settings()["Restart"] == "on-failure"
+    assert BLOCKED_AFTER == 1.0

@@ -147,7 +147,7 @@ async def test_the_model_reads_what_was_wrong_and_goes_on() -> None:
 
 
 @pytest.mark.parametrize("reason", [FinishReason.STOP, FinishReason.LENGTH])
-async def test_a_call_that_the_model_did_not_finish_is_never_run(reason: FinishReason) -> None:
+async def test_F66_a_call_that_the_model_did_not_finish_is_never_run(reason: FinishReason) -> None:
     rig = Rig([ToolCallPiece(0, "1", "add", '{"a": 1, "b": 2}'), Finished(reason)])
     assert "broke off" in str(await rig.fail())
     assert rig.ran == []
@@ -169,7 +169,7 @@ _PIECES = st.lists(
 
 
 @given(pieces=_PIECES, finish=st.sampled_from([*FinishReason, None]))
-def test_whatever_a_model_sends_only_whole_calls_run_and_failures_are_told(
+def test_F66_whatever_a_model_sends_only_whole_calls_run_and_failures_are_told(
     pieces: list[Scripted], finish: FinishReason | None
 ) -> None:
     end: Scripted = ModelTruncated("cut") if finish is None else Finished(finish)
@@ -234,12 +234,12 @@ async def test_steering_is_taken_in_between_steps_and_not_after_the_last() -> No
     assert rig.context.steering == ["too late"]
 
 
-async def test_an_answer_that_was_cut_says_so() -> None:
+async def test_F66_an_answer_that_was_cut_says_so() -> None:
     assert said(await Rig([Text("Long"), Finished(FinishReason.LENGTH)]).run()) == "Long" + CUT_MARK
     assert "length limit" in str(await Rig([Finished(FinishReason.LENGTH)]).fail())
 
 
-async def test_an_empty_answer_is_a_failure_unless_a_tool_did_the_work() -> None:
+async def test_F66_an_empty_answer_is_a_failure_unless_a_tool_did_the_work() -> None:
     assert "empty answer" in str(await Rig([Text("  "), DONE]).fail())
     assert said(await Rig(calls("add", '{"a": 1, "b": 1}'), [DONE]).run()) == ""
 
@@ -253,7 +253,7 @@ async def test_an_empty_answer_is_a_failure_unless_a_tool_did_the_work() -> None
         ([Text("x"), Finished(FinishReason.CONTENT_FILTER)], "withheld"),
     ],
 )
-async def test_a_failing_model_is_told_to_the_user_without_details(script: list[Scripted], told: str) -> None:
+async def test_F64_a_failing_model_is_told_to_the_user_without_details(script: list[Scripted], told: str) -> None:
     failure = await Rig(script).fail()
     assert told in str(failure)
     assert "10.0.0.1" not in str(failure)

@@ -13,14 +13,14 @@ LINE = re.compile(r"[\w.-]+\.yaml:[1-9][0-9]*:[1-9][0-9]*: \S.*\Z")
 
 
 @pytest.mark.parametrize("file", BROKEN, ids=lambda file: file.stem)
-def test_a_broken_file_is_explained_as_its_golden_says(file: Path) -> None:
+def test_F01_a_broken_file_is_explained_as_its_golden_says(file: Path) -> None:
     printed = lines(file.read_bytes(), name=file.name)
 
     assert printed == file.with_suffix(".golden").read_text().splitlines()
 
 
 @pytest.mark.parametrize("file", BROKEN, ids=lambda file: file.stem)
-def test_every_line_says_where_and_shows_nothing_that_a_terminal_obeys(file: Path) -> None:
+def test_F01_every_line_says_where_and_shows_nothing_that_a_terminal_obeys(file: Path) -> None:
     printed = file.with_suffix(".golden").read_text().splitlines()
 
     assert printed
@@ -63,7 +63,7 @@ def test_a_good_file_has_no_problem(file: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_a_hostile_file_is_refused_at_once(text: bytes, wanted: str) -> None:
+def test_F06_a_hostile_file_is_refused_at_once(text: bytes, wanted: str) -> None:
     """The promise is 200 ms; measured as processor time, since the machine is shared."""
     began = time.process_time()
 

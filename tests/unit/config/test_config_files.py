@@ -34,7 +34,7 @@ def test_a_file_of_ones_own_is_read(file: Path) -> None:
     assert not found.world_readable
 
 
-def test_a_file_that_everybody_can_read_is_told_of(file: Path) -> None:
+def test_F09_a_file_that_everybody_can_read_is_told_of(file: Path) -> None:
     file.chmod(0o644)
 
     assert read_config(file, SystemDisk(), uid=os.getuid()).world_readable
@@ -48,13 +48,13 @@ def test_a_link_is_followed(file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "who"), [(0o660, "its group"), (0o602, "every user"), (0o666, "every user")])
-def test_a_file_that_others_can_write_is_refused(file: Path, mode: int, who: str) -> None:
+def test_F09_a_file_that_others_can_write_is_refused(file: Path, mode: int, who: str) -> None:
     file.chmod(mode)
 
     assert refusal(file) == f"gateway.yaml: {who} can write it (mode {mode:04o}) (chmod go-w gateway.yaml)"
 
 
-def test_a_file_of_somebody_else_is_refused(file: Path) -> None:
+def test_F09_a_file_of_somebody_else_is_refused(file: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can give a file away")
     os.chown(file, 12345, -1)
@@ -62,21 +62,21 @@ def test_a_file_of_somebody_else_is_refused(file: Path) -> None:
     assert "it belongs to user 12345, and the daemon runs as user 0" in refusal(file)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_F10_a_missing_file_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none.yaml").startswith("gateway.yaml: there is no such file (check the path")
 
 
-def test_a_directory_is_refused(tmp_path: Path) -> None:
+def test_F10_a_directory_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path).startswith("gateway.yaml: this is a directory")
 
 
-def test_a_fifo_does_not_hold_the_start_up(tmp_path: Path) -> None:
+def test_F10_a_fifo_does_not_hold_the_start_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
 
     assert refusal(tmp_path / "pipe").startswith("gateway.yaml: this is a FIFO")
 
 
-def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
+def test_F10_a_circle_of_links_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
 
@@ -91,7 +91,7 @@ def test_a_device_is_refused() -> None:
     assert refusal(Path("/dev/zero"), uid=0).startswith("gateway.yaml: this is not a regular file")
 
 
-def test_a_huge_file_is_not_read(file: Path) -> None:
+def test_F06_a_huge_file_is_not_read(file: Path) -> None:
     with file.open("wb") as stream:
         stream.truncate(10_000_000_000)
 

@@ -23,19 +23,19 @@ def survives(text: bytes) -> None:
 
 @QUICK
 @given(st.binary(max_size=300))
-def test_any_bytes(text: bytes) -> None:
+def test_F06_any_bytes(text: bytes) -> None:
     survives(text)
 
 
 @QUICK
 @given(st.text(alphabet="ab:-[]{},&*!|>'\"%@`#? \n\t\\${}0.~", max_size=200))
-def test_any_text_in_the_signs_of_yaml(text: str) -> None:
+def test_F06_any_text_in_the_signs_of_yaml(text: str) -> None:
     survives(text.encode())
 
 
 @QUICK
 @given(st.data())
-def test_mutations_of_the_example(data: st.DataObject) -> None:
+def test_F06_mutations_of_the_example(data: st.DataObject) -> None:
     text = bytearray(EXAMPLE)
     for _ in range(data.draw(st.integers(1, 5))):
         place = data.draw(st.integers(0, len(text) - 1))
@@ -63,11 +63,11 @@ _SECTIONS = ["gateway", "agents", "channels", "provider", "clients", "storage", 
 
 @QUICK
 @given(st.dictionaries(st.sampled_from(_SECTIONS), _VALUES, max_size=7))
-def test_any_value_under_any_key(tree: dict[str, object]) -> None:
+def test_F03_any_value_under_any_key(tree: dict[str, object]) -> None:
     survives(yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "replace"))
 
 
 @QUICK
 @given(st.sampled_from(_SECTIONS), st.dictionaries(st.sampled_from(KNOWN), _VALUES, max_size=5))
-def test_any_value_inside_a_named_part(section: str, values: dict[str, object]) -> None:
+def test_F03_any_value_inside_a_named_part(section: str, values: dict[str, object]) -> None:
     survives(yaml.safe_dump({section: {"a": values, **values}}, allow_unicode=True).encode("utf-8", "replace"))

@@ -18,7 +18,7 @@ AGENT = "agents: {a: {model: offline/assistant}}\n"
 SIM = AGENT + "channels:\n  sim:\n    routing: {default: a}\n"
 
 
-def test_variables_are_put_into_text_and_never_read_again() -> None:
+def test_F05_variables_are_put_into_text_and_never_read_again() -> None:
     text = "agents:\n  a:\n    model: offline/${M:-assistant}\n    role: ${X} $${X} $$ ${EMPTY:-none}${X}\n"
 
     agent = loaded(text, environ={"X": "<${PORT}>"}).config.agents["a"]
@@ -43,7 +43,7 @@ def test_the_value_of_a_variable_is_never_shown() -> None:
     assert "hunter2" not in printed
 
 
-def test_an_unset_variable_makes_its_part_unavailable_and_names_itself() -> None:
+def test_F05_an_unset_variable_makes_its_part_unavailable_and_names_itself() -> None:
     text = SIM + "    token: ${NOPE}\n  needy: {token: '${NOPE2}', routing: {default: a}}\n"
 
     found = loaded(text)
@@ -56,7 +56,7 @@ def test_an_unset_variable_makes_its_part_unavailable_and_names_itself() -> None
     assert found.config.channels["needy"].settings is None
 
 
-def test_an_agent_may_be_unavailable_and_is_not_said_to_lack_a_model() -> None:
+def test_F05_an_agent_may_be_unavailable_and_is_not_said_to_lack_a_model() -> None:
     found = loaded(
         "agents: {a: {model: '${NOPE}'}, b: {model: m, fallback_models: [x, '${NOPE}'], api_key: '${NO}'}}\n"
     )
@@ -65,7 +65,7 @@ def test_an_agent_may_be_unavailable_and_is_not_said_to_lack_a_model() -> None:
     assert found.config.agents["b"].fallback_models == ()
 
 
-def test_an_unavailable_client_is_not_let_in_by_half_of_its_entry() -> None:
+def test_F05_an_unavailable_client_is_not_let_in_by_half_of_its_entry() -> None:
     text = AGENT + f"clients: {{c: {{token_sha256: {'a' * 64}, scopes: [admin.read, '${{NOPE}}']}}}}\n"
 
     found = loaded(text)
@@ -84,7 +84,7 @@ def test_a_disabled_channel_is_checked_but_nothing_is_looked_up() -> None:
     assert any("unknown key" in line for line in lines(text.replace("token", "tokken")))
 
 
-def test_strict_turns_every_doubt_into_a_problem() -> None:
+def test_F05_strict_turns_every_doubt_into_a_problem() -> None:
     text = SIM + "    token: ${NOPE}\n    app_token: literal\n"
 
     assert len(loaded(text).warnings) == 1
@@ -118,7 +118,7 @@ def test_the_value_of_a_variable_cannot_turn_into_a_path() -> None:
     assert found.secrets == (Secret("file:/etc/secret"),)
 
 
-def test_a_secret_in_the_file_is_warned_of_and_never_printed() -> None:
+def test_F09_a_secret_in_the_file_is_warned_of_and_never_printed() -> None:
     found = loaded(SIM + "    token: abracadabra\n", world_readable=True)
 
     told = [str(warning) for warning in found.warnings]
@@ -127,7 +127,7 @@ def test_a_secret_in_the_file_is_warned_of_and_never_printed() -> None:
     assert "abracadabra" not in render(found.config, found.origins) + json.dumps(masked(found.config)) + str(told)
 
 
-def test_an_open_secret_file_is_warned_of() -> None:
+def test_F09_an_open_secret_file_is_warned_of() -> None:
     found = loaded(SIM + "    token: file:/etc/open\n")
 
     assert [warning.hint for warning in found.warnings] == ["chmod 600 /etc/open"]
@@ -162,7 +162,7 @@ def test_the_agents_of_a_second_file_are_merged_in() -> None:
     assert set(loaded(b"", overrides=more).config.agents) == {"b"}
 
 
-def test_an_agent_in_both_files_is_refused_with_both_places() -> None:
+def test_F04_an_agent_in_both_files_is_refused_with_both_places() -> None:
     twice = Overrides(agents_text=b"agents:\n  a: {model: m}\n", agents_name="more.yaml")
 
     assert lines(AGENT, overrides=twice) == [

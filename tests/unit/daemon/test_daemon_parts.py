@@ -234,7 +234,7 @@ def test_field_names_never_clash_with_those_of_a_record():
 # Hard stop and loop health
 
 
-async def test_the_hard_stop_names_what_held_it_up(caplog):
+async def test_F26_the_hard_stop_names_what_held_it_up(caplog):
     left = threading.Event()
     codes = []
 
@@ -264,7 +264,7 @@ async def test_a_disarmed_hard_stop_leaves_nobody():
     assert codes == []
 
 
-async def test_loop_lag_is_measured_and_liveness_follows_it():
+async def test_F27_loop_lag_is_measured_and_liveness_follows_it():
     health = LoopHealth(SystemClock(), Notifier({}, SystemClock()), blocked_after=0.3)
     await health.start()
     await asyncio.sleep(0.3)

@@ -108,7 +108,7 @@ async def test_a_cut_deadline_wakes_who_waits_and_leaves_one_turn():
     assert done == [1]
 
 
-async def test_work_that_ignores_cancellation_is_left_behind():
+async def test_F26_work_that_ignores_cancellation_is_left_behind():
     clock = FakeClock()
     ended = asyncio.Event()
 

@@ -40,23 +40,23 @@ async def test_nothing_comes_after_finished() -> None:
 
 
 @pytest.mark.parametrize("delta", [Text("x" * (MAX_DELTA + 1)), ToolCallPiece(0, arguments="x" * (MAX_DELTA + 1))])
-async def test_one_piece_has_a_bound(delta: Delta) -> None:
+async def test_F66_one_piece_has_a_bound(delta: Delta) -> None:
     with pytest.raises(ModelUnavailable):
         await read(give(delta, DONE))
 
 
-async def test_the_whole_has_a_bound() -> None:
+async def test_F66_the_whole_has_a_bound() -> None:
     with pytest.raises(ModelTruncated):
         await read(give(Text("x" * MAX_DELTA), times=MAX_STREAM // MAX_DELTA + 1))
 
 
-async def test_a_stream_that_ends_without_finished_was_cut() -> None:
+async def test_F66_a_stream_that_ends_without_finished_was_cut() -> None:
     with pytest.raises(ModelTruncated):
         await read(give(Text("half")))
     with pytest.raises(ModelUnavailable):
         await read(give())
 
 
-async def test_halves_of_surrogate_pairs_are_replaced_and_whole_ones_kept() -> None:
+async def test_F66_halves_of_surrogate_pairs_are_replaced_and_whole_ones_kept() -> None:
     deltas = await read(give(Text("a\ud800"), Text("\U0001f600"), Text("\ud83d\ude00"), DONE))
     assert [delta.content for delta in deltas if isinstance(delta, Text)] == ["a\ufffd", "\U0001f600", "\U0001f600"]

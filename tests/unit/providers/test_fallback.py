@@ -60,7 +60,7 @@ async def test_the_first_model_answers_with_its_own_address_and_key() -> None:
     assert rig.tries() == [1, 0]
 
 
-async def test_it_is_tried_again_with_growing_pauses_and_then_the_next_is() -> None:
+async def test_F65_it_is_tried_again_with_growing_pauses_and_then_the_next_is() -> None:
     rig = Rig()
     for _ in range(3):
         rig.providers[0].add(*DOWN)
@@ -79,7 +79,7 @@ async def test_a_refusal_is_not_repeated_and_no_fault_of_the_server() -> None:
     assert rig.breakers.get("m0", "http://0").stats().failures == 0
 
 
-async def test_nothing_is_tried_after_text() -> None:
+async def test_F64_nothing_is_tried_after_text() -> None:
     rig = Rig()
     rig.providers[0].add(Text("half"), ModelTruncated("cut"))
     with pytest.raises(ModelTruncated):
@@ -97,7 +97,7 @@ async def test_reasoning_and_pieces_of_calls_are_not_text() -> None:
     assert deltas[-1].reason is FinishReason.TOOL_CALLS
 
 
-async def test_the_server_says_how_long_to_wait() -> None:
+async def test_F65_the_server_says_how_long_to_wait() -> None:
     rig = Rig(models=1)
     rig.providers[0].add(ModelUnavailable("429", retry_after=10))
     rig.providers[0].add(*says("a"))
@@ -105,7 +105,7 @@ async def test_the_server_says_how_long_to_wait() -> None:
     assert rig.clock.monotonic() == pytest.approx(10.5)
 
 
-async def test_a_wait_that_is_too_long_goes_to_the_next_model_at_once() -> None:
+async def test_F65_a_wait_that_is_too_long_goes_to_the_next_model_at_once() -> None:
     rig = Rig()
     rig.providers[0].add(ModelUnavailable("429", retry_after=600))
     rig.providers[1].add(*says("b"))
@@ -132,7 +132,7 @@ async def test_the_last_word_names_every_model(
         await rig.ask()
 
 
-async def test_a_model_that_keeps_failing_is_left_alone_and_asked_again_later() -> None:
+async def test_F65_a_model_that_keeps_failing_is_left_alone_and_asked_again_later() -> None:
     rig = Rig(retries=0)
     for _ in range(FAILURES):
         rig.providers[0].add(*DOWN)
@@ -146,7 +146,7 @@ async def test_a_model_that_keeps_failing_is_left_alone_and_asked_again_later() 
     assert rig.breakers.get("m0", "http://0").state is BreakerState.CLOSED
 
 
-async def test_when_all_rest_the_answer_is_at_once_and_says_so() -> None:
+async def test_F65_when_all_rest_the_answer_is_at_once_and_says_so() -> None:
     rig = Rig(models=1, retries=0)
     for _ in range(FAILURES):
         rig.providers[0].add(*DOWN)
