@@ -195,7 +195,7 @@ class Router:
         Whoever waits here may be cut off (a client leaves, a channel reconnects) while the unit is on its way to the
         disk: then the work goes on without them. A new session whose message was not taken in has never been.
         """
-        receipt = asyncio.ensure_future(self._store.accept(acceptance))
+        receipt = self._store.accept(acceptance)
         try:
             accepted = await asyncio.shield(receipt)
         except asyncio.CancelledError:

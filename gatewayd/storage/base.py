@@ -16,6 +16,7 @@ is called once; damage is `StoreCorrupt`. Nothing is ever reported as written th
 **Reading.** Reads run beside the writer on committed data and never wait for it. Every list is bounded by `limit`.
 """
 
+from asyncio import Future
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
@@ -102,8 +103,11 @@ class Store(Views, Protocol):
 
     # Work
 
-    def accept(self, acceptance: Acceptance) -> Awaitable[Accepted]:
-        """Take in one message: seen id, journal, ledger, session, execution, events."""
+    def accept(self, acceptance: Acceptance) -> Future[Accepted]:
+        """Take in one message: seen id, journal, ledger, session, execution, events.
+
+        A future, so that whoever waits can be cut off and the work that depends on it still goes on.
+        """
         ...
 
     def start(self, execution_id: str, started: float, events: Sequence[Event]) -> Awaitable[None]:
