@@ -1,6 +1,9 @@
 """LiteLLM keeps the contract of a provider, against a real server, and keeps to its place in the process."""
 
+import asyncio
+import contextlib
 import logging
+import socket
 import sys
 from collections.abc import AsyncIterator
 
@@ -12,6 +15,7 @@ from gatewayd.agents.tools.builtin import current_time
 from gatewayd.agents.tools.functions import FunctionTool
 from gatewayd.agents.tools.toolbox import Toolbox
 from gatewayd.config.model import AgentSection
+from gatewayd.core.clock import SystemClock
 from gatewayd.core.secret import Secret
 from gatewayd.providers.base import (
     ChatMessage,
@@ -31,7 +35,7 @@ from gatewayd.providers.fallback import FallbackProvider, Target
 from gatewayd.providers.litellm import LiteLLMProvider
 from gatewayd.testing.fakes import EvenRandomness, FakeClock, FakeContext, collect, until
 from gatewayd.testing.provider_contract import CURRENT_TIME, Ask, ProviderContract, Subject, Taken, _real_turn
-from tests.platforms.openai_server import OpenAIServer, error, text, tool_call
+from tests.platforms.openai_server import OpenAIServer, Script, Stall, error, text, tool_call
 
 # LiteLLM reads deprecated attributes of pydantic's; turned into errors they would break its streams.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -113,12 +117,30 @@ async def test_F66_a_cut_stream_is_never_an_answer(subject: Subject, scenario: s
         await ask(subject, scenario)
 
 
-@pytest.mark.parametrize(
-    "scenario", ["broken", "overloaded", "limited-bare", "bad-utf8", "truncated-tool-call", "huge"]
-)
-async def test_what_may_work_the_next_time_is_unavailable(subject: Subject, scenario: str) -> None:
+@pytest.mark.parametrize("scenario", ["broken", "overloaded", "limited-bare", "limited"])
+async def test_F65_an_overloaded_server_is_unavailable(subject: Subject, scenario: str) -> None:
+    """500, 529, 429 without and with a wait."""
+    with pytest.raises(ModelUnavailable) as caught:
+        await ask(subject, scenario)
+    assert caught.value.retry_after == (3.0 if scenario == "limited" else None)
+
+
+@pytest.mark.parametrize("scenario", ["bad-utf8", "truncated-tool-call", "huge"])
+async def test_F66_what_makes_no_sense_before_any_text_may_be_asked_again(subject: Subject, scenario: str) -> None:
+    """Invalid UTF-8, half a tool call, one piece of 10 MB."""
     with pytest.raises(ModelUnavailable):
         await ask(subject, scenario, tools=(CURRENT_TIME,))
+
+
+async def test_F66_a_stream_of_nothing_ends_at_its_deadline(server: OpenAIServer, subject: Subject) -> None:
+    """By the real clock: pieces without content are no sign of life."""
+    provider = LiteLLMProvider(SystemClock())
+    await provider.load()
+    prompt = Prompt("openai/endless-empty", (ChatMessage(Role.USER, "x"),), timeout=0.5, **subject.settings)  # type: ignore[arg-type]
+    with pytest.raises(ModelUnavailable, match="nothing within"):
+        await collect(provider.stream(prompt))
+    await until(lambda: server.dropped == 1, _real_turn)
+    await provider.close()
 
 
 @pytest.mark.parametrize("scenario", ["unauthorized", "unknown-model"])
@@ -140,6 +162,24 @@ async def test_a_refused_connection_is_unavailable_at_once(subject: Subject) -> 
     prompt = Prompt("openai/echo", (ChatMessage(Role.USER, "x"),), base_url="http://127.0.0.1:1/v1")
     with pytest.raises(ModelUnavailable):
         await collect(subject.provider.stream(prompt))
+
+
+async def test_F64_a_server_that_never_takes_the_connection_is_given_up_at_the_deadline(subject: Subject) -> None:
+    with socket.socket() as door, contextlib.ExitStack() as crowd:
+        door.bind(("127.0.0.1", 0))
+        door.listen(0)
+        for _ in range(4):  # the queue of the door is full, and the kernel answers nobody else
+            waiting = crowd.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(door.getsockname())
+        settings = {**subject.settings, "base_url": f"http://127.0.0.1:{door.getsockname()[1]}/v1"}
+        taken = Taken(subject, Prompt("openai/echo", (ChatMessage(Role.USER, "x"),), timeout=30, **settings))  # type: ignore[arg-type]
+        await until(lambda: subject.clock.waiting > 0, _real_turn)
+        await subject.clock.advance(29)
+        assert not taken.task.done()
+        await subject.clock.advance(1)
+        with pytest.raises(ModelUnavailable, match="did not begin to answer"):
+            await taken.task
 
 
 async def test_F66_an_endless_stream_ends_at_its_bound(server: OpenAIServer, subject: Subject) -> None:
@@ -165,14 +205,14 @@ async def test_cancelling_ends_the_request_to_the_server(server: OpenAIServer, s
     await until(lambda: server.dropped == 1, _real_turn)
 
 
-def agent(subject: Subject, *models: str) -> LLMAgent:
+def agent(subject: Subject, *models: str, retries: int = 0) -> LLMAgent:
     key, url = subject.settings["api_key"], subject.settings["base_url"]
     chain = FallbackProvider(
         [Target(subject.provider, model, url, key) for model in models],
         breakers=Breakers(subject.clock),
         clock=subject.clock,
         randomness=EvenRandomness(),
-        retries=0,
+        retries=retries,
     )
     toolbox = Toolbox("a", [FunctionTool(current_time)])
     return LLMAgent("a", AgentSection(), provider=chain, model=models[0], tools=toolbox, timeout=30)
@@ -182,6 +222,35 @@ async def test_a_turn_with_a_tool_over_the_wire(server: OpenAIServer, subject: S
     outputs = await collect(agent(subject, "openai/tools").run(Turn("Time?", "s", "p"), FakeContext(subject.clock)))
     assert "".join(o.content for o in outputs if isinstance(o, TextOutput)).startswith("The tool says: Friday 2027-01")
     assert [message["role"] for message in server.requests[-1]["messages"]] == ["user", "assistant", "tool"]
+
+
+async def test_F64_silence_before_the_first_word_is_tried_again(server: OpenAIServer, subject: Subject) -> None:
+    server.script(Script([Stall()]), text("second", " try"))
+    one = agent(subject, "openai/echo", retries=1)
+    turn = asyncio.ensure_future(collect(one.run(Turn("x", "s", "p"), FakeContext(subject.clock))))
+    await until(lambda: len(server.requests) == 1 and subject.clock.waiting > 0, _real_turn)
+    await subject.clock.advance(30)
+    await until(lambda: server.dropped == 1, _real_turn)
+    await subject.clock.advance(1)
+    assert "".join(o.content for o in await turn if isinstance(o, TextOutput)) == "second try"
+    assert len(server.requests) == 2
+
+
+async def test_F64_silence_after_text_is_told_and_not_tried_again(server: OpenAIServer, subject: Subject) -> None:
+    outputs: list[object] = []
+
+    async def run() -> None:
+        async for output in agent(subject, "openai/stall-mid", retries=3).run(Turn("x", "s", "p"), context):
+            outputs.append(output)
+
+    context = FakeContext(subject.clock)
+    turn = asyncio.ensure_future(run())
+    await until(lambda: bool(outputs), _real_turn)
+    await subject.clock.advance(30)
+    with pytest.raises(AgentFailed, match="broke off"):
+        await turn
+    assert outputs == [TextOutput("Hello")]
+    assert len(server.requests) == 1
 
 
 async def test_F65_the_fallback_model_answers_when_the_first_is_down(subject: Subject) -> None:
