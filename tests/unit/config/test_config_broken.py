@@ -1,11 +1,10 @@
 """Each broken file has a golden beside it: exactly what `gatewayd --check` prints."""
 
 import re
-import time
 from pathlib import Path
 
 import pytest
-from config_rig import ROOT, lines
+from config_rig import ROOT, lines, quick
 
 BROKEN = sorted((ROOT / "config" / "broken").glob("*.yaml"))
 GOOD = sorted((ROOT / "config" / "good").glob("*.yaml"))
@@ -64,10 +63,7 @@ def test_a_good_file_has_no_problem(file: Path) -> None:
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_F06_a_hostile_file_is_refused_at_once(text: bytes, wanted: str) -> None:
-    """The promise is 200 ms; measured as processor time, since the machine is shared."""
-    began = time.process_time()
+    with quick():
+        printed = lines(text)
 
-    printed = lines(text)
-
-    assert time.process_time() - began < 0.2
     assert any(wanted in line for line in printed)

@@ -2,13 +2,12 @@
 
 import copy
 import re
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from config_rig import lines
+from config_rig import lines, quick
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_config_model import ARRIVES, BASE
@@ -129,11 +128,10 @@ def test_F06_hostile_bytes_cost_little_time_and_memory(name: str) -> None:
     text, wanted = HOSTILE[name]
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew: proc(5)
     before = _resident("VmRSS")
-    began = time.process_time()
 
-    printed = lines(text)
+    with quick():
+        printed = lines(text)
 
-    assert time.process_time() - began < 0.2
     assert _resident("VmHWM") - before < 50_000
     assert any(wanted in line for line in printed), printed
     assert all(line.isprintable() for line in printed)

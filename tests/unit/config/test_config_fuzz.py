@@ -1,7 +1,10 @@
 """Whatever a file holds, loading ends at once, in a configuration or in `ConfigRefused`."""
 
+import gc
 import time
+from collections.abc import Iterator
 
+import pytest
 import yaml
 from config_rig import ROOT, lines
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +13,15 @@ from hypothesis import strategies as st
 EXAMPLE = (ROOT.parent / "packaging" / "gateway.example.yaml").read_bytes()
 KNOWN = sorted({word for word in EXAMPLE.decode().replace(":", " ").split() if word.isidentifier()})
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen() -> Iterator[None]:
+    """Going through what other tests left in this process is no cost of the loader's."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def survives(text: bytes) -> None:
