@@ -15,6 +15,7 @@ from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.sdk.errors import (
     ClientClosed,
+    ConnectionReplaced,
     GatewayError,
     InvalidArgument,
     PermissionDenied,
@@ -36,7 +37,7 @@ STEADY = 1.0
 Dial = Callable[[], tuple[Stream, Callable[[], Awaitable[None]]]]
 """Opens a stream on a connection of its own, and says how to close that."""
 
-_FATAL = (Unauthenticated, PermissionDenied, InvalidArgument)
+_FATAL = (Unauthenticated, PermissionDenied, InvalidArgument, ConnectionReplaced)
 _GIVE_UP = (
     pb.RECOVERY_STEP_REAUTHENTICATE,
     pb.RECOVERY_STEP_UPGRADE_CLIENT,

@@ -17,6 +17,7 @@ __all__ = [
     "Cancelled",
     "ClientClosed",
     "Conflict",
+    "ConnectionReplaced",
     "DeadlineExceeded",
     "EventsLost",
     "ExecutionFailed",
@@ -99,6 +100,13 @@ class ExecutionFailed(GatewayError):
     """The agent ended in an error; the message is fit to be shown."""
 
 
+class ConnectionReplaced(GatewayError):
+    """Another process uses this client's id (`metadata["client_id"]`) and was the last to connect.
+
+    The client does not connect again: the two would displace each other for ever.
+    """
+
+
 class EventsLost(GatewayError):
     """A subscription has missed events. Iterating again goes on behind the gap; `gap` says what is known of it."""
 
@@ -119,6 +127,7 @@ _BY_REASON: dict[str, type[GatewayError]] = {
     "HISTORY_LOST": HistoryLost,
     "EXECUTION_FAILED": ExecutionFailed,
     "CANCELLED": Cancelled,
+    "CONNECTION_REPLACED": ConnectionReplaced,
 }
 _BY_CODE: dict[int, type[GatewayError]] = {
     1: Cancelled,

@@ -64,7 +64,8 @@ class Client:
         """`address` (unix:PATH or HOST:PORT) and the token are found as gatewayctl finds them when not given.
 
         A `token` needs an `address`: it is sent nowhere else. `client_id` names this client among those of its
-        principal; a second connection with the same id takes the place of the first; without one it is made up.
+        principal; a second connection with the same id takes the place of the first, which gets ConnectionReplaced
+        for whatever it does from then on; without one it is made up.
         `connect_timeout`: seconds that entering may try, 0 for one attempt. `timeout`: seconds for a single call.
         `close_timeout`: seconds that `close` waits for what was published.
         """

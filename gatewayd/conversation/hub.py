@@ -13,7 +13,14 @@ from gatewayd.access.principals import Principal
 from gatewayd.conversation.conversation import Conversation, Doors
 from gatewayd.conversation.sends import Waiting
 from gatewayd.core.clock import Clock, Randomness
-from gatewayd.core.errors import Draining, GatewayError, LimitExceeded, Unauthenticated, UnsupportedProtocol
+from gatewayd.core.errors import (
+    ConnectionReplaced,
+    Draining,
+    GatewayError,
+    LimitExceeded,
+    Unauthenticated,
+    UnsupportedProtocol,
+)
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.frames import (
     PROTOCOL,
@@ -137,7 +144,7 @@ class ConversationHub:
             same = other.client_id == conversation.client_id and other.principal.id == conversation.principal.id
             if same and other is not conversation:
                 log.info("connection_replaced", extra={"client": other.client_id})
-                other.end(Draining("a newer connection of this client took its place"))
+                other.end(_replaced(other.client_id))
                 self._park(other, its_token, EndReason.CONNECTION_LOST)
         parked = self._parked.pop(token, None) if token else None
         if parked is None or parked.until < self._clock.monotonic():
@@ -196,6 +203,10 @@ class ConversationHub:
         """Those that have said hello."""
         return [one for one in self._open if one.client_id]
 
+    def everyone(self) -> list[Conversation]:
+        """All, also those that have yet to say hello: their client id is empty."""
+        return list(self._open)
+
     @property
     def count(self) -> int:
         return len(self._open)
@@ -232,3 +243,10 @@ class ConversationHub:
             durable=not ephemeral,
             data=data,
         )
+
+
+def _replaced(client_id: str) -> ConnectionReplaced:
+    return ConnectionReplaced(
+        f"another process uses client id {client_id!r}: its connection took the place of this one",
+        metadata={"client_id": client_id},
+    )

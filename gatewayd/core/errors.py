@@ -252,6 +252,16 @@ class ExecutionFailed(GatewayError):
     reason = "EXECUTION_FAILED"
 
 
+class ConnectionReplaced(GatewayError):
+    """A newer connection with the same client id is there now; `metadata['client_id']` is the id.
+
+    Coming back would only displace that one in turn.
+    """
+
+    code = Code.ABORTED
+    reason = "CONNECTION_REPLACED"
+
+
 class ExecutionFinished(GatewayError):
     """The execution has ended, so it cannot be cancelled."""
 

@@ -20,9 +20,9 @@ PUBLIC = {
     ),
     "gatewayd.storage.base": "EventSink Store",
     "gatewayctl.client": (
-        "Answer Cancelled Client ClientClosed Conflict DeadlineExceeded Event EventFilter EventsLost ExecutionFailed "
-        "Gap GatewayError HistoryLost InvalidArgument LimitExceeded NotFound PermissionDenied Reply Subscription "
-        "Unauthenticated Unavailable event_filter new_event"
+        "Answer Cancelled Client ClientClosed Conflict ConnectionReplaced DeadlineExceeded Event EventFilter "
+        "EventsLost ExecutionFailed Gap GatewayError HistoryLost InvalidArgument LimitExceeded NotFound PermissionDenied "
+        "Reply Subscription Unauthenticated Unavailable event_filter new_event"
     ),
 }
 

@@ -9,7 +9,15 @@ import pytest
 import pytest_asyncio
 from gateway.v1 import event_service_pb2 as pb
 
-from gatewayctl.client import Event, GatewayError, LimitExceeded, Unavailable, event_filter, new_event
+from gatewayctl.client import (
+    ConnectionReplaced,
+    Event,
+    GatewayError,
+    LimitExceeded,
+    Unavailable,
+    event_filter,
+    new_event,
+)
 from tests.rigs.house import House, eventually, house
 from tests.rigs.stream import RawStream, reason_of
 
@@ -185,8 +193,28 @@ async def test_a_second_connection_takes_the_place_of_the_first(rig: House) -> N
 
     assert welcome.resumed
     assert ended is not None
-    assert ended.reason == "DRAINING"
+    assert ended.reason == "CONNECTION_REPLACED"
     assert (frame.request_id, frame.reply.content) == ("question", "moved")
+
+
+async def test_of_two_processes_with_one_client_id_the_older_is_told_and_stays_away(rig: House) -> None:
+    """The SDK raises it from whatever is waited for, and does not displace the other in turn (P3.2)."""
+    async with rig.daemon.client("twin") as first:
+        events = first.subscribe(event_filter(topic="twin"))
+        await events.started()
+        async with rig.daemon.client("twin") as second:
+            with pytest.raises(ConnectionReplaced, match="another process uses client id 'twin'"):
+                async with asyncio.timeout(10):
+                    await anext(events)
+            with pytest.raises(ConnectionReplaced):
+                await first.send("echo", "am I still there?")
+            with pytest.raises(ConnectionReplaced):
+                await first.publish(new_event("custom", {"n": 1}, custom_type="note", topic="twin"))
+            assert (await second.send("echo", "the other is")).content == "the other is"
+            assert not first.connected
+            assert second.connected
+
+    assert len(await rig.events("connect", stream_id="twin")) == 2
 
 
 async def test_heartbeats_come_at_the_interval(rig: House) -> None:

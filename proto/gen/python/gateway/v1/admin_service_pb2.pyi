@@ -312,7 +312,7 @@ class Client(_message.Message):
     DELIVERED_FIELD_NUMBER: _builtins.int
     PENDING_REPLIES_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
-    """The id that it gave in its hello."""
+    """The id that it gave in its hello; empty as long as it has not said hello."""
     principal: _builtins.str
     """Who it is: a name from `clients`, `default`, or `local` for the unix socket without a token."""
     state: Global___ClientState.ValueType

@@ -90,6 +90,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: the agent ended in an error; the message is fit to be shown to the user."""
     ERROR_REASON_EXECUTION_FINISHED: _ErrorReason.ValueType  # 31
     """FAILED_PRECONDITION: the execution has ended, so it cannot be cancelled."""
+    ERROR_REASON_CONNECTION_REPLACED: _ErrorReason.ValueType  # 32
+    """ABORTED: a newer connection with the same client id, `metadata.client_id`, took the place of this one. Do
+    not come back under that id: it would displace the other in turn.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed; finer than the canonical status code that each comment names. Values
@@ -162,4 +166,8 @@ ERROR_REASON_EXECUTION_FAILED: ErrorReason.ValueType  # 30
 """ABORTED: the agent ended in an error; the message is fit to be shown to the user."""
 ERROR_REASON_EXECUTION_FINISHED: ErrorReason.ValueType  # 31
 """FAILED_PRECONDITION: the execution has ended, so it cannot be cancelled."""
+ERROR_REASON_CONNECTION_REPLACED: ErrorReason.ValueType  # 32
+"""ABORTED: a newer connection with the same client id, `metadata.client_id`, took the place of this one. Do
+not come back under that id: it would displace the other in turn.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

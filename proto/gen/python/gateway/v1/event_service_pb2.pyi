@@ -204,7 +204,7 @@ class Hello(_message.Message):
     CLIENT_VERSION_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     """Names this client among those of its principal; required, at most 128 characters. A second connection with
-    the same id takes the place of the first.
+    the same id takes the place of the first, which ends with CONNECTION_REPLACED.
     """
     protocol_min: _builtins.int
     """Lowest protocol version that the client speaks, from 1; 0 means 1."""

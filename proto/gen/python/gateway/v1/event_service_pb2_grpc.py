@@ -70,7 +70,7 @@ class EventServiceServicer(object):
         """One conversation. The client opens with `hello`, the server answers `welcome` or `refused`; then any mix
         of requests, each answered once by `accepted` or `rejected` with its `request_id`, while deliveries come
         in between. A refused request does not end the stream; a frame that cannot be read does, with
-        PROTOCOL_VIOLATION. At most `gateway.max_connections` streams are open at once: one more ends with
+        PROTOCOL_VIOLATION, and a stream without a hello in ten seconds does with DEADLINE_EXCEEDED. At most `gateway.max_connections` streams are open at once: one more ends with
         LIMIT_EXCEEDED and a retry delay. Credentials travel in the metadata (`authorization: Bearer TOKEN`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

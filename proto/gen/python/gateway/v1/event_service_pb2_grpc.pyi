@@ -39,7 +39,7 @@ class EventServiceStub:
     """One conversation. The client opens with `hello`, the server answers `welcome` or `refused`; then any mix
     of requests, each answered once by `accepted` or `rejected` with its `request_id`, while deliveries come
     in between. A refused request does not end the stream; a frame that cannot be read does, with
-    PROTOCOL_VIOLATION. At most `gateway.max_connections` streams are open at once: one more ends with
+    PROTOCOL_VIOLATION, and a stream without a hello in ten seconds does with DEADLINE_EXCEEDED. At most `gateway.max_connections` streams are open at once: one more ends with
     LIMIT_EXCEEDED and a retry delay. Credentials travel in the metadata (`authorization: Bearer TOKEN`).
     """
     Publish: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.PublishRequest, _event_service_pb2.PublishResponse]
@@ -65,7 +65,7 @@ class EventServiceAsyncStub(EventServiceStub):
     """One conversation. The client opens with `hello`, the server answers `welcome` or `refused`; then any mix
     of requests, each answered once by `accepted` or `rejected` with its `request_id`, while deliveries come
     in between. A refused request does not end the stream; a frame that cannot be read does, with
-    PROTOCOL_VIOLATION. At most `gateway.max_connections` streams are open at once: one more ends with
+    PROTOCOL_VIOLATION, and a stream without a hello in ten seconds does with DEADLINE_EXCEEDED. At most `gateway.max_connections` streams are open at once: one more ends with
     LIMIT_EXCEEDED and a retry delay. Credentials travel in the metadata (`authorization: Bearer TOKEN`).
     """
     Publish: _aio.UnaryUnaryMultiCallable[_event_service_pb2.PublishRequest, _event_service_pb2.PublishResponse]  # type: ignore[assignment]
@@ -94,7 +94,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         """One conversation. The client opens with `hello`, the server answers `welcome` or `refused`; then any mix
         of requests, each answered once by `accepted` or `rejected` with its `request_id`, while deliveries come
         in between. A refused request does not end the stream; a frame that cannot be read does, with
-        PROTOCOL_VIOLATION. At most `gateway.max_connections` streams are open at once: one more ends with
+        PROTOCOL_VIOLATION, and a stream without a hello in ten seconds does with DEADLINE_EXCEEDED. At most `gateway.max_connections` streams are open at once: one more ends with
         LIMIT_EXCEEDED and a retry delay. Credentials travel in the metadata (`authorization: Bearer TOKEN`).
         """
 
