@@ -77,6 +77,7 @@ class ClientReport:
     """One connected client."""
 
     client_id: str
+    """Empty until it has said hello."""
     principal: str
     peer: str
     version: str

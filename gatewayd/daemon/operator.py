@@ -160,7 +160,7 @@ class Operator:
                 delivered=one.delivered,
                 pending_replies=one.pending_replies,
             )
-            for one in self._hub.conversations()
+            for one in self._hub.everyone()
         ]
 
     def explain_route(self, channel: str, context: ChatContext, peer: str) -> RouteExplanation:

@@ -7,7 +7,7 @@ from gateway.v1 import admin_service_pb2_grpc, status_pb2
 
 from gatewayd.access.principals import Principal
 from gatewayd.core.errors import NotFound
-from gatewayd.operations import Operations
+from gatewayd.operations import ClientReport, Operations
 from gatewayd.rpc.convert import context_of, name_of
 from gatewayd.rpc.convert_admin import (
     agent_message,
@@ -75,7 +75,7 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
     ) -> pb.ListClientsResponse:
         async def run(_principal: Principal) -> pb.ListClientsResponse:
             page = page_of(request.page_size, request.page_token, "ListClients")
-            rows, token = cut(self._operations.clients(), lambda row: f"{row.principal}\x1f{row.client_id}", page)
+            rows, token = cut(self._operations.clients(), _client_key, page)
             return pb.ListClientsResponse(clients=map(client_message, rows), next_page_token=token)
 
         return await self._guard.unary(f"{_NAME}ListClients", context, run)
@@ -176,3 +176,8 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         if record is None:
             raise NotFound(f"the ledger has no message {reference!r}" + (f" of channel {channel!r}" if channel else ""))
         return record
+
+
+def _client_key(row: ClientReport) -> str:
+    """Those that have yet to say hello share the empty id: only where and when they came tells them apart."""
+    return "\x1f".join((row.principal, row.client_id, row.peer, repr(row.connected)))

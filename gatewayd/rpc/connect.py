@@ -12,7 +12,7 @@ from gatewayd.access.principals import Principal
 from gatewayd.conversation.conversation import Conversation
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import GatewayError, SlowConsumer
+from gatewayd.core.errors import DeadlineExceeded, GatewayError, SlowConsumer
 from gatewayd.core.frames import EndReason
 from gatewayd.rpc.guard import Context, Guard
 
@@ -21,6 +21,8 @@ log = logging.getLogger("gatewayd.rpc")
 METHOD = "/gateway.v1.EventService/Connect"
 WRITE_LIMIT = 10.0
 """Seconds that one write may wait for a reader that does not read; then the stream is cut."""
+HELLO_LIMIT = 10.0
+"""Seconds in which a stream must have said hello: until then it takes one of `gateway.max_connections` for nobody."""
 
 
 class ConnectHandler:
@@ -51,7 +53,7 @@ class ConnectHandler:
 
     async def _drive(self, conversation: Conversation, context: Context) -> None:
         """Whoever ends first ends the other; both are awaited."""
-        reader = asyncio.create_task(_read(conversation, context), name="connect: read")
+        reader = asyncio.create_task(self._read(conversation, context), name="connect: read")
         try:
             while (data := await conversation.next_frame()) is not None:
                 try:
@@ -65,15 +67,25 @@ class ConnectHandler:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
+    async def _read(self, conversation: Conversation, context: Context) -> None:
+        """Hand frames over until the client half-closes; an error ends the conversation with that error."""
+        try:
+            try:
+                async with self._clock.timeout(HELLO_LIMIT):
+                    going = await _take(conversation, context)
+            except TimeoutError:
+                raise DeadlineExceeded(f"no hello came within {HELLO_LIMIT:g} s", retry_after=1.0) from None
+            while going:
+                going = await _take(conversation, context)
+        except GatewayError as error:
+            conversation.end(error)
 
-async def _read(conversation: Conversation, context: Context) -> None:
-    """Hand frames over until the client half-closes; an error ends the conversation with that error."""
-    try:
-        while True:
-            data = await context.read()
-            if data is aio.EOF:  # type: ignore[attr-defined]  # grpc-stubs leaves it out
-                conversation.end(None)
-                return
-            await conversation.receive(data)
-    except GatewayError as error:
-        conversation.end(error)
+
+async def _take(conversation: Conversation, context: Context) -> bool:
+    """Hand one frame over; False once the client has half-closed."""
+    data = await context.read()
+    if data is aio.EOF:  # type: ignore[attr-defined]  # grpc-stubs leaves it out
+        conversation.end(None)
+        return False
+    await conversation.receive(data)
+    return True

@@ -96,6 +96,12 @@ class Guard:
 
     @contextmanager
     def _counted(self, principal: Principal) -> Iterator[None]:
+        """Hold one of `limits.streams_per_client` while the call runs.
+
+        The principal `local` is exempt. Everybody on the unix socket shares it and has no address to be told apart by,
+        so a bound would let one program shut out the operator; `gateway.max_connections` and the mode of the socket
+        hold there.
+        """
         limit = self._streams_per_client()
         if self._calls[principal.id] >= limit and not principal.local:
             raise LimitExceeded(

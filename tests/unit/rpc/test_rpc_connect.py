@@ -1,0 +1,126 @@
+"""The Connect stream by a clock that is moved: how long a hello is waited for, and what a client leaves behind."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from gateway.v1 import event_service_pb2 as pb
+from grpc import aio
+from rpc_rig import Aborted, FakeCall
+
+from gatewayd.config.model import GatewaySection
+from gatewayd.conversation.conversation import Doors
+from gatewayd.conversation.hub import ConversationHub
+from gatewayd.core.clock import SeededRandomness
+from gatewayd.core.event import Cursor
+from gatewayd.core.filter import EventFilter
+from gatewayd.rpc.connect import HELLO_LIMIT, ConnectHandler
+
+EOF: Any = getattr(aio, "EOF")  # noqa: B009 - the stubs do not know it
+
+
+class FakeStream(FakeCall):
+    """A call that reads what the test says and keeps what is written."""
+
+    def __init__(self, who: str = "root") -> None:
+        super().__init__(who)
+        self.says: asyncio.Queue[Any] = asyncio.Queue()
+        self.heard: list[pb.ConnectResponse] = []
+
+    async def read(self) -> Any:
+        return await self.says.get()
+
+    async def write(self, data: bytes) -> None:
+        self.heard.append(pb.ConnectResponse.FromString(data))
+
+    def hello(self, client_id: str, token: str = "") -> None:
+        hello = pb.Hello(client_id=client_id, protocol_min=1, protocol_max=1, resume_token=token)
+        self.says.put_nowait(pb.ConnectRequest(hello=hello).SerializeToString())
+
+    @property
+    def welcome(self) -> pb.Welcome:
+        return self.heard[0].welcome
+
+
+class Line:
+    """A hub with streams."""
+
+    def __init__(self, rig: Any) -> None:
+        self.rig, self.clock, self.settings = rig, rig.clock, GatewaySection()
+        doors = Doors(
+            router=rig.router,
+            publishing=rig.publishing,
+            sends=SimpleNamespace(),  # type: ignore[arg-type]
+            bus=rig.bus,
+            oldest=lambda: Cursor("L", 0),
+            settings=lambda: self.settings,
+            clock=rig.clock,
+        )
+        self.hub = ConversationHub(
+            doors=doors,
+            store=rig.store,
+            clock=rig.clock,
+            randomness=SeededRandomness(3),
+            ids=rig.ids,
+            end_of_log=lambda: Cursor("L", 1),
+        )
+        self.handler = ConnectHandler(self.hub, rig.guard, rig.clock)
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def open(self, client_id: str = "", token: str = "") -> tuple[FakeStream, asyncio.Task[None]]:
+        """A stream, which says hello if it has an id."""
+        stream = FakeStream()
+        task = asyncio.create_task(self.handler.serve(None, stream))  # type: ignore[arg-type]
+        self.tasks.append(task)
+        if client_id:
+            stream.hello(client_id, token)
+        await self.clock.settle()
+        return stream, task
+
+    async def reasons(self) -> list[str]:
+        """Why clients went, by the event log."""
+        await asyncio.sleep(0.05)  # the store's thread commits
+        events = await self.rig.store.list_events(EventFilter(), limit=100)
+        return [str(dict(event.data)["reason"]) for event in events if event.type.label == "disconnect"]
+
+
+@pytest.fixture
+async def line(rig):
+    line = Line(rig)
+    yield line
+    for task in line.tasks:
+        task.cancel()
+    await asyncio.gather(*line.tasks, return_exceptions=True)
+    await line.hub.stop()
+
+
+async def test_a_stream_without_a_hello_ends(line):
+    _, task = await line.open()
+    assert [one.client_id for one in line.hub.everyone()] == [""]
+    await line.clock.advance(HELLO_LIMIT - 0.1)
+    assert not task.done()
+    await line.clock.advance(0.2)
+    with pytest.raises(Aborted) as ended:
+        await task
+    assert ended.value.reason == "DEADLINE_EXCEEDED"
+    assert line.hub.count == 0
+
+
+async def test_who_has_said_hello_may_be_silent(line):
+    _, task = await line.open("quiet")
+    await line.clock.advance(HELLO_LIMIT * 10)
+    assert not task.done()
+    assert line.hub.count == 1
+
+
+async def test_only_the_older_stream_of_a_client_hears_that_it_was_replaced(line):
+    first, old = await line.open("twin")
+    second, new = await line.open("twin", first.welcome.resume_token)
+    with pytest.raises(Aborted) as ended:
+        await old
+    assert ended.value.reason == "CONNECTION_REPLACED"
+    assert ended.value.info.metadata["client_id"] == "twin"
+    assert "another process uses client id 'twin'" in ended.value.message
+    assert second.welcome.resumed
+    assert not new.done()
