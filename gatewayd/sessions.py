@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gatewayd.config.model import ChannelSection, GatewayConfig
 from gatewayd.core.clock import Clock
@@ -18,12 +18,11 @@ from gatewayd.core.ids import IdSource
 from gatewayd.core.message import InboundMessage
 from gatewayd.core.value import value
 from gatewayd.storage.base import Store
+from gatewayd.storage.recent import RecentHistories
 from gatewayd.storage.records import HistoryEntry, SessionRecord
 
 CACHED_SESSIONS = 10_000
 """Active sessions whose record is kept in memory; the others are read from the store when a message comes."""
-CACHED_HISTORIES = 1_000
-"""Sessions whose history is kept in memory. With `persist: false` that is all there is of it."""
 _SWEEP_BITE = 500
 _DAY = 86_400.0
 _HOUR = 3_600.0
@@ -79,34 +78,28 @@ class Opened:
     events: tuple[Event, ...]
 
 
-@dataclass(slots=True)
-class _Recent:
-    """A history in memory, and its size in bytes, so that adding a turn costs the same in a long one."""
-
-    entries: list[HistoryEntry]
-    size: int
-
-    def extend(self, turn: Sequence[HistoryEntry], *, max_messages: int, max_bytes: int) -> None:
-        self.entries.extend(turn)
-        self.size += sum(map(_size, turn))
-        while self.entries and (self.size > max_bytes or (max_messages and len(self.entries) > max_messages)):
-            self.size -= _size(self.entries.pop(0))
-
-
-def _size(entry: HistoryEntry) -> int:
-    return len(entry.content.encode())
-
-
 class SessionManager:
     """All sessions of one gateway. The configuration is read at use, so a reload takes effect with the next message."""
 
-    def __init__(self, *, store: Store, clock: Clock, ids: IdSource, config: GatewayConfig) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        ids: IdSource,
+        config: GatewayConfig,
+        is_busy: Callable[[str], bool] = lambda _session_id: False,
+    ) -> None:
+        """`is_busy` says whether work of that session is queued or runs: until its end the session goes on."""
         self._store = store
         self._clock = clock
         self._ids = ids
         self.config = config
+        self._is_busy = is_busy
         self._active: OrderedDict[str, SessionRecord] = OrderedDict()
-        self._histories: OrderedDict[str, _Recent] = OrderedDict()
+        self._keys: dict[str, str] = {}
+        """Of the active sessions, by id."""
+        self._histories = RecentHistories()
         self._reading: dict[str, asyncio.Event] = {}
         self._per_agent: Counter[str] = Counter()
 
@@ -201,12 +194,16 @@ class SessionManager:
             self._per_agent[record.agent] += 1
         self._active[record.key] = record
         self._active.move_to_end(record.key)
+        self._keys[record.id] = record.key
         while len(self._active) > CACHED_SESSIONS:
-            self._active.popitem(last=False)
+            _, oldest = self._active.popitem(last=False)
+            self._keys.pop(oldest.id, None)
 
     # Ending
 
     def _reset_reason(self, record: SessionRecord, policy: ChannelSection | None, now: float) -> str:
+        if self._is_busy(record.id):
+            return ""
         idle = now - record.last_active
         if idle > self.config.gateway.session_config.timeout:
             return "idle: gateway.session_config.timeout"
@@ -225,17 +222,19 @@ class SessionManager:
     def _forget(self, record: SessionRecord) -> None:
         if self._active.get(record.key, record).id == record.id:
             self._active.pop(record.key, None)
-        self._histories.pop(record.id, None)
+        self._keys.pop(record.id, None)
+        self._histories.forget(record.id)
         self._per_agent[record.agent] -= 1
 
     async def reset(self, session_id: str, reason: str) -> bool:
         """End a session now; the next message starts a new one. Whether there was one."""
         record = await self._store.get_session(session_id)
-        if record is None or record.ended:
-            return False
+        return record is not None and not record.ended and await self._close(record, reason)
+
+    async def _close(self, record: SessionRecord, reason: str) -> bool:
         now = self._clock.now()
         events = [self._event(EventType.SESSION_ENDED, record, now, reason)]
-        ended = await self._store.end_session(session_id, reason, now, events)
+        ended = await self._store.end_session(record.id, reason, now, events)
         if ended:
             self._forget(self._active.get(record.key, record))
         return ended
@@ -243,18 +242,18 @@ class SessionManager:
     async def erase(self, session_id: str) -> bool:
         """End it, and delete what was said in it."""
         await self.reset(session_id, "erased")
-        self._histories.pop(session_id, None)
+        self._histories.forget(session_id)
         return await self._store.erase_session(session_id)
 
     async def expire(self) -> int:
-        """End sessions that were idle too long; called every half minute. How many."""
+        """End sessions that were idle too long since their last turn ended; called every half minute. How many."""
         idle_since = self._clock.now() - self.config.gateway.session_config.timeout
         expired = 0
         for record in await self._store.idle_sessions(idle_since, _SWEEP_BITE):
             fresh = self._active.get(record.key)
-            if fresh is not None and fresh.id == record.id and fresh.last_active > idle_since:
-                continue
-            expired += await self.reset(record.id, "idle: gateway.session_config.timeout")
+            used = fresh is not None and fresh.id == record.id and fresh.last_active > idle_since
+            if not used and not self._is_busy(record.id):
+                expired += await self._close(record, "idle: gateway.session_config.timeout")
         return expired
 
     # History
@@ -264,25 +263,19 @@ class SessionManager:
         known = self._histories.get(session_id)
         if known is None:
             bounds = self.config.gateway.session_config
-            stored = await self._store.history(session_id, bounds.max_messages, bounds.max_bytes)
-            self._keep(session_id, stored)
-            known = self._histories[session_id]
-        return tuple(known.entries)
+            known = tuple(await self._store.history(session_id, bounds.max_messages, bounds.max_bytes))
+            self._histories.keep(session_id, known)
+        return known
 
     def extend(self, session_id: str, turn: Sequence[HistoryEntry]) -> None:
-        """Add what a committed turn said."""
+        """Add what a committed turn said. Its end is when the session was active last, as the store has it too."""
+        active = self._active.get(self._keys.get(session_id, ""))
+        if active is not None:
+            self._active[active.key] = replace(active, last_active=max(active.last_active, self._clock.now()))
         bounds = self.config.gateway.session_config
         if not bounds.persist and session_id not in self._histories:
-            self._keep(session_id, ())  # there is no other place for it
-        known = self._histories.get(session_id)
-        if known is not None:
-            known.extend(turn, max_messages=bounds.max_messages, max_bytes=bounds.max_bytes)
-
-    def _keep(self, session_id: str, history: Sequence[HistoryEntry]) -> None:
-        self._histories[session_id] = _Recent(list(history), sum(map(_size, history)))
-        self._histories.move_to_end(session_id)
-        while len(self._histories) > CACHED_HISTORIES:
-            self._histories.popitem(last=False)
+            self._histories.keep(session_id, ())  # there is no other place for it
+        self._histories.extend(session_id, turn, max_messages=bounds.max_messages, max_bytes=bounds.max_bytes)
 
     def _event(self, kind: EventType, record: SessionRecord, now: float, reason: str) -> Event:
         return Event(

@@ -110,7 +110,13 @@ class Assembly:
                 randomness=parts.randomness,
             )
         )
-        self.sessions = SessionManager(store=self.store, clock=clock, ids=ids, config=config)
+        self.sessions = SessionManager(
+            store=self.store,
+            clock=clock,
+            ids=ids,
+            config=config,
+            is_busy=self._is_busy,
+        )
         self.router = Router(
             config=config,
             store=self.store,
@@ -240,6 +246,9 @@ class Assembly:
 
     async def _resend(self, row: OutboxRow) -> None:
         await self.channels.retry(row)
+
+    def _is_busy(self, session_id: str) -> bool:
+        return self.runtime.lanes.is_busy(session_id)
 
     def _max_length(self, channel: str) -> int:
         return self.channels.max_message_length(channel)

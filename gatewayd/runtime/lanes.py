@@ -92,6 +92,10 @@ class Lanes:
         lane = self._lanes.get(session_id)
         return len(lane.waiting) if lane is not None else 0
 
+    def is_busy(self, session_id: str) -> bool:
+        """Whether something of the session is queued or runs, its end being written included."""
+        return session_id in self._lanes
+
     def close(self) -> None:
         """Start nothing more; what waits stays in the store and is taken up at the next start."""
         self._closed = True

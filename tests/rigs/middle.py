@@ -88,7 +88,13 @@ class Middle:
             decode=decode_event,
             on_failed=_raise,
         )
-        self.sessions = SessionManager(store=self.store, clock=self.clock, ids=ids, config=self.config)
+        self.sessions = SessionManager(
+            store=self.store,
+            clock=self.clock,
+            ids=ids,
+            config=self.config,
+            is_busy=self._is_busy,
+        )
         self.router = Router(
             config=self.config,
             store=self.store,
@@ -113,6 +119,9 @@ class Middle:
             randomness=randomness,
             failpoints=NO_FAILPOINTS,
         )
+
+    def _is_busy(self, session_id: str) -> bool:
+        return self.runtime.lanes.is_busy(session_id)
 
     async def _resend(self, row: OutboxRow) -> None:
         self.resent.append(row)
@@ -142,7 +151,11 @@ class Middle:
 
     async def send(self, text: str, agent: str = "a", **more: Any) -> Any:
         """A client's message; what became of it."""
-        return await self.router.accept_send(Send("r", text, agent=agent, **more), self.caller())
+        return await self.router.accept_send(self.of(text, agent, **more), self.caller())
+
+    def of(self, text: str, agent: str = "a", **more: Any) -> Send:
+        """What a client sends."""
+        return Send("r", text, agent=agent, **more)
 
 
 def message(text: str, number: int = 1, **more: Any) -> InboundMessage:
