@@ -102,6 +102,7 @@ class Gateway:
         for name, end in (
             ("rpc", house.rpc.stop),
             ("hub", house.hub.stop),
+            ("router", house.router.stop),
             ("channels", house.channels.stop),
             ("upkeep", house.upkeep.stop),
             ("access", house.authenticator.stop),

@@ -5,12 +5,9 @@ unit before anybody is told that they were accepted. I own no queue and no conve
 the store, with everything that is needed to answer it.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
@@ -19,7 +16,6 @@ from gatewayd.core.clock import Clock
 from gatewayd.core.errors import (
     AgentNotFound,
     Draining,
-    GatewayError,
     InvalidArgument,
     LimitExceeded,
     NoRoute,
@@ -32,6 +28,7 @@ from gatewayd.core.message import InboundMessage, ReplyKind, ReplyTo
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.ledger import TOLD_LIMIT
+from gatewayd.routing.commits import Commits
 from gatewayd.routing.endings import Endings, turn
 from gatewayd.routing.intake import Intake, chat_reply
 from gatewayd.routing.policy import Verdict, admit
@@ -41,7 +38,7 @@ from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.sessions import Opened, SessionManager, chat_key, chat_principal, client_key
 from gatewayd.storage.base import Store
-from gatewayd.storage.records import Acceptance, Accepted, HistoryEntry, OutboxRow
+from gatewayd.storage.records import Accepted, HistoryEntry, OutboxRow
 
 log = logging.getLogger("gatewayd.routing")
 
@@ -50,7 +47,6 @@ MAX_ATTEMPTS = 3
 
 Offer = Callable[[Sequence[OutboxRow]], None]
 Resend = Callable[[OutboxRow], Awaitable[None]]
-_T = TypeVar("_T")
 
 
 @value(frozen=True, slots=True)
@@ -96,6 +92,7 @@ class Router:
         self._resend = resend
         self._clock = clock
         self._failpoints = failpoints
+        self._commits = Commits(store, sessions, failpoints)
         self._runtime: AgentRuntime | None = None
         self._open = False
 
@@ -107,6 +104,10 @@ class Router:
     def close(self) -> None:
         """Accept nothing more."""
         self._open = False
+
+    async def stop(self) -> None:
+        """Do what follows from the units that are still being written; the deadline is the caller's."""
+        await self._commits.close()
 
     @property
     def runtime(self) -> AgentRuntime:
@@ -151,11 +152,11 @@ class Router:
             bounds = self.config.gateway.session_config
             kept = (entry,) if bounds.persist else ()
             remembered = self._intake.remembered(message, inbound, opened, why=why, history=kept, bounds=bounds)
-            await self._accept(remembered, lambda: self._sessions.extend(opened.record.id, [entry]), opened)
+            await self._commits.accept(remembered, lambda: self._sessions.extend(opened.record.id, [entry]), opened)
             return
         execution = self._intake.execution(inbound, opened, agent, chat_reply(message))
         work = self._intake.chat_work(message, inbound, opened, execution)
-        await self._accept(work, lambda: self._begin(execution, section), opened)
+        await self._commits.accept(work, lambda: self._begin(execution, section), opened)
 
     async def accept_send(self, send: Send, caller: Caller) -> Submitted:
         """Take in a client's message to an agent, or to a channel whose routing decides."""
@@ -184,36 +185,8 @@ class Router:
             idempotency_key=send.idempotency_key,
         )
         work = self._intake.client_work(send, inbound, opened, rule, execution)
-        accepted, live = await self._accept(work, lambda: self._begin(execution, section), opened)
+        accepted, live = await self._commits.accept(work, lambda: self._begin(execution, section), opened)
         return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
-
-    async def _accept(
-        self, acceptance: Acceptance, go_on: Callable[[], _T], opened: Opened | None = None
-    ) -> tuple[Accepted, _T | None]:
-        """Write the unit, then go on with it, unless it repeats one that is known.
-
-        Whoever waits here may be cut off (a client leaves, a channel reconnects) while the unit is on its way to the
-        disk: then the work goes on without them. A new session whose message was not taken in has never been.
-        """
-        receipt = self._store.accept(acceptance)
-        try:
-            accepted = await asyncio.shield(receipt)
-        except asyncio.CancelledError:
-            receipt.add_done_callback(lambda done: _if_taken(done, go_on))
-            raise
-        except GatewayError:
-            await self._undo(opened)
-            raise
-        if accepted.duplicate:
-            await self._undo(opened)
-            return accepted, None
-        self._failpoints.hit("router.after_accept")
-        return accepted, go_on()
-
-    async def _undo(self, opened: Opened | None) -> None:
-        if opened is not None:
-            with suppress(GatewayError):
-                await self._sessions.undo(opened)
 
     async def _open_for(
         self, send: Send, caller: Caller, agent: str, rule: str, section: ChannelSection | None
@@ -231,7 +204,9 @@ class Router:
         """Journal a message that nobody is asked about: silent by policy, or told why not."""
         inbound = self._intake.from_chat(message, chat_principal(section, message))
         outbox = self._endings.rows(chat_reply(message), inbound.message_id, "", tell, inbound.received)
-        await self._accept(self._intake.turned_away(message, inbound, why, reason, outbox), lambda: self._offer(outbox))
+        await self._commits.accept(
+            self._intake.turned_away(message, inbound, why, reason, outbox), lambda: self._offer(outbox)
+        )
 
     def _begin(self, execution: Execution, section: ChannelSection | None) -> LiveExecution:
         mode = section.busy_mode if section is not None else "queue"
@@ -273,7 +248,10 @@ class Router:
         return len(left)
 
     async def retry_dead_letter(self, letter_id: str, actor: str) -> str:
-        """An operator's retry: send it again, or run it again. The id of its message."""
+        """An operator's retry: send it again, or run it again, even if they leave meanwhile. The id of its message."""
+        return await self._commits.carry(self._retry(letter_id, actor), name="retry")
+
+    async def _retry(self, letter_id: str, actor: str) -> str:
         again = await self._store.retry_dead_letter(letter_id, self._clock.now(), actor)
         if isinstance(again, OutboxRow):
             await self._resend(again)
@@ -292,9 +270,3 @@ class Router:
             raise NotFound(f"no execution {execution_id!r}")
         why = f"cancelled by {caller.principal.id}"
         await self.runtime.cancel(execution_id, f"{why}: {reason}" if reason else why)
-
-
-def _if_taken(receipt: asyncio.Future[Accepted], go_on: Callable[[], object]) -> None:
-    """Go on with a unit that nobody waits for any more, if it was written for the first time."""
-    if not receipt.cancelled() and receipt.exception() is None and not receipt.result().duplicate:
-        go_on()

@@ -136,6 +136,7 @@ class Middle:
     async def __aexit__(self, *_: object) -> None:
         self.router.close()
         await self.runtime.stop()
+        await self.router.stop()
         await self.tasks.close()
         await self.store.close()
 
