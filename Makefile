@@ -14,6 +14,7 @@ help: ## What there is to do
 venv: $(READY) ## Make the environment from the lock file (hashes checked)
 
 $(READY): requirements/dev.txt pyproject.toml
+	@echo "making the environment in $(VENV) (a minute or two, once)"
 	@test -x $(PY) || python3 -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
