@@ -6,7 +6,10 @@
             ...
 
 Everything of one client shares one stream. The connection is kept up with back-off and jitter; sends, publishes and
-subscriptions survive its loss (see each). A client belongs to one event loop, and one process: not across a fork.
+subscriptions survive its loss (see each). The waits between attempts double from 0.1 s to 30 s, each shortened by up to
+a half by chance. Whenever a connection was welcomed, however short, the next wait is at most 3.2 s, and 0.1 s if it
+lasted a second; so a daemon that has crashed a few times and serves again is not left waiting for. A daemon that asks
+for a longer pause gets it. A client belongs to one event loop, and one process: not across a fork.
 """
 
 from gatewayctl.events import Event, EventFilter, event_filter, new_event

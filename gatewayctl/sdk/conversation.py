@@ -147,6 +147,7 @@ class Conversation:
             return self._backoff.next(error.retry_after)
         began = self._clock.monotonic()
         self.connects += 1
+        self._backoff.ease()
         self._link, self.last_error = link, None
         self._changed.set()
         try:

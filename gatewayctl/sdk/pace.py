@@ -9,6 +9,8 @@ from typing import Any
 from gatewayctl.system import Chance, Clock
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+EASED = 3.2
+"""Longest first step, in seconds, after a connection that was welcomed, however short it was."""
 
 
 class Backoff:
@@ -26,6 +28,11 @@ class Backoff:
         self._attempts += 1
         wait = step * (0.5 + self._chance.fraction() / 2)
         return max(wait, at_least) + self._chance.fraction() * 0.1 * at_least if at_least else wait
+
+    def ease(self) -> None:
+        """Somebody is there who welcomed us: however long it took, the next step is at most `EASED` seconds."""
+        while self._attempts and self._first * (1 << min(self._attempts, 20)) > EASED:
+            self._attempts -= 1
 
     def reset(self) -> None:
         """The connection has proved good: begin small again."""
