@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from gateway.v1.event_pb2 import Event, EventFilter
 from gateway.v1.event_type_pb2 import EventType
 from google.protobuf import json_format
 
-from gatewayctl.plain import enum_name, enum_number, plain
+from gatewayctl.plain import enum_name, enum_names, enum_number, plain
 
-__all__ = ["Event", "EventFilter", "event_filter", "event_type", "event_values", "new_event", "type_name"]
+__all__ = [
+    "Event",
+    "EventFilter",
+    "event_filter",
+    "event_type",
+    "event_types",
+    "event_values",
+    "new_event",
+    "type_name",
+]
 
 
 def event_type(name: str | int) -> EventType.ValueType:
-    """`execution_completed` → EVENT_TYPE_EXECUTION_COMPLETED. ValueError if there is none of that name."""
+    """`execution_completed` → EVENT_TYPE_EXECUTION_COMPLETED. ValueError, with the nearest, for no such name."""
     number = name if isinstance(name, int) else enum_number(EventType.DESCRIPTOR, name)
     if number is None:
-        raise ValueError(f"there is no event type {name!r}")
+        near = get_close_matches(str(name).lower().replace("-", "_"), event_types(), 1)
+        raise ValueError(f"there is no event type {name!r}{f': did you mean {near[0]}?' if near else ''}")
     return EventType.ValueType(number)
+
+
+def event_types() -> list[str]:
+    """The names of all types that this version knows."""
+    return enum_names(EventType.DESCRIPTOR)
 
 
 def type_name(event: Event) -> str:

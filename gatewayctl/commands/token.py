@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gatewayctl.failures import USAGE, Failure
 from gatewayctl.nouns import add_verb
 from gatewayctl.plain import plain
+from gatewayctl.scopes import EXAMPLES, fault
 from gatewayctl.system import SystemChance
 from gatewayctl.words import plural
 
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
     from gatewayctl.cli import Ctl
 
 SECRET_BYTES = 32
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+MAX_NAME = 64
+_NAME = re.compile(r"^[\w\-\.]+\Z", re.ASCII)
+_RESERVED = {
+    "local": "that is whoever connects through the unix socket",
+    "default": "that is the client of gateway.auth_token",
+}
+_EXAMPLE = "gatewayctl token new dash --scope admin.read --scope 'events.subscribe:*@*'"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,13 +38,13 @@ def arguments(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) 
     new = add_verb(verbs, "new", common, new_, "make a token; prints the secret once and the lines for gateway.yaml")
     new.add_argument("client", metavar="CLIENT", help="its name under clients")
     new.add_argument("--scope", action="append", default=[], metavar="SCOPE", help="what it may do; repeat for more")
+    new.epilog = f"Scopes: {', '.join(EXAMPLES.values())}."
     revoke = add_verb(verbs, "revoke", common, revoke_, "make tokens worthless at once, across restarts")
     revoke.add_argument("subject", metavar="CLIENT|SHA256", help="all tokens of a client, or the one with this SHA-256")
 
 
 def new_(args: argparse.Namespace, ctl: Ctl) -> None:
-    if not _NAME.fullmatch(args.client):
-        raise Failure(f"{args.client!r} is no name for a client: use letters, digits, '_', '-' and '.'", USAGE)
+    _check(args.client, args.scope)
     chance = base64.urlsafe_b64encode(SystemChance().token(SECRET_BYTES)).rstrip(b"=").decode()
     token = f"gw_{args.client}_{chance}"
     digest = hashlib.sha256(token.encode()).hexdigest()
@@ -54,6 +61,19 @@ def new_(args: argparse.Namespace, ctl: Ctl) -> None:
     ctl.out.say(f"    scopes: [{', '.join(_scalar(scope) for scope in args.scope)}]")
     if not args.scope:
         ctl.out.note("Without scopes it may do nothing: add some, such as 'agents.send:*' or admin.read.")
+
+
+def _check(client: str, scopes: list[str]) -> None:
+    """A token that no configuration would accept is not made. Failure (usage) says what to write."""
+    if not _NAME.match(client) or len(client) > MAX_NAME:
+        raise Failure(
+            f"{client!r} is no name for a client: use 1 to {MAX_NAME} letters, digits, '_', '-' and '.'", USAGE
+        )
+    if client in _RESERVED:
+        raise Failure(f"{client!r} cannot be a client's name, {_RESERVED[client]}: choose another", USAGE)
+    for scope in scopes:
+        if wrong := fault(scope):
+            raise Failure(f"{scope!r} is no scope: {wrong}", USAGE, [f"for example: {_EXAMPLE}"])
 
 
 def revoke_(args: argparse.Namespace, ctl: Ctl) -> None:
