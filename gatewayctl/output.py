@@ -46,7 +46,8 @@ class Output:
             self._print(text)
 
     def note(self, text: str) -> None:
-        """A remark beside the answer, to stderr, in every form."""
+        """A remark beside the answer, to stderr, in every form; behind what was answered before."""
+        self.stream.flush()
         print(printable(text), file=sys.stderr)
 
     def values(self, values: object) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from gateway.v1 import event_service_pb2 as pb
 
-from gatewayctl.events import event_filter, event_type, event_values, type_name
+from gatewayctl.events import event_filter, event_type, event_types, event_values, type_name
 from gatewayctl.failures import FAILED, USAGE, Failure
 from gatewayctl.system import local_time
 from gatewayctl.words import shorten
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 20
 _BUSY = ("heartbeat",)
 """Types that a person sees only by asking for them."""
+_CURSOR = re.compile(r".+:[0-9]{1,18}\Z")
 
 
 def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
@@ -37,24 +39,47 @@ def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser)
     parser.add_argument("--stream", default="", metavar="ID", help="only this stream")
     parser.add_argument("--correlation", default="", metavar="ID", help="only this correlation id")
     parser.add_argument("--limit", type=int, metavar="N", help=f"at most so many of the past ({DEFAULT_LIMIT})")
+    parser.epilog = f"Types: {', '.join(event_types())}."
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, ctl: Ctl) -> int | None:
     if args.limit is not None and args.limit < 0:
         raise Failure("--limit must not be negative", USAGE)
+    if args.since and not _CURSOR.match(args.since):
+        raise Failure(
+            f"--since {args.since!r} is no cursor: give the EPOCH:SEQ that `gatewayctl events` prints at its end", USAGE
+        )
     wanted = _filter(args)
     if args.follow:
         return _follow(args, wanted, ctl)
     limit = DEFAULT_LIMIT if args.limit is None else args.limit
     events = _since(ctl, wanted, args.since, limit) if args.since else reversed(_history(ctl, wanted, limit))
-    shown = 0
+    shown, cursor = 0, args.since
     for event in events:
         _show(ctl, event)
-        shown += 1
+        shown, cursor = shown + 1, _cursor(event) or cursor
     if not shown:
         ctl.out.say("no events")
+    if cursor and ctl.out.for_people:
+        ctl.out.note(f"to go on: gatewayctl events --since {cursor} --follow{_conditions(args)}")
     return None
+
+
+def _cursor(event: Event) -> str:
+    """Where to go on behind this event; empty for one that is not kept."""
+    return f"{event.epoch}:{event.seq}" if event.epoch and event.HasField("seq") else ""
+
+
+def _conditions(args: argparse.Namespace) -> str:
+    """The options that chose these events, to choose the next by."""
+    import shlex  # noqa: PLC0415 - for people only
+
+    words = [word for each in args.type for word in ("--type", each)]
+    for name in ("topic", "session", "execution", "stream", "correlation"):
+        if value := getattr(args, name):
+            words += [f"--{name}", value]
+    return f" {shlex.join(words)}" if words else ""
 
 
 def _filter(args: argparse.Namespace) -> EventFilter:
@@ -62,10 +87,8 @@ def _filter(args: argparse.Namespace) -> EventFilter:
     for name in names:
         try:
             event_type(name)
-        except ValueError:
-            raise Failure(
-                f"there is no event type {name!r}: see --help of gatewayctl publish for the names", USAGE
-            ) from None
+        except ValueError as error:
+            raise Failure(f"{error} (gatewayctl events --help lists the types)", USAGE) from None
     return event_filter(
         names,
         topic=args.topic,
@@ -132,7 +155,7 @@ def _follow(args: argparse.Namespace, wanted: EventFilter, ctl: Ctl) -> int | No
 
 def _show(ctl: Ctl, event: Event) -> None:
     if not ctl.out.for_people:
-        ctl.out.item(event_values(event))
+        ctl.out.item(event_values(event) | ({"cursor": cursor} if (cursor := _cursor(event)) else {}))
         return
     values = event_values(event)
     when = local_time(event.time) if event.HasField("time") else "-"

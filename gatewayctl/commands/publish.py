@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.v1 import event_service_pb2 as pb
 
-from gatewayctl.events import new_event
+from gatewayctl.events import event_type, event_types, new_event
 from gatewayctl.failures import USAGE, Failure
 from gatewayctl.sdk.pace import Ids
 from gatewayctl.system import SystemChance, SystemClock
@@ -31,6 +31,7 @@ def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser)
     parser.add_argument("--correlation", default="", metavar="ID", help="its correlation id")
     parser.add_argument("--id", default="", metavar="ID", help="its id; publishing it again changes nothing")
     parser.add_argument("--ephemeral", action="store_true", help="with --custom: keep it off the disk")
+    parser.epilog = f"Types: {', '.join(event_types())}. Some of them only the daemon publishes."
     parser.set_defaults(run=run)
 
 
@@ -39,6 +40,12 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
         raise Failure("give one type: gatewayctl publish TYPE, or publish --custom NAME", USAGE)
     if args.ephemeral and not args.custom:
         raise Failure("--ephemeral needs --custom: the durability of other types is fixed", USAGE)
+    try:
+        event_type(args.type or "custom")
+    except ValueError as error:
+        raise Failure(
+            f"{error} (gatewayctl publish --help lists the types; --custom NAME is your own)", USAGE
+        ) from None
     try:
         event = new_event(
             args.type or "custom",
