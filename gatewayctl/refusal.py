@@ -9,6 +9,7 @@ import grpc
 from gatewayctl.address import Address
 from gatewayctl.details import Details, details_of
 from gatewayctl.failures import FAILED, NOT_RUNNING, UNAUTHORIZED, UNKNOWN, Failure
+from gatewayctl.words import delay
 
 if TYPE_CHECKING:
     from gatewayctl.sdk.errors import GatewayError
@@ -47,7 +48,7 @@ def _refused(code: grpc.StatusCode, message: str, details: Details, address: Add
     if details.reason == "HISTORY_LOST" and (oldest := details.metadata.get("oldest_cursor")):
         message = f"{message}: go on with --since {oldest}"
     if details.retry_after:
-        message = f"{message} (try again in {details.retry_after:g} s)"
+        message = f"{message} (try again in {delay(details.retry_after)})"
     return Failure(message, _EXIT.get(code, FAILED), lines)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -16,6 +18,15 @@ def span(seconds: float) -> str:
         if len(parts) == 2:
             break
     return " ".join(part for part in parts if not part.startswith("0")) or "0s"
+
+
+def delay(seconds: float) -> str:
+    """`1 s`, `45 s`, `2 min`, `1 h 30 min`: how long to wait, rounded up so that waiting so long is enough."""
+    whole = max(1, math.ceil(seconds - 0.001))
+    if whole < 60:
+        return f"{whole} s"
+    hours, minutes = divmod(math.ceil(whole / 60), 60)
+    return " ".join(part for part in (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "") if part)
 
 
 def age(time: str | float | None, now: float) -> str:

@@ -86,7 +86,7 @@ async def test_a_retry_delay_is_told(gateway: FakeGateway, capsys: Capture) -> N
 
     done = await ctl(capsys, "--address", gateway.address, "status")
 
-    assert (done.code, done.err) == (1, "gatewayctl: too many calls (try again in 1.5 s)\n")
+    assert (done.code, done.err) == (1, "gatewayctl: too many calls (try again in 2 s)\n")
 
 
 async def test_a_daemon_that_hangs_ends_at_the_deadline(gateway: FakeGateway, capsys: Capture, tmp_path: Path) -> None:
