@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WAIT = 120.0
 """Seconds for `--wait`, unless `--timeout` says otherwise: longer than a reload may take."""
+EVERY_PART_HAS = {"agents": ".model", "channels": ".platform", "clients": ".token_sha256"}
+"""The value that every part of a section has, as the daemon writes configurations out."""
 
 
 def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
@@ -35,12 +37,27 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
         ctl.out.values(result)
         return
     for mark, key in (("+", "added"), ("-", "removed"), ("~", "changed")):
-        for path in result[key]:
+        for path in folded(result[key], result) if key != "changed" else result[key]:
             restart = " (needs a restart)" if path in result["restart_required"] else ""
             ctl.out.text(f"{mark} {path}{restart}")
     for warning in result["warnings"]:
         ctl.out.note(f"warning: {warning}")
     ctl.out.say(_verdict(result, plan=args.plan))
+
+
+def folded(paths: list[str], result: dict[str, Any]) -> list[str]:
+    """The paths that came or went, one line for a part that did so as a whole.
+
+    It did if the leaf that every part of its section has is among them, and nothing of it is in another list.
+    """
+    others = {path for key in ("added", "removed", "changed") for path in result[key]} - set(paths)
+    whole: list[str] = []
+    for path in paths:
+        part = path.removesuffix(EVERY_PART_HAS.get(path.partition(".")[0], "/"))
+        if part != path and not any(each.startswith(f"{part}.") for each in others):
+            whole.append(part)
+    whole.sort(key=len, reverse=True)  # a name may hold dots: `channels.a.b` is not in `channels.a`
+    return list(dict.fromkeys(next((part for part in whole if path.startswith(f"{part}.")), path) for path in paths))
 
 
 def _verdict(result: dict[str, Any], *, plan: bool) -> str:
