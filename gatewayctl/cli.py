@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gatewayctl import __version__
-from gatewayctl.failures import FAILED, OK, USAGE, Failure
+from gatewayctl.failures import FAILED, OK, UNAUTHORIZED, USAGE, Failure
 from gatewayctl.output import FORMS, Output
 from gatewayctl.verbs import VERBS, module_of
 
@@ -53,6 +53,12 @@ class Ctl:
 
             self._daemon = Daemon(address, token, self.timeout or DEFAULT_TIMEOUT)
         return self._daemon
+
+    def unused_token(self) -> str:
+        """What to say of a token in the environment that was not sent; empty if there is none, or it was."""
+        from gatewayctl.credentials import unused_token  # noqa: PLC0415
+
+        return "" if self._args.token_file else unused_token(self.target()[0], self.env)
 
     def close(self) -> None:
         if self._daemon is not None:
@@ -101,6 +107,10 @@ def _run(args: argparse.Namespace) -> int:
     ctl = Ctl(args, os.environ)
     try:
         code: int | None = args.run(args, ctl)
+    except Failure as failure:
+        if failure.code == UNAUTHORIZED and (line := ctl.unused_token()):
+            raise Failure(failure.message, failure.code, [*failure.lines, line]) from None
+        raise
     finally:
         ctl.close()
     sys.stdout.flush()
@@ -142,7 +152,14 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**options, allow_abbrev=False)  # type: ignore[arg-type]
 
     def error(self, message: str) -> NoReturn:
-        raise Failure(f"{message}\nusage: see {self.prog} --help", USAGE)
+        raise Failure(message, USAGE, [f"see {self.prog} --help"])
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Words left over are refused by the verb that got them, so that its own --help is named."""
+        values, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return values, rest
 
 
 def _common(*, top: bool = False) -> _Parser:

@@ -16,7 +16,7 @@ def find_token(address: Address, token_file: str | None, env: Mapping[str, str])
     """The token for this address; None sends none. Failure if a file is not private or not readable."""
     if token_file:
         token = _from_option(address, token_file)
-    elif "GATEWAYD_TOKEN" in env and "GATEWAYD_ADDRESS" in env and canonical(env["GATEWAYD_ADDRESS"]) == address.text:
+    elif "GATEWAYD_TOKEN" in env and _is_of_environment(address, env):
         token = env["GATEWAYD_TOKEN"].strip() or None
     else:
         token = _from_file(address, env)
@@ -28,10 +28,25 @@ def find_token(address: Address, token_file: str | None, env: Mapping[str, str])
     return token
 
 
+def unused_token(address: Address, env: Mapping[str, str]) -> str:
+    """Why `$GATEWAYD_TOKEN` was not sent to the address, and what to do; empty if it is not set, or was sent."""
+    if not env.get("GATEWAYD_TOKEN", "").strip() or _is_of_environment(address, env):
+        return ""
+    return (
+        "GATEWAYD_TOKEN is set but was not sent: it counts only for the address in GATEWAYD_ADDRESS; "
+        f"set GATEWAYD_ADDRESS={address.text}"
+    )
+
+
 def credentials_path(env: Mapping[str, str]) -> str:
     """The user's file, whether it exists or not."""
     base = env.get("XDG_CONFIG_HOME") or f"{env.get('HOME', '')}/.config"
     return f"{base}/gatewayctl/credentials"
+
+
+def _is_of_environment(address: Address, env: Mapping[str, str]) -> bool:
+    named = env.get("GATEWAYD_ADDRESS")
+    return bool(named) and canonical(named or "") == address.text
 
 
 def _from_option(address: Address, path: str) -> str | None:
