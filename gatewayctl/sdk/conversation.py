@@ -181,7 +181,7 @@ class Conversation:
         except TimeoutError:
             raise Unavailable(f"no welcome within {HANDSHAKE:g} s", code=14) from None
         except grpc.RpcError as error:
-            raise from_rpc(error) from None
+            raise _unless_torn(from_rpc(error)) from None
         except asyncio.InvalidStateError:  # the stream ended before the hello was written
             raise await _end_of(stream) from None
         if frame is EOF:
@@ -194,6 +194,13 @@ class Conversation:
             raise _Refused(GatewayError(f"the daemon began with {kind} instead of a welcome", code=13))
         self._resume_token = frame.welcome.resume_token
         return Link(stream, frame.welcome, self._clock, self.connects + 1)
+
+
+def _unless_torn(error: GatewayError) -> GatewayError:
+    """A daemon that refuses while our hello is being written hides its reason behind grpc's own word: ask again."""
+    if error.code == 13 and "Internal error from Core" in error.message:
+        return Unavailable("the stream ended while the hello was being written", code=14)
+    return error
 
 
 async def _end_of(stream: Stream) -> GatewayError:
