@@ -14,6 +14,7 @@ from gatewayd.access.audit import Audit, AuditStore
 from gatewayd.access.clients import Client, ClientTable
 from gatewayd.access.limiter import FailureLimiter
 from gatewayd.access.principals import Principal, local_principal
+from gatewayd.access.sampling import Sampler
 from gatewayd.access.tokens import MAX_TOKEN_LENGTH, stored_token
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.clock import Clock, Randomness
@@ -85,6 +86,7 @@ class Authenticator:
             "unix": FailureLimiter(clock),
             "tcp": FailureLimiter(clock),
         }
+        self._unproven: dict[Transport, Sampler] = {"unix": Sampler(clock), "tcp": Sampler(clock)}
         self._table = ClientTable()
         self._revoked: frozenset[str] = frozenset()
         self._expired: frozenset[str] = frozenset()
@@ -95,7 +97,7 @@ class Authenticator:
     async def start(self) -> None:
         """Learn what was revoked before, and begin to watch expiries."""
         self._revoked = await self._store.revoked_tokens()
-        self._tasks.start(self._watch_expiry(), name="expiry")
+        self._tasks.start(self._watch(), name="watch")
 
     async def drain(self) -> None:
         """Nothing to finish: those who are still at work stay authenticated."""
@@ -106,12 +108,13 @@ class Authenticator:
     def authenticate(self, token: str | None, transport: Transport, source: str) -> Principal:
         """Who is asking. Raises `Unauthenticated`, or `TooManyFailures` before the token is even looked at.
 
-        `source` is the peer's address; over the unix socket it is not known, and all its failures count as one.
+        `source` is the peer's address; over the unix socket it is not known, and all its failures count as one. Each
+        failure is audited here and nowhere else.
         """
         if token is None:
             if transport == "unix":
                 return local_principal()
-            raise Unauthenticated("this door asks for a token: metadata 'authorization: Bearer gw_…'")
+            raise self.unproven(transport, source, "this door asks for a token: metadata 'authorization: Bearer gw_…'")
         limiter = self._limiters[transport]
         limiter.check(source)
         principal = self._table.find(token)
@@ -123,6 +126,17 @@ class Authenticator:
             raise Unauthenticated("the token is not valid")
         self._last_used[principal.id] = self._clock.now()
         return principal
+
+    def unproven(self, transport: Transport, source: str, message: str) -> Unauthenticated:
+        """The error for a caller that brought no token; audited by sample, since it costs the caller nothing."""
+        key = self._unproven[transport].count(source)
+        if key:
+            self._record_unproven(transport, key, 1)
+        return Unauthenticated(message)
+
+    def _record_unproven(self, transport: Transport, source: str, times: int) -> None:
+        detail = f"{transport} {source}, no token" + (f", {times} times in the last minute" if times > 1 else "")
+        self._audit.record(principal="", action="authenticate", decision="denied", detail=detail)
 
     def valid(self, principal: Principal) -> bool:
         """Whether what the principal has proved still holds: not revoked, not expired, still configured."""
@@ -207,8 +221,8 @@ class Authenticator:
             except Exception:
                 log.exception("revocation_listener_failed")
 
-    async def _watch_expiry(self) -> None:
-        """The wall clock may jump, so it is looked at often instead of slept towards."""
+    async def _watch(self) -> None:
+        """Tell of tokens that expire: the wall clock may jump, so it is looked at often instead of slept towards."""
         while True:
             expired = frozenset(
                 digest
@@ -218,6 +232,9 @@ class Authenticator:
             )
             self._tell(expired - self._expired)
             self._expired = expired
+            for transport, sampler in self._unproven.items():
+                for source, times in sampler.due():
+                    self._record_unproven(transport, source, times)
             await self._clock.sleep(EXPIRY_CHECK)
 
 

@@ -17,7 +17,7 @@ from gatewayd.access.audit import Audit
 from gatewayd.access.authenticator import Authenticator, Transport
 from gatewayd.access.principals import Principal
 from gatewayd.access.rules import Permission, required
-from gatewayd.core.errors import GatewayError, Internal, LimitExceeded, PermissionDenied, Unauthenticated
+from gatewayd.core.errors import GatewayError, Internal, LimitExceeded, PermissionDenied
 from gatewayd.core.ids import IdSource
 from gatewayd.wire import status_details
 
@@ -81,12 +81,14 @@ class Guard:
         """Who calls, if they may: `Unauthenticated`, `TooManyFailures` or `PermissionDenied` otherwise."""
         permission: Permission = required(method)
         transport, source = _peer(context)
+        token = _token(context)
+        if token == "":
+            raise self._authenticator.unproven(transport, source, "metadata 'authorization' must read 'Bearer TOKEN'")
+        principal = self._authenticator.authenticate(token, transport, source)
         try:
-            principal = self._authenticator.authenticate(_token(context), transport, source)
             permission.check(principal)
-        except (Unauthenticated, PermissionDenied) as error:
-            who = getattr(locals().get("principal"), "id", source)
-            self._audit.record(principal=who, action=method, decision="denied", detail=error.reason)
+        except PermissionDenied as error:
+            self._audit.record(principal=principal.id, action=method, decision="denied", detail=error.reason)
             raise
         return principal
 
@@ -126,13 +128,12 @@ class Guard:
 
 
 def _token(context: Context) -> str | None:
+    """The bearer token; None when no authorization came, '' when it is of another form."""
     for key, value in context.invocation_metadata() or ():
         if key == "authorization":
             text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
             scheme, _, token = text.partition(" ")
-            if scheme.lower() != "bearer" or not token:
-                raise Unauthenticated("metadata 'authorization' must read 'Bearer TOKEN'")
-            return token.strip()
+            return token.strip() if scheme.lower() == "bearer" else ""
     return None
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gatewayd.access.audit import Audit
 from gatewayd.access.authenticator import Authenticator
 from gatewayd.access.limiter import FREE_FAILURES, MAX_SOURCES, FailureLimiter, source_key
+from gatewayd.access.sampling import MAX_SOURCES as MAX_SAMPLED
 from gatewayd.access.scopes import EVERY_SCOPE
 from gatewayd.access.tokens import TOKEN_FILE, client_of, digest_of, mint, stored_token
 from gatewayd.config.model import ClientSection, GatewayConfig, GatewaySection
@@ -430,3 +431,42 @@ async def test_last_use_is_told(rig):
     rig.tcp(TOKEN)
     used = {info.id: info.last_used for info in rig.authenticator.clients()}
     assert used == {"default": 0.0, "node": rig.clock.now(), "other": 0.0}
+
+
+# The audit of failures
+
+
+async def test_a_bad_token_is_audited_once(rig):
+    with pytest.raises(Unauthenticated):
+        rig.tcp("wrong")
+    (row,) = rig.store.audit
+    assert (row.action, row.decision, row.detail) == ("authenticate", "denied", "tcp 192.0.2.1")
+
+
+async def test_callers_without_a_token_are_audited_once_a_minute_with_a_count(rig):
+    for source in ("192.0.2.1", "192.0.2.2"):
+        for _ in range(500):
+            with pytest.raises(Unauthenticated):
+                rig.tcp(None, source)
+    assert [row.detail for row in rig.store.audit] == ["tcp 192.0.2.1, no token", "tcp 192.0.2.2, no token"]
+    await rig.clock.advance(59.0)
+    assert len(rig.store.audit) == 2
+    await rig.clock.advance(2.0)
+    assert [row.detail for row in rig.store.audit[2:]] == [
+        "tcp 192.0.2.1, no token, 499 times in the last minute",
+        "tcp 192.0.2.2, no token, 499 times in the last minute",
+    ]
+    await rig.clock.advance(600.0)
+    assert len(rig.store.audit) == 4
+
+
+async def test_any_number_of_sources_without_a_token_has_a_bounded_table_and_trail(rig):
+    for number in range(3 * MAX_SAMPLED):
+        with pytest.raises(Unauthenticated):
+            rig.tcp(None, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+    assert len(rig.store.audit) == MAX_SAMPLED + 1
+    assert rig.store.audit[-1].detail == "tcp others, no token"
+    await rig.clock.advance(61.0)
+    assert [row.detail for row in rig.store.audit[MAX_SAMPLED + 1 :]] == [
+        f"tcp others, no token, {2 * MAX_SAMPLED - 1} times in the last minute"
+    ]
