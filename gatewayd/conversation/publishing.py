@@ -4,13 +4,14 @@ Used by the `Connect` stream and by the unary call alike, so that the same thing
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
 from gatewayd.core.catalogue import CATALOGUE, Emitter
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import InvalidArgument, PermissionDenied
-from gatewayd.core.event import Cursor, Event
+from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.ids import IdSource
 from gatewayd.core.value import value
 from gatewayd.storage.base import Store
@@ -65,17 +66,22 @@ class Publishing:
                 stream_id=client_id or principal.id,
                 new_id=self._ids.new,
                 path=f"events[{number}]",
+                may_send=partial(self._check_emitter, principal, f"events[{number}]"),
             )
             for number, one in enumerate(raw)
         ]
-        for number, event in enumerate(events):
-            self._check(event, principal, f"events[{number}]")
+        for event in events:
+            self._check(event, principal)
         return self._submit(events, principal)
 
-    def _check(self, event: Event, principal: Principal, path: str) -> None:
+    def _check_emitter(self, principal: Principal, path: str, kind: EventType) -> None:
+        """Before anything else is found fault with: what such an event lacks would only mislead."""
+        if CATALOGUE[kind].emitter is not Emitter.CLIENT:
+            self._denied(principal, "events.publish", kind.label)
+            raise PermissionDenied(f"{path}: {kind.label} events are the gateway's own to emit")
+
+    def _check(self, event: Event, principal: Principal) -> None:
         try:
-            if CATALOGUE[event.type].emitter is not Emitter.CLIENT:
-                raise PermissionDenied(f"{path}: {event.type.label} events are the gateway's own to emit")
             principal.require_publish(event.type, event.topic)
         except PermissionDenied:
             self._denied(principal, "events.publish", event.type.label)

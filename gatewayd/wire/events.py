@@ -70,11 +70,13 @@ def parse_event(
     new_id: Callable[[], str],
     owner: str = "",
     path: str = "event",
+    may_send: Callable[[EventType], None] = lambda _type: None,
 ) -> Event:
     """Read an event of a client in full, check it and stamp it.
 
     `source` (the principal) and `time` (Unix seconds) are the server's; `stream_id` and `new_id()` stand in where
-    the client gave none. `path` names the event in errors (`events[3]`). Who may publish it is another question
+    the client gave none. `path` names the event in errors (`events[3]`). `may_send` is asked as soon as
+    the type is known, and raises for one that is no client's to send; who may publish what is another question
     (`access`). Raises `ServerOnlyField` or `InvalidArgument`, with the field as its violation.
     """
     if len(raw) > MAX_EVENT_BYTES:
@@ -84,6 +86,8 @@ def parse_event(
         message.ParseFromString(raw)
     except DecodeError:
         raise refuse(path, "is not the encoding of an event, holds text that is not UTF-8, or is too deep") from None
+    if known := _PLANS.get(message.type):
+        may_send(known.kind)
     for name in _SERVER_FIELDS:
         if message.HasField(name):  # type: ignore[arg-type]
             raise ServerOnlyField(

@@ -54,6 +54,25 @@ async def test_a_batch_that_is_wrong_is_refused_as_a_whole(rig):
     assert not (await listed(rig)).events
 
 
+@pytest.mark.parametrize("more", [{}, {"source": "me"}, {"custom_type": "x"}])
+async def test_a_type_of_the_gateways_own_is_refused_for_that_and_nothing_else(rig, more):
+    started = event_pb2.Event(type=event_type_pb2.EVENT_TYPE_EXECUTION_STARTED, **more)
+    with pytest.raises(Aborted) as caught:
+        await publish(rig, custom("a"), started)
+    assert caught.value.reason == "PERMISSION_DENIED"
+    assert caught.value.message == "events[1]: execution_started events are the gateway's own to emit"
+    assert not (await listed(rig)).events
+
+
+async def test_what_scopes_do_not_cover_is_audited_here_and_a_bad_token_by_the_authenticator_alone(rig):
+    for who in ("nobody", "unknown"):
+        with pytest.raises(Aborted):
+            await listed(rig, who)
+    await publish(rig, custom("flush"))  # the trail is written behind the answer
+    (row,) = await rig.store.list_audit(limit=10)
+    assert (row.principal, row.detail) == ("nobody", "PERMISSION_DENIED")
+
+
 async def test_pages_go_back_through_the_log(rig):
     await publish(rig, *(custom(f"{number:03}") for number in range(250)))
     seen, token = [], ""
