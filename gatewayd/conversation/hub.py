@@ -44,6 +44,8 @@ log = logging.getLogger("gatewayd.conversation")
 
 FEATURES = ("subscribe", "publish", "send", "resume")
 """What this version speaks on a stream."""
+LONGEST_SLEEP = 1.0
+"""Seconds after which a changed `heartbeat_interval` holds."""
 MAX_PARKED = 10_000
 """Lost connections that are remembered; beyond it the oldest is forgotten."""
 
@@ -146,6 +148,7 @@ class ConversationHub:
                 log.info("connection_replaced", extra={"client": other.client_id})
                 other.end(_replaced(other.client_id))
                 self._park(other, its_token, EndReason.CONNECTION_LOST)
+                self._went(other, "replaced")
         parked = self._parked.pop(token, None) if token else None
         if parked is None or parked.until < self._clock.monotonic():
             return None
@@ -155,24 +158,30 @@ class ConversationHub:
 
     # Ending
 
-    async def leave(self, conversation: Conversation, reason: EndReason = EndReason.CONNECTION_LOST) -> None:
-        """The transport is gone; called once for each opened conversation, whatever happened to it."""
+    async def leave(self, conversation: Conversation, reason: EndReason | None = EndReason.CONNECTION_LOST) -> None:
+        """The transport is gone; called once for each opened conversation, whatever happened to it.
+
+        Without a reason the client itself has closed: it leaves nothing behind.
+        """
         token = self._open.get(conversation, "")
-        if conversation in self._open:
+        reason = EndReason.DRAINING if self._draining else reason
+        if token and reason:
             self._park(conversation, token, reason)
-        await conversation.close(reason)
+        if token:
+            self._went(conversation, reason.value if reason else "closed")
+        self._open.pop(conversation, None)
+        await conversation.close(reason or EndReason.UNSUBSCRIBED)
 
     def _park(self, conversation: Conversation, token: str, reason: EndReason) -> None:
         self._open.pop(conversation, None)
-        if not token:
-            return
         lost, waiting = conversation.detach(reason)
         until = self._clock.monotonic() + self._doors.settings().reconnect_timeout
         self._parked[token] = _Parked(conversation.principal.id, conversation.client_id, lost, waiting, until)
         while len(self._parked) > MAX_PARKED:
             self._parked.popitem(last=False)
-        data = {"client_id": conversation.client_id, "reason": reason.value}
-        self._record(conversation, EventType.DISCONNECT, data)
+
+    def _went(self, conversation: Conversation, reason: str) -> None:
+        self._record(conversation, EventType.DISCONNECT, {"client_id": conversation.client_id, "reason": reason})
 
     def drain(self, reason: str) -> None:
         """Open nothing more and tell every client to come back, with the place to go on from.
@@ -214,10 +223,15 @@ class ConversationHub:
     # Upkeep
 
     async def _heartbeat(self) -> None:
+        """The interval is looked at between short sleeps, so that a shorter one holds at once after a reload."""
+        last = self._clock.monotonic()
         while True:
             interval = self._doors.settings().heartbeat_interval
-            await self._clock.sleep(interval)
-            now = self._clock.monotonic()
+            left = last + interval - self._clock.monotonic()
+            if left > 0:
+                await self._clock.sleep(min(left, LONGEST_SLEEP))
+                continue
+            last = now = self._clock.monotonic()
             for token in [token for token, parked in self._parked.items() if parked.until < now]:
                 del self._parked[token]
             for conversation in self.conversations():

@@ -38,9 +38,10 @@ class ConnectHandler:
 
         async def run(principal: Principal) -> None:
             conversation = self._hub.open(principal, context.peer())
-            reason = EndReason.CONNECTION_LOST
+            reason: EndReason | None = EndReason.CONNECTION_LOST
             try:
-                await self._drive(conversation, context)
+                if await self._drive(conversation, context):
+                    reason = None
             except SlowConsumer:
                 reason = EndReason.SLOW_CONSUMER
                 raise
@@ -51,8 +52,8 @@ class ConnectHandler:
 
         await self._guard.conversation(METHOD, context, run)
 
-    async def _drive(self, conversation: Conversation, context: Context) -> None:
-        """Whoever ends first ends the other; both are awaited."""
+    async def _drive(self, conversation: Conversation, context: Context) -> bool:
+        """Whoever ends first ends the other; both are awaited. Whether it was the client that ended it, in order."""
         reader = asyncio.create_task(self._read(conversation, context), name="connect: read")
         try:
             while (data := await conversation.next_frame()) is not None:
@@ -65,10 +66,11 @@ class ConnectHandler:
             log.debug("write_after_end", extra={"client": conversation.client_id})
         finally:
             reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            (half_closed,) = await asyncio.gather(reader, return_exceptions=True)
+        return half_closed is True
 
-    async def _read(self, conversation: Conversation, context: Context) -> None:
-        """Hand frames over until the client half-closes; an error ends the conversation with that error."""
+    async def _read(self, conversation: Conversation, context: Context) -> bool:
+        """Hand frames over until the client half-closes; False if an error ends the conversation before."""
         try:
             try:
                 async with self._clock.timeout(HELLO_LIMIT):
@@ -79,6 +81,8 @@ class ConnectHandler:
                 going = await _take(conversation, context)
         except GatewayError as error:
             conversation.end(error)
+            return False
+        return True
 
 
 async def _take(conversation: Conversation, context: Context) -> bool:

@@ -335,12 +335,15 @@ async def test_a_buffer_is_never_larger_than_the_gateway_allows(rig: House) -> N
 
 
 async def test_half_closing_ends_the_stream_in_order(rig: House) -> None:
-    """A client that has nothing more to say gets OK."""
+    """A client that has nothing more to say gets OK, and is not held for lost."""
     async with raw(rig) as stream:
-        await stream.hello("done")
+        begin = (await stream.hello("done")).cursor
         await stream.half_close()
 
         assert await stream.ended() is None
+
+    gone, _ = await rig.event("disconnect", stream_id="done", since=begin)
+    assert gone.disconnect.reason == "closed"
 
 
 async def test_connects_and_disconnects_are_events(rig: House) -> None:
@@ -371,3 +374,5 @@ async def test_a_stop_says_goodbye_with_the_place_to_go_on_from(rig: House) -> N
     assert goodbye.cursor >= cursor
     assert goodbye.reconnect_after.ToTimedelta().total_seconds() > 0
     assert (await rig.client.send("echo", "again", timeout=20)).content == "again"
+    (gone,) = await rig.events("disconnect", stream_id="parting")
+    assert gone.disconnect.reason == "draining"

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gateway.v1 import event_pb2, event_type_pb2
 from gateway.v1 import event_service_pb2 as pb
 from grpc import aio
 from rpc_rig import Aborted, FakeCall
@@ -14,8 +15,8 @@ from gatewayd.conversation.conversation import Doors
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import SeededRandomness
 from gatewayd.core.event import Cursor
-from gatewayd.core.filter import EventFilter
 from gatewayd.rpc.connect import HELLO_LIMIT, ConnectHandler
+from gatewayd.testing.store_cases import samples
 
 EOF: Any = getattr(aio, "EOF")  # noqa: B009 - the stubs do not know it
 
@@ -79,10 +80,11 @@ class Line:
         return stream, task
 
     async def reasons(self) -> list[str]:
-        """Why clients went, by the event log."""
-        await asyncio.sleep(0.05)  # the store's thread commits
-        events = await self.rig.store.list_events(EventFilter(), limit=100)
-        return [str(dict(event.data)["reason"]) for event in events if event.type.label == "disconnect"]
+        """Why clients went, by the event log: it is flushed by an event of our own."""
+        await self.rig.store.append(samples.published("flush"), scope="")
+        wanted = event_pb2.EventFilter(types=[event_type_pb2.EVENT_TYPE_DISCONNECT])
+        answer = await self.rig.events.ListEvents(pb.ListEventsRequest(filter=wanted), FakeCall("root"))
+        return [event.disconnect.reason for event in pb.ListEventsResponse.FromString(answer).events]
 
 
 @pytest.fixture
@@ -124,3 +126,50 @@ async def test_only_the_older_stream_of_a_client_hears_that_it_was_replaced(line
     assert "another process uses client id 'twin'" in ended.value.message
     assert second.welcome.resumed
     assert not new.done()
+
+
+async def test_a_client_that_half_closes_leaves_nothing_behind(line):
+    stream, task = await line.open("done")
+    stream.says.put_nowait(EOF)
+    await task
+    again, _ = await line.open("done", stream.welcome.resume_token)
+    assert not again.welcome.resumed
+    assert await line.reasons() == ["closed"]
+
+
+async def test_a_client_that_is_cut_off_is_held_for_lost(line):
+    stream, task = await line.open("lost")
+    task.cancel()
+    await line.clock.settle()
+    again, _ = await line.open("lost", stream.welcome.resume_token)
+    assert again.welcome.resumed
+    assert await line.reasons() == ["connection_lost"]
+
+
+@pytest.mark.parametrize("half_closes", [True, False])
+async def test_after_goodbye_everybody_goes_for_the_drain(line, half_closes):
+    stream, task = await line.open("parting")
+    line.hub.drain("restart")
+    if half_closes:
+        stream.says.put_nowait(EOF)
+    await task
+    assert await line.reasons() == ["draining"]
+
+
+async def test_who_was_displaced_went_for_that(line):
+    await line.open("twin")
+    await line.open("twin")
+    assert await line.reasons() == ["replaced"]
+
+
+async def test_a_shorter_heartbeat_interval_holds_at_once(line):
+    await line.hub.start()
+    beats: list[float] = []
+    line.rig.bus.publish = lambda event: beats.append(event.time - line.clock.now())
+    await line.open("beat")
+    await line.clock.advance(2.5)
+    line.settings = GatewaySection(heartbeat_interval=2.0)
+    await line.clock.advance(1.0)
+    assert len(beats) == 1
+    await line.clock.advance(4.0)
+    assert len(beats) == 3
