@@ -193,6 +193,10 @@ class Store(Views, Protocol):
 
     # Ledger and dead letters
 
+    def end_story(self, end: LedgerChange) -> Awaitable[None]:
+        """The end of a story that nothing else will end; one that has its end keeps it."""
+        ...
+
     async def story(self, reference: str) -> LedgerRecord | None:
         """By message id, execution id, outbox row id or platform id."""
         ...

@@ -3,11 +3,11 @@
 Part of the store's contract (`base.Store` derives from it); every read here is bounded and sees only what is committed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from gatewayd.core.value import value
-from gatewayd.storage.records import DeadLetter, HistoryEntry, OutboxRow, SessionRecord, Step
+from gatewayd.storage.records import DeadLetter, HistoryEntry, LedgerRecord, OutboxRow, SessionRecord, Step
 
 
 @value(frozen=True, slots=True)
@@ -62,6 +62,21 @@ class Views(Protocol):
 
     async def message_on(self, channel: str, platform_id: str) -> str:
         """The newest message that the channel's platform calls so, or that a piece called so answers; '' if none."""
+        ...
+
+    async def waiting_answers(self, *, besides: Collection[str], limit: int) -> dict[str, int]:
+        """Messages whose answer waits to be sent, by channel, without those channels; `limit` pieces are looked at."""
+        ...
+
+    async def overdue_pieces(self, before: float, *, besides: Collection[str], limit: int) -> list[OutboxRow]:
+        """Pieces made before that time that are not sent yet, oldest first, without those of the channels named."""
+        ...
+
+    async def overdue_stories(self, before: float, limit: int) -> list[LedgerRecord]:
+        """Open stories untouched since before that time that nothing will end: no execution lives, no piece waits.
+
+        Oldest first, without steps. It looks through the whole ledger: not for every minute.
+        """
         ...
 
     async def last_steps(self, message_ids: Sequence[str]) -> dict[str, Step]:

@@ -233,6 +233,9 @@ class SQLiteStore(SQLiteViews):
 
     # Ledger and dead letters
 
+    def end_story(self, end: LedgerChange) -> Receipt[None]:
+        return self._writer.submit(partial(ledger.change, wanted=end))
+
     async def story(self, reference: str) -> LedgerRecord | None:
         return await self._reader.run(ledger.story, reference)
 

@@ -1,16 +1,18 @@
 """The joined reads of `storage.views`."""
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from gatewayd.storage.records import DeadLetterKind, HistoryEntry, OutboxRow, SessionRecord, Step
+from gatewayd.storage.records import DeadLetterKind, HistoryEntry, LedgerRecord, OutboxRow, SessionRecord, Step
 from gatewayd.storage.sqlite import executions, ledger, letters, outbox, sessions
-from gatewayd.storage.sqlite.layout import LEDGER, OUTBOX, SESSIONS
+from gatewayd.storage.sqlite.layout import LEDGER, LIVE, OUTBOX, PENDING, SESSIONS
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.seal import damaged, seal
 from gatewayd.storage.views import HistoryLine, OpenLetter
 
+_OTHER_CHANNEL = "channel NOT IN (SELECT value FROM json_each(?))"
 _LETTER = "id, kind, message_id, reference, channel, reason, time, retried, crc"
 
 
@@ -39,6 +41,15 @@ class SQLiteViews:
 
     async def message_on(self, channel: str, platform_id: str) -> str:
         return await self._reader.run(_message_on, channel, platform_id)
+
+    async def waiting_answers(self, *, besides: Collection[str], limit: int) -> dict[str, int]:
+        return await self._reader.run(_waiting_answers, besides, limit)
+
+    async def overdue_pieces(self, before: float, *, besides: Collection[str], limit: int) -> list[OutboxRow]:
+        return await self._reader.run(_overdue_pieces, before, besides, limit)
+
+    async def overdue_stories(self, before: float, limit: int) -> list[LedgerRecord]:
+        return await self._reader.run(_overdue_stories, before, limit)
 
     async def last_steps(self, message_ids: Sequence[str]) -> dict[str, Step]:
         return await self._reader.run(_last_steps, message_ids)
@@ -123,6 +134,37 @@ def _message_on(connection: sqlite3.Connection, channel: str, platform_id: str) 
         (platform_id, channel),
     ).fetchone()[0]
     return found or ""
+
+
+def _waiting_answers(connection: sqlite3.Connection, besides: Collection[str], limit: int) -> dict[str, int]:
+    return dict(
+        connection.execute(
+            f"SELECT channel, count(DISTINCT message_id) FROM (SELECT channel, message_id FROM outbox WHERE {PENDING} "
+            f"AND {_OTHER_CHANNEL} LIMIT ?) GROUP BY channel",
+            (json.dumps(list(besides)), max(0, limit)),
+        )
+    )
+
+
+def _overdue_pieces(
+    connection: sqlite3.Connection, before: float, besides: Collection[str], limit: int
+) -> list[OutboxRow]:
+    rows = connection.execute(
+        f"SELECT {OUTBOX.columns} FROM outbox WHERE {PENDING} AND {_OTHER_CHANNEL} AND created < ? ORDER BY id LIMIT ?",
+        (json.dumps(list(besides)), before, max(0, limit)),
+    )
+    return [outbox.row_of(values) for values in rows]
+
+
+def _overdue_stories(connection: sqlite3.Connection, before: float, limit: int) -> list[LedgerRecord]:
+    rows = connection.execute(
+        f"SELECT {LEDGER.columns} FROM ledger WHERE state IN ('queued', 'executed') AND updated < ? "
+        f"AND NOT EXISTS (SELECT 1 FROM executions WHERE executions.id = ledger.execution_id AND {LIVE}) "
+        f"AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.message_id = ledger.message_id AND {PENDING}) "
+        "ORDER BY message_id LIMIT ?",
+        (before, max(0, limit)),
+    ).fetchall()
+    return [ledger.record_of(connection, values, with_steps=False) for values in rows]
 
 
 def _last_steps(connection: sqlite3.Connection, message_ids: Sequence[str]) -> dict[str, Step]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from gatewayd.core.work import LedgerState
-from gatewayd.storage.records import AuditRecord, Limits, Retention, StoreHealth
+from gatewayd.storage.records import AuditRecord, LedgerChange, Limits, Retention, Step, StoreHealth
 from gatewayd.testing.store_cases.samples import (
     ALL,
     NOW,
@@ -53,6 +53,29 @@ class UpkeepCases:
             assert story is not None
             assert story.inbound.text
         assert len(await harness.store.history("s1", 0, 0)) == 2
+
+    async def test_what_waits_is_told_by_channel_and_what_waits_too_long_is_found(self, harness: Harness) -> None:
+        for number in (1, 2, 3, 4):
+            await harness.store.accept(acceptance(number))
+        await harness.store.finish(finish(1, pieces=2))
+        await harness.store.finish(finish(2))
+        await harness.store.mark_sending(["o0002-0"])
+        await harness.store.finish(replace(finish(3), outbox=()))  # its story waits for what is not there
+        assert await harness.store.waiting_answers(besides=(), limit=10) == {"tg": 2}
+        assert await harness.store.waiting_answers(besides=["tg"], limit=10) == {}
+        overdue = await harness.store.overdue_pieces(NOW + 2, besides=["other"], limit=10)
+        assert [row.id for row in overdue] == ["o0001-0", "o0001-1"]
+        assert await harness.store.overdue_pieces(NOW + 2, besides=["tg"], limit=10) == []
+        assert [row.id for row in await harness.store.overdue_pieces(NOW + 9, besides=(), limit=3)][-1] == "o0002-0"
+        assert [story.message_id for story in await harness.store.overdue_stories(NOW + 9, 10)] == ["m0003"]
+        assert await harness.store.overdue_stories(NOW, 10) == []
+        end = LedgerChange("m0003", LedgerState.EXPIRED, Step("expired", NOW + 9, "why"))
+        await harness.store.end_story(end)
+        await harness.store.end_story(replace(end, state=LedgerState.ANSWERED))
+        story = await harness.store.story("m0003")
+        assert story is not None
+        assert (story.state, story.steps[-1].name) == (LedgerState.EXPIRED, "expired")
+        assert await harness.store.overdue_stories(NOW + 9, 10) == []
 
     async def test_sweeping_by_age_deletes_what_has_ended(self, harness: Harness) -> None:
         await answered(harness.store, 1)
