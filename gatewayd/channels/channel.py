@@ -167,14 +167,24 @@ class Channel:
                 await self.outbox.released(old.adapter)
         await old.close()
 
-    async def leave(self, flush: float, answered: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Receive nothing more, wait for `answered` and send what is queued, each at most `flush` seconds, and end."""
+    async def leave(
+        self,
+        flush: float,
+        answered: Callable[[], Awaitable[None]] | None = None,
+        unanswered: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Receive nothing more, wait for `answered` and send what is queued, each at most `flush` seconds, and end.
+
+        What is `unanswered` by then is answered into the store, where it waits for the channel's return.
+        """
         if self.supervisor is not None:
             await self.supervisor.stop_receiving()
         if answered is not None:
-            with suppress(TimeoutError):
+            try:
                 async with self._parts.io.clock.timeout(flush):
                     await answered()
+            except TimeoutError:
+                log.warning("channel_leaves_unanswered", extra={"channel": self.name, "executions": unanswered()})
         if not await self.outbox.drain(flush):
             log.warning("channel_leaves_queued", extra={"channel": self.name, "queued": self.outbox.queued})
         await self.end()

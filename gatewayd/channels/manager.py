@@ -39,14 +39,16 @@ class ChannelManager:
         ids: IdSource,
         on_state: OnState,
         answered: Callable[[str], Awaitable[None]] | None = None,
+        unanswered: Callable[[str], int] = lambda _channel: 0,
         failpoints: Failpoints = NO_FAILPOINTS,
     ) -> None:
         """`on_state` is told (old, new) about every change of a channel's state, on the loop.
 
-        `answered` waits until nobody works on an answer for that channel any more.
+        `answered` waits until nobody works on an answer for that channel any more; `unanswered` counts these.
         """
         self._parts = Parts(factories, store, inbox, io, ids, on_state, failpoints)
         self._answered = answered
+        self._unanswered = unanswered
         self._channels: dict[str, Channel] = {}
         self._leaving: dict[str, Channel] = {}
         self.state = State.NEW
@@ -62,6 +64,11 @@ class ChannelManager:
         except KeyError:
             known = ", ".join(self._channels) or "none"
             raise ChannelNotFound(f"there is no channel {name!r}; there are: {known}") from None
+
+    def senders(self) -> list[str]:
+        """The channels that send what waits for them, now or when their platform can be reached again."""
+        running = [name for name, channel in self._channels.items() if channel.supervisor is not None]
+        return [*running, *self._leaving]
 
     def outbox(self, name: str) -> Outbox:
         """The channel's way out, or `ChannelNotFound`."""
@@ -158,6 +165,7 @@ class ChannelManager:
         if answered is None or channel.name in self._channels:  # another one of that name serves: answers go there
             await channel.leave(FLUSH_TIMEOUT)
         else:
-            await channel.leave(FLUSH_TIMEOUT, lambda: answered(channel.name))
+            name = channel.name
+            await channel.leave(FLUSH_TIMEOUT, lambda: answered(name), lambda: self._unanswered(name))
         if self._leaving.get(channel.name) is channel:
             del self._leaving[channel.name]

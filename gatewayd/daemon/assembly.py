@@ -27,6 +27,7 @@ from gatewayd.conversation.sends import Sends
 from gatewayd.core.errors import StoreFailed
 from gatewayd.core.ids import IdSource
 from gatewayd.core.lifecycle import Change
+from gatewayd.daemon.expiry import Expiry
 from gatewayd.daemon.news import News
 from gatewayd.daemon.operator import Operator
 from gatewayd.daemon.options import Options, Parts
@@ -149,6 +150,7 @@ class Assembly:
             ids=ids,
             on_state=self.news.channel_changed,
             answered=self.runtime.answered,
+            unanswered=self.runtime.unanswered,
             failpoints=parts.failpoints,
         )
         self.reloader = Reloader(
@@ -157,9 +159,16 @@ class Assembly:
             tell=self.news.tell,
             clock=clock,
             begun=parts.notify.reloading,
-            ended=reloaded,
+            ended=lambda: self._ended(reloaded),
         )
-        self.upkeep = Upkeep(store=self.store, sessions=self.sessions, config=lambda: self.reloader.config, clock=clock)
+        self.expiry = Expiry(self.store, senders=self.channels.senders, ids=ids, clock=clock)
+        self.upkeep = Upkeep(
+            store=self.store,
+            sessions=self.sessions,
+            expiry=self.expiry,
+            config=lambda: self.reloader.config,
+            clock=clock,
+        )
 
         publishing = Publishing(store=self.store, bus=self.bus, clock=clock, ids=ids, denied=self._denied)
         sends = Sends(router=self.router, store=self.store, clock=clock)
@@ -195,6 +204,7 @@ class Assembly:
             runtime=self.runtime,
             sessions=self.sessions,
             store=self.store,
+            waiting=lambda: self.expiry.waiting,
             draining=draining,
         )
         guard = Guard(
@@ -246,6 +256,10 @@ class Assembly:
 
     async def _resend(self, row: OutboxRow) -> None:
         await self.channels.retry(row)
+
+    def _ended(self, reloaded: Callable[[], None]) -> None:
+        self.upkeep.look()
+        reloaded()
 
     def _is_busy(self, session_id: str) -> bool:
         return self.runtime.lanes.is_busy(session_id)

@@ -45,6 +45,7 @@ class Operator:
         runtime: AgentRuntime,
         sessions: SessionManager,
         store: Store,
+        waiting: Callable[[], Mapping[str, int]],
         draining: Callable[[], bool],
     ) -> None:
         self._reloader = reloader
@@ -60,6 +61,8 @@ class Operator:
         self._runtime = runtime
         self._sessions = sessions
         self._store = store
+        self._waiting = waiting
+        """Answers that nobody sends now, by channel."""
         self._draining = draining
         self._started = clock.now()
         self._began = clock.monotonic()
@@ -111,6 +114,12 @@ class Operator:
             f"channel {one.name} is {one.state.value}: {one.reason}"
             for one in self._channels.statuses()
             if one.state not in _WELL
+        ]
+        configured = self._reloader.config.channels
+        said += [
+            f"{count} {'answers wait' if count > 1 else 'answer waits'} for channel {name}, which is not configured"
+            for name, count in self._waiting().items()
+            if name not in configured
         ]
         if self._store.health is not StoreHealth.OK:
             said.append(f"the store is {self._store.health.value}")

@@ -1,4 +1,4 @@
-"""What is done now and then: sessions that idled too long end, and the store forgets what retention allows."""
+"""What is done now and then: sessions and answers that waited too long end, the store forgets what retention allows."""
 
 import logging
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError
+from gatewayd.daemon.expiry import Expiry
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
@@ -23,10 +24,17 @@ class Upkeep:
     """A background part; a failure is told and tried again at the next turn."""
 
     def __init__(
-        self, *, store: Store, sessions: SessionManager, config: Callable[[], GatewayConfig], clock: Clock
+        self,
+        *,
+        store: Store,
+        sessions: SessionManager,
+        expiry: Expiry,
+        config: Callable[[], GatewayConfig],
+        clock: Clock,
     ) -> None:
         self._store = store
         self._sessions = sessions
+        self._expiry = expiry
         self._config = config
         self._clock = clock
         self._tasks = TaskSet("upkeep")
@@ -35,8 +43,18 @@ class Upkeep:
         self._tasks.start(self._expire(), name="expire sessions")
         self._tasks.start(self._sweep(), name="sweep store")
 
+    def look(self) -> None:
+        """Count anew what waits for channels that are not there; after a reload."""
+        self._tasks.start(self._look(), name="look at what waits")
+
     async def stop(self) -> None:
         await self._tasks.close()
+
+    async def _look(self) -> None:
+        try:
+            await self._expiry.look()
+        except GatewayError as error:
+            log.warning("look_failed", extra={"reason": error.reason})
 
     async def _expire(self) -> None:
         while True:
@@ -50,11 +68,14 @@ class Upkeep:
         """First at the start: a daemon that is restarted often must forget, too."""
         while True:
             try:
-                deleted = await self._store.sweep(retention(self._config()), self._clock.now())
+                kept = retention(self._config())
+                await self._expiry.expire(kept.tables["outbox"].max_age)
+                deleted = await self._store.sweep(kept, self._clock.now())
                 if any(deleted.values()):
                     log.info("swept", extra={"deleted": {table: rows for table, rows in deleted.items() if rows}})
             except GatewayError as error:
                 log.warning("sweep_failed", extra={"reason": error.reason})
+            await self._look()
             await self._clock.sleep(SWEEP_EVERY)
 
 

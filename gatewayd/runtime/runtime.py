@@ -155,8 +155,15 @@ class AgentRuntime:
 
     async def answered(self, channel: str) -> None:
         """Wait until nothing is queued or running whose answer goes to that channel."""
-        while waits := [one.done for one in self._live.values() if one.execution.reply_to.sends_to(channel)]:
-            await asyncio.wait(waits)
+        while waits := self._answering(channel):
+            await asyncio.wait([one.done for one in waits])
+
+    def unanswered(self, channel: str) -> int:
+        """How many are queued or running whose answer goes to that channel."""
+        return len(self._answering(channel))
+
+    def _answering(self, channel: str) -> list[LiveExecution]:
+        return [one for one in self._live.values() if one.execution.reply_to.sends_to(channel)]
 
     async def idle(self) -> None:
         """Wait until nothing is queued or running."""

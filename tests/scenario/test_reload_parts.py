@@ -87,7 +87,9 @@ async def test_F21_a_channel_that_leaves_sends_what_is_being_answered(tmp_path: 
         assert gateway.house.channels.statuses() == []
 
 
-async def test_F21_an_answer_that_came_too_late_waits_for_the_return_of_its_channel(tmp_path: Path) -> None:
+async def test_F21_an_answer_that_came_too_late_waits_for_the_return_of_its_channel(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """An execution outlives its channel: it ends as always, and its answer is sent when the channel is back."""
     network = SimPlatform(SystemClock(), SystemRandomness())
     agents = "agents: {slow: {model: offline/slow}}\n"
@@ -100,6 +102,8 @@ async def test_F21_an_answer_that_came_too_late_waits_for_the_return_of_its_chan
         async with asyncio.timeout(10):
             await gateway.house.runtime.idle()
         assert network.heard("room") == []
+        (left,) = [one for one in caplog.records if one.message == "channel_leaves_unanswered"]
+        assert (left.levelname, vars(left)["executions"]) == ("WARNING", 1)
 
         gateway.write(agents + sim)
         await reload(client)
