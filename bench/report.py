@@ -10,7 +10,7 @@ from pathlib import Path
 
 from processes import ROOT
 
-_PACKAGES = ("grpcio", "protobuf", "uvloop", "pydantic", "pyyaml")
+_PACKAGES = ("grpcio", "protobuf", "uvloop", "pyyaml")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,6 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None, *, run: Callable[[Options], int] | None = None) -> int:
     """Run the program; returns its exit code. `run` is what a daemon is run by, `daemon.process.main` by default."""
-    # Nobody else's package takes part in reading the configuration; looking for such would read all that is installed.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     parser = _parser()
     flags = parser.parse_args(argv)
     if flags.json and not (flags.check or flags.show_config or flags.explain_route):
@@ -52,7 +50,7 @@ def _act(flags: argparse.Namespace, run: Callable[[Options], int] | None) -> int
     try:
         options = _options(flags)
         if flags.check or flags.show_config or flags.explain_route:
-            from gatewayd.daemon import answers  # noqa: PLC0415  # pydantic: only for those who ask
+            from gatewayd.daemon import answers  # noqa: PLC0415  # YAML: only for those who ask
 
             disk = SystemDisk()
             if flags.check:

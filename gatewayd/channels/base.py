@@ -127,7 +127,7 @@ class ChannelAdapter(Protocol):
     """One connection to one platform account."""
 
     Settings: ClassVar[type[Any]]
-    """Pydantic model of the connection settings; every key of the channel that gatewayd does not own itself."""
+    """The `Section` of the connection settings: every key of the channel that gatewayd does not own itself."""
 
     def __init__(self, name: str, settings: Any, io: ChannelIO) -> None: ...
 

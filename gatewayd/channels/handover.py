@@ -10,12 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import BaseModel
-
 from gatewayd.channels.base import ChannelAdapter, ChannelAuthError, ChannelState, ChannelUnavailable, Handover
 from gatewayd.channels.channel import Channel, Parts, all_of
 from gatewayd.channels.supervisor import ChannelSupervisor
 from gatewayd.config.channels import ChannelSection
+from gatewayd.config.section import settings_of
 from gatewayd.core.errors import ReloadFailed, Violation
 from gatewayd.core.secret import Secret
 
@@ -177,7 +176,5 @@ class ChannelChange:
 def secrets(section: ChannelSection) -> dict[str, Secret]:
     """The credentials among a channel's settings, by key."""
     settings = section.settings
-    if not isinstance(settings, BaseModel):
-        return {}
-    values = {key: getattr(settings, key) for key in type(settings).model_fields}
+    values = {} if settings is None else {key: getattr(settings, key) for key in settings_of(settings)}
     return {key: value for key, value in values.items() if isinstance(value, Secret) and value}

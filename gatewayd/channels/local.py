@@ -7,7 +7,7 @@ import asyncio
 from typing import Any, ClassVar
 
 from gatewayd.channels.base import Capabilities, ChannelIO, Handover, Inbox, Pulse
-from gatewayd.config.fields import Section
+from gatewayd.config.section import Section
 from gatewayd.core.message import OutboundMessage
 
 

@@ -8,8 +8,6 @@ import asyncio
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
-
 from gatewayd.channels.base import (
     Capabilities,
     ChannelAuthError,
@@ -25,7 +23,8 @@ from gatewayd.channels.base import (
 from gatewayd.channels.sim_link import InProcessLink, SimLink, SocketLink
 from gatewayd.channels.sim_network import SimPlatform
 from gatewayd.channels.sim_values import ALWAYS, Sending, SimCut, SimRefused, SimUnreachable, Update
-from gatewayd.config.fields import HOUR, Duration, Flag, Line, Section, Text, Whole
+from gatewayd.config.fields import HOUR, Duration, Flag, Line, Text, Whole
+from gatewayd.config.section import Section, setting
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.message import ChatContext, InboundMessage, OutboundMessage
 from gatewayd.core.secret import Secret
@@ -35,55 +34,54 @@ POLL_TIMEOUT: Final = 2.0
 _SENT_KEPT: Final = 10_000
 """Messages that the network of a channel remembers in this process."""
 
-Count = Annotated[int, BeforeValidator(Whole(0, 1_000_000))]
-Seconds = Annotated[float, BeforeValidator(Duration(0.0, HOUR))]
+Count = Annotated[int, Whole(0, 1_000_000)]
+Seconds = Annotated[float, Duration(0.0, HOUR)]
 
 
 class ScriptLine(Section):
     """`script[]`: something that a user says."""
 
-    sender: Line = Field(alias="from", description="Who says it, by id.")
-    text: Annotated[str, BeforeValidator(Text(65_536, 1))] = Field(description="What is said.")
-    chat: Line = Field(default="", description="The room. Default: the user's own, `dm-USER` in a dm.")
-    context: Literal["dm", "group", "channel"] = Field(default="dm", description="Kind of room. Default dm.")
-    after: Seconds = Field(default=0.0, description="Time after the line before it. Default 0, to 1h.")
-    mentioned: Flag = Field(default=False, description="Whether the bot is mentioned. Default false.")
-    thread: Line = Field(default="", description="The thread within the room. Default: none.")
+    sender: Line = setting(key="from", description="Who says it, by id.")
+    text: Annotated[str, Text(65_536, 1)] = setting(description="What is said.")
+    chat: Line = setting(default="", description="The room. Default: the user's own, `dm-USER` in a dm.")
+    context: Literal["dm", "group", "channel"] = setting(default="dm", description="Kind of room. Default dm.")
+    after: Seconds = setting(default=0.0, description="Time after the line before it. Default 0, to 1h.")
+    mentioned: Flag = setting(default=False, description="Whether the bot is mentioned. Default false.")
+    thread: Line = setting(default="", description="The thread within the room. Default: none.")
 
 
 class FaultSection(Section):
     """`faults`: how often each fault happens, from the start of the channel on."""
 
-    conflict: Count = Field(default=0, description="Polls refused because another connection has the token (409).")
-    rate_limit: Count = Field(default=0, description="Sends refused because there are too many (429).")
-    retry_after: Seconds = Field(default=1.0, description="Time to wait that comes with a 429. Default 1s.")
-    duplicates: Count = Field(default=0, description="Messages that come once more after they were acknowledged.")
-    reorder: Count = Field(default=0, description="Batches of two messages and more that come in reverse.")
-    disconnects: Count = Field(default=0, description="Polls during which the connection is cut.")
-    disconnects_sending: Count = Field(default=0, description="Sends that are taken, but cut before the answer.")
-    slow: Seconds = Field(default=0.0, description="Time that every answer of the platform takes. Default 0, to 1h.")
-    reject: Count = Field(default=0, description="Sends that the platform refuses for good (400).")
+    conflict: Count = setting(default=0, description="Polls refused because another connection has the token (409).")
+    rate_limit: Count = setting(default=0, description="Sends refused because there are too many (429).")
+    retry_after: Seconds = setting(default=1.0, description="Time to wait that comes with a 429. Default 1s.")
+    duplicates: Count = setting(default=0, description="Messages that come once more after they were acknowledged.")
+    reorder: Count = setting(default=0, description="Batches of two messages and more that come in reverse.")
+    disconnects: Count = setting(default=0, description="Polls during which the connection is cut.")
+    disconnects_sending: Count = setting(default=0, description="Sends that are taken, but cut before the answer.")
+    slow: Seconds = setting(default=0.0, description="Time that every answer of the platform takes. Default 0, to 1h.")
+    reject: Count = setting(default=0, description="Sends that the platform refuses for good (400).")
 
 
 class SimSettings(Section):
     """The keys of a channel of the platform `sim`."""
 
-    token: Secret | None = Field(default=None, description="The bot's token; any but `bad` is accepted.")
-    server: Annotated[str, BeforeValidator(Text(108, 0, one_line=True))] = Field(
+    token: Secret | None = setting(default=None, description="The bot's token; any but `bad` is accepted.")
+    server: Annotated[str, Text(108, 0, one_line=True)] = setting(
         default="", description="`unix:/path` of a network in another process. Default: one in this process."
     )
-    account: Line = Field(default="sim-bot", description="The bot's own id on the platform. Default sim-bot.")
-    script: tuple[ScriptLine, ...] = Field(default=(), description="What users say, in order. Not with `server`.")
-    faults: FaultSection = Field(default=FaultSection(), description="What goes wrong. Not with `server`.")
-    idempotent_send: Flag = Field(default=False, description="Whether a repeated send is recognised. Default false.")
+    account: Line = setting(default="sim-bot", description="The bot's own id on the platform. Default sim-bot.")
+    script: tuple[ScriptLine, ...] = setting(default=(), description="What users say, in order. Not with `server`.")
+    faults: FaultSection = setting(default=FaultSection(), description="What goes wrong. Not with `server`.")
+    idempotent_send: Flag = setting(default=False, description="Whether a repeated send is recognised. Default false.")
 
-    @model_validator(mode="after")
-    def _one_network(self) -> "SimSettings":
+    def objection(self) -> str:
         if self.server and not self.server.startswith("unix:/"):
-            raise ValueError("server is unix: and an absolute path, such as unix:/run/sim.sock")
+            return "server is unix: and an absolute path, such as unix:/run/sim.sock"
         if self.server and (self.script or self.faults != FaultSection()):
-            raise ValueError("with a server, users and faults are that server's business")
-        return self
+            return "with a server, users and faults are that server's business"
+        return ""
 
 
 class SimAdapter:

@@ -6,21 +6,20 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
-
 from gatewayd.config.problems import Path, dotted
+from gatewayd.config.section import Section, settings_of
 from gatewayd.core.secret import Secret
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Every path that ends in a value; a list is one value. The adapter's keys stand beside the channel's own."""
-    if isinstance(value, BaseModel):
-        for name, field in type(value).model_fields.items():
+    if isinstance(value, Section):
+        for name, field in settings_of(value).items():
             inner = getattr(value, name)
             if field.exclude:
-                yield from leaves(inner, path) if isinstance(inner, BaseModel) else ()
+                yield from leaves(inner, path) if isinstance(inner, Section) else ()
             else:
-                yield from leaves(inner, (*path, field.alias or name))
+                yield from leaves(inner, (*path, field.key))
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves(inner, (*path, str(key)))
@@ -28,7 +27,7 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield path, value
 
 
-def digest(config: BaseModel, unavailable: Mapping[str, str]) -> str:
+def digest(config: Section, unavailable: Mapping[str, str]) -> str:
     """SHA-256 over all values, those of secrets included: equal exactly when nothing changed."""
     text = json.dumps([_tree(config, _hashed), dict(unavailable)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -39,7 +38,7 @@ def masked(value: Any) -> Any:
     return _tree(value, str)
 
 
-def render(config: BaseModel, origins: Mapping[str, str]) -> str:
+def render(config: Section, origins: Mapping[str, str]) -> str:
     """The configuration as YAML with everything written out, and behind each value where it came from."""
     lines: list[str] = []
     open_path: Path = ()
@@ -77,13 +76,13 @@ def _tree(value: Any, of_secret: Callable[[Secret], object]) -> Any:
     """The value with nothing in it but what JSON knows."""
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    if isinstance(value, BaseModel):
+    if isinstance(value, Section):
         shown: dict[str, Any] = {}
-        for name, field in type(value).model_fields.items():
+        for name, field in settings_of(value).items():
             inner = getattr(value, name)
             if not field.exclude:
-                shown[field.alias or name] = _tree(inner, of_secret)
-            elif isinstance(inner, BaseModel):
+                shown[field.key] = _tree(inner, of_secret)
+            elif isinstance(inner, Section):
                 shown |= _tree(inner, of_secret)
         return shown
     if isinstance(value, dict):

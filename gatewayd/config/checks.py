@@ -10,6 +10,7 @@ from typing import Final
 
 from gatewayd.config.model import GatewayConfig, Retention
 from gatewayd.config.problems import Path, suggest
+from gatewayd.config.section import settings_of
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.secret import Secret
 from gatewayd.core.value import value
@@ -130,7 +131,7 @@ def _clients(subject: Subject) -> Iterator[Finding]:
 
 def _retention(subject: Subject) -> Iterator[Finding]:
     retention = subject.config.storage.retention
-    for name in type(retention).model_fields:
+    for name in settings_of(retention):
         table: Retention = getattr(retention, name)
         if table.max_age is None and table.max_count is None and table.max_bytes is None:
             path = ("storage", "retention", name)
@@ -172,7 +173,7 @@ def secrets_of(config: GatewayConfig) -> Iterator[tuple[str, Path, Secret]]:
     for name, channel in config.channels.items():
         if channel.settings is None or not channel.enabled:
             continue
-        for key in type(channel.settings).model_fields:
+        for key in settings_of(channel.settings):
             value = getattr(channel.settings, key)
             if isinstance(value, Secret) and value:
                 yield "channels", ("channels", name, key), value

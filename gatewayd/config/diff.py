@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic import BaseModel
-
 from gatewayd.config.canonical import leaves
 from gatewayd.config.model import ChannelSection, GatewayConfig
 from gatewayd.config.problems import Path, dotted
+from gatewayd.config.section import Section
 from gatewayd.core.value import value
 
 RESTART: Final[frozenset[Path]] = frozenset(
@@ -92,7 +91,7 @@ def diff(old: GatewayConfig | None, new: GatewayConfig) -> ConfigDiff:
     )
 
 
-def _changes(old: Mapping[str, BaseModel], new: Mapping[str, BaseModel]) -> Changes:
+def _changes(old: Mapping[str, Section], new: Mapping[str, Section]) -> Changes:
     return Changes(
         added=tuple(sorted(new.keys() - old.keys())),
         removed=tuple(sorted(old.keys() - new.keys())),

@@ -1,4 +1,4 @@
-"""The kinds of value that a configuration key may have, and the base of all sections.
+"""The kinds of value that a configuration key may have.
 
 Each kind is a small callable: it takes what YAML gave and returns the value, or raises `refuse(...)`. It never
 puts the value itself into the message, since a value may have come from a variable that holds a secret; the loader
@@ -7,14 +7,10 @@ adds it where that is safe.
 
 import re
 import urllib.parse
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import MappingProxyType
-from typing import Annotated, ClassVar
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
-from pydantic_core import PydanticCustomError
-
+from gatewayd.config.plain import Refused, flag, number, refuse
 from gatewayd.core.value import value
 
 KIB = 1024
@@ -35,25 +31,6 @@ _BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": KIB, "mib": MIB,
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
-class Section(BaseModel):
-    """A part of gateway.yaml: frozen, and a key that it does not name is an error.
-
-    Adapters derive their `Settings` from it.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-    ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """Other name of a key → its name; giving both is an error."""
-    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """What to say about an unknown key that people can be expected to try."""
-
-
-def refuse(wanted: str, hint: str = "") -> PydanticCustomError:
-    """The error for a value that is not `wanted` ("a whole number from 1 to 9")."""
-    return PydanticCustomError("wanted", "is not {wanted}", {"wanted": wanted, "hint": hint})
-
-
 def show_seconds(seconds: float) -> str:
     """A duration as one would write it: `90s`, `1h`, `250ms`."""
     for unit in ("d", "h", "m", "s"):
@@ -70,13 +47,6 @@ def show_bytes(size: int) -> str:
     return str(size)
 
 
-def _number(value: object) -> float | None:
-    """The value when it is a usable number; True, NaN and the infinities are none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if value == value and abs(value) != float("inf") else None  # noqa: PLR0124  # NaN differs from itself
-
-
 @value(frozen=True, slots=True)
 class Whole:
     """A whole number in a range."""
@@ -85,10 +55,10 @@ class Whole:
     high: int
 
     def __call__(self, value: object) -> int:
-        number = _number(value)
-        if number is None or int(number) != number or not self.low <= number <= self.high:
+        amount = number(value)
+        if amount is None or int(amount) != amount or not self.low <= amount <= self.high:
             raise refuse(f"a whole number from {self.low} to {self.high}")
-        return int(number)
+        return int(amount)
 
 
 @value(frozen=True, slots=True)
@@ -99,10 +69,10 @@ class Number:
     high: float
 
     def __call__(self, value: object) -> float:
-        number = _number(value)
-        if number is None or not self.low <= number <= self.high:
+        amount = number(value)
+        if amount is None or not self.low <= amount <= self.high:
             raise refuse(f"a number from {self.low:g} to {self.high:g}")
-        return float(number)
+        return float(amount)
 
 
 @value(frozen=True, slots=True)
@@ -113,13 +83,13 @@ class Duration:
     high: float
 
     def __call__(self, value: object) -> float:
-        number = _number(value)
+        amount = number(value)
         if isinstance(value, str) and (match := _AMOUNT.match(value)) and match[2] in _SECONDS:
-            number = float(match[1]) * _SECONDS[match[2]]
-        if number is None or not self.low <= number <= self.high:
+            amount = float(match[1]) * _SECONDS[match[2]]
+        if amount is None or not self.low <= amount <= self.high:
             wanted = f"a duration from {show_seconds(self.low)} to {show_seconds(self.high)}"
             raise refuse(wanted, "seconds as a number, or 500ms, 30s, 10m, 24h, 7d")
-        return float(number)
+        return float(amount)
 
 
 @value(frozen=True, slots=True)
@@ -130,13 +100,13 @@ class Size:
     high: int
 
     def __call__(self, value: object) -> int:
-        number = _number(value)
+        amount = number(value)
         if isinstance(value, str) and (match := _AMOUNT.match(value)) and match[2].lower() in _BYTES:
-            number = float(match[1]) * _BYTES[match[2].lower()]
-        if number is None or int(number) != number or not self.low <= number <= self.high:
+            amount = float(match[1]) * _BYTES[match[2].lower()]
+        if amount is None or int(amount) != amount or not self.low <= amount <= self.high:
             wanted = f"a size from {show_bytes(self.low)} to {show_bytes(self.high)}"
             raise refuse(wanted, "bytes as a number, or 64KiB, 4MiB, 1GB")
-        return int(number)
+        return int(amount)
 
 
 @value(frozen=True, slots=True)
@@ -149,6 +119,20 @@ class Bound:
         if value is None or (value == 0 and not isinstance(value, bool)):
             return None
         return self.kind(value)
+
+
+@value(frozen=True, slots=True)
+class Length:
+    """A list with a number of members in a range."""
+
+    low: int
+    high: int
+
+    def __call__(self, value: object) -> object:
+        if isinstance(value, list | tuple) and not self.low <= len(value) <= self.high:
+            bound = f"at least {self.low}" if len(value) < self.low else f"at most {self.high}"
+            raise Refused(sentence=f"a list of {len(value)}; {bound} wanted")
+        return value
 
 
 @value(frozen=True, slots=True)
@@ -181,13 +165,6 @@ class Text:
         if self.one_line and any(ord(character) < 32 or character == "\x7f" for character in value):
             raise refuse("text without line breaks and control characters")
         return value
-
-
-def flag(value: object) -> bool:
-    """true or false, and no other spelling."""
-    if not isinstance(value, bool):
-        raise refuse("true or false", "yes, no, on and off are plain text here")
-    return value
 
 
 def name(value: object) -> str:
@@ -259,8 +236,8 @@ def instant(value: object) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-Flag = Annotated[bool, BeforeValidator(flag)]
-Name = Annotated[str, BeforeValidator(name)]
-Line = Annotated[str, BeforeValidator(Text(256, 1, one_line=True))]
-Prose = Annotated[str, BeforeValidator(Text(256 * KIB))]
-Url = Annotated[str, BeforeValidator(base_url)]
+Flag = Annotated[bool, flag]
+Name = Annotated[str, name]
+Line = Annotated[str, Text(256, 1, one_line=True)]
+Prose = Annotated[str, Text(256 * KIB)]
+Url = Annotated[str, base_url]

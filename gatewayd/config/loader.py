@@ -8,23 +8,22 @@ from dataclasses import field
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
-from pydantic_core import PydanticCustomError
-
 from gatewayd.config import canonical, checks, fields, marks, shape
 from gatewayd.config.marks import Entry, Table
 from gatewayd.config.model import AgentSection, ChannelSection, ClientSection, GatewayConfig, GatewaySection
+from gatewayd.config.plain import Refused
 from gatewayd.config.problems import Path, Place, Problem, Problems, dotted, printable, problem_at, suggest
 from gatewayd.config.reader import Findings, Reader, Unset
+from gatewayd.config.section import Section
 from gatewayd.config.sources import ReadFile, SecretSource, StatFile
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.secret import Secret
 from gatewayd.core.value import value
 
-_Section = TypeVar("_Section", bound=BaseModel)
+_Section = TypeVar("_Section", bound=Section)
 MAX_MEMBERS = 2000
 """Most agents, channels and clients, each."""
-SettingsFor = Callable[[str], type[BaseModel] | None]
+SettingsFor = Callable[[str], type[Section] | None]
 
 
 @value(frozen=True, slots=True)
@@ -218,9 +217,8 @@ class _Loading:
             self.findings.keys[(key, name)] = entry.place
             try:
                 good[fields.name(name)] = entry
-            except PydanticCustomError as error:
-                wanted = (error.context or {}).get("wanted", "a name")
-                self.findings.problems.add(entry.place, (key, name), f"'{printable(name)}' is not {wanted}")
+            except Refused as refused:
+                self.findings.problems.add(entry.place, (key, name), f"'{printable(name)}' is not {refused.wanted}")
         return good
 
     def _with_flag(self, agents: dict[str, Entry]) -> dict[str, Entry]:
@@ -261,7 +259,7 @@ class _Loading:
             data["settings"] = self._settings(str(platform), Table(table.place, rest), path, shared)
         return self._reader.build(ChannelSection, data, path, self._file)
 
-    def _settings(self, platform: str, table: Table, path: Path, shared: set[str]) -> BaseModel | None:
+    def _settings(self, platform: str, table: Table, path: Path, shared: set[str]) -> Section | None:
         """The keys of a channel that belong to its platform's adapter."""
         place = self.findings.place((*path, "platform"), self._file)
         try:
@@ -273,6 +271,10 @@ class _Loading:
             hint = suggest(platform, self._known_platforms, "platforms")
             what = f"there is no platform {printable(platform)}"
             self.findings.problems.add(place, (*path, "platform"), what, hint)
+            return None
+        if not issubclass(section, Section):  # an adapter comes from anywhere
+            what = f"the adapter of {printable(platform)} is broken: its Settings are not derived from Section"
+            self.findings.problems.add(place, (*path, "platform"), what)
             return None
         own = shape.keys(section)
         for key in [each for each in table.entries if each in ChannelSection.HINTS and each not in own]:

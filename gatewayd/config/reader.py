@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
 from gatewayd.config import scalars, shape, verdicts
+from gatewayd.config.checking import Unfit, Wrong, read
 from gatewayd.config.marks import Broken, Items, Node, Scalar, Table
 from gatewayd.config.problems import Path, Place, Problem, Problems, problem_at, suggest
+from gatewayd.config.section import Section
 from gatewayd.config.sources import Missing, SecretSource, unset
 from gatewayd.core.secret import Secret
 
-_Section = TypeVar("_Section", bound=BaseModel)
+_Section = TypeVar("_Section", bound=Section)
 _ABSENT: Final = object()
 """Stands for a value that is not there: null, or one that could not be looked up."""
 MAX_ITEMS: Final = 2000
@@ -96,10 +95,10 @@ class Reader:
         self._findings.problems.add(node.place, path, f"{kind} is not a mapping (`key: value` lines)")
         return None
 
-    def data(self, section: type[BaseModel], table: Table, path: Path, also: Collection[str] = ()) -> dict[str, Any]:
+    def data(self, section: type[Section], table: Table, path: Path, also: Collection[str] = ()) -> dict[str, Any]:
         """The values of a mapping by key. `also`: further keys to suggest for one that is unknown."""
         known = shape.keys(section)
-        aliases: Mapping[str, str] = getattr(section, "ALIASES", {})
+        aliases: Mapping[str, str] = section.ALIASES
         read: dict[str, Any] = {}
         written: dict[str, str] = {}
         for spelled, entry in table.entries.items():
@@ -124,16 +123,16 @@ class Reader:
         None when there can be none: what is wrong or could not be looked up is needed.
         """
         try:
-            return section.model_validate(data)
-        except ValidationError as error:
-            errors = error.errors(include_url=False)
-        for each in errors:
+            return read(section, data)
+        except Unfit as error:
+            wrongs = error.wrongs
+        for each in wrongs:
             self._note(each, path, file)
-        wrong = {str(each["loc"][0]) for each in errors if each["loc"]}
+        wrong = {str(each.path[0]) for each in wrongs if each.path}
         self._findings.unresolved.update((*path, key) for key in wrong)
         try:
-            return section.model_validate({key: value for key, value in data.items() if key not in wrong})
-        except ValidationError:
+            return read(section, {key: value for key, value in data.items() if key not in wrong})
+        except Unfit:
             return None
 
     def value(self, annotation: Any, node: Node, path: Path) -> Any:
@@ -224,21 +223,18 @@ class Reader:
         else:
             self._findings.gone.append((self._part, problem_at(place, path, error.what, error.hint)))
 
-    def _unknown(self, section: type[BaseModel], key: str, place: Place, path: Path, known: Collection[str]) -> None:
-        special: Mapping[str, str] = getattr(section, "HINTS", {})
-        hint = special.get(key, "") or (_MERGE if key == "<<" else suggest(key, known, "keys"))
+    def _unknown(self, section: type[Section], key: str, place: Place, path: Path, known: Collection[str]) -> None:
+        hint = section.HINTS.get(key, "") or (_MERGE if key == "<<" else suggest(key, known, "keys"))
         self._findings.problems.add(place, (*path, key), "unknown key", hint)
 
-    def _note(self, error: ErrorDetails, part: Path, file: str) -> None:
-        location = tuple(step for step in error["loc"] if step != "[key]")
-        path = (*part, *location)
+    def _note(self, wrong: Wrong, part: Path, file: str) -> None:
+        path = (*part, *wrong.path)
         around = [path[:length] for length in range(len(part), len(path) + 1)]
         if any(each in self._findings.unresolved for each in around):
             return
-        if not location and any(each[: len(part)] == part for each in self._findings.unresolved):
+        if not wrong.path and any(each[: len(part)] == part for each in self._findings.unresolved):
             return
         hidden = next((self._hidden[each] for each in around if each in self._hidden), "")
-        shown = f"the value of {hidden}" if hidden else verdicts.show(error["input"])
-        what, hint = verdicts.explain(error, shown)
-        of_key = "[key]" in error["loc"] or error["type"] == "missing"
-        self._findings.problems.add(self._findings.place(path, file, of_key=of_key), path, what, hint)
+        shown = f"the value of {hidden}" if hidden else verdicts.show(wrong.value)
+        what, hint = verdicts.explain(wrong, shown)
+        self._findings.problems.add(self._findings.place(path, file, of_key=wrong.of_key), path, what, hint)

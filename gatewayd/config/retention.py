@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from gatewayd.config.fields import DAY, GIB, KIB, YEAR, Bound, Duration, Size, Whole, database_url
+from gatewayd.config.section import Section, setting
 
-from gatewayd.config.fields import DAY, GIB, KIB, YEAR, Bound, Duration, Section, Size, Whole, database_url
-
-Age = Annotated[float | None, BeforeValidator(Bound(Duration(1.0, 100 * YEAR)))]
-Count = Annotated[int | None, BeforeValidator(Bound(Whole(1, 1_000_000_000)))]
-Bytes = Annotated[int | None, BeforeValidator(Bound(Size(64 * KIB, 1024 * GIB)))]
+Age = Annotated[float | None, Bound(Duration(1.0, 100 * YEAR))]
+Count = Annotated[int | None, Bound(Whole(1, 1_000_000_000))]
+Bytes = Annotated[int | None, Bound(Size(64 * KIB, 1024 * GIB))]
 
 
 class Retention(Section):
@@ -19,15 +18,15 @@ class Retention(Section):
     In the file 0 takes a bound away (None here); at least one of the three must stay.
     """
 
-    max_age: Age = Field(
+    max_age: Age = setting(
         default=None,
         description="Rows older than this are removed. Duration, 1s to 100 years; 0: no bound by age.",
     )
-    max_count: Count = Field(
+    max_count: Count = setting(
         default=None,
         description="Rows beyond this number are removed. 1 to 1000000000; 0: no bound by number.",
     )
-    max_bytes: Bytes = Field(
+    max_bytes: Bytes = setting(
         default=None,
         description="Rows are removed beyond this size of their content. Size, 64KiB to 1024GiB; 0: no bound by size.",
     )
@@ -36,15 +35,17 @@ class Retention(Section):
 class SessionRetention(Retention):
     """Conversations with their history, counted from their last message."""
 
-    max_age: Age = Field(default=90 * DAY, description="Since the last message. Default 90d; 0: no bound by age.")
-    max_count: Count = Field(default=100_000, description="Number of sessions. Default 100000; 0: no bound by number.")
+    max_age: Age = setting(default=90 * DAY, description="Since the last message. Default 90d; 0: no bound by age.")
+    max_count: Count = setting(
+        default=100_000, description="Number of sessions. Default 100000; 0: no bound by number."
+    )
 
 
 class ExecutionRetention(Retention):
     """Finished runs of agents with their results."""
 
-    max_age: Age = Field(default=30 * DAY, description="Since the run ended. Default 30d; 0: no bound by age.")
-    max_count: Count = Field(
+    max_age: Age = setting(default=30 * DAY, description="Since the run ended. Default 30d; 0: no bound by age.")
+    max_count: Count = setting(
         default=100_000, description="Number of finished runs. Default 100000; 0: no bound by number."
     )
 
@@ -52,36 +53,40 @@ class ExecutionRetention(Retention):
 class InboxRetention(Retention):
     """Received messages that have been dealt with."""
 
-    max_age: Age = Field(default=7 * DAY, description="Since it was received. Default 7d; 0: no bound by age.")
-    max_count: Count = Field(default=100_000, description="Number of messages. Default 100000; 0: no bound by number.")
+    max_age: Age = setting(default=7 * DAY, description="Since it was received. Default 7d; 0: no bound by age.")
+    max_count: Count = setting(
+        default=100_000, description="Number of messages. Default 100000; 0: no bound by number."
+    )
 
 
 class OutboxRetention(Retention):
     """Messages that have been sent."""
 
-    max_age: Age = Field(default=7 * DAY, description="Since it was sent. Default 7d; 0: no bound by age.")
-    max_count: Count = Field(default=100_000, description="Number of messages. Default 100000; 0: no bound by number.")
+    max_age: Age = setting(default=7 * DAY, description="Since it was sent. Default 7d; 0: no bound by age.")
+    max_count: Count = setting(
+        default=100_000, description="Number of messages. Default 100000; 0: no bound by number."
+    )
 
 
 class LedgerRetention(Retention):
     """The stories of messages that have ended, as `gatewayctl trace` tells them."""
 
-    max_age: Age = Field(default=30 * DAY, description="Since the story ended. Default 30d; 0: no bound by age.")
-    max_count: Count = Field(default=500_000, description="Number of stories. Default 500000; 0: no bound by number.")
+    max_age: Age = setting(default=30 * DAY, description="Since the story ended. Default 30d; 0: no bound by age.")
+    max_count: Count = setting(default=500_000, description="Number of stories. Default 500000; 0: no bound by number.")
 
 
 class SeenRetention(Retention):
     """Ids that were seen before, against duplicates; a platform repeats for days at most."""
 
-    max_age: Age = Field(default=8 * DAY, description="Since it was first seen. Default 8d; 0: no bound by age.")
-    max_count: Count = Field(default=1_000_000, description="Number of ids. Default 1000000; 0: no bound by number.")
+    max_age: Age = setting(default=8 * DAY, description="Since it was first seen. Default 8d; 0: no bound by age.")
+    max_count: Count = setting(default=1_000_000, description="Number of ids. Default 1000000; 0: no bound by number.")
 
 
 class AuditRetention(Retention):
     """Who did what, and what was decided."""
 
-    max_age: Age = Field(default=YEAR, description="Since it happened. Default 365d; 0: no bound by age.")
-    max_count: Count = Field(
+    max_age: Age = setting(default=YEAR, description="Since it happened. Default 365d; 0: no bound by age.")
+    max_count: Count = setting(
         default=1_000_000, description="Number of entries. Default 1000000; 0: no bound by number."
     )
 
@@ -89,8 +94,8 @@ class AuditRetention(Retention):
 class DeadLetterRetention(Retention):
     """Messages that could not be sent and wait for an operator."""
 
-    max_age: Age = Field(default=30 * DAY, description="Since it was given up. Default 30d; 0: no bound by age.")
-    max_count: Count = Field(
+    max_age: Age = setting(default=30 * DAY, description="Since it was given up. Default 30d; 0: no bound by age.")
+    max_count: Count = setting(
         default=10_000, description="Number of dead letters. Default 10000; 0: no bound by number."
     )
 
@@ -102,14 +107,16 @@ class RetentionSection(Section):
         {"events": "how long events are kept is said in bus.history (max_events, max_age, max_bytes)"}
     )
 
-    sessions: SessionRetention = Field(default=SessionRetention(), description="Conversations and their history.")
-    executions: ExecutionRetention = Field(default=ExecutionRetention(), description="Finished runs of agents.")
-    inbox: InboxRetention = Field(default=InboxRetention(), description="Received messages that have been dealt with.")
-    outbox: OutboxRetention = Field(default=OutboxRetention(), description="Messages that have been sent.")
-    ledger: LedgerRetention = Field(default=LedgerRetention(), description="The ended stories of messages.")
-    seen: SeenRetention = Field(default=SeenRetention(), description="Ids kept against duplicates.")
-    audit: AuditRetention = Field(default=AuditRetention(), description="Who did what.")
-    dead_letters: DeadLetterRetention = Field(
+    sessions: SessionRetention = setting(default=SessionRetention(), description="Conversations and their history.")
+    executions: ExecutionRetention = setting(default=ExecutionRetention(), description="Finished runs of agents.")
+    inbox: InboxRetention = setting(
+        default=InboxRetention(), description="Received messages that have been dealt with."
+    )
+    outbox: OutboxRetention = setting(default=OutboxRetention(), description="Messages that have been sent.")
+    ledger: LedgerRetention = setting(default=LedgerRetention(), description="The ended stories of messages.")
+    seen: SeenRetention = setting(default=SeenRetention(), description="Ids kept against duplicates.")
+    audit: AuditRetention = setting(default=AuditRetention(), description="Who did what.")
+    dead_letters: DeadLetterRetention = setting(
         default=DeadLetterRetention(), description="Messages that could not be sent and wait for an operator."
     )
 
@@ -117,30 +124,30 @@ class RetentionSection(Section):
 class StorageSection(Section):
     """`storage`: where state is kept."""
 
-    url: Annotated[str, BeforeValidator(database_url)] = Field(
+    url: Annotated[str, database_url] = setting(
         default="sqlite:",
         description="The database. `sqlite:` (default): gatewayd.db in the state directory; `sqlite:///absolute/path`: "
         "that file. A change needs a restart.",
     )
-    durability: Literal["full", "relaxed"] = Field(
+    durability: Literal["full", "relaxed"] = setting(
         default="full",
         description="`full` (default): what was acknowledged survives a power cut. `relaxed`: the last moments before "
         "a power cut may be lost, for speed; the start prints how much. A change needs a restart.",
     )
-    retention: RetentionSection = Field(default=RetentionSection(), description="How long each table keeps its rows.")
+    retention: RetentionSection = setting(default=RetentionSection(), description="How long each table keeps its rows.")
 
 
 class HistorySection(Section):
     """`bus.history`: how many events can be replayed from a cursor."""
 
-    max_events: Annotated[int, BeforeValidator(Whole(1, 100_000_000))] = Field(
+    max_events: Annotated[int, Whole(1, 100_000_000)] = setting(
         default=1000, description="Number of events kept. Default 1000, 1 to 100000000."
     )
-    max_age: Age = Field(
+    max_age: Age = setting(
         default=None,
         description="Events older than this are removed. Duration, 1s to 100 years; 0 (default): no bound by age.",
     )
-    max_bytes: Bytes = Field(
+    max_bytes: Bytes = setting(
         default=None, description="Size of all events kept. Size, 64KiB to 1024GiB; 0 (default): no bound by size."
     )
 
@@ -150,7 +157,7 @@ class BusSection(Section):
 
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType({"url": "a bus outside the daemon is not in this version"})
 
-    history: HistorySection = Field(default=HistorySection(), description="How many events can be replayed.")
+    history: HistorySection = setting(default=HistorySection(), description="How many events can be replayed.")
 
 
 __all__ = ["BusSection", "HistorySection", "Retention", "RetentionSection", "StorageSection"]

@@ -7,14 +7,13 @@ import types
 import typing
 from typing import Any, Literal
 
-from pydantic import BaseModel
-
+from gatewayd.config.section import Section, settings_of
 from gatewayd.core.secret import Secret
 
 
-def keys(section: type[BaseModel]) -> dict[str, Any]:
+def keys(section: type[Section]) -> dict[str, Any]:
     """Key as it is written in the file → annotation."""
-    return {field.alias or name: field.annotation for name, field in section.model_fields.items() if not field.exclude}
+    return {field.key: field.annotation for field in settings_of(section).values() if not field.exclude}
 
 
 def is_secret(annotation: Any) -> bool:
@@ -26,10 +25,10 @@ def is_text(annotation: Any) -> bool:
     return any(each is str or typing.get_origin(each) is Literal for each in _choices(annotation))
 
 
-def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The model that reads a mapping, if one does."""
+def section_of(annotation: Any) -> type[Section] | None:
+    """The section that reads a mapping, if one does."""
     for each in _choices(annotation):
-        if isinstance(each, type) and issubclass(each, BaseModel):
+        if isinstance(each, type) and issubclass(each, Section):
             return each
     return None
 

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from gatewayd.access.scopes import check_scope
 from gatewayd.config.files import ConfigFile, read_config
 from gatewayd.config.loader import Loaded, Overrides, load
+from gatewayd.config.section import Section
 from gatewayd.core.disk import Disk
 from gatewayd.daemon.options import Options
 from gatewayd.plugins import installed, load_group
@@ -60,10 +59,10 @@ class Configuration:
             check_scope=check_scope,
         )
 
-    def _settings_for(self, platform: str) -> type[BaseModel] | None:
+    def _settings_for(self, platform: str) -> type[Section] | None:
         """The keys of a platform's adapter, which is imported only when a channel names it."""
         factory = self._adapters.get(platform)
         if factory is None:
             return None
-        settings: type[BaseModel] = factory().Settings
+        settings: type[Section] = factory().Settings
         return settings

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 from gatewayd.config.model import GatewayConfig
+from gatewayd.config.section import settings_of
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError
 from gatewayd.daemon.expiry import Expiry
@@ -83,7 +84,7 @@ def retention(config: GatewayConfig) -> Retention:
     """What the configuration lets the store keep; `bus.history` is the events' part."""
     history = config.bus.history
     tables = {"events": Limits(history.max_age or 0.0, history.max_events, history.max_bytes or 0)}
-    for table in type(config.storage.retention).model_fields:
+    for table in settings_of(config.storage.retention):
         section = getattr(config.storage.retention, table)
         tables[table] = Limits(section.max_age or 0.0, section.max_count or 0, section.max_bytes or 0)
     return Retention(tables)

@@ -143,6 +143,8 @@ def _import() -> Any:
     # Else it fetches its price list from the network while it is imported, and reads a `.env` it happens to find.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     os.environ["LITELLM_MODE"] = "PRODUCTION"
+    # Nobody else's package takes part in its models; pydantic would read all that is installed to look for such.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     litellm: Any = importlib.import_module("litellm")
     for name in _LOGGERS:
         logger = logging.getLogger(name)

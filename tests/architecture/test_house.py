@@ -2,6 +2,8 @@
 
 import ast
 import statistics
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,3 +121,23 @@ def test_every_failpoint_is_known_and_every_known_one_is_hit() -> None:
     }
 
     assert hit == set(POINTS)
+
+
+def test_a_start_imports_neither_pydantic_nor_litellm() -> None:
+    """They cost more than all else: whoever needs a model beyond the daemon pays for them then (docs/adr/0013)."""
+    code = (
+        "import sys, gatewayd.daemon.gateway\n"
+        "from pathlib import Path\n"
+        "from gatewayd.agents.tools.functions import FunctionTool\n"
+        "from gatewayd.agents.tools.builtin import current_time\n"
+        "from gatewayd.channels.local import LocalSettings\n"
+        "from gatewayd.channels.sim import SimSettings\n"
+        "from gatewayd.config.loader import load\n"
+        "FunctionTool(current_time)\n"
+        "found = load(Path('packaging/gateway.quickstart.yaml').read_bytes(), name='gateway.yaml',\n"
+        "    settings_for={'local': LocalSettings, 'sim': SimSettings}.get, environ={}, read_file=lambda *_: b'')\n"
+        "assert found.config.channels and found.config.agents\n"
+        "heavy = {'pydantic', 'pydantic_core', 'litellm'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)

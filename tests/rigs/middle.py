@@ -8,6 +8,7 @@ from typing import Any
 from gatewayd.access.principals import Principal, local_principal
 from gatewayd.agents.base import AgentContext, Output, TextOutput, Turn
 from gatewayd.bus.memory import MemoryBus
+from gatewayd.config.checking import read
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import AgentNotFound
@@ -68,8 +69,8 @@ class Middle:
 
     def __init__(self, place: Path, config: dict[str, Any] | None = None, clock: Clock | None = None) -> None:
         self.clock = clock or FakeClock()
-        self.config = GatewayConfig.model_validate(
-            {"agents": {"a": {"model": "offline/echo"}, "b": {"model": "offline/echo"}}} | (config or {})
+        self.config = read(
+            GatewayConfig, {"agents": {"a": {"model": "offline/echo"}, "b": {"model": "offline/echo"}}} | (config or {})
         )
         self.agents = {"a": HandAgent(), "b": HandAgent()}
         self.offered: list[OutboxRow] = []
@@ -142,8 +143,8 @@ class Middle:
 
     def use(self, config: dict[str, Any]) -> None:
         """As a reload does."""
-        self.config = GatewayConfig.model_validate(
-            {"agents": {"a": {"model": "offline/echo"}, "b": {"model": "offline/echo"}}} | config
+        self.config = read(
+            GatewayConfig, {"agents": {"a": {"model": "offline/echo"}, "b": {"model": "offline/echo"}}} | config
         )
         self.router.config = self.sessions.config = self.config
 

@@ -10,7 +10,9 @@ import pytest
 from gateway.v1 import admin_service_pb2
 
 from gatewayctl.client import Client, ExecutionFailed, Unavailable, new_event
+from gatewayd.config.checking import read
 from gatewayd.config.model import GatewayConfig, RetentionSection
+from gatewayd.config.section import settings_of
 from gatewayd.daemon.upkeep import retention
 from tests.platforms.openai_server import OpenAIServer, text, tool_call
 from tests.platforms.openai_server import error as failing
@@ -18,7 +20,7 @@ from tests.rigs.house import eventually, house
 from tests.rigs.process import Daemon
 
 ECHO = "agents: {echo: {model: offline/echo}}\n"
-TABLES = tuple(RetentionSection.model_fields)
+TABLES = tuple(settings_of(RetentionSection))
 
 
 async def test_where_it_listens_and_who_gets_in_is_as_the_file_says(tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_every_bound_of_retention_reaches_the_store(table: str) -> None:
     """storage.retention.<table>: max_age, max_count and max_bytes, each alone and 0 for none."""
     for bound, value, expected in (("max_age", "1h", 3600.0), ("max_count", 7, 7), ("max_bytes", "64KiB", 65_536)):
         others = dict.fromkeys({"max_age", "max_count", "max_bytes"} - {bound}, 0)
-        config = GatewayConfig.model_validate({"storage": {"retention": {table: {bound: value} | others}}})
+        config = read(GatewayConfig, {"storage": {"retention": {table: {bound: value} | others}}})
         limits = retention(config).tables[table]
 
         assert getattr(limits, bound) == expected
@@ -119,7 +121,7 @@ def test_every_bound_of_retention_reaches_the_store(table: str) -> None:
 def test_every_bound_of_history_reaches_the_store() -> None:
     """bus.history: max_events, max_age and max_bytes."""
     history = {"max_events": 5, "max_age": "2h", "max_bytes": "64KiB"}
-    limits = retention(GatewayConfig.model_validate({"bus": {"history": history}})).tables["events"]
+    limits = retention(read(GatewayConfig, {"bus": {"history": history}})).tables["events"]
 
     assert (limits.max_count, limits.max_age, limits.max_bytes) == (5, 7200.0, 65_536)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from pydantic import BaseModel
 
 from gatewayd.channels.sim import SimSettings
 from gatewayd.config.model import GatewayConfig
+from gatewayd.config.section import Section, settings_of
 
 TESTS = Path(__file__).parents[1]
 _ROOMS, _FAULTS, _SENDS = "scenario/test_chat_rooms.py", "scenario/test_sim_faults.py", "scenario/test_sends.py"
@@ -127,12 +127,12 @@ SIM_PROOF = {
 }
 
 
-def keys_of(model: type[BaseModel], path: str = "", without: tuple[str, ...] = ()) -> Iterator[str]:
+def keys_of(model: type[Section], path: str = "", without: tuple[str, ...] = ()) -> Iterator[str]:
     """Every key that somebody may write, `*` standing for a name and nothing for the place in a list."""
-    for name, field in model.model_fields.items():
+    for name, field in settings_of(model).items():
         if name in without:
             continue
-        here = f"{path}{field.alias or name}"
+        here = f"{path}{field.key}"
         section = _section_in(field.annotation)
         if section is None:
             yield here
@@ -141,8 +141,8 @@ def keys_of(model: type[BaseModel], path: str = "", without: tuple[str, ...] = (
             yield from keys_of(section, here + named, without)
 
 
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _section_in(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next((found for each in get_args(annotation) if (found := _section_in(each)) is not None), None)
 

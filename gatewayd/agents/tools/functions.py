@@ -18,9 +18,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-import pydantic
-
 from gatewayd.agents.tools.base import ToolContext, ToolFailed, ToolFunction
+from gatewayd.agents.tools.signature import REQUIRED, Parameter, accept, schema_of_all
 
 _ARGUMENT = re.compile(r"\s+(\w+)(?:\s*\([^)]*\))?:\s*(.+)")
 _SECTION = re.compile(r"\s*(Args|Arguments|Returns|Raises):\s*\Z")
@@ -36,8 +35,8 @@ class FunctionTool:
         if not inspect.iscoroutinefunction(function):
             raise TypeError(f"tool {self._name}: {function!r} is not an async function")
         self._description, about = _read_docstring(inspect.getdoc(function) or "")
-        self._context_name, self._model = _arguments_model(self._name, function, about)
-        self._parameters = _schema(self._model)
+        self._context_name, self._accepted = _parameters(self._name, function, about)
+        self._parameters = schema_of_all(self._accepted)
 
     @property
     def name(self) -> str:
@@ -52,29 +51,22 @@ class FunctionTool:
         return self._parameters
 
     async def call(self, arguments: Mapping[str, Any], ctx: ToolContext) -> str:
-        try:
-            checked = self._model.model_validate(dict(arguments))
-        except pydantic.ValidationError as error:
-            raise ToolFailed(_explain(error)) from None
+        problems: list[str] = []
         # Only what was given: the function's own defaults hold for the rest.
-        given = {
-            field.alias or name: getattr(checked, name)
-            for name, field in type(checked).model_fields.items()
-            if name in checked.model_fields_set
-        }
+        given = accept(self._accepted, arguments, problems)
+        if problems:
+            raise ToolFailed("wrong arguments: " + "; ".join(problems[:_KEPT_DETAILS]))
         if self._context_name is not None:
             given[self._context_name] = ctx
         result: object = await self._function(**given)
         return result if isinstance(result, str) else str(result)
 
 
-def _arguments_model(
-    tool: str, function: ToolFunction, about: Mapping[str, str]
-) -> tuple[str | None, type[pydantic.BaseModel]]:
-    """The name of the context parameter, and a model of all others."""
+def _parameters(tool: str, function: ToolFunction, about: Mapping[str, str]) -> tuple[str | None, dict[str, Parameter]]:
+    """The name of the context parameter, and all others."""
     hints = typing.get_type_hints(function, include_extras=True)
     context: str | None = None
-    fields: dict[str, Any] = {}
+    found: dict[str, Parameter] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise TypeError(f"tool {tool}: parameter {name} cannot be given by name")
@@ -83,19 +75,13 @@ def _arguments_model(
         if hints[name] is ToolContext:
             context = name
             continue
-        default = ... if parameter.default is parameter.empty else parameter.default
-        # Under a name of its own: pydantic keeps some names (`schema`, `model_…`) for itself.
-        fields[f"argument_{name}"] = (hints[name], pydantic.Field(default, alias=name, description=about.get(name)))
-    config = pydantic.ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=False)
-    return context, pydantic.create_model(f"{tool}_arguments", __config__=config, **fields)
-
-
-def _schema(model: type[pydantic.BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema()
-    schema.pop("title", None)
-    for described in schema.get("properties", {}).values():
-        described.pop("title", None)
-    return {"type": "object", "properties": {}, **schema}
+        default = REQUIRED if parameter.default is parameter.empty else parameter.default
+        found[name] = Parameter(hints[name], default, about.get(name, ""))
+        try:
+            found[name].schema()
+        except TypeError as error:
+            raise TypeError(f"tool {tool}: parameter {name}: {error}") from None
+    return context, found
 
 
 def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
@@ -114,9 +100,3 @@ def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
             elif last and line.strip():
                 about[last] += " " + line.strip()
     return "\n".join(what).strip(), about
-
-
-def _explain(error: pydantic.ValidationError) -> str:
-    details = error.errors(include_url=False, include_input=False, include_context=False)
-    parts = [".".join(str(step) for step in detail["loc"]) + ": " + detail["msg"] for detail in details[:_KEPT_DETAILS]]
-    return "wrong arguments: " + "; ".join(parts)

@@ -98,6 +98,80 @@ def test_a_function_that_cannot_be_a_tool_is_refused_when_it_is_made() -> None:
             FunctionTool(function)  # type: ignore[arg-type]
 
 
+async def sort_out(
+    pair: tuple[int, str],
+    many: tuple[str, ...] = (),
+    prices: dict[str, float] | None = None,
+    key: int | str = 0,
+    size: Annotated[float, "How large, in metres."] = 1.0,
+    anything: Any = None,
+    sure: bool = False,
+) -> str:
+    """Sort out."""
+    return f"{pair} {many} {prices} {key} {size} {anything} {sure}"
+
+
+def test_every_kind_of_parameter_has_its_schema() -> None:
+    properties = FunctionTool(sort_out).parameters["properties"]
+    number, text, whole = {"type": "number"}, {"type": "string"}, {"type": "integer"}
+    assert properties == {
+        "pair": {"type": "array", "prefixItems": [whole, text], "minItems": 2, "maxItems": 2},
+        "many": {"type": "array", "items": text, "default": ()},
+        "prices": {"anyOf": [{"type": "object", "additionalProperties": number}, {"type": "null"}], "default": None},
+        "key": {"anyOf": [whole, text], "default": 0},
+        "size": {"type": "number", "default": 1.0, "description": "How large, in metres."},
+        "anything": {"default": None},
+        "sure": {"type": "boolean", "default": False},
+    }
+
+
+async def test_every_kind_of_argument_arrives_as_its_type_wants_it() -> None:
+    given = {
+        "pair": [1, "a"],
+        "many": ["b"],
+        "prices": {"c": 2},
+        "key": "d",
+        "size": 3,
+        "anything": [None],
+        "sure": True,
+    }
+    assert await FunctionTool(sort_out).call(given, context()) == "(1, 'a') ('b',) {'c': 2.0} d 3.0 [None] True"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"pair": [1]}, "pair: should be a list of 2"),
+        ({"pair": ["a", 1]}, "pair.0: should be a whole number; pair.1: should be text"),
+        ({"many": "abc"}, "many: should be a list"),
+        ({"many": ["a", None]}, "many.1: should be text"),
+        ({"prices": {"a": "1"}}, "prices.a: should be a number"),
+        ({"prices": []}, "prices: should be an object"),
+        ({"key": 1.5}, "key: should be a whole number or key: should be text"),
+        ({"size": float("nan")}, "size: should be a number"),
+        ({"size": 10**400}, "size: should be a number"),
+        ({"size": True}, "size: should be a number"),
+        ({"sure": 1}, "sure: should be true or false"),
+        ({"pears": 1}, "pears: there is no such argument; there are pair, many, prices, key, size, anything, sure"),
+    ],
+    ids=str,
+)
+async def test_the_model_is_told_what_is_wrong_and_where(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ToolFailed) as failed:
+        await FunctionTool(sort_out).call({"pair": [1, "a"]} | wrong, context())
+    assert str(failed.value) == f"wrong arguments: {told}"
+
+
+@pytest.mark.parametrize("kind", [object, set[int], dict[int, str], Literal[b"x"], list[bytes], Annotated[bytes, "x"]])
+def test_a_type_that_no_model_can_be_told_of_is_refused_when_the_tool_is_made(kind: Any) -> None:
+    async def strange(what: Any) -> str:
+        return str(what)
+
+    strange.__annotations__["what"] = kind
+    with pytest.raises(TypeError, match="tool strange: parameter what: "):
+        FunctionTool(strange)
+
+
 async def test_the_time_is_told_in_any_zone_by_the_clock_it_is_given() -> None:
     tool = FunctionTool(current_time)
     assert await tool.call({}, context()) == "Friday 2027-01-15T08:00:00+00:00 (UTC)"

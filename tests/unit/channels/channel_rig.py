@@ -207,7 +207,7 @@ class OutboxRig:
         self.outbox.offer(rows)
 
     def section_of(self, **changes: Any) -> None:
-        self.section = self.section.model_copy(update=changes)
+        self.section = ChannelSection(**vars(self.section) | changes)
 
     async def __aenter__(self) -> "OutboxRig":
         return self

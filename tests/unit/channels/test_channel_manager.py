@@ -1,16 +1,16 @@
 """A reload touches the channels that it changes, and no others."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import pytest
 from channel_rig import OutboxStore, States, ToldAdapter, row
-from pydantic import Field
 
 from gatewayd.channels.base import ChannelAdapter, ChannelAuthError, ChannelIO, ChannelState, ChannelUnavailable
 from gatewayd.channels.manager import ChannelManager
-from gatewayd.config.fields import Section
+from gatewayd.config.checking import read
 from gatewayd.config.model import GatewayConfig
+from gatewayd.config.section import Section, settings_of
 from gatewayd.core.errors import ChannelNotFound, ReloadFailed, Unavailable
 from gatewayd.core.ids import IdSource
 from gatewayd.core.message import InboundMessage, OutboundMessage
@@ -20,7 +20,7 @@ from gatewayd.testing.fakes import EvenRandomness, FakeClock
 
 
 class ToldSettings(Section):
-    token: Annotated[Secret | None, Field()] = None
+    token: Secret | None = None
     place: str = ""
     exclusive: bool = False
 
@@ -117,13 +117,13 @@ class ManagerRig:
 def config(channels: dict[str, Any]) -> GatewayConfig:
     sections = {}
     for name, keys in channels.items():
-        own = {key: keys[key] for key in keys if key not in ToldSettings.model_fields}
-        connection = {key: keys[key] for key in keys if key in ToldSettings.model_fields}
+        own = {key: keys[key] for key in keys if key not in settings_of(ToldSettings)}
+        connection = {key: keys[key] for key in keys if key in settings_of(ToldSettings)}
         if "token" in connection:
             connection["token"] = Secret(connection["token"])
         settings = ToldSettings(**connection)
         sections[name] = {"platform": "told", "routing": {"default": "a"}, "settings": settings, **own}
-    return GatewayConfig.model_validate({"agents": {"a": {"model": "offline/echo"}}, "channels": sections})
+    return read(GatewayConfig, {"agents": {"a": {"model": "offline/echo"}}, "channels": sections})
 
 
 async def test_start_is_a_reload_from_nothing() -> None:

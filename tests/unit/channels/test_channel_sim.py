@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from channel_rig import States
-from pydantic import ValidationError
 
 from gatewayd.channels.base import ChannelIO, ChannelState
 from gatewayd.channels.sim import SimAdapter, SimSettings
 from gatewayd.channels.sim_network import SimPlatform
 from gatewayd.channels.sim_values import FAULTS, Sending, SimRefused
 from gatewayd.channels.supervisor import ChannelSupervisor
+from gatewayd.config.checking import Unfit, read
 from gatewayd.core.message import ChatContext, InboundMessage, OutboundMessage
 from gatewayd.core.secret import Secret
 from gatewayd.testing.fakes import EvenRandomness, FakeClock
@@ -27,7 +27,7 @@ class SimRig:
     def __init__(self, **settings: Any) -> None:
         self.clock = FakeClock()
         io = ChannelIO(self.clock, EvenRandomness(), nowhere)
-        self.adapter = SimAdapter("ch", SimSettings.model_validate(settings), io)
+        self.adapter = SimAdapter("ch", read(SimSettings, settings), io)
         self.states = States()
         self.taken: list[InboundMessage] = []
         self.supervisor = ChannelSupervisor(
@@ -162,5 +162,5 @@ def test_faults_have_names() -> None:
     ids=json.dumps,
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
-        SimSettings.model_validate(settings)
+    with pytest.raises(Unfit):
+        read(SimSettings, settings)

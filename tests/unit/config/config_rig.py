@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field
-
-from gatewayd.config.fields import Section
 from gatewayd.config.loader import Loaded, load
 from gatewayd.config.problems import ConfigRefused
+from gatewayd.config.section import Section, setting
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.secret import Secret
 
@@ -30,10 +28,10 @@ FILES = {
 ROOT = Path(__file__).parents[2]
 
 
-class Line(BaseModel):
-    """As an adapter may write it: no base of ours, an alias for a word of Python."""
+class Line(Section):
+    """As an adapter may write it: plain kinds, no descriptions, a key that is a word of Python."""
 
-    sender: str = Field(alias="from")
+    sender: str = setting(key="from")
     text: str
     after: float = 0.0
 
@@ -47,7 +45,7 @@ class SimSettings(Section):
     token: Secret | None = None
     app_token: Secret | None = None
     server: str = ""
-    script: list[Line] = Field(default=[])
+    script: list[Line] = setting(default=[])
     faults: Faults = Faults()
     idempotent_send: bool = False
 
@@ -62,7 +60,7 @@ class LocalSettings(Section):
     pass
 
 
-SETTINGS: Mapping[str, type[BaseModel]] = {"sim": SimSettings, "needy": NeedySettings, "local": LocalSettings}
+SETTINGS: Mapping[str, type[Section]] = {"sim": SimSettings, "needy": NeedySettings, "local": LocalSettings}
 
 
 def read_file(path: Path, limit: int) -> bytes:

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from gatewayd.config.checking import read
 from gatewayd.config.model import ChannelSection
 from gatewayd.core.errors import ChannelNotFound, NoRoute
 from gatewayd.core.message import ChatContext
@@ -15,7 +16,7 @@ POLICIES = ("mention_only", "respond_all", "command_only", "observe")
 
 
 def section(**more: object) -> ChannelSection:
-    return ChannelSection.model_validate({"platform": "sim", "routing": {"default": "a"}} | more)
+    return read(ChannelSection, {"platform": "sim", "routing": {"default": "a"}} | more)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from gateway.v1 import channel_pb2, message_pb2, status_pb2
 from rpc_rig import Aborted, FakeCall
 
 from gatewayd.channels.base import ChannelState, ChannelStatus
+from gatewayd.config.checking import read
 from gatewayd.config.model import ChannelSection
 from gatewayd.core.work import LedgerState
 from gatewayd.operations import (
@@ -117,7 +118,7 @@ async def test_agents_and_clients_come_in_pages(rig):
 
 
 async def test_a_route_is_explained_rule_by_rule(rig):
-    section = ChannelSection.model_validate({"platform": "sim", "routing": {"channel": "a", "default": "b"}})
+    section = read(ChannelSection, {"platform": "sim", "routing": {"channel": "a", "default": "b"}})
     rig.operations.explain_route = lambda name, context, peer: explain({"tg": section}, name, context, peer)
     request = pb.ExplainRouteRequest(channel="tg", context=channel_pb2.CHAT_CONTEXT_GROUP)
     answer = await rig.admin.ExplainRoute(request, ROOT)

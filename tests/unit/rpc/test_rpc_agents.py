@@ -9,6 +9,7 @@ from gateway.v1 import execution_pb2
 from google.protobuf.duration_pb2 import Duration
 from rpc_rig import Aborted, FakeCall
 
+from gatewayd.config.checking import read
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.errors import DeadlineExceeded, ExecutionFailed
 from gatewayd.core.frames import Reply
@@ -91,7 +92,7 @@ async def test_a_wrong_request_sends_nothing(rig, wrong):
 
 
 async def test_the_send_rate_holds_here_too(rig):
-    rig.router.config = GatewayConfig.model_validate({"gateway": {"limits": {"send_rate": 1}}})
+    rig.router.config = read(GatewayConfig, {"gateway": {"limits": {"send_rate": 1}}})
     rig.sends = OneAnswer()
     await ask(rig)
     with pytest.raises(Aborted) as caught:

@@ -8,6 +8,7 @@ from gateway.v1 import event_pb2, event_service_pb2, event_type_pb2
 from google.protobuf.duration_pb2 import Duration
 from rpc_rig import Aborted, FakeCall
 
+from gatewayd.config.checking import read
 from gatewayd.config.model import GatewayConfig
 
 
@@ -216,7 +217,7 @@ async def test_the_counts(rig):
 
 
 async def test_the_publish_rate_holds_here_too(rig):
-    rig.router.config = GatewayConfig.model_validate({"gateway": {"limits": {"publish_rate": 2}}})
+    rig.router.config = read(GatewayConfig, {"gateway": {"limits": {"publish_rate": 2}}})
     service = rig.events
     request = event_service_pb2.PublishRequest(events=[custom("a"), custom("b")]).SerializeToString()
     await service.Publish(request, FakeCall("ann"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gatewayd.config.checking import read
 from gatewayd.config.model import ChannelSection
 from gatewayd.core.errors import IdConflict, LimitExceeded, NotFound
 from gatewayd.core.message import ChatContext
@@ -31,7 +32,7 @@ def clock_of(middle: Middle) -> FakeClock:
 
 
 def section(**more: Any) -> ChannelSection:
-    return ChannelSection.model_validate({"platform": "sim", "routing": {"default": "a"}} | more)
+    return read(ChannelSection, {"platform": "sim", "routing": {"default": "a"}} | more)
 
 
 async def opened(
