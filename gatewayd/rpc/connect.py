@@ -21,6 +21,8 @@ log = logging.getLogger("gatewayd.rpc")
 METHOD = "/gateway.v1.EventService/Connect"
 WRITE_LIMIT = 10.0
 """Seconds that one write may wait for a reader that does not read; then the stream is cut."""
+CUT_GRACE = 0.05
+"""Seconds after the end of the client's frames in which it may turn out that it was cut off: that cancels the call."""
 HELLO_LIMIT = 10.0
 """Seconds in which a stream must have said hello: until then it takes one of `gateway.max_connections` for nobody."""
 
@@ -41,6 +43,7 @@ class ConnectHandler:
             reason: EndReason | None = EndReason.CONNECTION_LOST
             try:
                 if await self._drive(conversation, context):
+                    await self._clock.sleep(CUT_GRACE)
                     reason = None
             except SlowConsumer:
                 reason = EndReason.SLOW_CONSUMER

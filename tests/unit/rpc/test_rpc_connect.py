@@ -131,6 +131,7 @@ async def test_only_the_older_stream_of_a_client_hears_that_it_was_replaced(line
 async def test_a_client_that_half_closes_leaves_nothing_behind(line):
     stream, task = await line.open("done")
     stream.says.put_nowait(EOF)
+    await line.clock.advance(1.0)
     await task
     again, _ = await line.open("done", stream.welcome.resume_token)
     assert not again.welcome.resumed
@@ -152,6 +153,7 @@ async def test_after_goodbye_everybody_goes_for_the_drain(line, half_closes):
     line.hub.drain("restart")
     if half_closes:
         stream.says.put_nowait(EOF)
+    await line.clock.advance(1.0)
     await task
     assert await line.reasons() == ["draining"]
 
