@@ -1,6 +1,7 @@
 """What an operator reads after a slip: what was wrong, what there is instead, and where to look."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from gatewayctl.words import delay
 from gatewayd.access.scopes import Action, Scope
 from gatewayd.config.canonical import leaves
 from gatewayd.config.checks import RESERVED_CLIENTS
-from gatewayd.config.model import GatewayConfig
+from gatewayd.config.model import AgentSection, ChannelSection, ClientSection, GatewayConfig
 from gatewayd.config.problems import dotted
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import EventType
@@ -110,9 +111,10 @@ def test_a_usage_error_is_two_lines_and_names_the_help_of_its_verb(words: list[s
 def test_making_the_environment_begins_with_a_word(tmp_path: Path) -> None:
     """Before the minute in which pip says nothing."""
     root = Path(__file__).parents[2]
-    done = subprocess.run(
-        ["make", "--dry-run", "demo", f"VENV={tmp_path}/venv"], cwd=root, capture_output=True, text=True, check=True
-    )
+    # The tests may themselves run under make, whose flags a make below it inherits.
+    environ = {name: text for name, text in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    command = ["make", "--no-print-directory", "--dry-run", "demo", f"VENV={tmp_path}/venv"]
+    done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines()[0] == f'echo "making the environment in {tmp_path}/venv (a minute or two, once)"'
 
@@ -216,12 +218,10 @@ async def test_a_delay_is_rounded_up(gateway: FakeGateway, capsys: Capture, seco
 
 
 def test_the_leaf_that_every_part_has_is_one_that_the_daemon_lists() -> None:
-    config = GatewayConfig.model_validate(
-        {
-            "agents": {"x": {"model": "offline/echo"}},
-            "channels": {"x": {"platform": "sim", "routing": {"default": "x"}}},
-            "clients": {"x": {"token_sha256": "a" * 64}},
-        }
+    config = GatewayConfig(
+        agents={"x": AgentSection(model="offline/echo")},
+        channels={"x": ChannelSection(platform="sim", routing={"default": "x"})},
+        clients={"x": ClientSection(token_sha256=("a" * 64,))},
     )
 
     listed = {dotted(path) for path, _ in leaves(config)}
