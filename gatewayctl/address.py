@@ -59,12 +59,19 @@ def find_address(option: str | None, env: Mapping[str, str]) -> Address:
 
 
 def sockets(env: Mapping[str, str]) -> list[str]:
-    """Where the socket may be: the unit's own directory, the user's, the system's."""
+    """Where the socket may be: the unit's own directory, the user's, the one of a user without a session, the system's.
+
+    The same rules as the daemon's: without XDG_RUNTIME_DIR it runs in `run` below its state directory.
+    """
     places = []
     if runtime := env.get("RUNTIME_DIRECTORY", "").partition(":")[0]:
         places.append(f"{runtime}/gatewayd.sock")
     if user := env.get("XDG_RUNTIME_DIR"):
         places.append(f"{user}/gatewayd/gatewayd.sock")
+    if state := env.get("STATE_DIRECTORY", "").partition(":")[0]:
+        places.append(f"{state}/run/gatewayd.sock")
+    if kept := env.get("XDG_STATE_HOME") or (f"{env['HOME']}/.local/state" if env.get("HOME") else ""):
+        places.append(f"{kept}/gatewayd/run/gatewayd.sock")
     return [*places, SYSTEM_SOCKET]
 
 

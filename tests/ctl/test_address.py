@@ -9,6 +9,7 @@ import pytest
 from gatewayctl.address import canonical, find_address
 from gatewayctl.credentials import find_token
 from gatewayctl.failures import Failure
+from gatewayd.daemon.paths import resolve_paths
 from tests.ctl.answers import everything
 from tests.ctl.command import ctl
 from tests.ctl.fake_gateway import FakeGateway
@@ -157,3 +158,23 @@ async def test_without_a_token_the_person_is_told_where_to_put_one(tcp: FakeGate
     assert done.code == 5
     assert f"'{tcp.address} TOKEN'" in done.err
     assert "credentials (mode 0600)" in done.err
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"RUNTIME_DIRECTORY": "{0}/rt:{0}/other"},
+        {"XDG_RUNTIME_DIR": "{0}/xdg"},
+        {"STATE_DIRECTORY": "{0}/state"},
+        {"XDG_STATE_HOME": "{0}/kept"},
+        {},
+    ],
+)
+def test_the_socket_is_found_wherever_the_daemon_puts_it(tmp_path: Path, variables: dict[str, str]) -> None:
+    """The daemon's own rules say where it is; gatewayctl looks there without being told."""
+    env = {"HOME": f"{tmp_path}/home"} | {name: text.format(tmp_path) for name, text in variables.items()}
+    socket = resolve_paths(env).socket
+    socket.parent.mkdir(parents=True)
+    socket.touch()
+
+    assert find_address(None, env).text == f"unix:{socket}"
