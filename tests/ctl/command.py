@@ -56,12 +56,12 @@ class Process:
     async def line(self) -> str:
         """The next line of its output, within ten seconds."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return (await self.process.stdout.readline()).decode().rstrip("\n")
 
     async def end(self, stdin: str = "") -> Done:
         """Close its input and wait for its end."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             out, err = await self.process.communicate(stdin.encode())
         assert b"Traceback" not in err, err.decode()
         assert self.process.returncode is not None
