@@ -70,7 +70,7 @@ async def call(target: str, method: str, token: str = "") -> GatewayError | None
         # On the wire a unary call is a stream of one; what the server makes of it is the same.
         answers: Any = channel.unary_stream(method)(b"", metadata=metadata)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await answers.read()
             if answers.done():
                 await answers.wait_for_connection()
@@ -216,7 +216,7 @@ def mark(name: str) -> Any:
 async def until_mark(events: Any, name: str) -> list[Any]:
     """Everything before the mark."""
     seen = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in events:
             if event.custom_type == "mark" and event.custom.json["mark"] == name:
                 break

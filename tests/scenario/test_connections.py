@@ -204,7 +204,7 @@ async def test_of_two_processes_with_one_client_id_the_older_is_told_and_stays_a
         await events.started()
         async with rig.daemon.client("twin") as second:
             with pytest.raises(ConnectionReplaced, match="another process uses client id 'twin'"):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     await anext(events)
             with pytest.raises(ConnectionReplaced):
                 await first.send("echo", "am I still there?")
@@ -351,7 +351,7 @@ async def test_connects_and_disconnects_are_events(rig: House) -> None:
     async with rig.client.subscribe(event_filter(["connect", "disconnect"], stream_id="visitor")) as events:
         async with raw(rig) as stream:
             await stream.hello("visitor")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             connect, disconnect = await anext(events), await anext(events)
 
     assert (connect.connect.client_id, connect.connect.kind) == ("visitor", "client")

@@ -86,7 +86,7 @@ async def test_a_drain_takes_no_longer_than_the_file_says(tmp_path: Path) -> Non
     async with house(tmp_path, config) as rig:
         answer = rig.client.stream("slow", "1h never ends")
         await answer.accepted()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await rig.daemon.stop() == 0
         assert "drain_seconds=0.9" in rig.daemon.log.read_text() or "drain_seconds=1" in rig.daemon.log.read_text()
         answer.abandon()

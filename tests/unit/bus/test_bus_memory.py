@@ -82,7 +82,7 @@ class Reader:
 
     async def take(self, count: int) -> list[int]:
         seen: list[int] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(seen) < count:
                 self.news.clear()
                 seen += [int(event.id.split("-")[1]) for event in self.subscription.mailbox.take(1)]

@@ -135,7 +135,7 @@ async def test_upkeep_expires_and_counts_at_every_sweep(middle: Middle) -> None:
     await answer(middle)
     await upkeep.start()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while expiry.waiting != {"chat": 1}:
                 await asyncio.sleep(0.005)
             await later(middle, 86_400)

@@ -29,7 +29,7 @@ async def middle(tmp_path: Path) -> AsyncIterator[Middle]:
 
 
 async def started(middle: Middle, count: int = 1) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(middle.agents["a"].turns) < count:
             await asyncio.sleep(0.001)
 
@@ -128,7 +128,7 @@ async def test_messages_of_one_commit_interrupt_each_other_without_harm(tmp_path
     async with Middle(tmp_path, chat(busy_mode="interrupt"), SystemClock()) as middle:
         middle.agents["a"].may_end.set()
         await asyncio.gather(*(middle.router.accept_chat(message(f"m{number}", number)) for number in range(30)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await middle.runtime.idle()
 
         assert middle.offered[-1].text == "half of m29"
@@ -233,7 +233,7 @@ async def test_a_message_whose_bringer_is_cut_off_is_answered_all_the_same(middl
             await asyncio.sleep(0)
         bringer.cancel()
         await asyncio.wait([bringer])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(middle.offered) <= number:
                 await asyncio.sleep(0.001)
 
