@@ -210,7 +210,7 @@ class Load:
         """Wait until the subscription has brought what was there when everything had ended."""
         end = (await self.clients["pub"].publish([new_event("message", {"content": "end"}, id="end")])).rpartition(":")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(10):
                 while self.furthest < int(end[2]):
                     await asyncio.sleep(0.02)
 
