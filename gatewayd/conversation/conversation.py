@@ -6,75 +6,30 @@ is answered by `rejected` and ends nothing; a frame that cannot be read ends the
 """
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 
 from gatewayd.access.principals import Principal
-from gatewayd.access.rules import required_for_frame
-from gatewayd.bus.base import EventBus
-from gatewayd.config.model import GatewaySection
-from gatewayd.conversation.publishing import Publishing
-from gatewayd.conversation.sends import Sends, Waiting
+from gatewayd.conversation.doors import Doors
+from gatewayd.conversation.requests import Requests
+from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.subscriptions import Subscriptions
-from gatewayd.core.clock import Clock
-from gatewayd.core.errors import (
-    DeadlineExceeded,
-    GatewayError,
-    Internal,
-    InvalidArgument,
-    LimitExceeded,
-    ProtocolViolation,
-)
-from gatewayd.core.event import Cursor
+from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, ProtocolViolation
 from gatewayd.core.frames import (
-    Accepted,
-    Cancel,
-    ClientFrame,
     Delivery,
-    Ended,
     EndReason,
     Goodbye,
     Hello,
     LostSubscription,
-    Ping,
-    Pong,
-    Publish,
     RecoveryStep,
     Refused,
     Rejected,
-    Reply,
-    Send,
     ServerFrame,
-    Subscribe,
-    Unsubscribe,
 )
-from gatewayd.core.rate import TokenBucket
-from gatewayd.core.value import value
-from gatewayd.core.work import ExecutionState
-from gatewayd.routing.router import Caller, Router
-from gatewayd.service import TaskSet
 from gatewayd.wire import decode_client_frame, encode_server_frame
 
-log = logging.getLogger("gatewayd.conversation")
-
-MAX_PENDING = 256
-"""Requests of one connection that may be under way; the next one is read when one of them is answered."""
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 """Answers that may wait for a reader that does not read; beyond it the connection is cut."""
-
-
-@value(frozen=True, slots=True)
-class Doors:
-    """What a conversation leads to; one per gateway."""
-
-    router: Router
-    publishing: Publishing
-    sends: Sends
-    bus: EventBus
-    oldest: Callable[[], Cursor]
-    settings: Callable[[], GatewaySection]
-    clock: Clock
 
 
 class Conversation:
@@ -99,14 +54,8 @@ class Conversation:
         self._control_bytes = 0
         self._wake = asyncio.Event()
         self._ending = False
-        self._leaving = False
-        self._slots = asyncio.Semaphore(MAX_PENDING)
-        self._tasks = TaskSet("conversation")
-        self._waiting: dict[str, Waiting] = {}
+        self._requests: Requests | None = None
         self.subscriptions = Subscriptions(bus=doors.bus, oldest=doors.oldest, wake=self._wake.set)
-        limits = doors.settings().limits
-        self._publish_rate = TokenBucket(doors.clock, limits.publish_rate, limits.publish_rate)
-        self._send_rate = TokenBucket(doors.clock, limits.send_rate, limits.send_rate)
 
     # In
 
@@ -121,21 +70,27 @@ class Conversation:
             return
         self.active = self._doors.clock.now()
         if isinstance(frame, Hello):
-            if self.client_id:
-                raise ProtocolViolation("a second hello on one stream")
-            self.client_id, self.client_version = frame.client_id, frame.client_version
-            answer = self._greet(self, frame)
-            self.put(answer)
-            if isinstance(answer, Refused):
-                self.end(answer.error)
+            self._open(frame)
             return
-        if not self.client_id:
+        if self._requests is None:
             raise ProtocolViolation("the first frame of a stream must be hello")
-        try:
-            required_for_frame(type(frame).__name__.lower()).check(self.principal)
-            await self._serve(frame)
-        except GatewayError as error:
-            self.put(Rejected(frame.request_id, error))
+        await self._requests.serve(frame)
+
+    def _open(self, hello: Hello) -> None:
+        if self._requests is not None:
+            raise ProtocolViolation("a second hello on one stream")
+        self.client_id, self.client_version = hello.client_id, hello.client_version
+        self._requests = Requests(
+            principal=self.principal,
+            client_id=hello.client_id,
+            doors=self._doors,
+            subscriptions=self.subscriptions,
+            put=self.put,
+        )
+        answer = self._greet(self, hello)
+        self.put(answer)
+        if isinstance(answer, Refused):
+            self.end(answer.error)
 
     def _refuse_unread(self, error: InvalidArgument) -> None:
         """A frame whose words are wrong: its request is refused; without a welcome the stream ends."""
@@ -145,82 +100,15 @@ class Conversation:
         self.put(Refused(error, RecoveryStep.DO_NOT_RETRY))
         self.end(error)
 
-    async def _serve(self, frame: ClientFrame) -> None:
-        match frame:
-            case Publish():
-                _check_rate(self._publish_rate, len(frame.events), "limits.publish_rate")
-                await self._later(frame.request_id, lambda: self._published(frame))
-            case Send():
-                _check_rate(self._send_rate, 1, "limits.send_rate")
-                await self._later(frame.request_id, lambda: self._sent(frame))
-            case Subscribe():
-                most = self._doors.settings().limits.queue_bytes
-                self.put(self.subscriptions.add(frame, self.principal, self.client_id, most))
-            case Unsubscribe():
-                position = self.subscriptions.remove(frame.subscription_id)
-                self.put(Accepted(frame.request_id, cursor=position, existed=position is not None))
-                if position is not None:
-                    self.put(Ended(frame.subscription_id, EndReason.UNSUBSCRIBED, position))
-            case Cancel():
-                await self._later(frame.request_id, lambda: self._cancelled(frame))
-            case Ping():
-                self.put(Pong(frame.request_id))
-
-    async def _later(self, request_id: str, begin: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Serve a request beside the others; `begin` may refuse it at once."""
-        await self._slots.acquire()
-        try:
-            work = begin()
-        except BaseException:
-            self._slots.release()
-            raise
-        self._tasks.start(self._answer(request_id, work), name=f"request {request_id}")
-
-    async def _answer(self, request_id: str, work: Coroutine[None, None, None]) -> None:
-        try:
-            await work
-        except GatewayError as error:
-            self.put(Rejected(request_id, error))
-        except Exception:  # the boundary of one request: the client gets an answer, the log the traceback
-            log.exception("request_crashed", extra={"client": self.client_id, "request": request_id})
-            self.put(Rejected(request_id, Internal("the gateway failed on this request; its log says more")))
-        finally:
-            self._slots.release()
-
-    def _published(self, frame: Publish) -> Coroutine[None, None, None]:
-        """Submitted here and now, so that batches keep the order in which they came; answered when on disk."""
-        batch = self._doors.publishing.publish(frame.events, self.principal, self.client_id)
-
-        async def answer() -> None:
-            self.put(Accepted(frame.request_id, cursor=(await batch).cursor))
-
-        return answer()
-
-    async def _sent(self, send: Send) -> None:
-        caller = Caller(self.principal, self.client_id)
-        submitted, waiting = await self._doors.sends.submit(send, caller)
-        accepted = submitted.accepted
-        self.put(Accepted(send.request_id, execution_id=accepted.execution_id, message_id=accepted.message_id))
-        if send.await_reply:
-            self.await_reply(waiting)
-
-    async def _cancelled(self, frame: Cancel) -> None:
-        await self._doors.router.cancel(frame.execution_id, Caller(self.principal, self.client_id))
-        self.put(Accepted(frame.request_id, execution_id=frame.execution_id))
-
     def await_reply(self, waiting: Waiting) -> None:
-        """Give the reply of an accepted send when it comes; also for one that an earlier connection sent."""
-        self._waiting[waiting.request_id] = waiting
-        self._tasks.start(self._reply(waiting), name=f"reply {waiting.request_id}")
+        """Give the reply of a send that an earlier connection of this client left unanswered."""
+        assert self._requests is not None, "before its hello a conversation has no client"
+        self._requests.await_reply(waiting)
 
-    async def _reply(self, waiting: Waiting) -> None:
-        reply: Reply = await self._doors.sends.reply(waiting, self.put)
-        if self._leaving and reply.state is ExecutionState.QUEUED and not isinstance(reply.error, DeadlineExceeded):
-            return  # put off to the next start, where the client asks again by its key
-        self._waiting.pop(waiting.request_id, None)
-        self.put(reply)
-        if self._leaving and not self._waiting:
-            self.end(None)
+    @property
+    def pending_replies(self) -> int:
+        """Sends that have no final reply yet."""
+        return self._requests.pending_replies if self._requests is not None else 0
 
     # Out
 
@@ -258,17 +146,14 @@ class Conversation:
         for frame in self.subscriptions.progress():
             self.put(frame)
 
-    @property
-    def pending_replies(self) -> int:
-        return len(self._waiting)
-
     # End
 
     def goodbye(self, frame: Goodbye) -> None:
         """The gateway stops: say so, and end with the last reply that is waited for."""
         self.put(frame)
-        self._leaving = True
-        if not self._waiting:
+        if self._requests is not None:
+            self._requests.leave_when_answered(lambda: self.end(None))
+        else:
             self.end(None)
 
     def end(self, error: GatewayError | None) -> None:
@@ -282,17 +167,11 @@ class Conversation:
         """Let go of subscriptions and unanswered sends: what a next connection of this client may take up."""
         self._ending = True
         self._wake.set()
-        waiting = tuple(self._waiting.values())
-        self._waiting.clear()
+        waiting = self._requests.give_up() if self._requests is not None else ()
         return self.subscriptions.lost(reason), waiting
 
     async def close(self, reason: EndReason) -> None:
         """The transport is gone: end everything that was done for it."""
         self.detach(reason)
-        await self._tasks.close()
-
-
-def _check_rate(bucket: TokenBucket, count: int, name: str) -> None:
-    wait = bucket.wait_for(count)
-    if wait > 0:
-        raise LimitExceeded(f"too fast: gateway.{name}", metadata={"limit": name}, retry_after=wait)
+        if self._requests is not None:
+            await self._requests.close()

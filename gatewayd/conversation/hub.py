@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 
 import gatewayd
 from gatewayd.access.principals import Principal
-from gatewayd.conversation.conversation import Conversation, Doors
+from gatewayd.conversation.conversation import Conversation
+from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.sends import Waiting
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.errors import (

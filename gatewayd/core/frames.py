@@ -115,7 +115,10 @@ class Ping:
     request_id: str
 
 
-ClientFrame = Hello | Subscribe | Unsubscribe | Publish | Send | Cancel | Ping
+Request = Subscribe | Unsubscribe | Publish | Send | Cancel | Ping
+"""What is answered once, under its request id."""
+
+ClientFrame = Hello | Request
 
 
 # Frames of the server

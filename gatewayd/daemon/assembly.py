@@ -20,7 +20,7 @@ from gatewayd.channels.base import AdapterFactory, ChannelAdapter, ChannelIO
 from gatewayd.channels.manager import ChannelManager
 from gatewayd.config.loader import Loaded
 from gatewayd.config.model import GatewayConfig
-from gatewayd.conversation.conversation import Doors
+from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.conversation.publishing import Publishing
 from gatewayd.conversation.sends import Sends

@@ -11,7 +11,7 @@ from grpc import aio
 from rpc_rig import Aborted, FakeCall
 
 from gatewayd.config.model import GatewaySection
-from gatewayd.conversation.conversation import Doors
+from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import SeededRandomness
 from gatewayd.core.event import Cursor

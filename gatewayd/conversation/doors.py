@@ -1,0 +1,25 @@
+"""What a conversation leads to."""
+
+from collections.abc import Callable
+
+from gatewayd.bus.base import EventBus
+from gatewayd.config.model import GatewaySection
+from gatewayd.conversation.publishing import Publishing
+from gatewayd.conversation.sends import Sends
+from gatewayd.core.clock import Clock
+from gatewayd.core.event import Cursor
+from gatewayd.core.value import value
+from gatewayd.routing.router import Router
+
+
+@value(frozen=True, slots=True)
+class Doors:
+    """The parts behind a conversation; one per gateway."""
+
+    router: Router
+    publishing: Publishing
+    sends: Sends
+    bus: EventBus
+    oldest: Callable[[], Cursor]
+    settings: Callable[[], GatewaySection]
+    clock: Clock

@@ -1,0 +1,107 @@
+"""The life of one conversation over any transport: a receive loop and a send loop around it, whoever ends first.
+
+A transport gives a `Link`; what a conversation may take of a client's time and of the gateway's places is decided here,
+once for gRPC and WebSocket.
+"""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from gatewayd.access.principals import Principal
+from gatewayd.conversation.conversation import Conversation
+from gatewayd.conversation.hub import ConversationHub
+from gatewayd.core.clock import Clock
+from gatewayd.core.errors import DeadlineExceeded, GatewayError, SlowConsumer
+from gatewayd.core.frames import EndReason
+
+log = logging.getLogger("gatewayd.conversation")
+
+WRITE_LIMIT = 10.0
+"""Seconds that one write may wait for a reader that does not read; then the stream is cut."""
+HELLO_LIMIT = 10.0
+"""Seconds in which a stream must have said hello: until then it takes one of `gateway.max_connections` for nobody."""
+
+
+class Link(Protocol):
+    """One connected client, as a conversation needs it: frames are the bytes of `gateway.v1`'s messages."""
+
+    async def read(self) -> bytes | None:
+        """The next frame; None once the client has ended the stream in order.
+
+        Raises `GatewayError` for what is no frame, and `ConnectionError` when the client is gone.
+        """
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send one frame; waits while the client does not read. `ConnectionError` when it is gone."""
+        ...
+
+
+async def converse(
+    hub: ConversationHub, principal: Principal, peer: str, link: Link, clock: Clock, *, grace: float = 0.0
+) -> None:
+    """Hold one conversation from its opening to its end; raises the error that it ended with.
+
+    `grace` is for transports that tell a client's end from its loss only a little later, by cancelling us: seconds.
+    """
+    conversation = hub.open(principal, peer)
+    reason: EndReason | None = EndReason.CONNECTION_LOST
+    try:
+        if await _drive(conversation, link, clock):
+            await clock.sleep(grace)
+            reason = None
+    except SlowConsumer:
+        reason = EndReason.SLOW_CONSUMER
+        raise
+    finally:
+        await asyncio.shield(hub.leave(conversation, reason))
+    if conversation.error is not None:
+        raise conversation.error
+
+
+async def _drive(conversation: Conversation, link: Link, clock: Clock) -> bool:
+    """Whoever ends first ends the other; both are awaited. Whether it was the client that ended it, in order."""
+    reader = asyncio.create_task(_read(conversation, link, clock), name="connect: read")
+    try:
+        while (data := await conversation.next_frame()) is not None:
+            try:
+                async with clock.timeout(WRITE_LIMIT):
+                    await link.write(data)
+            except TimeoutError:
+                raise SlowConsumer("the client did not read for ten seconds", retry_after=1.0) from None
+    except ConnectionError:
+        log.debug("write_after_end", extra={"client": conversation.client_id})
+    finally:
+        reader.cancel()
+        (ended,) = await asyncio.gather(reader, return_exceptions=True)
+    return ended is True
+
+
+async def _read(conversation: Conversation, link: Link, clock: Clock) -> bool:
+    """Hand frames over until the client ends the stream; False if it is lost, or an error ends the conversation."""
+    try:
+        try:
+            async with clock.timeout(HELLO_LIMIT):
+                going = await _take(conversation, link)
+        except TimeoutError:
+            raise DeadlineExceeded(f"no hello came within {HELLO_LIMIT:g} s", retry_after=1.0) from None
+        while going:
+            going = await _take(conversation, link)
+    except GatewayError as error:
+        conversation.end(error)
+        return False
+    except ConnectionError:
+        conversation.end(None)
+        return False
+    return True
+
+
+async def _take(conversation: Conversation, link: Link) -> bool:
+    """Hand one frame over; False once the client has ended the stream."""
+    data = await link.read()
+    if data is None:
+        conversation.end(None)
+        return False
+    await conversation.receive(data)
+    return True

@@ -1,0 +1,192 @@
+"""What a client asks for on its conversation: each kind of frame and what is done about it.
+
+A request is served beside the others and answered once, with `accepted` or `rejected`; what it cannot have is told on
+its own and ends nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
+
+from gatewayd.access.principals import Principal
+from gatewayd.access.rules import required_for_frame
+from gatewayd.conversation.doors import Doors
+from gatewayd.conversation.sends import Waiting
+from gatewayd.conversation.subscriptions import Subscriptions
+from gatewayd.core.errors import DeadlineExceeded, GatewayError, Internal, LimitExceeded
+from gatewayd.core.frames import (
+    Accepted,
+    Cancel,
+    Ended,
+    EndReason,
+    Ping,
+    Pong,
+    Publish,
+    Rejected,
+    Reply,
+    Request,
+    Send,
+    ServerFrame,
+    Subscribe,
+    Unsubscribe,
+)
+from gatewayd.core.rate import TokenBucket
+from gatewayd.core.work import ExecutionState
+from gatewayd.routing.router import Caller
+from gatewayd.service import TaskSet
+
+log = logging.getLogger("gatewayd.conversation")
+
+MAX_PENDING = 256
+"""Requests of one connection that may be under way; the next one is read when one of them is answered."""
+
+
+class Requests:
+    """The requests of one connection, from its hello on. `put` sends an answer."""
+
+    def __init__(
+        self,
+        *,
+        principal: Principal,
+        client_id: str,
+        doors: Doors,
+        subscriptions: Subscriptions,
+        put: Callable[[ServerFrame], None],
+    ) -> None:
+        self._principal = principal
+        self._client_id = client_id
+        self._doors = doors
+        self._subscriptions = subscriptions
+        self._put = put
+        self._slots = asyncio.Semaphore(MAX_PENDING)
+        self._tasks = TaskSet("conversation")
+        self._waiting: dict[str, Waiting] = {}
+        self._leaving: Callable[[], None] | None = None
+        limits = doors.settings().limits
+        self._publish_rate = TokenBucket(doors.clock, limits.publish_rate, limits.publish_rate)
+        self._send_rate = TokenBucket(doors.clock, limits.send_rate, limits.send_rate)
+
+    async def serve(self, frame: Request) -> None:
+        """Begin to serve a request; waits only while too many are under way."""
+        try:
+            required_for_frame(type(frame).__name__.lower()).check(self._principal)
+            match frame:
+                case Publish():
+                    _check_rate(self._publish_rate, len(frame.events), "limits.publish_rate")
+                    await self._later(frame.request_id, partial(self._published, frame))
+                case Send():
+                    _check_rate(self._send_rate, 1, "limits.send_rate")
+                    await self._later(frame.request_id, partial(self._sent, frame))
+                case Subscribe():
+                    self._subscribe(frame)
+                case Unsubscribe():
+                    self._unsubscribe(frame)
+                case Cancel():
+                    await self._later(frame.request_id, partial(self._cancelled, frame))
+                case Ping():
+                    self._put(Pong(frame.request_id))
+        except GatewayError as error:
+            self._put(Rejected(frame.request_id, error))
+
+    async def close(self) -> None:
+        """Nobody waits for the answers any more: end what was begun for them."""
+        await self._tasks.close()
+
+    # Under way
+
+    async def _later(self, request_id: str, begin: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Serve a request beside the others; `begin` may refuse it at once."""
+        await self._slots.acquire()
+        try:
+            work = begin()
+        except BaseException:
+            self._slots.release()
+            raise
+        self._tasks.start(self._answer(request_id, work), name=f"request {request_id}")
+
+    async def _answer(self, request_id: str, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except GatewayError as error:
+            self._put(Rejected(request_id, error))
+        except Exception:  # the boundary of one request: the client gets an answer, the log the traceback
+            log.exception("request_crashed", extra={"client": self._client_id, "request": request_id})
+            self._put(Rejected(request_id, Internal("the gateway failed on this request; its log says more")))
+        finally:
+            self._slots.release()
+
+    # Events
+
+    def _published(self, frame: Publish) -> Coroutine[None, None, None]:
+        """Submitted here and now, so that batches keep the order in which they came; answered when on disk."""
+        batch = self._doors.publishing.publish(frame.events, self._principal, self._client_id)
+
+        async def answer() -> None:
+            self._put(Accepted(frame.request_id, cursor=(await batch).cursor))
+
+        return answer()
+
+    def _subscribe(self, frame: Subscribe) -> None:
+        most = self._doors.settings().limits.queue_bytes
+        self._put(self._subscriptions.add(frame, self._principal, self._client_id, most))
+
+    def _unsubscribe(self, frame: Unsubscribe) -> None:
+        position = self._subscriptions.remove(frame.subscription_id)
+        self._put(Accepted(frame.request_id, cursor=position, existed=position is not None))
+        if position is not None:
+            self._put(Ended(frame.subscription_id, EndReason.UNSUBSCRIBED, position))
+
+    # Messages to agents
+
+    async def _sent(self, send: Send) -> None:
+        caller = Caller(self._principal, self._client_id)
+        submitted, waiting = await self._doors.sends.submit(send, caller)
+        accepted = submitted.accepted
+        self._put(Accepted(send.request_id, execution_id=accepted.execution_id, message_id=accepted.message_id))
+        if send.await_reply:
+            self.await_reply(waiting)
+
+    async def _cancelled(self, frame: Cancel) -> None:
+        await self._doors.router.cancel(frame.execution_id, Caller(self._principal, self._client_id))
+        self._put(Accepted(frame.request_id, execution_id=frame.execution_id))
+
+    def await_reply(self, waiting: Waiting) -> None:
+        """Give the reply of an accepted send when it comes; also for one that an earlier connection sent."""
+        self._waiting[waiting.request_id] = waiting
+        self._tasks.start(self._reply(waiting), name=f"reply {waiting.request_id}")
+
+    async def _reply(self, waiting: Waiting) -> None:
+        reply: Reply = await self._doors.sends.reply(waiting, self._put)
+        put_off = reply.state is ExecutionState.QUEUED and not isinstance(reply.error, DeadlineExceeded)
+        if self._leaving is not None and put_off:
+            return  # put off to the next start, where the client asks again by its key
+        self._waiting.pop(waiting.request_id, None)
+        self._put(reply)
+        self._leave_if_done()
+
+    def leave_when_answered(self, leave: Callable[[], None]) -> None:
+        """Call `leave` once no reply is waited for any more; at once if none is."""
+        self._leaving = leave
+        self._leave_if_done()
+
+    def _leave_if_done(self) -> None:
+        if self._leaving is not None and not self._waiting:
+            self._leaving()
+
+    @property
+    def pending_replies(self) -> int:
+        """Sends that were accepted and have no final reply yet."""
+        return len(self._waiting)
+
+    def give_up(self) -> tuple[Waiting, ...]:
+        """The sends that are unanswered, for a next connection of this client to wait for."""
+        waiting = tuple(self._waiting.values())
+        self._waiting.clear()
+        return waiting
+
+
+def _check_rate(bucket: TokenBucket, count: int, name: str) -> None:
+    wait = bucket.wait_for(count)
+    if wait > 0:
+        raise LimitExceeded(f"too fast: gateway.{name}", metadata={"limit": name}, retry_after=wait)
