@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from gateway.v1 import admin_service_pb2
 
-from gatewayd.rpc import connect
+from gatewayd.conversation import driving
 from tests.rigs.house import eventually
 from tests.rigs.in_process import InProcess
 from tests.rigs.stream import RawStream
@@ -22,7 +22,7 @@ async def test_streams_that_say_nothing_are_listed_and_make_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """HELLO_LIMIT: DEADLINE_EXCEEDED for each, and max_connections is free again (P2.4)."""
-    monkeypatch.setattr(connect, "HELLO_LIMIT", 2.0)
+    monkeypatch.setattr(driving, "HELLO_LIMIT", 2.0)
     async with InProcess(tmp_path, CONFIG) as gateway:
         target = f"unix:{gateway.paths.socket}"
         async with (

@@ -12,10 +12,11 @@ from rpc_rig import Aborted, FakeCall
 
 from gatewayd.config.model import GatewaySection
 from gatewayd.conversation.doors import Doors
+from gatewayd.conversation.driving import HELLO_LIMIT
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import SeededRandomness
 from gatewayd.core.event import Cursor
-from gatewayd.rpc.connect import HELLO_LIMIT, ConnectHandler
+from gatewayd.rpc.connect import ConnectHandler
 from gatewayd.testing.store_cases import samples
 
 EOF: Any = getattr(aio, "EOF")  # noqa: B009 - the stubs do not know it
