@@ -140,7 +140,13 @@ class Client:
             response_deserializer=answer.FromString,
         )
         try:
-            result: _Answer = await invoke(request, timeout=timeout or self._timeout, metadata=bearer(self._token))
+            # While the stream is up the daemon is there: a channel that still backs off from a restart shall wait.
+            result: _Answer = await invoke(
+                request,
+                timeout=timeout or self._timeout,
+                metadata=bearer(self._token),
+                wait_for_ready=self.connected,
+            )
         except grpc.RpcError as error:
             raise from_rpc(error) from None
         return result

@@ -1,7 +1,8 @@
 """The event bus's contract: news to whoever subscribed, and nobody waits for anybody.
 
 **Publishing never waits.** Every subscription has a mailbox bounded in bytes; a full one acts by its own policy
-(`Overflow`) and no publisher and no other reader notices.
+(`Overflow`) and no publisher and no other reader notices. What is published in one turn of the loop is handed out after
+it; under load it gathers a little longer, so that one handing-out serves many events.
 
 **Order.** Events of one stream arrive as they were published. Durable events come from the store after their commit
 (the bus is the store's `EventSink`). An ephemeral event waits behind the durable ones of its stream that were submitted
@@ -11,7 +12,8 @@ before it; those of other streams do not hold it up.
 without a repeat. When the log no longer reaches back that far it ends with HISTORY_LOST before the first event.
 
 **Sight.** What a subscriber may see is decided by `visible`, given by whoever knows its principal; the filter only says
-what it wants.
+what it wants. Only events that are addressed (`target`) or belong to somebody (`owner`) are asked about: all others are
+for everybody whose filter selects them. The answer depends on these two fields alone, and never changes.
 """
 
 from collections.abc import Callable
@@ -38,6 +40,7 @@ class SubscriptionSpec:
 
     selection: EventFilter
     visible: Callable[[Event], bool]
+    """Whether an event with a target or an owner may be seen; see the module's docstring."""
     since: Cursor | None = None
     overflow: Overflow = Overflow.DISCONNECT
     buffer_bytes: int = 1 << 20
@@ -76,6 +79,10 @@ class EventBus(EventSink, Protocol):
 
     def publish(self, event: Event) -> None:
         """Publish an ephemeral event."""
+        ...
+
+    def flush(self) -> None:
+        """Hand out what has gathered to the mailboxes now, without waiting for its time."""
         ...
 
     @property

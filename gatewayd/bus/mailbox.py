@@ -3,86 +3,120 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
+from gatewayd.core.chunk import EVENT_OVERHEAD, Chunk, joined
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.frames import EndReason, Overflow
 
-EVENT_OVERHEAD = 128
-"""Bytes that one waiting event costs beside its content; counted so that many tiny events are bounded too."""
+__all__ = ["EVENT_OVERHEAD", "Mailbox"]
 
 
 class Mailbox:
     """Filled by the bus, emptied by one reader. Once `ended` is set nothing more arrives."""
 
-    def __init__(self, *, limit_bytes: int, overflow: Overflow, wake: Callable[[], None], start: Cursor) -> None:
+    def __init__(
+        self,
+        *,
+        limit_bytes: int,
+        overflow: Overflow,
+        wake: Callable[[], None],
+        start: Cursor,
+        reached: Callable[[], int],
+    ) -> None:
+        """`wake` is called when the reader has something to do; `reached` says up to which `seq` the bus has looked."""
         self._limit = limit_bytes
-        self._overflow = overflow
+        self.overflow = overflow
         self._wake = wake
-        self._events: deque[Event] = deque()
+        self._chunks: deque[Chunk] = deque()
         self._bytes = 0
         self._dropped = 0
         self._dropped_to: Cursor | None = None
         self.total_dropped = 0
-        self.position = start
-        """The place up to which the reader has taken (or lost) everything that is durable."""
-        self._reached = start
+        self._taken = start
+        self._reached = reached
         self.ended: EndReason | None = None
         self._emptier = asyncio.Event()
 
     @property
-    def reached(self) -> int:
-        """The `seq` up to which everything was put in or skipped; a durable event at or before it is a repeat."""
-        return self._reached.seq
+    def position(self) -> Cursor:
+        """The place up to which the reader has taken (or lost) everything that is durable and concerns it."""
+        if not self._chunks and self.ended is None:
+            reached = self._reached()
+            if reached > self._taken.seq:
+                self._taken = Cursor(self._taken.epoch, reached)
+        return self._taken
 
-    def fits(self, event: Event) -> bool:
-        """Whether it can be put in without the policy acting."""
-        return self._bytes + len(event.wire) + EVENT_OVERHEAD <= self._limit
+    def fits(self, chunk: Chunk) -> bool:
+        """Whether it can be put in without the policy acting; into an empty mailbox anything can."""
+        return not self._chunks or self._bytes + chunk.size <= self._limit
 
     async def emptied(self) -> None:
         """Wait until the reader took something, or the subscription ended."""
         self._emptier.clear()
-        if self._events and self.ended is None:
+        if self._chunks and self.ended is None:
             await self._emptier.wait()
 
-    def put(self, event: Event) -> bool:
-        """Queue one event by the policy; False when this ended the subscription."""
+    def put(self, chunk: Chunk) -> bool:
+        """Queue a chunk by the policy; False when this ended the subscription.
+
+        An empty mailbox takes a chunk of any size: its reader has kept up, and what came in one handing-out is bounded.
+        """
         if self.ended is not None:
             return False
-        size = len(event.wire) + EVENT_OVERHEAD
-        # An empty mailbox takes an event of any size: cutting its reader off would not make the event smaller.
-        while self._events and self._bytes + size > self._limit:
-            if self._overflow is Overflow.DISCONNECT:
+        if self.fits(chunk):
+            self._append(chunk)
+            return True
+        return all(self._squeeze(Chunk((event,))) for event in chunk.events)
+
+    def _append(self, chunk: Chunk) -> None:
+        self._chunks.append(chunk)
+        self._bytes += chunk.size
+        if len(self._chunks) == 1:
+            self._wake()
+
+    def _squeeze(self, chunk: Chunk) -> bool:
+        """Queue one event where there may be no room."""
+        while self._chunks and self._bytes + chunk.size > self._limit:
+            if self.overflow is Overflow.DISCONNECT:
                 self.end(EndReason.SLOW_CONSUMER)
                 return False
             self._drop_oldest()
-        self._events.append(event)
-        self._bytes += size
-        if event.seq:
-            self._reached = replace(self._reached, seq=event.seq)
-        if len(self._events) == 1:
-            self._wake()
+        self._append(chunk)
         return True
 
-    def take(self, max_bytes: int) -> list[Event]:
-        """The oldest events, at least one if there is any, up to that many bytes of content."""
-        events: list[Event] = []
-        taken = 0
-        while self._events:
-            size = len(self._events[0].wire)
-            if events and taken + size > max_bytes:
+    def take_chunk(self, max_bytes: int) -> Chunk | None:
+        """The oldest events as one chunk, at least one, up to that many bytes of content; None if there is none."""
+        chunks: list[Chunk] = []
+        left = max_bytes
+        while self._chunks:
+            chunk = self._chunks[0]
+            if chunk.content_bytes > left:
+                parts = chunk.split(left) if not chunks else None
+                if chunks:
+                    break
+                if parts is not None:
+                    chunk, self._chunks[0] = parts
+                else:
+                    self._chunks.popleft()
+                left = 0
+            else:
+                self._chunks.popleft()
+                left -= chunk.content_bytes
+            self._bytes -= chunk.size
+            chunks.append(chunk)
+            if chunk.cursor is not None:
+                self._taken = chunk.cursor
+            if left <= 0:
                 break
-            event = self._events.popleft()
-            taken += size
-            self._bytes -= size + EVENT_OVERHEAD
-            events.append(event)
-            if event.seq:
-                self.position = replace(self.position, seq=event.seq)
-        # What an end let go of was put in, but not taken: then the place does not move.
-        if not self._events and self.ended is None:
-            self.position = self._reached
+        if not chunks:
+            return None
         self._emptier.set()
-        return events
+        return joined(chunks)
+
+    def take(self, max_bytes: int) -> list[Event]:
+        """The events of `take_chunk`."""
+        chunk = self.take_chunk(max_bytes)
+        return list(chunk.events) if chunk is not None else []
 
     @property
     def dropped(self) -> int:
@@ -95,36 +129,39 @@ class Mailbox:
         self._dropped, self._dropped_to = 0, None
         return gap
 
-    def skip_to(self, seq: int) -> None:
-        """Everything up to `seq` was looked at and does not concern this reader."""
-        if seq > self._reached.seq and self.ended is None:
-            self._reached = replace(self._reached, seq=seq)
-            if not self._events:
-                self.position = self._reached
-
     def end(self, reason: EndReason) -> None:
         """Let go of what waits; the reader is told the reason and goes on from `position`."""
         if self.ended is None:
+            self._taken = self.position
             self.ended = reason
-            self._events.clear()
+            self._chunks.clear()
             self._bytes = 0
             self._emptier.set()
             self._wake()
 
     @property
     def waiting_bytes(self) -> int:
+        """Bytes of events that wait, each with its overhead."""
         return self._bytes
+
+    @property
+    def waiting_events(self) -> int:
+        """Events that wait."""
+        return sum(map(len, self._chunks))
 
     @property
     def has_news(self) -> bool:
         """Whether the reader has something to take or to be told."""
-        return bool(self._events) or self._dropped > 0 or self.ended is not None
+        return bool(self._chunks) or self._dropped > 0 or self.ended is not None
 
     def _drop_oldest(self) -> None:
-        event = self._events.popleft()
-        self._bytes -= len(event.wire) + EVENT_OVERHEAD
+        parts = self._chunks[0].split(0)
+        if parts is None:
+            first = self._chunks.popleft()
+        else:
+            first, self._chunks[0] = parts
+        self._bytes -= first.size
         self._dropped += 1
         self.total_dropped += 1
-        if event.seq:
-            self._dropped_to = event.cursor
-            self.position = replace(self.position, seq=event.seq)
+        if first.cursor is not None:
+            self._dropped_to = self._taken = first.cursor

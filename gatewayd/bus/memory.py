@@ -7,40 +7,47 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from gatewayd.bus.base import BusStats, SubscriptionSpec
+from gatewayd.bus.catchup import History
+from gatewayd.bus.group import Group
+from gatewayd.bus.index import Index
 from gatewayd.bus.mailbox import Mailbox
 from gatewayd.bus.order import StreamOrder
-from gatewayd.core.event import Cursor, Event
+from gatewayd.bus.pacer import Pacer
+from gatewayd.core.chunk import Chunk
+from gatewayd.core.event import Cursor, Event, EventType
+from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import EndReason
 from gatewayd.service import TaskSet
 from gatewayd.storage.base import Store
 from gatewayd.wire import with_wire
 
-_PAGE = 500
-"""Events read from the log at once while a subscription catches up."""
-
 
 class MemorySubscription:
-    """One interest; `live` once it has caught up with the log."""
+    """One interest; in the group of its filter once it has caught up with the log."""
 
-    def __init__(self, spec: SubscriptionSpec, mailbox: Mailbox, leave: Callable[["MemorySubscription"], None]) -> None:
+    def __init__(self, spec: SubscriptionSpec, bus: "MemoryBus", start: Cursor, wake: Callable[[], None]) -> None:
         self.spec = spec
-        self._mailbox = mailbox
-        self._leave = leave
-        self.live = False
+        self.looked = start.seq
+        """While it catches up: everything up to here was put in or does not concern it."""
+        self.group: Group | None = None
         self.closed = False
+        self.visible = spec.visible
+        self._bus = bus
+        self.mailbox = Mailbox(
+            limit_bytes=spec.buffer_bytes, overflow=spec.overflow, wake=wake, start=start, reached=self._reached
+        )
+        self.put: Callable[[Chunk], bool] = self.mailbox.put
 
-    @property
-    def mailbox(self) -> Mailbox:
-        return self._mailbox
-
-    def wants(self, event: Event) -> bool:
-        return self.spec.selection.matches(event) and self.spec.visible(event)
+    def _reached(self) -> int:
+        if self.group is None:
+            return self.looked
+        return self.group.before if self.group.gathered else self._bus.end.seq
 
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            self._leave(self)
-            self._mailbox.end(EndReason.UNSUBSCRIBED)  # a catch-up that waits for its reader waits no more
+            self.mailbox.end(EndReason.UNSUBSCRIBED)  # a catch-up that waits for its reader waits no more
+            self._bus.leave(self)
 
 
 class MemoryBus:
@@ -49,10 +56,15 @@ class MemoryBus:
     def __init__(self, tasks: TaskSet) -> None:
         self._tasks = tasks
         self._store: Store | None = None
+        self._history: History | None = None
         self._subscriptions: dict[MemorySubscription, None] = {}
+        self._groups: dict[EventFilter, Group] = {}
+        self._index: Index[Group] = Index()
+        self._dirty: list[Group] = []
+        self._pacer = Pacer(self.flush)
         self._order = StreamOrder(self._deliver)
         self._delivered_seq = 0
-        self._by_type: Counter[str] = Counter()
+        self._by_type: Counter[EventType] = Counter()
         self._delivered = 0
         self._dropped = 0
         self._slow = 0
@@ -60,6 +72,7 @@ class MemoryBus:
     def attach(self, store: Store) -> None:
         """Give the bus the log that it catches up from; once, before the first subscription."""
         self._store = store
+        self._history = History(store)
         self._delivered_seq = store.log.last_seq
 
     # Subscribing
@@ -67,16 +80,14 @@ class MemoryBus:
     def subscribe(self, spec: SubscriptionSpec, wake: Callable[[], None]) -> MemorySubscription:
         """See `EventBus.subscribe`."""
         now = self.end
-        start = spec.since or now
-        mailbox = Mailbox(limit_bytes=spec.buffer_bytes, overflow=spec.overflow, wake=wake, start=start)
-        subscription = MemorySubscription(spec, mailbox, self._leave)
+        subscription = MemorySubscription(spec, self, spec.since or now, wake)
         self._subscriptions[subscription] = None
         if spec.since is None or spec.since == now:
-            subscription.live = True
+            self._join(subscription)
         elif not self._reaches(spec.since):
-            mailbox.end(EndReason.HISTORY_LOST)
+            subscription.mailbox.end(EndReason.HISTORY_LOST)
         else:
-            self._tasks.start(self._catch_up(subscription, spec.since.seq), name=f"catch-up from {spec.since}")
+            self._tasks.start(self._catch_up(subscription), name=f"catch-up from {spec.since}")
         return subscription
 
     @property
@@ -93,31 +104,48 @@ class MemoryBus:
     def _reaches(self, since: Cursor) -> bool:
         return since.epoch == self._log.log.epoch and self.oldest.seq <= since.seq <= self._log.log.last_seq
 
-    async def _catch_up(self, subscription: MemorySubscription, after: int) -> None:
+    async def _catch_up(self, subscription: MemorySubscription) -> None:
         """Read the log until it meets the live events; the last check and the switch are one turn of the loop."""
-        mailbox = subscription.mailbox
+        assert self._history is not None
+        mailbox, selection = subscription.mailbox, subscription.spec.selection
         while not subscription.closed and mailbox.ended is None:
-            if after < self.oldest.seq:
+            if subscription.looked < self.oldest.seq:
                 mailbox.end(EndReason.HISTORY_LOST)
+            elif subscription.looked >= self._delivered_seq:
+                self._join(subscription)
                 return
-            if after >= self._delivered_seq:
-                mailbox.skip_to(after)
-                subscription.live = True
-                return
-            page = await self._log.read_forward(after, subscription.spec.selection, _PAGE)
-            for event in page.events:
-                if not subscription.spec.visible(event):
-                    continue
-                while not mailbox.fits(event) and mailbox.waiting_bytes and mailbox.ended is None:
-                    await mailbox.emptied()  # history is read at the reader's pace; its policy is for live events
-                if subscription.closed:
-                    return
-                self._put(subscription, event)
-            after = page.scanned_to
+            else:
+                page = await self._history.after(subscription.looked, self._delivered_seq, selection)
+                for chunk in page.chunks(subscription.spec):
+                    while not mailbox.fits(chunk) and mailbox.ended is None:
+                        await mailbox.emptied()  # history is read at the reader's pace; its policy is for live events
+                    if not mailbox.put(chunk):
+                        return
+                    self._delivered += len(chunk)
+                subscription.looked = page.scanned_to
 
-    def _leave(self, subscription: MemorySubscription) -> None:
+    def _join(self, subscription: MemorySubscription) -> None:
+        selection = subscription.spec.selection
+        group = self._groups.get(selection)
+        if group is None:
+            group = self._groups[selection] = Group(selection, self._dirty.append)
+            self._index.add(selection, group)
+        group.join(subscription)
+        subscription.group = group
+
+    def leave(self, subscription: MemorySubscription) -> None:
+        """The subscription was closed."""
         self._subscriptions.pop(subscription, None)
         self._dropped += subscription.mailbox.total_dropped
+        self._slow += subscription.mailbox.ended is EndReason.SLOW_CONSUMER
+        group, subscription.group = subscription.group, None
+        if group is None:
+            return
+        group.leave(subscription)
+        if not group:
+            self._delivered += group.delivered
+            self._index.remove(group.selection, group)
+            del self._groups[group.selection]
 
     @property
     def _log(self) -> Store:
@@ -135,40 +163,44 @@ class MemoryBus:
         self._order.expected(stream_ids)
 
     def committed(self, events: Sequence[Event]) -> None:
+        assert self._history is not None
         for event in events:
-            self._delivered_seq = event.seq
+            self._history.recent.add(event)
             self._deliver(event)
+            self._delivered_seq = event.seq
             self._order.settled((event.stream_id,))
 
     def abandoned(self, stream_ids: Sequence[str]) -> None:
         self._order.settled(stream_ids)
 
-    def _deliver(self, event: Event) -> None:
-        self._by_type[event.type.label] += 1
-        for subscription in list(self._subscriptions):
-            if not subscription.live:
-                continue
-            if not event.seq or event.seq > subscription.mailbox.reached:
-                if subscription.wants(event):
-                    event = with_wire(event)  # encoded once, and only if anybody wants it
-                    self._put(subscription, event)
-                elif event.seq:
-                    subscription.mailbox.skip_to(event.seq)
+    def erased(self) -> None:
+        if self._history is not None:
+            self._history.recent.forget()
 
-    def _put(self, subscription: MemorySubscription, event: Event) -> None:
-        if subscription.mailbox.put(event):
-            self._delivered += 1
-        else:
-            self._slow += 1
-            subscription.close()
+    def _deliver(self, event: Event) -> None:
+        self._by_type[event.type] += 1
+        groups = self._index.match(event)
+        if groups:
+            event = with_wire(event)  # encoded once, and only if anybody wants it
+            for group in groups:
+                group.add(event, self._delivered_seq)
+            if self._dirty:
+                self._pacer.due()
+
+    def flush(self) -> None:
+        """Hand out what has gathered to the mailboxes now, without waiting for its time."""
+        dirty = self._dirty.copy()
+        self._dirty.clear()
+        for group in dirty:
+            group.flush()
 
     def stats(self) -> BusStats:
         """See `EventBus.stats`."""
         return BusStats(
             published=self._by_type.total(),
-            by_type=dict(self._by_type),
+            by_type={kind.label: count for kind, count in self._by_type.items()},
             subscriptions=len(self._subscriptions),
-            delivered=self._delivered,
+            delivered=self._delivered + sum(group.delivered for group in self._groups.values()),
             dropped=self._dropped + sum(one.mailbox.total_dropped for one in self._subscriptions),
             slow_consumers=self._slow,
         )

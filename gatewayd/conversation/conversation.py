@@ -135,7 +135,7 @@ class Conversation:
                 return None
             if (frame := self.subscriptions.next_frame()) is not None:
                 if isinstance(frame, Delivery):
-                    self.delivered += len(frame.events)
+                    self.delivered += len(frame.chunk)
                 return encode_server_frame(frame)
             self._wake.clear()
             if not self._control and not self.subscriptions.have_news:

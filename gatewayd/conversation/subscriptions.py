@@ -1,7 +1,7 @@
 """The subscriptions of one connection: from mailboxes to frames, in turn, so that none starves the others."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
@@ -18,7 +18,6 @@ from gatewayd.core.frames import (
     ServerFrame,
     Subscribe,
 )
-from gatewayd.wire import event_bytes
 
 MAX_SUBSCRIPTIONS = 1000
 """Subscriptions of one connection."""
@@ -37,7 +36,8 @@ class Subscriptions:
         self._wake = wake
         self._all: dict[str, Subscription] = {}
         self._told: dict[str, Cursor] = {}
-        self._turns: deque[str] = deque()
+        self._ready: dict[str, None] = {}
+        """Those that may have something to send, in the order of their turns."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -63,12 +63,9 @@ class Subscriptions:
             overflow=request.overflow,
             buffer_bytes=min(max(wanted, MIN_BUFFER), max_buffer),
         )
-        subscription = self._bus.subscribe(spec, self._wake)
+        subscription = self._bus.subscribe(spec, partial(self._has_news, request.subscription_id))
         self._all[request.subscription_id] = subscription
         self._told[request.subscription_id] = subscription.mailbox.position
-        self._turns.append(request.subscription_id)
-        if subscription.mailbox.has_news:
-            self._wake()
         return Accepted(request.request_id, cursor=subscription.mailbox.position)
 
     def remove(self, subscription_id: str) -> Cursor | None:
@@ -77,17 +74,24 @@ class Subscriptions:
         self._told.pop(subscription_id, None)
         if subscription is None:
             return None
-        self._turns.remove(subscription_id)
         subscription.close()
+        self._ready.pop(subscription_id, None)
         return subscription.mailbox.position
+
+    def _has_news(self, subscription_id: str) -> None:
+        self._ready[subscription_id] = None
+        self._wake()
 
     def next_frame(self) -> ServerFrame | None:
         """One frame of the next subscription that has something to send; they take turns."""
-        for _ in range(len(self._turns)):
-            subscription_id = self._turns[0]
-            self._turns.rotate(-1)
-            frame = self._frame(subscription_id, self._all[subscription_id])
+        while self._ready:
+            subscription_id = next(iter(self._ready))
+            del self._ready[subscription_id]
+            subscription = self._all.get(subscription_id)
+            frame = self._frame(subscription_id, subscription) if subscription is not None else None
             if frame is not None:
+                if subscription_id in self._all and subscription.mailbox.has_news:  # type: ignore[union-attr]
+                    self._ready[subscription_id] = None
                 return frame
         return None
 
@@ -95,11 +99,11 @@ class Subscriptions:
         mailbox = subscription.mailbox
         if mailbox.dropped:
             return Gap(subscription_id, *mailbox.take_gap())
-        events = mailbox.take(MAX_FRAME)
-        if events:
-            self._told[subscription_id] = mailbox.position
-            cursor = next((event.cursor for event in reversed(events) if event.seq), None)
-            return Delivery((subscription_id,), cursor, [event_bytes(event) for event in events])
+        chunk = mailbox.take_chunk(MAX_FRAME)
+        if chunk is not None:
+            if chunk.cursor is not None:
+                self._told[subscription_id] = chunk.cursor
+            return Delivery((subscription_id,), chunk)
         if mailbox.ended is not None:
             self.remove(subscription_id)
             return self._ended(subscription_id, mailbox.ended, mailbox.position)
@@ -115,7 +119,8 @@ class Subscriptions:
 
     @property
     def have_news(self) -> bool:
-        return any(one.mailbox.has_news for one in self._all.values())
+        """Whether `next_frame` may have one."""
+        return bool(self._ready)
 
     @property
     def waiting_bytes(self) -> int:
@@ -132,7 +137,7 @@ class Subscriptions:
             one.close()
         self._all.clear()
         self._told.clear()
-        self._turns.clear()
+        self._ready.clear()
         return lost
 
     def _ended(self, subscription_id: str, reason: EndReason, position: Cursor) -> Ended:

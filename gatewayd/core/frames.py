@@ -7,6 +7,7 @@ Ids of requests and subscriptions are chosen by the client and are unique within
 from collections.abc import Sequence
 from enum import StrEnum
 
+from gatewayd.core.chunk import Chunk
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Cursor
 from gatewayd.core.filter import EventFilter
@@ -184,9 +185,7 @@ class Rejected:
 @value(frozen=True, slots=True)
 class Delivery:
     subscription_ids: Sequence[str]
-    cursor: Cursor | None
-    """The place of the last durable event in it; None when all are ephemeral."""
-    events: Sequence[bytes]
+    chunk: Chunk
 
 
 @value(frozen=True, slots=True)

@@ -63,6 +63,10 @@ class EventSink(Protocol):
         """Events (one entry each) that will not come: their unit failed, or they were in the log before."""
         ...
 
+    def erased(self) -> None:
+        """The content of events that were committed before is gone for good: keep nothing of it."""
+        ...
+
 
 class Store(Views, Protocol):
     """All that gatewayd keeps. See the module's docstring for what holds for every method."""

@@ -12,6 +12,7 @@ from gatewayd.core import frames
 from gatewayd.core.event import Cursor
 from gatewayd.core.work import ExecutionState
 from gatewayd.wire.errors import error_to_proto
+from gatewayd.wire.events import event_bytes
 from gatewayd.wire.values import span, valid_text
 
 _STEPS = {step: pb.RecoveryStep.Value(f"RECOVERY_STEP_{step.name}") for step in frames.RecoveryStep}
@@ -22,12 +23,22 @@ _STATES = {state: execution_pb2.ExecutionState.Value(f"EXECUTION_STATE_{state.na
 def encode_server_frame(frame: frames.ServerFrame) -> bytes:
     """The encoding of one `gateway.v1.ConnectResponse`."""
     if isinstance(frame, frames.Delivery):
-        # The frame that is frequent: its events are joined as they are.
-        delivery = frames_pb2.Delivery(
-            subscription_ids=frame.subscription_ids, cursor=_text(frame.cursor), events=frame.events
-        )
-        return frames_pb2.ConnectResponse(delivery=delivery).SerializeToString()
+        return _delivery(frame)
     return _WRITERS[type(frame)](frame).SerializeToString()
+
+
+def _delivery(frame: frames.Delivery) -> bytes:
+    """The frame that is frequent: its events are joined as they are, once for all readers of the chunk."""
+    chunk, ids = frame.chunk, tuple(frame.subscription_ids)
+    if chunk.frame is not None and chunk.frame[0] == ids:
+        return chunk.frame[1]
+    if not chunk.body:
+        chunk.body = frames_pb2.Delivery(events=[event_bytes(event) for event in chunk.events]).SerializeToString()
+    # Fields of one message may be joined: the two differ in theirs.
+    head = frames_pb2.Delivery(subscription_ids=ids, cursor=_text(chunk.cursor)).SerializeToString()
+    data = frames_pb2.Packed(delivery=head + chunk.body).SerializeToString()
+    chunk.frame = (ids, data)
+    return data
 
 
 def _text(cursor: Cursor | None) -> str:

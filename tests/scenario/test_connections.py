@@ -327,8 +327,9 @@ async def test_a_buffer_is_never_larger_than_the_gateway_allows(rig: House) -> N
     async with raw(rig) as stream:
         await stream.hello("greedy")
         await stream.subscribe("s", event_filter(topic="greedy"), buffer_bytes=100_000_000)
-        event = new_event("custom", {"text": "x" * 1000}, custom_type="note", topic="greedy")
-        await rig.client.publish([copy_of(event) for _ in range(150)])  # one commit, and more than 64 KiB
+        event = new_event("custom", {"text": "x" * 10_000}, custom_type="note", topic="greedy")
+        for _ in range(30):  # more than the transport takes for a reader that does not read
+            await rig.client.publish([copy_of(event) for _ in range(50)])
         frame = await stream.take("ended")
 
     assert frame.ended.reason == pb.END_REASON_SLOW_CONSUMER

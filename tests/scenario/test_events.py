@@ -246,7 +246,7 @@ async def test_a_slow_reader_that_asked_for_it_loses_the_oldest_and_is_told(rig:
         overflow = pb.OVERFLOW_DROP_OLDEST
         await stream.subscribe("s", event_filter(topic="flood"), overflow=overflow, buffer_bytes=8192)
         text = "x" * 2000
-        for start in range(0, 2000, 100):
+        for start in range(0, 6000, 100):
             flood = [
                 new_event("custom", {"n": start + each, "text": text}, custom_type="note", topic="flood")
                 for each in range(100)
@@ -254,13 +254,13 @@ async def test_a_slow_reader_that_asked_for_it_loses_the_oldest_and_is_told(rig:
             await rig.client.publish(flood)
         seen: list[int] = []
         dropped = 0
-        while not seen or seen[-1] < 1999:
+        while not seen or seen[-1] < 5999:
             frame = await stream.take("delivery", "gap")
             dropped += frame.gap.dropped
             seen += [number_of(event) for event in frame.delivery.events]
 
     assert dropped > 0
-    assert len(seen) + dropped == 2000
+    assert len(seen) + dropped == 6000
     assert seen == sorted(seen)
 
 
@@ -271,14 +271,14 @@ async def test_F46_a_reader_that_does_not_read_is_cut_with_its_place(rig: House)
         await stream.subscribe("s", event_filter(topic="heavy"), buffer_bytes=4096)
         async with rig.client.subscribe(event_filter(topic="heavy")) as events:
             text = "x" * 2000
-            for start in range(0, 1000, 100):
+            for start in range(0, 5000, 100):
                 await rig.client.publish(
                     [
                         new_event("custom", {"n": start + each, "text": text}, custom_type="note", topic="heavy")
                         for each in range(100)
                     ]
                 )
-            assert [number_of(event) for event in await take(events, 1000)] == list(range(1000))
+            assert [number_of(event) for event in await take(events, 5000)] == list(range(5000))
         seen: list[int] = []
         while True:
             frame = await stream.take("delivery", "ended")
@@ -289,10 +289,10 @@ async def test_F46_a_reader_that_does_not_read_is_cut_with_its_place(rig: House)
         assert reason_of(frame.ended.error) == "SLOW_CONSUMER"
 
         await stream.subscribe("s", event_filter(topic="heavy"), since=frame.ended.cursor, buffer_bytes=4096)
-        while len(seen) < 1000:
+        while len(seen) < 5000:
             seen += [number_of(event) for event in (await stream.take("delivery")).delivery.events]
 
-    assert seen == list(range(1000))
+    assert seen == list(range(5000))
 
 
 async def test_an_event_larger_than_the_readers_buffer_still_arrives(rig: House) -> None:

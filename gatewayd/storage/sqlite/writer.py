@@ -161,10 +161,14 @@ class Writer:
 
     # The way back, on the loop
 
-    def _resolve(self, units: Sequence[Unit], ends: tuple[int, int] | None, error: BaseException | None) -> None:
+    def _resolve(
+        self, units: Sequence[Unit], ends: tuple[int, int] | None, error: BaseException | None, erased: bool = False
+    ) -> None:
         if ends is not None:
             self.first_seq, self.last_seq = ends
         self._note_health(error)
+        if erased:
+            self._sink.erased()
         ready: list[Event] = []
         for unit in units:
             self._waiting -= 1
@@ -246,7 +250,7 @@ class Writer:
             # Committed and not acknowledged: what callers believe and what is on disk part ways here.
             found = self._thread_judge(error)
             return found if isinstance(found, StoreFailed) else StoreFailed(found.message)
-        self._thread_call(self._resolve, units, (self._thread_first, books.last_seq), None)
+        self._thread_call(self._resolve, units, (self._thread_first, books.last_seq), None, tx.erased)
         return None
 
     def _thread_judge(self, error: BaseException) -> GatewayError:

@@ -33,6 +33,7 @@ class ListeningSink:
     def __init__(self) -> None:
         self.heard: list[tuple[str, list[str]]] = []
         self.events: list[Event] = []
+        self.erasures = 0
 
     def expected(self, stream_ids: Sequence[str]) -> None:
         self.heard.append(("expected", list(stream_ids)))
@@ -43,6 +44,9 @@ class ListeningSink:
 
     def abandoned(self, stream_ids: Sequence[str]) -> None:
         self.heard.append(("abandoned", list(stream_ids)))
+
+    def erased(self) -> None:
+        self.erasures += 1
 
 
 class Harness(Protocol):

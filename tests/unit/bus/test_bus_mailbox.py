@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from gatewayd.bus.mailbox import EVENT_OVERHEAD, Mailbox
+from gatewayd.bus.mailbox import Mailbox
+from gatewayd.core.chunk import EVENT_OVERHEAD, Chunk
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.frames import EndReason, Overflow
 
@@ -23,7 +24,17 @@ class Box(Mailbox):
     def __init__(self, room: int = 3, overflow: Overflow = Overflow.DISCONNECT) -> None:
         self.woken = 0
         limit = room * (100 + EVENT_OVERHEAD)
-        super().__init__(limit_bytes=limit, overflow=overflow, wake=self._count, start=Cursor("e", 0))
+        self.looked = 0
+        super().__init__(
+            limit_bytes=limit,
+            overflow=overflow,
+            wake=self._count,
+            start=Cursor("e", 0),
+            reached=lambda: self.looked,
+        )
+
+    def give(self, *events: Event) -> bool:
+        return self.put(Chunk(events))
 
     def _count(self) -> None:
         self.woken += 1
@@ -33,7 +44,7 @@ def test_the_reader_is_woken_once_and_takes_up_to_so_many_bytes() -> None:
     """At least one, however large."""
     box = Box()
     for seq in (1, 2, 3):
-        assert box.put(event(seq))
+        assert box.give(event(seq))
 
     assert box.woken == 1
     assert [each.seq for each in box.take(200)] == [1, 2]
@@ -45,25 +56,25 @@ def test_the_reader_is_woken_once_and_takes_up_to_so_many_bytes() -> None:
 def test_a_full_box_that_disconnects_keeps_the_place_before_what_it_lets_go() -> None:
     """The reader goes on from the last event that it took: what waited is not counted as seen."""
     box = Box(room=2)
-    box.put(event(1))
+    box.give(event(1))
     box.take(1000)
-    box.put(event(2))
-    box.put(event(3))
+    box.give(event(2))
+    box.give(event(3))
 
-    assert not box.put(event(4))
+    assert not box.give(event(4))
 
     assert box.ended is EndReason.SLOW_CONSUMER
     assert box.take(1000) == []
-    box.skip_to(9)
+    box.looked = 9
     assert box.position == Cursor("e", 1)
-    assert not box.put(event(5))
+    assert not box.give(event(5))
 
 
 def test_a_full_box_that_drops_tells_how_many_and_up_to_where() -> None:
     """The newest stay; the place moves with what was lost."""
     box = Box(room=2, overflow=Overflow.DROP_OLDEST)
     for seq in range(1, 6):
-        assert box.put(event(seq))
+        assert box.give(event(seq))
 
     assert box.dropped == 3
     assert box.take_gap() == (3, Cursor("e", 3))
@@ -75,30 +86,33 @@ def test_a_full_box_that_drops_tells_how_many_and_up_to_where() -> None:
 def test_dropped_ephemeral_events_have_no_place() -> None:
     """They are counted, and the cursor stays."""
     box = Box(room=1, overflow=Overflow.DROP_OLDEST)
-    box.put(ephemeral())
-    box.put(ephemeral())
+    box.give(ephemeral())
+    box.give(ephemeral())
 
     assert box.take_gap() == (1, None)
     assert box.position == Cursor("e", 0)
 
 
 @pytest.mark.parametrize("overflow", list(Overflow))
-def test_an_empty_box_takes_an_event_of_any_size(overflow: Overflow) -> None:
-    """Cutting the reader off would not make it smaller."""
+def test_an_empty_box_takes_anything(overflow: Overflow) -> None:
+    """Its reader has kept up: neither one large event nor many that came together are a reason to cut it off."""
+    box = Box(room=1, overflow=overflow)
+    assert box.give(*(event(seq) for seq in range(1, 6)))
+    assert [each.seq for each in box.take(1000)] == [1, 2, 3, 4, 5]
     box = Box(room=1, overflow=overflow)
 
-    assert box.put(event(1, 1_000_000))
+    assert box.give(event(1, 1_000_000))
     assert [each.seq for each in box.take(10)] == [1]
 
 
 def test_what_does_not_concern_the_reader_moves_its_place_only_when_nothing_waits() -> None:
     """A place is never ahead of an event that still waits."""
     box = Box()
-    box.skip_to(5)
+    box.looked = 5
     assert box.position == Cursor("e", 5)
-    box.put(event(6))
-    box.skip_to(9)
-    assert (box.position, box.reached) == (Cursor("e", 5), 9)
+    box.give(event(6))
+    box.looked = 9
+    assert box.position == Cursor("e", 5)
     box.take(1000)
     assert box.position == Cursor("e", 9)
 
@@ -108,7 +122,7 @@ async def test_a_writer_of_history_waits_until_the_reader_took_something() -> No
     for end in (False, True):
         box = Box(room=1)
         await box.emptied()
-        box.put(event(1))
+        box.give(event(1))
         waiting = asyncio.create_task(box.emptied())
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -117,3 +131,34 @@ async def test_a_writer_of_history_waits_until_the_reader_took_something() -> No
         else:
             box.take(1)
         await asyncio.wait_for(waiting, 1)
+
+
+@pytest.mark.parametrize("size", range(1, 700, 97))
+def test_a_chunk_is_taken_apart_and_put_together_without_losing_its_order(size: int) -> None:
+    """Whatever the sizes of chunks and frames: every event once, in order, and the place is that of the last taken."""
+    box = Box(room=100)
+    for start in (1, 4, 5, 11):
+        box.give(*(event(seq) for seq in range(start, {1: 4, 4: 5, 5: 11, 11: 20}[start])))
+    seen: list[int] = []
+    while chunk := box.take_chunk(size):
+        assert len(chunk) == 1 or chunk.content_bytes <= size
+        seen += [each.seq for each in chunk.events]
+        assert box.position == chunk.cursor == Cursor("e", seen[-1])
+
+    assert seen == list(range(1, 20))
+    assert box.waiting_bytes == 0
+
+
+def test_a_chunk_that_does_not_fit_goes_in_event_by_event() -> None:
+    """What the policy lets in is the same as if the events had come one by one."""
+    drops = Box(room=2, overflow=Overflow.DROP_OLDEST)
+    assert drops.give(event(1))
+    assert drops.give(*(event(seq) for seq in range(2, 6)))
+    assert drops.take_gap() == (3, Cursor("e", 3))
+    assert [each.seq for each in drops.take(1000)] == [4, 5]
+
+    cut = Box(room=2)
+    assert cut.give(event(1))
+    assert not cut.give(*(event(seq) for seq in range(2, 6)))
+    assert cut.ended is EndReason.SLOW_CONSUMER
+    assert cut.position == Cursor("e", 0)

@@ -7,8 +7,9 @@ from gateway.internal.v1 import frames_pb2
 from gateway.v1 import event_pb2, event_service_pb2
 
 from gatewayd.core.catalogue import CATALOGUE, Kind
+from gatewayd.core.chunk import Chunk
 from gatewayd.core.errors import InvalidArgument, StoreCorrupt
-from gatewayd.core.event import Cursor, Event, EventType
+from gatewayd.core.event import Event, EventType
 from gatewayd.core.frames import Delivery
 from gatewayd.wire import (
     data_of,
@@ -131,13 +132,18 @@ def test_what_is_no_event_in_the_store_is_said_to_be_damaged() -> None:
 
 def test_joined_bytes_are_the_public_encoding() -> None:
     """The twin of a frame, with bytes for events, is what the public messages would have been."""
-    events = [event_bytes(event(EventType.MESSAGE, {"content": str(n)}).stamped("L", n)) for n in range(1, 4)]
+    made = [event(EventType.MESSAGE, {"content": str(n)}).stamped("L", n) for n in range(1, 4)]
+    events = [event_bytes(each) for each in made]
     public = event_service_pb2.Delivery(
         subscription_ids=["a", "b"], cursor="L:3", events=[event_pb2.Event.FromString(raw) for raw in events]
     )
 
-    frame = encode_server_frame(Delivery(["a", "b"], Cursor("L", 3), events))
+    chunk = Chunk(made)
+    frame = encode_server_frame(Delivery(["a", "b"], chunk))
 
+    assert encode_server_frame(Delivery(["a", "b"], chunk)) is frame
+    other = event_service_pb2.ConnectResponse.FromString(encode_server_frame(Delivery(["c"], chunk)))
+    assert (other.delivery.subscription_ids, other.delivery.events) == (["c"], public.events)
     assert event_service_pb2.ConnectResponse.FromString(frame).delivery == public
     assert len(frame) == event_service_pb2.ConnectResponse(delivery=public).ByteSize()
     listed = event_service_pb2.ListEventsResponse.FromString(list_events_bytes(events, "next"))

@@ -8,6 +8,7 @@ from gateway.v1 import execution_pb2
 from google.protobuf import json_format
 
 from gatewayd.core import frames
+from gatewayd.core.chunk import Chunk
 from gatewayd.core.errors import (
     Draining,
     HistoryLost,
@@ -16,7 +17,7 @@ from gatewayd.core.errors import (
     ProtocolViolation,
     Violation,
 )
-from gatewayd.core.event import Cursor, EventType
+from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.message import ChatContext
 from gatewayd.core.topic import TopicPattern
@@ -242,7 +243,7 @@ CURSOR = Cursor("L1", 7)
         (frames.Accepted("r", existed=False), {"request_id": "r", "accepted": {}}),
         (frames.Rejected("r", ERROR), {"request_id": "r", "rejected": {"error": ERROR_TEXT}}),
         (
-            frames.Delivery(["s"], None, [b"\x0a\x011"]),
+            frames.Delivery(["s"], Chunk((Event("1", EventType.CUSTOM, "", "", 0.0, wire=b"\x0a\x011"),))),
             {"delivery": {"subscription_ids": ["s"], "events": [{"id": "1"}]}},
         ),
         (

@@ -141,6 +141,30 @@ class ConnectResponse(_message.Message):
 Global___ConnectResponse: _TypeAlias = ConnectResponse  # noqa: Y015
 
 @_typing.final
+class Packed(_message.Message):
+    """The twin of `gateway.v1.ConnectResponse` whose delivery is encoded already: one body serves many readers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    delivery: _builtins.bytes
+    """The encoding of a `gateway.v1.Delivery`."""
+    def __init__(
+        self,
+        *,
+        delivery: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "frame", b"frame"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "frame", b"frame"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["delivery"]  # noqa: Y015
+    _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
+
+Global___Packed: _TypeAlias = Packed  # noqa: Y015
+
+@_typing.final
 class Delivery(_message.Message):
     """Twin of `gateway.v1.Delivery`."""
 
