@@ -11,6 +11,7 @@ from typing import Any
 
 from gatewayd.access.audit import Audit
 from gatewayd.access.authenticator import Authenticator
+from gatewayd.access.gate import Gate
 from gatewayd.access.principals import Principal
 from gatewayd.agents.factory import AgentFactory
 from gatewayd.agents.registry import AgentRegistry
@@ -207,12 +208,13 @@ class Assembly:
             waiting=lambda: self.expiry.waiting,
             draining=draining,
         )
-        guard = Guard(
+        gate = Gate(
             authenticator=self.authenticator,
             audit=self.audit,
             ids=ids,
             streams_per_client=lambda: self.reloader.config.gateway.limits.streams_per_client,
         )
+        guard = Guard(gate)
         ours = handlers(
             guard=guard,
             hub=self.hub,
