@@ -72,6 +72,10 @@ lock: ## Resolve the dependencies anew and write the lock files
 faults: venv ## The 84 faults: which have passing tests, failing ones, or none yet
 	$(PY) tests/faults_table.py
 
+.PHONY: polyglot
+polyglot: venv ## The Node, Go, C++ and Ruby clients, cut off and resumed (installs their toolchains)
+	$(PY) docs/clients/run.py
+
 chaos: venv ## 50 cycles of kill -9 under load, judged by another process
 	$(PY) tests/chaos/run.py
 

@@ -53,8 +53,16 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _bind(subject: Subject) -> Iterator[Finding]:
-    host = subject.config.gateway.host
-    path = ("gateway", "host")
+    """Both listeners: nobody from another machine, as long as what they say could be read on the way."""
+    gateway = subject.config.gateway
+    yield from _bind_one(gateway.host, ("gateway", "host"))
+    yield from _bind_one(gateway.http.host, ("gateway", "http", "host"))
+    if gateway.http.is_open and gateway.port and gateway.port == gateway.http.port:
+        what = f"{gateway.port} is the port of gRPC, too"
+        yield Finding(("gateway", "http", "port"), what, "give each listener a port of its own, or 0 for any free one")
+
+
+def _bind_one(host: str, path: Path) -> Iterator[Finding]:
     if host == "localhost":
         return
     try:

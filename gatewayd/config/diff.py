@@ -14,13 +14,16 @@ RESTART: Final[frozenset[Path]] = frozenset(
         ("gateway", "host"),
         ("gateway", "port"),
         ("gateway", "socket"),
+        ("gateway", "http", "host"),
+        ("gateway", "http", "port"),
+        ("gateway", "http", "websocket"),
         ("gateway", "limits", "message_bytes"),
         ("gateway", "limits", "metadata_bytes"),
         ("storage", "url"),
         ("storage", "durability"),
     )
 )
-"""What is fixed when the listener and the store are made; everything else changes live."""
+"""What is fixed when the listeners and the store are made; everything else changes live."""
 
 
 @value(frozen=True, slots=True)

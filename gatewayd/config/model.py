@@ -31,6 +31,7 @@ from gatewayd.config.fields import (
     sha256_hex,
     socket_path,
 )
+from gatewayd.config.http import HttpSection
 from gatewayd.config.retention import BusSection, HistorySection, Retention, RetentionSection, StorageSection
 from gatewayd.config.section import Section, setting
 from gatewayd.core.secret import Secret
@@ -99,7 +100,7 @@ class GatewaySection(Section):
     """`gateway`: the daemon itself."""
 
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
-        dict.fromkeys(("http", "ssl_cert", "ssl_key", "ssl_client_ca"), _LATER)
+        dict.fromkeys(("ssl_cert", "ssl_key", "ssl_client_ca"), _LATER)
     )
 
     host: Line = setting(
@@ -145,6 +146,7 @@ class GatewaySection(Section):
     session_config: SessionConfigSection = setting(
         default=SessionConfigSection(), description="Bounds of every conversation."
     )
+    http: HttpSection = setting(default=HttpSection(), description="The HTTP listener.")
     logging: LoggingSection = setting(default=LoggingSection(), description="What is logged, and how.")
     limits: LimitsSection = setting(default=LimitsSection(), description="Bounds of what one client may ask.")
 
@@ -270,6 +272,7 @@ __all__ = [
     "GatewayConfig",
     "GatewaySection",
     "HistorySection",
+    "HttpSection",
     "LimitsSection",
     "LoggingSection",
     "ProviderSection",

@@ -66,7 +66,7 @@ class Conversation:
         except ProtocolViolation:
             raise
         except InvalidArgument as error:
-            self._refuse_unread(error)
+            self.refuse(error)
             return
         self.active = self._doors.clock.now()
         if isinstance(frame, Hello):
@@ -92,7 +92,7 @@ class Conversation:
         if isinstance(answer, Refused):
             self.end(answer.error)
 
-    def _refuse_unread(self, error: InvalidArgument) -> None:
+    def refuse(self, error: InvalidArgument) -> None:
         """A frame whose words are wrong: its request is refused; without a welcome the stream ends."""
         if self.client_id:
             self.put(Rejected(error.metadata.pop("request_id", ""), error))

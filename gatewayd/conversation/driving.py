@@ -12,7 +12,7 @@ from gatewayd.access.principals import Principal
 from gatewayd.conversation.conversation import Conversation
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import DeadlineExceeded, GatewayError, SlowConsumer
+from gatewayd.core.errors import DeadlineExceeded, GatewayError, InvalidArgument, ProtocolViolation, SlowConsumer
 from gatewayd.core.frames import EndReason
 
 log = logging.getLogger("gatewayd.conversation")
@@ -29,7 +29,8 @@ class Link(Protocol):
     async def read(self) -> bytes | None:
         """The next frame; None once the client has ended the stream in order.
 
-        Raises `GatewayError` for what is no frame, and `ConnectionError` when the client is gone.
+        Raises `InvalidArgument` for a request that is to be rejected (`metadata['request_id']`), any other
+        `GatewayError` for what ends the stream, and `ConnectionError` when the client is gone.
         """
         ...
 
@@ -99,7 +100,13 @@ async def _read(conversation: Conversation, link: Link, clock: Clock) -> bool:
 
 async def _take(conversation: Conversation, link: Link) -> bool:
     """Hand one frame over; False once the client has ended the stream."""
-    data = await link.read()
+    try:
+        data = await link.read()
+    except ProtocolViolation:
+        raise
+    except InvalidArgument as error:
+        conversation.refuse(error)
+        return True
     if data is None:
         conversation.end(None)
         return False

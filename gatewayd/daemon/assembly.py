@@ -11,6 +11,7 @@ from typing import Any
 
 from gatewayd.access.audit import Audit
 from gatewayd.access.authenticator import Authenticator
+from gatewayd.access.gate import Gate
 from gatewayd.access.principals import Principal
 from gatewayd.agents.factory import AgentFactory
 from gatewayd.agents.registry import AgentRegistry
@@ -28,6 +29,7 @@ from gatewayd.core.errors import StoreFailed
 from gatewayd.core.ids import IdSource
 from gatewayd.core.lifecycle import Change
 from gatewayd.daemon.expiry import Expiry
+from gatewayd.daemon.listeners import http_server, rpc_listen
 from gatewayd.daemon.news import News
 from gatewayd.daemon.operator import Operator
 from gatewayd.daemon.options import Options, Parts
@@ -41,13 +43,13 @@ from gatewayd.routing.intake import Intake
 from gatewayd.routing.router import Router
 from gatewayd.rpc.guard import Guard
 from gatewayd.rpc.neighbours import Health, guarded_neighbours
-from gatewayd.rpc.server import Listen, RpcServer
+from gatewayd.rpc.server import RpcServer
 from gatewayd.rpc.services import handlers
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
-from gatewayd.storage.records import OutboxRow
+from gatewayd.storage.records import OutboxRow, StoreHealth
 from gatewayd.storage.sqlite import SQLiteStore
 from gatewayd.wire import decode_event, encode_event
 
@@ -207,12 +209,13 @@ class Assembly:
             waiting=lambda: self.expiry.waiting,
             draining=draining,
         )
-        guard = Guard(
+        gate = Gate(
             authenticator=self.authenticator,
             audit=self.audit,
             ids=ids,
             streams_per_client=lambda: self.reloader.config.gateway.limits.streams_per_client,
         )
+        guard = Guard(gate)
         ours = handlers(
             guard=guard,
             hub=self.hub,
@@ -227,7 +230,16 @@ class Assembly:
             clock=clock,
         )
         self.health = Health()
-        self.rpc = RpcServer(_listen(options, config), [*ours, *guarded_neighbours(guard)], self.health)
+        self.rpc = RpcServer(rpc_listen(options, config), [*ours, *guarded_neighbours(guard)], self.health)
+        self.http = http_server(
+            config,
+            hub=self.hub,
+            gate=gate,
+            settings=lambda: self.reloader.config.gateway,
+            draining=draining,
+            is_serving=lambda: self.store.health is not StoreHealth.FAILED,
+            clock=clock,
+        )
 
     def _plans(self) -> list[Plan]:
         """Who takes part in a reload, in the order in which they prepare."""
@@ -284,14 +296,3 @@ def _adapter(load: Callable[[], Any]) -> AdapterFactory:
 def _database(options: Options, url: str) -> Path:
     _, _, path = url.partition("sqlite://")
     return Path(path) if path else options.paths.state / DATABASE
-
-
-def _listen(options: Options, config: GatewayConfig) -> Listen:
-    gateway = config.gateway
-    return Listen(
-        host=gateway.host,
-        port=gateway.port,
-        socket=Path(gateway.socket) if gateway.socket else options.paths.socket,
-        message_bytes=gateway.limits.message_bytes,
-        metadata_bytes=gateway.limits.metadata_bytes,
-    )

@@ -81,6 +81,8 @@ class Gateway:
             if holder:
                 raise OSError(error.errno, f"{error.strerror}: {holder} has it") from error
             raise
+        if house.http is not None:
+            await house.http.start()
 
     async def drain_and_stop(self, deadline: Deadline) -> None:
         """Close the doors, finish the work, send what is queued, put the tools away; each within its share."""
@@ -91,6 +93,8 @@ class Gateway:
         house.router.close()
         await deadline.run(house.reloader.close(), name="reload: end")
         await deadline.run(house.rpc.drain(), name="rpc: drain")
+        if house.http is not None:
+            await deadline.run(house.http.drain(), name="http: drain")
         await deadline.run(house.channels.stop_receiving(), name="channels: stop receiving")
         house.hub.drain("the gateway is stopping")
         work = deadline.run(house.runtime.idle(), name="executions", limit=deadline.remaining * _WORK_SHARE)
@@ -101,6 +105,7 @@ class Gateway:
         await deadline.run(house.channels.drain(), name="outboxes: flush")
         for name, end in (
             ("rpc", house.rpc.stop),
+            *([("http", house.http.stop)] if house.http is not None else []),
             ("hub", house.hub.stop),
             ("router", house.router.stop),
             ("channels", house.channels.stop),

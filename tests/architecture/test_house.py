@@ -137,7 +137,7 @@ def test_a_start_imports_neither_pydantic_nor_litellm() -> None:
         "found = load(Path('packaging/gateway.quickstart.yaml').read_bytes(), name='gateway.yaml',\n"
         "    settings_for={'local': LocalSettings, 'sim': SimSettings}.get, environ={}, read_file=lambda *_: b'')\n"
         "assert found.config.channels and found.config.agents\n"
-        "heavy = {'pydantic', 'pydantic_core', 'litellm'} & set(sys.modules)\n"
+        "heavy = {'pydantic', 'pydantic_core', 'litellm', 'aiohttp'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)

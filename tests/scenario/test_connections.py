@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 import pytest
@@ -20,11 +20,13 @@ from gatewayctl.client import (
 )
 from tests.rigs.house import House, eventually, house
 from tests.rigs.stream import RawStream, reason_of
+from tests.rigs.websocket import JSON, PROTO, RawSocket, http_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONFIG = """
 gateway:
+  http: {port: 0, websocket: true}
   heartbeat_interval: 1s
   reconnect_timeout: 1s
   max_connections: 6
@@ -59,11 +61,24 @@ def copy_of(event: Event) -> Event:
     return copy
 
 
-def raw(rig: House) -> RawStream:
-    return RawStream(rig.daemon.address)
+Raw = Callable[[House], RawStream]
+ON_BYTES = pytest.mark.parametrize("raw", ["grpc", "websocket proto"], indirect=True)
 
 
-async def test_a_welcome_says_what_holds_here(rig: House) -> None:
+@pytest.fixture(params=["grpc", "websocket json", "websocket proto"])
+def raw(request: pytest.FixtureRequest) -> Raw:
+    """One more connection, over each transport in turn: all drive the same conversation."""
+
+    def connect(rig: House) -> RawStream:
+        if request.param == "grpc":
+            return RawStream(rig.daemon.address)
+        form = PROTO if request.param == "websocket proto" else JSON
+        return RawSocket(http_port(rig.daemon), token=rig.daemon.token, form=form)
+
+    return connect
+
+
+async def test_a_welcome_says_what_holds_here(rig: House, raw: Raw) -> None:
     """Protocol, features, policy, a resume token and the end of the log (P3.2)."""
     async with raw(rig) as stream:
         welcome = await stream.hello()
@@ -78,7 +93,7 @@ async def test_a_welcome_says_what_holds_here(rig: House) -> None:
     assert welcome.cursor
 
 
-async def test_a_protocol_that_nobody_speaks_is_refused_with_a_step(rig: House) -> None:
+async def test_a_protocol_that_nobody_speaks_is_refused_with_a_step(rig: House, raw: Raw) -> None:
     """A typed refusal: upgrade the client (P3.2)."""
     async with raw(rig) as stream:
         await stream.write(pb.ConnectRequest(hello=pb.Hello(client_id="future", protocol_min=7, protocol_max=9)))
@@ -91,12 +106,13 @@ async def test_a_protocol_that_nobody_speaks_is_refused_with_a_step(rig: House) 
     assert ended.reason == "UNSUPPORTED_PROTOCOL"
 
 
+@ON_BYTES
 @pytest.mark.parametrize(
     "data",
     [b"\xff\xff\xff\xff", b"\x0a\x05abc", b"\x12\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", b"", b"\xfa\x07\x01x"],
     ids=["no tags", "cut", "huge varint", "empty", "unknown field"],
 )
-async def test_F42_a_frame_that_cannot_be_read_ends_its_stream_alone(rig: House, data: bytes) -> None:
+async def test_F42_a_frame_that_cannot_be_read_ends_its_stream_alone(rig: House, raw: Raw, data: bytes) -> None:
     """PROTOCOL_VIOLATION for that stream; the daemon and the others go on."""
     async with raw(rig) as first, raw(rig) as second:
         await first.write(data)
@@ -111,7 +127,7 @@ async def test_F42_a_frame_that_cannot_be_read_ends_its_stream_alone(rig: House,
     assert (await rig.client.send("echo", "alive")).content == "alive"
 
 
-async def test_a_stream_begins_with_hello(rig: House) -> None:
+async def test_a_stream_begins_with_hello(rig: House, raw: Raw) -> None:
     """Anything else first is a violation, and so is a second hello."""
     async with raw(rig) as first, raw(rig) as second:
         await first.ask(pb.ConnectRequest(ping=pb.Ping()))
@@ -125,7 +141,7 @@ async def test_a_stream_begins_with_hello(rig: House) -> None:
     assert (early.reason, late.reason) == ("PROTOCOL_VIOLATION", "PROTOCOL_VIOLATION")
 
 
-async def test_a_hello_without_a_client_id_is_refused(rig: House) -> None:
+async def test_a_hello_without_a_client_id_is_refused(rig: House, raw: Raw) -> None:
     """What is wrong is named, and trying again will not help."""
     async with raw(rig) as stream:
         await stream.write(pb.ConnectRequest(hello=pb.Hello(protocol_min=1, protocol_max=1)))
@@ -135,7 +151,7 @@ async def test_a_hello_without_a_client_id_is_refused(rig: House) -> None:
     assert refused.step == pb.RECOVERY_STEP_DO_NOT_RETRY
 
 
-async def test_a_pending_reply_arrives_on_the_next_connection(rig: House) -> None:
+async def test_a_pending_reply_arrives_on_the_next_connection(rig: House, raw: Raw) -> None:
     """A connection-resume token takes up the unanswered sends and the places of the subscriptions (P2.4, P3.2)."""
     async with raw(rig) as first:
         token = (await first.hello("comeback")).resume_token
@@ -157,7 +173,7 @@ async def test_a_pending_reply_arrives_on_the_next_connection(rig: House) -> Non
     assert delivery.cursor == cursor
 
 
-async def test_after_reconnect_timeout_nothing_waits_any_more(rig: House) -> None:
+async def test_after_reconnect_timeout_nothing_waits_any_more(rig: House, raw: Raw) -> None:
     """gateway.reconnect_timeout bounds how long a lost client's things are kept."""
     async with raw(rig) as first:
         welcome = await first.hello("too-late")
@@ -172,7 +188,7 @@ async def test_after_reconnect_timeout_nothing_waits_any_more(rig: House) -> Non
     assert not welcome.resumed
 
 
-async def test_a_resume_token_is_bound_to_its_client(rig: House) -> None:
+async def test_a_resume_token_is_bound_to_its_client(rig: House, raw: Raw) -> None:
     """Another client id, or another principal, takes up nothing."""
     async with raw(rig) as first:
         token = (await first.hello("owner")).resume_token
@@ -180,7 +196,7 @@ async def test_a_resume_token_is_bound_to_its_client(rig: House) -> None:
         assert not (await thief.hello("thief", token)).resumed
 
 
-async def test_a_second_connection_takes_the_place_of_the_first(rig: House) -> None:
+async def test_a_second_connection_takes_the_place_of_the_first(rig: House, raw: Raw) -> None:
     """One connection per client id: the newer one is there now, with what the older one waited for."""
     async with raw(rig) as first, raw(rig) as second:
         token = (await first.hello("moving")).resume_token
@@ -217,7 +233,7 @@ async def test_of_two_processes_with_one_client_id_the_older_is_told_and_stays_a
     assert len(await rig.events("connect", stream_id="twin")) == 2
 
 
-async def test_heartbeats_come_at_the_interval(rig: House) -> None:
+async def test_heartbeats_come_at_the_interval(rig: House, raw: Raw) -> None:
     """heartbeat_interval: one for each connection, with its own target; ephemeral (P4.1)."""
     async with raw(rig) as stream:
         await stream.hello("beat")
@@ -231,7 +247,7 @@ async def test_heartbeats_come_at_the_interval(rig: House) -> None:
     assert {event.target for event in [*first, *second]} == {"beat"}
 
 
-async def test_idle_readers_learn_how_far_they_may_go_on_from(rig: House) -> None:
+async def test_idle_readers_learn_how_far_they_may_go_on_from(rig: House, raw: Raw) -> None:
     """A progress frame carries the place when nothing matched (P3.5)."""
     async with raw(rig) as stream:
         await stream.hello("idle")
@@ -246,8 +262,8 @@ async def test_one_connection_more_than_allowed_is_told_to_wait(rig: House) -> N
     """max_connections: LIMIT_EXCEEDED with a retry delay; the others go on (P2.4)."""
     async with contextlib.AsyncExitStack() as open_ones:
         for number in range(5):
-            await (await open_ones.enter_async_context(raw(rig))).hello(f"c{number}")
-        error = await (await open_ones.enter_async_context(raw(rig))).ended()
+            await (await open_ones.enter_async_context(RawStream(rig.daemon.address))).hello(f"c{number}")
+        error = await (await open_ones.enter_async_context(RawStream(rig.daemon.address))).ended()
 
     assert isinstance(error, LimitExceeded)
     assert error.metadata["limit"] == "max_connections"
@@ -267,7 +283,7 @@ async def test_one_client_has_a_bound_of_open_calls(rig: House) -> None:
     assert error.metadata["limit"] == "streams_per_client"
 
 
-async def test_publishing_too_fast_is_refused_with_a_delay(rig: House) -> None:
+async def test_publishing_too_fast_is_refused_with_a_delay(rig: House, raw: Raw) -> None:
     """limits.publish_rate: events a second per connection; the delay says when (P2.4)."""
     events = [new_event("custom", {"n": each}, custom_type="note", topic="rate") for each in range(100)]
     async with raw(rig) as stream:
@@ -284,7 +300,7 @@ async def test_publishing_too_fast_is_refused_with_a_delay(rig: House) -> None:
     assert 0 < error.retry_after.ToTimedelta().total_seconds() <= 0.5
 
 
-async def test_sending_too_fast_is_refused_with_a_delay(rig: House) -> None:
+async def test_sending_too_fast_is_refused_with_a_delay(rig: House, raw: Raw) -> None:
     """limits.send_rate: messages a second per connection."""
     async with raw(rig) as stream:
         await stream.hello("chatty")
@@ -300,7 +316,7 @@ async def test_sending_too_fast_is_refused_with_a_delay(rig: House) -> None:
 
 async def test_a_message_that_is_too_large_is_refused(rig: House) -> None:
     """limits.message_bytes: RESOURCE_EXHAUSTED for that stream, and nobody else notices."""
-    async with raw(rig) as stream:
+    async with RawStream(rig.daemon.address) as stream:
         await stream.hello("large")
         await stream.ask(pb.ConnectRequest(send=pb.Send(agent="echo", text="x" * 300_000)))
         error = await stream.ended()
@@ -322,20 +338,21 @@ async def test_metadata_that_is_too_large_is_refused(rig: House) -> None:
     assert (await rig.client.send("echo", "alive")).content == "alive"
 
 
-async def test_a_buffer_is_never_larger_than_the_gateway_allows(rig: House) -> None:
+async def test_a_buffer_is_never_larger_than_the_gateway_allows(rig: House, raw: Raw) -> None:
     """limits.queue_bytes bounds what may wait for one subscriber, whatever it asks for (P3.6)."""
     async with raw(rig) as stream:
         await stream.hello("greedy")
         await stream.subscribe("s", event_filter(topic="greedy"), buffer_bytes=100_000_000)
         event = new_event("custom", {"text": "x" * 10_000}, custom_type="note", topic="greedy")
-        for _ in range(30):  # more than the transport takes for a reader that does not read
-            await rig.client.publish([copy_of(event) for _ in range(50)])
+        async with rig.daemon.client("loud") as loud:
+            for _ in range(30):  # more than the transport takes for a reader that does not read
+                await loud.publish([copy_of(event) for _ in range(50)])
         frame = await stream.take("ended")
 
     assert frame.ended.reason == pb.END_REASON_SLOW_CONSUMER
 
 
-async def test_half_closing_ends_the_stream_in_order(rig: House) -> None:
+async def test_half_closing_ends_the_stream_in_order(rig: House, raw: Raw) -> None:
     """A client that has nothing more to say gets OK, and is not held for lost."""
     async with raw(rig) as stream:
         begin = (await stream.hello("done")).cursor
@@ -347,7 +364,7 @@ async def test_half_closing_ends_the_stream_in_order(rig: House) -> None:
     assert gone.disconnect.reason == "closed"
 
 
-async def test_connects_and_disconnects_are_events(rig: House) -> None:
+async def test_connects_and_disconnects_are_events(rig: House, raw: Raw) -> None:
     """connect and disconnect tell of clients (P4.1)."""
     async with rig.client.subscribe(event_filter(["connect", "disconnect"], stream_id="visitor")) as events:
         async with raw(rig) as stream:
@@ -359,7 +376,7 @@ async def test_connects_and_disconnects_are_events(rig: House) -> None:
     assert disconnect.disconnect.reason == "connection_lost"
 
 
-async def test_a_stop_says_goodbye_with_the_place_to_go_on_from(rig: House) -> None:
+async def test_a_stop_says_goodbye_with_the_place_to_go_on_from(rig: House, raw: Raw) -> None:
     """Drain tells every client, with its resume cursor, and when to come back (P1.7)."""
     async with raw(rig) as stream:
         await stream.hello("parting")
@@ -375,5 +392,5 @@ async def test_a_stop_says_goodbye_with_the_place_to_go_on_from(rig: House) -> N
     assert goodbye.cursor >= cursor
     assert goodbye.reconnect_after.ToTimedelta().total_seconds() > 0
     assert (await rig.client.send("echo", "again", timeout=20)).content == "again"
-    (gone,) = await rig.events("disconnect", stream_id="parting")
+    *_, gone = await rig.events("disconnect", stream_id="parting")
     assert gone.disconnect.reason == "draining"

@@ -17,6 +17,7 @@ from gatewayd.config.section import Section, settings_of
 TESTS = Path(__file__).parents[1]
 _ROOMS, _FAULTS, _SENDS = "scenario/test_chat_rooms.py", "scenario/test_sim_faults.py", "scenario/test_sends.py"
 _LINKS, _SESSIONS, _ACCESS = "scenario/test_connections.py", "scenario/test_sessions.py", "scenario/test_access.py"
+_HTTP = "scenario/test_http_listener.py"
 _KEYS, _RULES = "scenario/test_keys.py", "unit/sessions/test_sessions_rules.py"
 _RETENTION = f"{_KEYS}::test_every_bound_of_retention_reaches_the_store"
 _AGENT = f"{_KEYS}::test_what_an_agent_is_reaches_its_model"
@@ -36,6 +37,11 @@ PROOF = {
     "gateway.heartbeat_interval": f"{_LINKS}::test_heartbeats_come_at_the_interval",
     "gateway.reconnect_timeout": f"{_LINKS}::test_after_reconnect_timeout_nothing_waits_any_more",
     "gateway.drain_timeout": f"{_KEYS}::test_a_drain_takes_no_longer_than_the_file_says",
+    "gateway.http.host": f"{_HTTP}::test_host_and_port_are_the_files",
+    "gateway.http.port": f"{_HTTP}::test_host_and_port_are_the_files",
+    "gateway.http.max_body": f"{_HTTP}::test_every_refusal_has_one_shape",
+    "gateway.http.origins": "scenario/test_websocket.py::test_pages_of_other_origins_stay_outside",
+    "gateway.http.websocket": f"{_HTTP}::test_it_is_opened_only_if_a_door_behind_it_is",
     "gateway.session_config.timeout": _IDLE,
     "gateway.session_config.max_messages": _IDLE,
     "gateway.session_config.max_bytes": _IDLE,

@@ -11,6 +11,7 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from gatewayd.access.audit import Audit
+from gatewayd.access.gate import Gate
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Scopes
 from gatewayd.bus.memory import MemoryBus
@@ -155,9 +156,8 @@ class Rig:
         self.router = FakeRouter(self.runtime)
         self.sessions = SessionManager(store=self.store, clock=self.clock, ids=self.ids, config=self.config)
         self.rates = Rates(lambda: self.router.config.gateway.limits, self.clock)
-        self.guard = Guard(
-            authenticator=cast(Any, ByName()), audit=self.audit, ids=self.ids, streams_per_client=lambda: 100
-        )
+        gate = Gate(authenticator=cast(Any, ByName()), audit=self.audit, ids=self.ids, streams_per_client=lambda: 100)
+        self.guard = Guard(gate)
         self.publishing = Publishing(
             store=self.store, bus=self.bus, clock=self.clock, ids=self.ids, denied=lambda *_: None
         )

@@ -1,0 +1,132 @@
+// One conversation with gatewayd that outlives its connections.
+//
+// The stream may break at any time. What then has to be said again is kept here: the subscriptions, each with the
+// cursor behind the last event that was handled, and the requests that have no answer yet. Saying a request twice is
+// safe, because every event has an id and every send an idempotency key: the daemon knows what it has taken.
+
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "errors.h"
+#include "gateway/v1/event_service.grpc.pb.h"
+
+namespace example {
+
+struct Options {
+  std::string address;  // HOST:PORT
+  std::string token;    // crosses the network as it is: beyond loopback, use grpc::SslCredentials
+  std::string client_id;
+  std::string client_version;
+};
+
+// How the connection has fared.
+struct Stats {
+  int connections = 0;            // welcomes so far
+  int resumed = 0;                // how many of them took up the connection before
+  std::vector<std::string> lost;  // why subscriptions ended with those
+};
+
+class Connection {
+ public:
+  using OnEvent = std::function<void(const gateway::v1::Event&)>;
+  using OnPartial = std::function<void(const gateway::v1::Reply&)>;
+  using OnFailure = std::function<void()>;
+
+  // Connects in a thread of its own, which also runs all callbacks. `on_failure` is called once, when the daemon will
+  // not have us; `failure` then says why.
+  Connection(Options options, OnFailure on_failure);
+  ~Connection();
+
+  // Each returns when the daemon has answered, and throws GatewayError: what it says, or DEADLINE_EXCEEDED after
+  // `patience`, however many connections that took.
+
+  // `on_event` gets every event that the filter selects, across connections; the cursor moves on when it has returned.
+  // A reader that is too slow is told so and begins again at its cursor.
+  void Subscribe(const std::string& id, const gateway::v1::EventFilter& filter, OnEvent on_event);
+  // The events are on disk then; returns the place of the last one. Each must have an id.
+  std::string Publish(const std::vector<gateway::v1::Event>& events);
+  // Returns the final reply. `on_partial` gets the text as it is produced; after a cut, `offset` says where a piece
+  // belongs, and the final reply has the whole. The send must have an idempotency key.
+  gateway::v1::Reply Send(gateway::v1::Send send, OnPartial on_partial);
+
+  Stats stats() const;
+  std::optional<GatewayError> failure() const;
+
+  std::chrono::milliseconds patience = std::chrono::seconds(30);
+
+ private:
+  struct Link;
+  struct Answer {
+    gateway::v1::Accepted accepted;
+    gateway::v1::Reply reply;
+    std::optional<GatewayError> error;
+  };
+  // What every new connection is told first.
+  struct Standing {
+    std::function<gateway::v1::ConnectRequest()> frame;
+    std::function<void(const Answer&)> on_answer;
+  };
+  struct Subscription {
+    std::string cursor;
+    OnEvent on_event;
+  };
+  // Kept until it is answered.
+  struct Request {
+    gateway::v1::ConnectRequest frame;
+    std::promise<Answer> answer;
+    OnPartial on_partial;
+    bool accepted = false;               // a send whose reply is to follow
+    std::shared_ptr<Standing> standing;  // its answer belongs to one connection alone
+  };
+  using Frames = std::vector<gateway::v1::ConnectRequest>;
+
+  void Run();
+  GatewayError Converse();
+  std::optional<GatewayError> Take(const gateway::v1::ConnectResponse& frame, const std::shared_ptr<Link>& link);
+  void Welcomed(const gateway::v1::Welcome& welcome, const std::shared_ptr<Link>& link);
+  void Note(const gateway::v1::Welcome& welcome);
+  void Deliver(const gateway::v1::Delivery& delivery);
+  void Settle(const std::string& request_id, Answer answer);
+  void OnReply(const std::string& request_id, const gateway::v1::Reply& reply);
+  template <typename Ids>
+  void Advance(const Ids& subscription_ids, const std::string& cursor);
+
+  Answer Ask(gateway::v1::ConnectRequest frame, OnPartial on_partial = nullptr);
+  void Stand(std::shared_ptr<Standing> standing);
+  gateway::v1::ConnectRequest Say(const std::shared_ptr<Standing>& standing);
+  uint64_t Add(std::shared_ptr<Request> request);
+  void Fail(const GatewayError& error);
+  std::chrono::milliseconds Backoff(std::chrono::milliseconds at_least);
+
+  const Options options_;
+  const OnFailure on_failure_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable closed_;
+  bool is_closed_ = false;
+  std::optional<GatewayError> failure_;
+  Stats stats_;
+  std::shared_ptr<Link> link_;  // welcomed, else null
+  std::shared_ptr<Link> dialled_;
+  std::string resume_token_;
+  std::vector<std::shared_ptr<Standing>> standing_;
+  std::map<std::string, Subscription> subscriptions_;
+  std::map<uint64_t, std::shared_ptr<Request>> requests_;  // in the order in which they were said first
+  uint64_t last_request_ = 0;
+  int attempts_ = 0;
+  std::mt19937 random_{std::random_device{}()};
+  std::thread thread_;
+};
+
+}  // namespace example

@@ -1,0 +1,84 @@
+"""What every door asks before it serves: who calls, may they, and have they room.
+
+gRPC and HTTP share one gate, so a lock-out or a bound that holds at one door holds at the other.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from gatewayd.access.audit import Audit
+from gatewayd.access.authenticator import Authenticator, Transport
+from gatewayd.access.principals import Principal
+from gatewayd.access.rules import required
+from gatewayd.core.errors import Internal, LimitExceeded, PermissionDenied
+from gatewayd.core.ids import IdSource
+
+log = logging.getLogger("gatewayd.access")
+
+
+class Gate:
+    """One per gateway. Methods are named as in `rules.METHODS`, whatever the door."""
+
+    def __init__(
+        self, *, authenticator: Authenticator, audit: Audit, ids: IdSource, streams_per_client: Callable[[], int]
+    ) -> None:
+        self._authenticator = authenticator
+        self._audit = audit
+        self._ids = ids
+        self._streams_per_client = streams_per_client
+        self._calls: Counter[str] = Counter()
+
+    def admit(self, method: str, token: str | None, transport: Transport, source: str) -> Principal:
+        """Who calls, if they may: `Unauthenticated`, `TooManyFailures` or `PermissionDenied` otherwise.
+
+        `token` is None when no authorization came, and '' when it was of a form that this door does not know.
+        """
+        permission = required(method)
+        if token == "":
+            raise self._authenticator.unproven(transport, source, "'authorization' must read 'Bearer TOKEN'")
+        principal = self._authenticator.authenticate(token, transport, source)
+        try:
+            permission.check(principal)
+        except PermissionDenied as error:
+            self._audit.record(principal=principal.id, action=method, decision="denied", detail=error.reason)
+            raise
+        return principal
+
+    @contextmanager
+    def counted(self, principal: Principal) -> Iterator[None]:
+        """Hold one of `limits.streams_per_client` while the call runs.
+
+        The principal `local` is exempt. Everybody on the unix socket shares it and has no address to be told apart by,
+        so a bound would let one program shut out the operator; `gateway.max_connections` and the mode of the socket
+        hold there.
+        """
+        limit = self._streams_per_client()
+        if self._calls[principal.id] >= limit and not principal.local:
+            raise LimitExceeded(
+                f"client {principal.id!r} has {limit} calls open (gateway.limits.streams_per_client)",
+                metadata={"limit": "streams_per_client"},
+                retry_after=1.0,
+            )
+        self._calls[principal.id] += 1
+        try:
+            yield
+        finally:
+            self._calls[principal.id] -= 1
+            if not self._calls[principal.id]:
+                del self._calls[principal.id]
+
+    def incident(self, method: str) -> Internal:
+        """The error for a handler that crashed: the log gets the traceback, the caller the id under which it stands."""
+        incident = self._ids.new()
+        log.exception("handler_crashed", extra={"method": method, "incident": incident})
+        return Internal(
+            f"the gateway failed on this call; its log says more at {incident}", metadata={"incident": incident}
+        )
+
+
+def bearer(authorization: str) -> str:
+    """The token of an `Authorization: Bearer TOKEN`; '' for any other form."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

@@ -1,0 +1,397 @@
+"""The WebSocket door: what it shares with gRPC is told in test_connections; here is what only a WebSocket has."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from gateway.v1 import event_service_pb2 as pb
+
+from gatewayctl.client import Client, GatewayError, event_filter, new_event
+from tests.rigs.house import House, eventually, house
+from tests.rigs.process import Daemon
+from tests.rigs.stream import reason_of
+from tests.rigs.websocket import JSON, PROTO, RawSocket, bearer, http_port
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PAGE = "https://chat.example.com"
+CONFIG = f"""
+gateway:
+  http: {{port: 0, websocket: true, origins: ["{PAGE}"]}}
+  max_connections: 300
+  limits: {{streams_per_client: 250, message_bytes: 256KiB, metadata_bytes: 4KiB}}
+agents:
+  echo: {{model: offline/echo}}
+  slow: {{model: offline/slow}}
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    async with house(tmp_path_factory.mktemp("sockets"), CONFIG) as rig:
+        yield rig
+
+
+def socket(rig: House, **more: Any) -> RawSocket:
+    """A connection of the client `default`."""
+    return RawSocket(http_port(rig.daemon), token=rig.daemon.token, **more)
+
+
+async def refused(port: int, **more: Any) -> tuple[int, dict[str, str]]:
+    """Status and headers of an upgrade that is refused."""
+    with pytest.raises(aiohttp.WSServerHandshakeError) as error:
+        async with RawSocket(port, **more):
+            pass
+    return error.value.status, dict(error.value.headers or {})
+
+
+async def test_a_browser_says_it_all_in_json(rig: House) -> None:
+    """Canonical protobuf-JSON, written by hand: hello, subscribe, publish, delivery; the token is a subprotocol."""
+    async with socket(rig, as_browser=True) as page:
+        assert page.socket.protocol == JSON
+
+        async def say(**frame: Any) -> None:
+            await page.socket.send_str(json.dumps(frame))
+
+        async def hear(kind: str) -> dict[str, Any]:
+            while kind not in (frame := await page.socket.receive_json(timeout=60)):
+                pass
+            return frame
+
+        await say(hello={"clientId": "page", "protocolMin": 1, "protocolMax": 1})
+        welcome = (await hear("welcome"))["welcome"]
+        await say(requestId="r1", subscribe={"subscriptionId": "s", "filter": {"allTypes": True, "topic": "room.>"}})
+        await hear("accepted")
+        event = {"type": "EVENT_TYPE_CUSTOM", "customType": "note", "topic": "room.one", "custom": {"json": {"n": 1}}}
+        await say(requestId="r2", publish={"events": [event]})
+        delivery = (await hear("delivery"))["delivery"]
+        await say(request_id="r3", ping={})  # the names of the .proto files are read, too
+        pong = await hear("pong")
+
+    assert welcome["policy"]["heartbeatInterval"] == "30s"
+    assert welcome["policy"]["maxMessageBytes"] == str(256 * 1024)
+    assert delivery["subscriptionIds"] == ["s"]
+    (got,) = delivery["events"]
+    assert got["custom"] == {"json": {"n": 1}}
+    assert (got["source"], got["streamId"]) == ("default", "page")
+    assert pong["requestId"] == "r3"
+
+
+@pytest.mark.parametrize("form", [JSON, PROTO])
+async def test_an_agent_answers_in_pieces(rig: House, form: str) -> None:
+    """A send with partial replies: what came in pieces is the whole answer."""
+    async with socket(rig, form=form) as page:
+        await page.hello("asking")
+        send = pb.Send(agent="slow", text="200ms one two three ünd vier", partial_replies=True)
+        await page.accepted(await page.ask(pb.ConnectRequest(send=send)))
+        replies = []
+        while not (replies and replies[-1].final):
+            replies.append((await page.take("reply", timeout=60)).reply)
+
+    assert replies[-1].content == "one two three ünd vier"
+    assert len(replies) > 2
+    assert "".join(each.content for each in replies[:-1]) == replies[-1].content
+
+
+async def test_a_cut_connection_is_taken_up_without_a_gap(rig: House) -> None:
+    """Pending reply and the place of the subscription, from one transport to the same again."""
+    async with socket(rig) as first:
+        token = (await first.hello("cut")).resume_token
+        await first.subscribe("s", event_filter(topic="cut"))
+        send = pb.ConnectRequest(request_id="q", send=pb.Send(agent="slow", text="700ms late"))
+        await first.accepted(await first.ask(send))
+        await first.cut()
+        missed = await rig.client.publish(new_event("custom", {"n": 1}, custom_type="note", topic="cut"))
+        async with socket(rig) as second:
+            welcome = await second.hello("cut", token)
+            (lost,) = welcome.lost
+            await second.subscribe("s", event_filter(topic="cut"), since=lost.cursor)
+            delivery = (await second.take("delivery")).delivery
+            reply = await second.take("reply", timeout=60)
+
+    assert welcome.resumed
+    assert lost.reason == pb.END_REASON_CONNECTION_LOST
+    assert delivery.cursor == missed
+    assert (reply.request_id, reply.reply.content) == ("q", "late")
+
+
+async def test_without_subprotocols_it_is_json(rig: House) -> None:
+    """A client that offers nothing; one that offers only what nobody speaks is told what to offer."""
+    url = f"http://127.0.0.1:{http_port(rig.daemon)}/v1/connect"
+    headers = {"Authorization": f"Bearer {rig.daemon.token}"}
+    async with aiohttp.ClientSession() as session:
+        async with session.ws_connect(url, headers=headers) as plain:
+            await plain.send_str('{"hello": {"clientId": "plain"}}')
+            assert "welcome" in await plain.receive_json(timeout=60)
+            assert plain.protocol is None
+        for offer in (["graphql-ws"], [bearer(rig.daemon.token)]):
+            given = headers if offer == ["graphql-ws"] else {}
+            with pytest.raises(aiohttp.WSServerHandshakeError) as error:
+                await session.ws_connect(url, headers=given, protocols=offer)
+            assert error.value.status == 400
+        async with session.get(url, headers=headers) as answer:
+            assert answer.status == 426
+            assert (await answer.json())["error"]["reason"] == "INVALID_ARGUMENT"
+
+
+async def test_pages_of_other_origins_stay_outside(rig: House) -> None:
+    """I1, I2: 403 before a token is looked at; the configured page and the listener's own may come."""
+    port = http_port(rig.daemon)
+    for origin in (
+        "https://evil.example",
+        "null",
+        f"{PAGE}.evil.example",
+        f"{PAGE}:444",
+        "http://chat.example.com",
+        "",
+    ):
+        status, _ = await refused(port, token=rig.daemon.token, origin=origin)
+        assert status == 403, origin
+    for origin in (PAGE, f"http://127.0.0.1:{port}"):
+        async with socket(rig, origin=origin) as page:
+            await page.hello("welcome page")
+
+
+async def test_a_name_that_was_pointed_here_is_refused(rig: House) -> None:
+    """I2, DNS rebinding: the Host header must be loopback, or the host of a configured origin (the proxy's name)."""
+    port = http_port(rig.daemon)
+    for host in (f"evil.example:{port}", f"127.evil.example:{port}", "[::ffff:8.8.8.8]", "localhost@evil.example", ""):
+        status, _ = await refused(port, token=rig.daemon.token, host=host, origin=f"http://{host}")
+        assert status in (400, 403), host
+    for host in (f"localhost:{port}", f"[::1]:{port}", "chat.example.com"):
+        async with socket(rig, host=host) as page:
+            await page.hello("by another name")
+
+
+async def test_no_token_and_wrong_ones_are_refused_and_guessing_locks_the_source_out(tmp_path: Path) -> None:
+    """One limiter for gRPC and WebSocket: five failures here, and TCP is locked there, too; nothing is logged."""
+    async with house(tmp_path, CONFIG) as rig:
+        port, right = http_port(rig.daemon), rig.daemon.token
+        status, headers = await refused(port)
+        assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert (await refused(port, token="", authorization="Basic Zm9v"))[0] == 401
+        assert (await refused(port, token=right, as_browser=True, authorization=f"Bearer {right}"))[0] == 401
+        guesses = [f"gw_default_{str(number) * 43}" for number in range(7)]
+        found = [await refused(port, token=guess, as_browser=bool(n % 2)) for n, guess in enumerate(guesses)]
+        locked = await refused(port, token=right)
+        with pytest.raises(GatewayError) as outside:
+            async with Client(f"127.0.0.1:{rig.daemon.port}", token=right, connect_timeout=0):
+                pass
+        log = rig.daemon.log.read_text()
+
+    assert [status for status, _ in found][:5] == [401] * 5
+    assert locked[0] == 429
+    assert outside.value.reason == "TOO_MANY_FAILURES"
+    assert int(locked[1]["Retry-After"]) >= 1
+    assert "action=authenticate" in log
+    for secret in (right, *guesses):
+        assert secret not in log
+        assert base64.urlsafe_b64encode(secret.encode()).decode().rstrip("=") not in log
+
+
+async def test_a_message_that_is_too_large_closes_with_1009(rig: House) -> None:
+    """limits.message_bytes, as it is on the wire; the client learns why although it was still sending."""
+    async with socket(rig) as page:
+        await page.hello("large")
+        await page.socket.send_str(json.dumps({"requestId": "r", "send": {"agent": "echo", "text": "x" * 3_000_000}}))
+        assert await page.closed() == (1009, "LIMIT_EXCEEDED")
+    async with socket(rig) as page:
+        await page.hello("not too large")
+        await page.accepted(await page.ask(pb.ConnectRequest(send=pb.Send(agent="echo", text="x" * 60_000))))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ("nonsense", "is not JSON"),
+        ('{"ping": {}, "ping": {}}', "given twice"),
+        ('{"ping": NaN}', "NaN"),
+        ('{"publish": ' + "[" * 40 + "]" * 40 + "}", "deeper than 32"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"a": ' * 20_000 + "1" + "}" * 20_000, "JSON"),
+        ('{"requestId": "r"}', "holds no kind of frame"),
+    ],
+    ids=lambda value: value[:24],
+)
+async def test_F42_what_is_no_frame_ends_its_connection_alone(rig: House, text: str, said: str) -> None:
+    """PROTOCOL_VIOLATION in words, 1008, and the daemon goes on."""
+    async with socket(rig) as first, socket(rig) as second:
+        await first.socket.send_str(text)
+        early = (await first.take("refused")).refused
+        await second.hello("garbage")
+        await second.socket.send_str(text)
+        late = (await second.take("rejected")).rejected
+        closes = await first.closed(), await second.closed()
+
+    assert reason_of(early.error) == reason_of(late.error) == "PROTOCOL_VIOLATION"
+    assert said in early.error.message
+    assert early.step == pb.RECOVERY_STEP_DO_NOT_RETRY
+    assert closes == ((1008, "PROTOCOL_VIOLATION"),) * 2
+    assert (await rig.client.send("echo", "alive")).content == "alive"
+
+
+async def test_a_request_with_wrong_words_is_rejected_and_ends_nothing(rig: House) -> None:
+    """A misspelt name, a wrong type, an unknown enum, half a character: the request is named, and so is the fault."""
+    wrong = {
+        "subscribe": {"subscriptionID": "s"},
+        "send": {"agent": 7},
+        "publish": {"events": [{"type": "EVENT_TYPE_NEVER"}]},
+        "cancel": {"executionId": "\ud800"},
+        "hello": {"clientId": "twice", "since": None, "x": 1},
+    }
+    async with socket(rig) as page:
+        await page.hello("misspelling")
+        for kind, words in wrong.items():
+            await page.socket.send_str(json.dumps({"requestId": kind, kind: words}))
+            error = await page.rejected(kind)
+            assert reason_of(error) == "INVALID_ARGUMENT", kind
+            assert error.violations[0].field == "frame"
+        await page.ask(pb.ConnectRequest(ping=pb.Ping()))
+        await page.take("pong")
+
+
+async def test_the_other_kind_of_message_is_a_violation(rig: House) -> None:
+    """Text where binary was agreed, and the other way round; half a character is no text at all."""
+    async with socket(rig, form=PROTO) as first, socket(rig) as second, socket(rig) as third:
+        await first.socket.send_str('{"ping": {}}')
+        await second.socket.send_bytes(b"\x42\x00")
+        await third.socket.send_frame(b"\xff\xff", aiohttp.WSMsgType.TEXT)
+
+        assert await first.closed() == (1008, "PROTOCOL_VIOLATION")
+        assert await second.closed() == (1008, "PROTOCOL_VIOLATION")
+        assert await third.closed() == (1007, "PROTOCOL_VIOLATION")
+
+
+async def test_F46_a_client_that_never_reads_is_cut_and_told_where_to_go_on(rig: House) -> None:
+    """Within 10 s of its first blocked write; the cursor is in the next welcome, and reading from there has no gap."""
+    begin = await rig.client.publish(new_event("custom", {"n": 0}, custom_type="note", topic="flood"))
+    async with socket(rig) as page:
+        token = (await page.hello("stuck")).resume_token
+        await page.subscribe("s", event_filter(topic="flood"), since=begin)
+        connection = page.socket._response.connection
+        assert connection is not None
+        assert connection.transport is not None
+        connection.transport.pause_reading()
+        event = new_event("custom", {"text": "x" * 20_000}, custom_type="note", topic="flood")
+        began, published = time.monotonic(), 0
+
+        async def gone() -> bool:
+            nonlocal published
+            if published < 600:  # beyond what kernel and buffers take
+                copies = [new_event("custom", event.custom.json, custom_type="note", topic="flood") for _ in range(5)]
+                await rig.client.publish(copies)
+                published += len(copies)
+            return bool(await rig.events("disconnect", stream_id="stuck", size=10))
+
+        await eventually(gone, timeout=90)
+        took = time.monotonic() - began
+    async with socket(rig) as page:
+        welcome = await page.hello("stuck", token)
+
+    (event_of_end,) = await rig.events("disconnect", stream_id="stuck")
+    assert event_of_end.disconnect.reason == "slow_consumer"
+    assert took < 60
+    (lost,) = welcome.lost
+    assert lost.cursor >= begin
+
+
+async def test_F24_a_drain_says_goodbye_and_closes_for_a_restart(tmp_path: Path) -> None:
+    """goodbye with a cursor, what is waited for still comes, then 1012; who comes meanwhile is sent away with 503."""
+    async with house(tmp_path, CONFIG) as rig:
+        async with socket(rig) as page, socket(rig) as idle:
+            await page.hello("waiting")
+            await idle.hello("idle")
+            await page.accepted(await page.ask(pb.ConnectRequest(send=pb.Send(agent="slow", text="900ms last"))))
+            stopping = asyncio.create_task(rig.daemon.stop())
+            goodbye = (await idle.take("goodbye", timeout=60)).goodbye
+            assert await idle.closed() == (1012, "DRAINING")
+            status, headers = await refused(http_port(rig.daemon), token=rig.daemon.token)
+            reply = (await page.take("reply", timeout=60)).reply
+            assert await page.closed() == (1012, "DRAINING")
+            assert await stopping == 0
+
+    assert goodbye.cursor
+    assert (status, headers["Retry-After"]) == (503, "2")
+    assert reply.content == "last"
+
+
+async def test_a_revoked_token_ends_its_sockets(tmp_path: Path) -> None:
+    """F61: UNAUTHENTICATED as the last frame, and 1008."""
+    async with house(tmp_path, CONFIG) as rig, socket(rig) as page:
+        await page.hello("doomed")
+        code, out, err = await rig.daemon.ctl("token", "revoke", "default")
+        error = (await page.take("rejected", timeout=60)).rejected.error
+
+        assert code == 0, (out, err)
+        assert reason_of(error) == "UNAUTHENTICATED"
+        assert await page.closed() == (1008, "UNAUTHENTICATED")
+
+
+async def test_bounds_of_connections_hold_here_too(tmp_path: Path) -> None:
+    """max_connections: refused with a delay and 1013; streams_per_client: 429 before the upgrade."""
+    config = CONFIG.replace("max_connections: 300", "max_connections: 3").replace("client: 250", "client: 3")
+    async with house(tmp_path, config) as rig:
+        async with socket(rig) as one, socket(rig) as two:
+            await one.hello("one")
+            await two.hello("two")
+            async with socket(rig) as three:
+                error = (await three.take("refused")).refused
+                assert await three.closed() == (1013, "LIMIT_EXCEEDED")
+        config = config.replace("max_connections: 3", "max_connections: 300")
+        rig.daemon.write(config)
+        assert (await rig.daemon.ctl("reload"))[0] == 0
+        async with contextlib.AsyncExitStack() as open_ones:
+            for number in range(3):
+                await (await open_ones.enter_async_context(socket(rig))).hello(f"c{number}")
+            status, headers = await refused(http_port(rig.daemon), token=rig.daemon.token)
+
+    assert reason_of(error.error) == "LIMIT_EXCEEDED"
+    assert error.step == pb.RECOVERY_STEP_WAIT_THEN_RETRY
+    assert error.error.HasField("retry_after")
+    assert (status, headers["Retry-After"]) == (429, "1")
+
+
+async def test_many_at_once_all_hear_everything_in_order(rig: House) -> None:
+    """Two hundred sockets in both forms, one publisher."""
+    async with contextlib.AsyncExitStack() as stack:
+        pages = [await stack.enter_async_context(socket(rig, form=(JSON, PROTO)[number % 2])) for number in range(200)]
+        for number, page in enumerate(pages):
+            await page.hello(f"many-{number}")
+            await page.subscribe("s", event_filter(topic="many"))
+        for begin in range(0, 50, 10):
+            numbers = range(begin, begin + 10)
+            await rig.client.publish([new_event("custom", {"n": n}, custom_type="note", topic="many") for n in numbers])
+        for page in pages:
+            seen: list[float] = []
+            while len(seen) < 50:
+                delivery = (await page.take("delivery", timeout=60)).delivery
+                seen += [event.custom.json["n"] for event in delivery.events]
+            assert seen == list(range(50))
+
+
+async def test_where_it_listens_needs_a_restart_and_who_may_come_does_not(tmp_path: Path) -> None:
+    """gateway.http: host, port and websocket are named by a refused reload; origins change live."""
+    async with Daemon(tmp_path, CONFIG) as daemon:
+        port, token = http_port(daemon), daemon.token
+        for old, new in (("port: 0", "port: 1"), ("port: 0", "host: '::1', port: 0"), ("websocket: true, ", "")):
+            daemon.write(CONFIG.replace(old, new, 1))
+            code, _, err = await daemon.ctl("reload")
+            assert code
+            assert "gateway.http." in err
+            assert "restart" in err
+        daemon.write(CONFIG.replace(PAGE, "https://other.example.com"))
+        assert (await daemon.ctl("reload"))[0] == 0
+
+        assert (await refused(port, token=token, origin=PAGE))[0] == 403
+        async with RawSocket(port, token=token, origin="https://other.example.com") as page:
+            await page.hello("the other page")
