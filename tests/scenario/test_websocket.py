@@ -15,7 +15,9 @@ import pytest_asyncio
 from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.client import Client, GatewayError, event_filter, new_event
+from gatewayd.http import link
 from tests.rigs.house import House, eventually, house
+from tests.rigs.in_process import InProcess
 from tests.rigs.process import Daemon
 from tests.rigs.stream import reason_of
 from tests.rigs.websocket import JSON, PROTO, RawSocket, bearer, http_port
@@ -303,6 +305,31 @@ async def test_F46_a_client_that_never_reads_is_cut_and_told_where_to_go_on(rig:
     assert took < 60
     (lost,) = welcome.lost
     assert lost.cursor >= begin
+
+
+async def test_F47_a_client_that_vanished_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pong within half a heartbeat, and it is gone; who answers stays. In life that is 40 s at most."""
+    monkeypatch.setattr(link, "HEARTBEAT", 0.4)
+    async with InProcess(tmp_path, CONFIG) as gateway:
+        listener, token = gateway.house.http, (gateway.paths.state / "token").read_text().strip()
+        assert listener is not None
+        async with RawSocket(listener.port, token=token) as gone, RawSocket(listener.port, token=token) as there:
+            await gone.hello("gone")
+            await there.hello("there")
+            connection = gone.socket._response.connection
+            assert connection is not None
+            assert connection.transport is not None
+            connection.transport.pause_reading()
+            answering = asyncio.create_task(there.take("goodbye", timeout=60))  # pings are answered while it reads
+
+            async def noticed() -> bool:
+                return [one.client_id for one in gateway.house.hub.conversations()] == ["there"]
+
+            await eventually(noticed)
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+            await there.ask(pb.ConnectRequest(ping=pb.Ping()))
+            await there.take("pong")
 
 
 async def test_F24_a_drain_says_goodbye_and_closes_for_a_restart(tmp_path: Path) -> None:
