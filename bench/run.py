@@ -1,6 +1,9 @@
 """Every benchmark, its figure and its reference from one run; `make bench` and `make bench-quick`.
 
-    python bench/run.py [--quick] [--without-peers] [--only start|ctl|chat]
+    python bench/run.py [--quick] [--without-peers] [--only PART]
+
+Parts: start (ready, idle memory), ctl (a cold gatewayctl), chat (a message through `sim`), and of events fanout (to 1,
+10, 100 and 1,000 subscribers), durable (publishes acknowledged after fsync). What each row means is in bench/README.md.
 
 Exit code 0: all is right, whether or not every target is met. 1: an answer was wrong. 2: a row could not be measured.
 """
@@ -13,6 +16,7 @@ from pathlib import Path
 import chat
 import praisonai_chat
 import uvloop
+from events.parts import PARTS
 from processes import WrongAnswer
 from report import Row, markdown, text
 from start import cold_ctl, ready_and_memory
@@ -26,7 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds; writes nothing")
     parser.add_argument("--without-peers", action="store_true", help="rows without their peer are no failure")
-    parser.add_argument("--only", choices=("start", "ctl", "chat"), help="one part; writes nothing")
+    parser.add_argument("--only", choices=("start", "ctl", "chat", *PARTS), help="one part; writes nothing")
     arguments = parser.parse_args()
     began = time.monotonic()
     try:
@@ -65,6 +69,9 @@ def _measure(arguments: argparse.Namespace) -> list[Row]:
         with_peer = bool(praisonai_chat.installed()) and not arguments.without_peers
         rounds, messages = (3, 600) if quick else (5, 1500)
         rows += uvloop.run(chat.rows(rounds=rounds, messages=messages, with_peer=with_peer))
+    for name, part in PARTS.items():
+        if only in (None, name):
+            rows += uvloop.run(part(quick, not arguments.without_peers))
     return rows
 
 

@@ -23,6 +23,11 @@ log = logging.getLogger("gatewayd.rpc")
 SOCKET_MODE = 0o660
 GROUP = "gatewayd"
 """The socket's group, where the machine has it: its members are the principal `local`."""
+STREAMS = 1_000
+"""Calls that may be open on one connection. The bound that a client is told of by its name is another, and lower by
+default: `limits.streams_per_client`. Without this one grpc hands every call of a rapid reset to us; with it, few."""
+HANDSHAKE_MS = 8_000
+"""In which a peer must have begun to speak HTTP/2 (faults.md, F44: closed within 10 s)."""
 MAX_SOCKET_PATH = 100
 """Bytes of a socket's path; the kernel's limit is 107 (unix(7)), and it is first made one directory deeper."""
 
@@ -88,12 +93,17 @@ def _options(listen: Listen) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", listen.message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", listen.metadata_bytes),
+        # A peer that connects and does not speak HTTP/2 to the end of its preface; grpc waits 120 s.
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         # 25 s + 10 s notices a peer that vanished within 40 s (faults.md, F47).
         ("grpc.keepalive_time_ms", 25_000),
         ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # To count pings that come too often costs grpc a time that grows with their square (100,000 in a burst: 12 s);
+        # to answer them costs next to nothing, and it reads no further while the answers are not read.
+        ("grpc.http2.max_ping_strikes", 0),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.max_connection_idle_ms", 600_000),
+        ("grpc.max_concurrent_streams", STREAMS),
         ("grpc.enable_channelz", 1),
     ]
 

@@ -15,7 +15,10 @@ import pytest_asyncio
 from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.client import Client, GatewayError, event_filter, new_event
+from gatewayd.conversation import driving
+from gatewayd.http import link
 from tests.rigs.house import House, eventually, house
+from tests.rigs.in_process import InProcess
 from tests.rigs.process import Daemon
 from tests.rigs.stream import reason_of
 from tests.rigs.websocket import JSON, PROTO, RawSocket, bearer, http_port
@@ -272,6 +275,65 @@ async def test_the_other_kind_of_message_is_a_violation(rig: House) -> None:
         assert await third.closed() == (1007, "PROTOCOL_VIOLATION")
 
 
+async def test_F42_frames_that_are_no_websocket_end_their_connection_alone(rig: House) -> None:
+    """By hand on the socket: no mask, reserved bits, endless fragments, a bomb's length, pings without end."""
+    port, token, before = http_port(rig.daemon), rig.daemon.token, rig.daemon.log.read_text()
+    upgrade = (
+        f"GET /v1/connect HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\n"
+        f"Authorization: Bearer {token}\r\n\r\n"
+    ).encode()
+    frames = [
+        b"\x81\x02{}",
+        b"\xf1\x82\x00\x00\x00\x00{}",
+        b"\x81\xff\x7f" + b"\xff" * 11,
+        b"\x01\xfe\xff\xff\x00\x00\x00\x00" + b"x" * 65535 + (b"\x00\xfe\xff\xff\x00\x00\x00\x00" + b"x" * 65535) * 8,
+        b"\x89\xfe\x01\x00\x00\x00\x00\x00" + b"p" * 256,
+        bytes(range(256)) * 20,
+        b"\x88\x81\x00\x00\x00\x00\x00",
+        b"\x88\x82\x00\x00\x00\x00\x00\x00",
+        b"",
+    ]
+
+    async def say(data: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(upgrade + data)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 101 ")
+            assert b"Server: gatewayd\r\n" in head
+            if not data:
+                writer.write_eof()
+            async with asyncio.timeout(60):
+                return await reader.read()
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+    ends = await asyncio.gather(*(say(data) for data in frames))
+    told = rig.daemon.log.read_text().removeprefix(before)
+
+    assert all(not end or end[0] in (0x81, 0x88) for end in ends), ends
+    assert not [line for line in told.splitlines() if " INFO " not in line]
+    assert (await rig.client.send("echo", "alive")).content == "alive"
+
+
+async def test_who_says_no_hello_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HELLO_LIMIT holds here, too: DEADLINE_EXCEEDED and 1013; pings do not count as words."""
+    monkeypatch.setattr(driving, "HELLO_LIMIT", 0.5)
+    async with InProcess(tmp_path, CONFIG) as gateway:
+        listener, token = gateway.house.http, (gateway.paths.state / "token").read_text().strip()
+        assert listener is not None
+        async with RawSocket(listener.port, token=token) as silent:
+            await silent.socket.ping()
+            error = (await silent.take("refused", timeout=60)).refused
+            assert await silent.closed() == (1013, "DEADLINE_EXCEEDED")
+
+    assert reason_of(error.error) == "DEADLINE_EXCEEDED"
+    assert error.step == pb.RECOVERY_STEP_WAIT_THEN_RETRY
+
+
 async def test_F46_a_client_that_never_reads_is_cut_and_told_where_to_go_on(rig: House) -> None:
     """Within 10 s of its first blocked write; the cursor is in the next welcome, and reading from there has no gap."""
     begin = await rig.client.publish(new_event("custom", {"n": 0}, custom_type="note", topic="flood"))
@@ -303,6 +365,31 @@ async def test_F46_a_client_that_never_reads_is_cut_and_told_where_to_go_on(rig:
     assert took < 60
     (lost,) = welcome.lost
     assert lost.cursor >= begin
+
+
+async def test_F47_a_client_that_vanished_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pong within half a heartbeat, and it is gone; who answers stays. In life that is 40 s at most."""
+    monkeypatch.setattr(link, "HEARTBEAT", 0.4)
+    async with InProcess(tmp_path, CONFIG) as gateway:
+        listener, token = gateway.house.http, (gateway.paths.state / "token").read_text().strip()
+        assert listener is not None
+        async with RawSocket(listener.port, token=token) as gone, RawSocket(listener.port, token=token) as there:
+            await gone.hello("gone")
+            await there.hello("there")
+            connection = gone.socket._response.connection
+            assert connection is not None
+            assert connection.transport is not None
+            connection.transport.pause_reading()
+            answering = asyncio.create_task(there.take("goodbye", timeout=60))  # pings are answered while it reads
+
+            async def noticed() -> bool:
+                return [one.client_id for one in gateway.house.hub.conversations()] == ["there"]
+
+            await eventually(noticed)
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+            await there.ask(pb.ConnectRequest(ping=pb.Ping()))
+            await there.take("pong")
 
 
 async def test_F24_a_drain_says_goodbye_and_closes_for_a_restart(tmp_path: Path) -> None:

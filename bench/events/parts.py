@@ -1,0 +1,47 @@
+"""The parts of the benchmarks of events: each a list of rows."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from report import Row
+
+from events import durable, fanout
+from events.arms import Arm
+from events.gateway import Gateway
+from events.load import Shape
+from events.nats import Nats
+from events.plain import Cpp, Plain
+
+Part = Callable[[bool, bool], Coroutine[Any, Any, list[Row]]]
+"""Told whether to be quick, and whether to measure peers."""
+
+
+def peers() -> list[Arm]:
+    """Those that can be measured here."""
+    arms: tuple[Arm, ...] = (Plain(), Cpp(), Nats())
+    return [arm for arm in arms if not arm.missing()]
+
+
+async def _fanout(quick: bool, with_peers: bool) -> list[Row]:
+    ours = Gateway()
+    arms: list[Arm] = [ours, *(peers() if with_peers else [])]
+    found = []
+    for subscribers in (100, 1000) if quick else (1, 10, 100, 1000):
+        for window in (32, 1024):
+            if quick and (subscribers, window) not in fanout.TARGETS:
+                continue
+            number, seconds = (3, 0.7) if quick else (5, 1.0)
+            if subscribers >= 1000:
+                seconds *= 2
+            measured = await fanout.rounds(
+                arms, Shape([""] * subscribers), window=window, number=number, seconds=seconds
+            )
+            found.append(fanout.row(measured, ours, subscribers=subscribers, window=window))
+    return found
+
+
+async def _durable(quick: bool, with_peers: bool) -> list[Row]:
+    return await durable.rows(rounds=3 if quick else 5, seconds=1.0 if quick else 2.0, with_peers=with_peers)
+
+
+PARTS: Mapping[str, Part] = {"fanout": _fanout, "durable": _durable}

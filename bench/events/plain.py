@@ -1,0 +1,116 @@
+"""The peers that take one event in a frame: the plain grpc.aio server and the C++ one, which speak alike."""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from gateway.v1 import event_pb2
+from processes import ROOT, Running, free_port, peer
+
+from events.arms import Look, Take, ring
+from events.gateway import PAYLOAD_BYTES, event
+from events.h2 import Connection, Stream, connect, framed
+from events.payload import RING, payload
+
+METHOD = "/bench.Plain/Connect"
+CPP = ROOT / ".build/peers/cpp/plain"
+
+
+class PlainSubscriber:
+    """See `arms.Subscriber`."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def count(self, take: Take) -> None:
+        self._stream.on_message = lambda _message: take(1)
+
+    def inspect(self, take: Take, look: Look) -> None:
+        def inspect(message: bytes) -> None:
+            look(event_pb2.Event.FromString(message).custom.content)
+            take(1)
+
+        self._stream.on_message = inspect
+
+
+class PlainPublisher:
+    """See `arms.Publisher`. It never waits."""
+
+    def __init__(self, stream: Stream, index: int) -> None:
+        self._stream = stream
+        self._index = index
+        self._entries = [
+            framed(event(payload(PAYLOAD_BYTES, number, index), number, index).SerializeToString())
+            for number in range(RING)
+        ]
+        self.more: Callable[[], None] = lambda: None
+
+    def publish(self, first: int, events: int) -> int:
+        self._stream.send_framed(b"".join(ring(self._entries, first, events)))
+        return events
+
+    def publish_payload(self, data: bytes) -> None:
+        self._stream.send(event(data, 0, self._index).SerializeToString())
+
+
+class PlainClients:
+    """See `arms.Clients`."""
+
+    payload_bytes = PAYLOAD_BYTES
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._connections: list[Connection] = []
+
+    async def _open(self, role: str, on_message: Callable[[bytes], None]) -> Stream:
+        connection = await connect(self._port)
+        self._connections.append(connection)
+        return connection.open(METHOD, (("role", role),), on_message)
+
+    async def subscriber(self, _index: int, _place: str = "") -> PlainSubscriber:
+        stream = await self._open("subscriber", lambda _message: None)
+        await stream.opened
+        return PlainSubscriber(stream)
+
+    async def publisher(self, index: int, _places: Sequence[str] = ("",)) -> PlainPublisher:
+        return PlainPublisher(await self._open("publisher", lambda _message: None), index)
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
+
+
+class Plain:
+    """See `arms.Arm`."""
+
+    name = "plain grpc.aio"
+    ordered = True
+    authenticated = "no"
+    processes = "1 + load"
+
+    def missing(self) -> str:
+        return ""
+
+    def command(self, port: int) -> list[str]:
+        """What starts it."""
+        return [sys.executable, str(ROOT / "bench/peers/plain.py"), "--port", str(port)]
+
+    def start(self, home: Path) -> AbstractContextManager[Running]:
+        port = free_port()
+        return peer(self.command(port), home, port)
+
+    def clients(self, running: Running) -> PlainClients:
+        return PlainClients(running.port)
+
+
+class Cpp(Plain):
+    """The same in C++."""
+
+    name = "C++ gRPC"
+
+    def missing(self) -> str:
+        return "" if CPP.exists() else "not built (`make bench-peers` needs g++, libgrpc++-dev, protobuf-compiler-grpc)"
+
+    def command(self, port: int) -> list[str]:
+        return [str(CPP), str(port)]
