@@ -76,6 +76,8 @@ async def _drive(conversation: Conversation, link: Link, clock: Clock) -> bool:
     finally:
         reader.cancel()
         (ended,) = await asyncio.gather(reader, return_exceptions=True)
+    if isinstance(ended, Exception):
+        raise ended
     return ended is True
 
 
@@ -95,6 +97,9 @@ async def _read(conversation: Conversation, link: Link, clock: Clock) -> bool:
     except ConnectionError:
         conversation.end(None)
         return False
+    except Exception:  # a defect of ours ends the other loop, too, and is told where the stream is held
+        conversation.end(None)
+        raise
     return True
 
 

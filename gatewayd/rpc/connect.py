@@ -38,7 +38,10 @@ class _Link:
         self._context = context
 
     async def read(self) -> bytes | None:
-        data: bytes = await self._context.read()
+        try:
+            data: bytes = await self._context.read()
+        except aio.BaseError as error:
+            raise ConnectionResetError("the stream has ended") from error
         return None if data is aio.EOF else data  # type: ignore[attr-defined]  # grpc-stubs leaves it out
 
     async def write(self, data: bytes) -> None:

@@ -110,6 +110,21 @@ async def test_a_stream_without_a_hello_ends(line):
     assert line.hub.count == 0
 
 
+async def test_a_defect_in_reading_ends_the_stream_as_an_incident(line, monkeypatch):
+    stream, task = await line.open("unlucky")
+
+    async def crash() -> bytes:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(stream, "read", crash)
+    stream.says.put_nowait(pb.ConnectRequest(request_id="p", ping=pb.Ping()).SerializeToString())
+    with pytest.raises(Aborted) as ended:
+        async with asyncio.timeout(60):
+            await task
+    assert ended.value.reason == "INTERNAL"
+    assert line.hub.count == 0
+
+
 async def test_who_has_said_hello_may_be_silent(line):
     _, task = await line.open("quiet")
     await line.clock.advance(HELLO_LIMIT * 10)
