@@ -3,32 +3,39 @@
 Used by the `Connect` stream and by the unary call alike, so that the same things are refused on both.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from asyncio import Future
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
 from gatewayd.core.catalogue import CATALOGUE, Emitter
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import InvalidArgument, PermissionDenied
+from gatewayd.core.errors import GatewayError, InvalidArgument, PermissionDenied
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.ids import IdSource
-from gatewayd.core.value import value
 from gatewayd.storage.base import Store
 from gatewayd.storage.records import Published
-from gatewayd.wire import content_digest, parse_event
+from gatewayd.wire import Stamp, content_digest, parse_event
 
 MAX_BATCH = 1000
 """Events of one batch."""
 
 
-@value(frozen=True, slots=True)
-class PublishedBatch:
-    """What became of a batch."""
+class Batch:
+    """A batch that was taken."""
 
-    event_ids: tuple[str, ...]
-    cursor: Cursor | None
-    """The place of its last durable event."""
+    __slots__ = ("event_ids", "stored")
+
+    def __init__(self, event_ids: Sequence[str], stored: "Future[list[Event]] | None") -> None:
+        self.event_ids = event_ids
+        self.stored = stored
+        """The durable ones, once they are on disk; None when there are none. It fails with a `GatewayError`."""
+
+    def cursor(self) -> Cursor | None:
+        """The place of the last durable event; to be asked once `stored` is done, and raises what it failed with."""
+        stamped = self.stored.result() if self.stored is not None else ()
+        return max((event.cursor for event in stamped if event.cursor is not None), default=None)
 
 
 class Publishing:
@@ -50,56 +57,56 @@ class Publishing:
         self._denied = denied
         """Told of each refusal for lack of right: principal, action, subject; for the audit."""
 
-    def publish(self, raw: Sequence[bytes], principal: Principal, client_id: str) -> Awaitable[PublishedBatch]:
-        """Submit a batch, all or nothing, and return what resolves once the durable ones are on disk.
+    def publish(self, raw: Sequence[bytes], principal: Principal, client_id: str) -> Batch:
+        """Submit a batch, all or nothing.
 
         Everything that can be refused is refused before this returns, with nothing written.
         """
         if not 1 <= len(raw) <= MAX_BATCH:
             raise InvalidArgument(f"a batch has 1 to {MAX_BATCH} events; this one has {len(raw)}")
-        now = self._clock.now()
-        events = [
-            parse_event(
-                one,
-                source=principal.id,
-                time=now,
-                stream_id=client_id or principal.id,
-                new_id=self._ids.new,
-                path=f"events[{number}]",
-                may_send=partial(self._check_emitter, principal, f"events[{number}]"),
-            )
-            for number, one in enumerate(raw)
-        ]
-        for event in events:
-            self._check(event, principal)
-        return self._submit(events, principal)
+        stamp = Stamp.make(principal.id, self._clock.now())
+        stream_id = client_id or principal.id
+        may_send = partial(self._check_emitter, principal, "")
+        try:
+            events = [
+                parse_event(one, stamp, stream_id=stream_id, new_id=self._ids.new, may_send=may_send) for one in raw
+            ]
+        except GatewayError:
+            self._find_fault(raw, stamp, principal)
+            raise
+        for kind, topic in {(event.type, event.topic) for event in events}:
+            self._check(kind, topic, principal)
+        return self._submit(events, stamp, principal)
+
+    def _find_fault(self, raw: Sequence[bytes], stamp: Stamp, principal: Principal) -> None:
+        """Raise for the first wrong event, named by its place; to name each beforehand would cost the right ones."""
+        for number, one in enumerate(raw):
+            path = f"events[{number}]"
+            may_send = partial(self._check_emitter, principal, path)
+            parse_event(one, stamp, stream_id="", new_id=str, path=path, may_send=may_send)
 
     def _check_emitter(self, principal: Principal, path: str, kind: EventType) -> None:
         """Before anything else is found fault with: what such an event lacks would only mislead."""
         if CATALOGUE[kind].emitter is not Emitter.CLIENT:
-            self._denied(principal, "events.publish", kind.label)
+            if path:
+                self._denied(principal, "events.publish", kind.label)
             raise PermissionDenied(f"{path}: {kind.label} events are the gateway's own to emit")
 
-    def _check(self, event: Event, principal: Principal) -> None:
+    def _check(self, kind: EventType, topic: str, principal: Principal) -> None:
         try:
-            principal.require_publish(event.type, event.topic)
+            principal.require_publish(kind, topic)
         except PermissionDenied:
-            self._denied(principal, "events.publish", event.type.label)
+            self._denied(principal, "events.publish", kind.label)
             raise
 
-    def _submit(self, events: Sequence[Event], principal: Principal) -> Awaitable[PublishedBatch]:
-        durable = [Published(event, bytes.fromhex(content_digest(event))) for event in events if event.durable]
+    def _submit(self, events: Sequence[Event], stamp: Stamp, principal: Principal) -> Batch:
+        durable = [Published(event, content_digest(event, stamp)) for event in events if event.durable]
         ids = tuple(event.id for event in events)
         first = next((place for place, event in enumerate(events) if event.durable), len(events))
         for event in events[:first]:
             self._bus.publish(event)
-        appended = self._store.append(durable, scope=f"publish:{principal.id}") if durable else None
+        stored = self._store.append(durable, scope=f"publish:{principal.id}") if durable else None
         for event in events[first:]:
             if not event.durable:
                 self._bus.publish(event)
-        return _settle(ids, appended)
-
-
-async def _settle(ids: tuple[str, ...], appended: Awaitable[list[Event]] | None) -> PublishedBatch:
-    stamped = await appended if appended is not None else []
-    return PublishedBatch(ids, max((event.cursor for event in stamped if event.cursor is not None), default=None))
+        return Batch(ids, stored)

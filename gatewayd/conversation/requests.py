@@ -12,6 +12,7 @@ from functools import partial
 from gatewayd.access.principals import Principal
 from gatewayd.access.rules import required_for_frame
 from gatewayd.conversation.doors import Doors
+from gatewayd.conversation.publishing import Batch
 from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.core.errors import DeadlineExceeded, GatewayError, Internal, LimitExceeded
@@ -74,7 +75,7 @@ class Requests:
             match frame:
                 case Publish():
                     _check_rate(self._publish_rate, len(frame.events), "limits.publish_rate")
-                    await self._later(frame.request_id, partial(self._published, frame))
+                    await self._publish(frame)
                 case Send():
                     _check_rate(self._send_rate, 1, "limits.send_rate")
                     await self._later(frame.request_id, partial(self._sent, frame))
@@ -118,14 +119,25 @@ class Requests:
 
     # Events
 
-    def _published(self, frame: Publish) -> Coroutine[None, None, None]:
+    async def _publish(self, frame: Publish) -> None:
         """Submitted here and now, so that batches keep the order in which they came; answered when on disk."""
-        batch = self._doors.publishing.publish(frame.events, self._principal, self._client_id)
+        await self._slots.acquire()
+        try:
+            batch = self._doors.publishing.publish(frame.events, self._principal, self._client_id)
+        except BaseException:
+            self._slots.release()
+            raise
+        if batch.stored is None:
+            self._published(frame.request_id, batch)
+        else:  # no task: this is the request that is frequent
+            batch.stored.add_done_callback(lambda _stored: self._published(frame.request_id, batch))
 
-        async def answer() -> None:
-            self._put(Accepted(frame.request_id, cursor=(await batch).cursor))
-
-        return answer()
+    def _published(self, request_id: str, batch: Batch) -> None:
+        self._slots.release()
+        try:
+            self._put(Accepted(request_id, cursor=batch.cursor()))
+        except GatewayError as error:
+            self._put(Rejected(request_id, error))
 
     def _subscribe(self, frame: Subscribe) -> None:
         most = self._doors.settings().limits.queue_bytes

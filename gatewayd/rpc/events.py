@@ -51,8 +51,10 @@ class EventService:
         async def run(principal: Principal) -> event_service_pb2.PublishResponse:
             events = publish_events(request)
             self._rates.publish(principal.id, len(events))
-            batch = await self._publishing.publish(events, principal, "")
-            return event_service_pb2.PublishResponse(cursor=_text(batch.cursor), event_ids=batch.event_ids)
+            batch = self._publishing.publish(events, principal, "")
+            if batch.stored is not None:
+                await batch.stored
+            return event_service_pb2.PublishResponse(cursor=_text(batch.cursor()), event_ids=batch.event_ids)
 
         return await self._guard.unary(f"{_NAME}Publish", context, run)
 

@@ -89,7 +89,7 @@ class Store(Views, Protocol):
 
     # Events
 
-    def append(self, published: Sequence[Published], *, scope: str) -> Awaitable[list[Event]]:
+    def append(self, published: Sequence[Published], *, scope: str) -> Future[list[Event]]:
         """Append a publisher's batch, all or nothing, and return the stamped events.
 
         An event whose id was seen in `scope` (the principal) with the same digest is not written again: the first

@@ -8,6 +8,7 @@ from gatewayd.wire.data import data_of
 from gatewayd.wire.errors import error_to_proto, reason_of, status_details
 from gatewayd.wire.events import (
     MAX_EVENT_BYTES,
+    Stamp,
     check_batch,
     content_digest,
     decode_event,
@@ -22,6 +23,7 @@ from gatewayd.wire.server import encode_server_frame
 
 __all__ = [
     "MAX_EVENT_BYTES",
+    "Stamp",
     "check_batch",
     "content_digest",
     "data_of",

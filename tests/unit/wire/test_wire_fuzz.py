@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Event, EventType
-from gatewayd.wire import data_of, decode_client_frame, decode_event, event_bytes, parse_event
+from gatewayd.wire import Stamp, data_of, decode_client_frame, decode_event, event_bytes, parse_event
 
 SOME_TYPES = st.one_of(
     st.sampled_from([int(kind) for kind in EventType]), st.just(int(EventType.CUSTOM)), st.integers(-5, 300)
@@ -62,7 +62,7 @@ def fill(struct: object, fields: dict[str, object]) -> None:
 
 def parse(raw: bytes) -> Event | None:
     try:
-        return parse_event(raw, source="alice", time=1.0, stream_id="c", new_id=lambda: "made")
+        return parse_event(raw, Stamp.make("alice", 1.0), stream_id="c", new_id=lambda: "made")
     except GatewayError:
         return None
 

@@ -8,7 +8,9 @@ from google.protobuf import json_format
 
 from gatewayd.core.errors import InvalidArgument, ServerOnlyField
 from gatewayd.core.event import Event, EventType
-from gatewayd.wire import MAX_EVENT_BYTES, content_digest, data_of, decode_event, event_bytes, parse_event
+from gatewayd.wire import MAX_EVENT_BYTES, Stamp, content_digest, data_of, decode_event, event_bytes, parse_event
+
+STAMP = Stamp.make("alice", 1.5)
 
 
 def message(**fields: object) -> event_pb2.Event:
@@ -29,7 +31,7 @@ def custom(**fields: object) -> event_pb2.Event:
 
 
 def parse(raw: bytes) -> Event:
-    return parse_event(raw, source="alice", time=1.5, stream_id="client-1", new_id=lambda: "made", path="events[3]")
+    return parse_event(raw, STAMP, stream_id="client-1", new_id=lambda: "made", path="events[3]")
 
 
 def test_a_good_event_is_taken_and_stamped() -> None:
@@ -289,10 +291,12 @@ def test_custom_data_is_a_json_object_or_bytes() -> None:
 def test_content_is_the_same_whenever_it_came_and_other_when_it_is_other() -> None:
     raw = message().SerializeToString()
     first = parse(raw)
-    later = parse_event(raw, source="alice", time=99.0, stream_id="client-1", new_id=lambda: "made").stamped("L", 3)
+    other_stamp = Stamp.make("alice", 99.0)
+    later = parse_event(raw, other_stamp, stream_id="client-1", new_id=lambda: "made").stamped("L", 3)
 
-    assert content_digest(first) == content_digest(later)
-    assert content_digest(first) != content_digest(parse(with_content("other").SerializeToString()))
+    assert first.wire != later.wire
+    assert content_digest(first, STAMP) == content_digest(later, other_stamp)
+    assert content_digest(first, STAMP) != content_digest(parse(with_content("other").SerializeToString()), STAMP)
 
 
 def test_every_taken_event_can_be_printed_as_json() -> None:
