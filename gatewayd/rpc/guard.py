@@ -4,7 +4,9 @@ Interceptors of grpc.aio see neither the peer nor the request, so each handler i
 a rule in `access.rules` cannot be served at all.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import grpc
@@ -37,28 +39,30 @@ class Guard:
 
     async def unary(self, method: str, context: Context, call: Callable[[Principal], Awaitable[_T]]) -> _T:
         """Run one unary call as its caller."""
-        try:
-            principal = self.admit(method, context)
-            with self._gate.counted(principal):
+        with ExitStack() as held:
+            try:
+                principal = self.admit(method, context)
+                held.enter_context(self._gate.counted(principal))
                 return await call(principal)
-        except GatewayError as error:
-            await self.refuse(context, error)
-        except Exception:  # the boundary of a handler: the caller gets an incident, the log the traceback
-            await self.refuse(context, self._gate.incident(method))
+            except GatewayError as error:
+                await self.refuse(context, error)
+            except Exception:  # the boundary of a handler: the caller gets an incident, the log the traceback
+                await self.refuse(context, self._gate.incident(method))
 
     async def stream(
         self, method: str, context: Context, serve: Callable[[Principal], AsyncIterator[_T]]
     ) -> AsyncIterator[_T]:
         """Run one call whose answers are a stream."""
-        try:
-            principal = self.admit(method, context)
-            with self._gate.counted(principal):
+        with ExitStack() as held:
+            try:
+                principal = self.admit(method, context)
+                held.enter_context(self._gate.counted(principal))
                 async for answer in serve(principal):
                     yield answer
-        except GatewayError as error:
-            await self.refuse(context, error)
-        except Exception:
-            await self.refuse(context, self._gate.incident(method))
+            except GatewayError as error:
+                await self.refuse(context, error)
+            except Exception:
+                await self.refuse(context, self._gate.incident(method))
 
     async def conversation(self, method: str, context: Context, run: Callable[[Principal], Awaitable[None]]) -> None:
         """Run one call that reads and writes for itself."""
@@ -70,8 +74,16 @@ class Guard:
         return self._gate.admit(method, _token(context), transport, source)
 
     async def refuse(self, context: Context, error: GatewayError) -> NoReturn:
-        """End the call with the error's code, and its reason, violations and retry delay as details."""
-        await context.abort(_CODES[int(error.code)], error.message, ((DETAILS, status_details(error)),))
+        """End the call with the error's code, and its reason, violations and retry delay as details.
+
+        Waits until the client has taken the end, or is gone. A client that does not read lets it wait behind what was
+        written before, which grpc then holds for it and will not let go of: therefore the call stays among those that
+        the client has open, and nobody can pile up such calls.
+        """
+        try:
+            await context.abort(_CODES[int(error.code)], error.message, ((DETAILS, status_details(error)),))
+        except aio.InternalError:  # the client went without taking it
+            raise asyncio.CancelledError from None
 
 
 def _token(context: Context) -> str | None:

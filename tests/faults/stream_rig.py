@@ -9,11 +9,14 @@ import contextlib
 import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 from gateway.v1 import admin_service_pb2, event_pb2
+from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.client import Event, event_filter, new_event
 from tests.rigs.house import House, eventually
+from tests.rigs.stream import METHOD
 
 PATIENCE = 60.0
 """Seconds for whatever must come: machines are shared."""
@@ -127,7 +130,7 @@ async def only(rig: House, *names: str) -> None:
 # HTTP/2 by hand: https://www.rfc-editor.org/rfc/rfc9113
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, END_HEADERS = 0x1, 0x4
 
 
@@ -238,3 +241,59 @@ async def wire(rig: House) -> AsyncIterator[Wire]:
         yield one
     finally:
         await one.close()
+
+
+class HandStream:
+    """A `Connect` stream by hand, for a client that can stop reading: it opens no window beyond the first 64 KiB."""
+
+    def __init__(self, one: Wire) -> None:
+        self._wire = one
+
+    async def open(self, token: str, *frames: pb.ConnectRequest) -> None:
+        """Begin the stream with these frames."""
+        await self._wire.greet()
+        await self._wire.push(frame(HEADERS, END_HEADERS, 1, request_headers(METHOD, token)))
+        await self.say(*frames)
+
+    async def say(self, *frames: pb.ConnectRequest) -> None:
+        data = b"".join(message(each.SerializeToString()) for each in frames)
+        await self._wire.push(frame(DATA, 0, 1, data))
+
+    async def grant(self, size: int) -> None:
+        """Be ready to read so many bytes more."""
+        await self._wire.push(frame(WINDOW_UPDATE, 0, 0, size.to_bytes(4, "big")))
+        await self._wire.push(frame(WINDOW_UPDATE, 0, 1, size.to_bytes(4, "big")))
+
+    @property
+    def answers(self) -> list[pb.ConnectResponse]:
+        """The frames that have come as a whole."""
+        data = b"".join(payload for kind, _, _, payload in self._wire.frames if kind == DATA)
+        found, at = [], 0
+        while at + 5 <= len(data):
+            end = at + 5 + int.from_bytes(data[at + 1 : at + 5], "big")
+            if end > len(data):
+                break
+            found.append(pb.ConnectResponse.FromString(data[at + 5 : end]))
+            at = end
+        return found
+
+    async def until(self, *kinds: str) -> pb.ConnectResponse:
+        """The first answer of one of these kinds."""
+
+        def got() -> list[pb.ConnectResponse]:
+            return [each for each in self.answers if each.WhichOneof("frame") in kinds]
+
+        await self._wire.until(lambda: bool(got()))
+        return got()[0]
+
+
+def hello(client_id: str, resume_token: str = "") -> pb.ConnectRequest:
+    return pb.ConnectRequest(
+        hello=pb.Hello(client_id=client_id, protocol_min=1, protocol_max=1, resume_token=resume_token)
+    )
+
+
+def subscribe(topic: str, *, name: str = "s", since: str = "", **more: Any) -> pb.ConnectRequest:
+    """Asks for events of that topic, under the request id of the subscription's name."""
+    wanted = pb.Subscribe(subscription_id=name, filter=event_filter(topic=topic), since=since, **more)
+    return pb.ConnectRequest(request_id=name, subscribe=wanted)
