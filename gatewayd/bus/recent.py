@@ -18,15 +18,18 @@ class RecentEvents:
         self._limit = limit_bytes
         self._events: deque[Event] = deque()
         self._bytes = 0
+        self._next = 0
 
     def add(self, event: Event) -> None:
         """The next event of the log, with its `wire` filled."""
-        if self._events and event.seq != self._events[-1].seq + 1:
+        events = self._events
+        if event.seq != self._next:
             self.forget()
-        self._events.append(event)
+        self._next = event.seq + 1
+        events.append(event)
         self._bytes += len(event.wire) + EVENT_OVERHEAD
-        while self._bytes > self._limit and len(self._events) > 1:
-            self._bytes -= len(self._events.popleft().wire) + EVENT_OVERHEAD
+        while self._bytes > self._limit and len(events) > 1:
+            self._bytes -= len(events.popleft().wire) + EVENT_OVERHEAD
 
     def forget(self) -> None:
         """Keep nothing of what was: some of it was erased."""

@@ -6,6 +6,7 @@ Used by the `Connect` stream and by the unary call alike, so that the same thing
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
@@ -35,7 +36,7 @@ class Batch:
     def cursor(self) -> Cursor | None:
         """The place of the last durable event; to be asked once `stored` is done, and raises what it failed with."""
         stamped = self.stored.result() if self.stored is not None else ()
-        return max((event.cursor for event in stamped if event.cursor is not None), default=None)
+        return max(stamped, key=attrgetter("seq")).cursor if stamped else None
 
 
 class Publishing:

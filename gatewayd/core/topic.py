@@ -5,6 +5,7 @@ last word, for one or more (https://docs.nats.io/nats-concepts/subjects).
 """
 
 import re
+from functools import lru_cache
 
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.value import value
@@ -15,6 +16,7 @@ MAX_TOPIC_LENGTH = 256
 _WORD = re.compile(r"[^\s.*>\x00-\x1f\x7f]+\Z")
 
 
+@lru_cache(maxsize=4096)  # a gateway sees the same topics over and over; a wrong one raises each time
 def check_topic(topic: str) -> str:
     """Return the topic, or raise `InvalidArgument` saying what is wrong with it."""
     if len(topic) > MAX_TOPIC_LENGTH:

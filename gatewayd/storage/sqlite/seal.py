@@ -21,6 +21,11 @@ def seal_event(seq: int, owner: str, time: float, wire: bytes) -> int:
     return crc32(wire, crc32(f"{seq}\x1f{owner}\x1f{time}".encode()))
 
 
+def seal_seen(scope: str, id_: str, digest: bytes, ref: str, time: float) -> int:
+    """The seal of a seen id, as `seal` would make it of these values with the digest in hexadecimal."""
+    return crc32(f"{scope}\x1f{id_}\x1f{digest.hex()}\x1f{ref}\x1f{time}".encode())
+
+
 def damaged(what: str) -> StoreCorrupt:
     """The verdict on a row that does not fit its seal."""
     return StoreCorrupt(f"{what} is damaged: {ADVICE}")

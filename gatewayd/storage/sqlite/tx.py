@@ -13,7 +13,7 @@ from gatewayd.core.event import Event
 from gatewayd.storage.sqlite.faults import bare
 from gatewayd.storage.sqlite.layout import EXECUTIONS, LEDGER, OUTBOX, SESSIONS
 from gatewayd.storage.sqlite.live import CHUNKS, Journal, Rows, insert_rows
-from gatewayd.storage.sqlite.seal import damaged, seal, seal_event
+from gatewayd.storage.sqlite.seal import damaged, seal, seal_event, seal_seen
 
 Key = tuple[str, str]
 ROW_BYTES = 128
@@ -66,6 +66,7 @@ class Mark(NamedTuple):
     journal: int
     committed: int
     counts: int
+    gathered: tuple[int, ...]
 
 
 class Tx:
@@ -106,11 +107,16 @@ class Tx:
             rows.begin(connection.execute, self._journal)
 
     def mark(self) -> Mark:
-        return Mark(self.last_seq, len(self._journal), len(self.committed), len(self._counts))
+        gathered = tuple(map(len, self._gathered.values()))
+        return Mark(self.last_seq, len(self._journal), len(self.committed), len(self._counts), gathered)
 
     def undo(self, mark: Mark) -> None:
         """Forget what a unit gathered since, none of which was written."""
         self._rewind(mark)
+        for (table, rows), kept in zip(self._gathered.items(), mark.gathered, strict=True):
+            if table == "seen":
+                self._known.update(dict.fromkeys((scope, id_) for scope, id_, *_ in rows[kept:]))
+            del rows[kept:]
         while len(self._journal) > mark.journal:
             restore, *arguments = self._journal.pop()
             restore(*arguments)
@@ -187,7 +193,6 @@ class Tx:
             )
         )
         self.committed.append(stamped)
-        self._journal.append((self._events.pop,))
         self.count("events", 1, len(wire))
         return stamped
 
@@ -197,12 +202,10 @@ class Tx:
 
     def add_inbox(self, row: Sequence[Any], size: int) -> None:
         self._inbox.append((*row, seal(*row)))
-        self._journal.append((self._inbox.pop,))
         self.count("inbox", 1, size)
 
     def add_history(self, row: Sequence[Any]) -> None:
         self._history.append((*row, seal(*row)))
-        self._journal.append((self._history.pop,))
 
     def load_seen(self, keys: Sequence[Key]) -> None:
         """Look these keys up at once, before the units ask for them one by one."""
@@ -213,7 +216,7 @@ class Tx:
             size = next(size for size in reversed(CHUNKS) if size >= len(chunk))
             flat = [part for key in chunk for part in key] + [*_NOWHERE] * (size - len(chunk))
             for scope, id_, digest, ref, time, crc in self.execute(_SEEN_SQL[size], flat):
-                if seal(scope, id_, digest.hex(), ref, time) != crc:
+                if seal_seen(scope, id_, digest, ref, time) != crc:
                     raise damaged(f"the seen id {id_!r}")
                 known[scope, id_] = Seen(digest, ref)
 
@@ -225,13 +228,8 @@ class Tx:
     def add_seen(self, key: Key, digest: bytes, ref: str, time: float) -> None:
         self._known[key] = Seen(digest, ref)
         scope, id_ = key
-        self._seen.append((scope, id_, digest, ref, time, seal(scope, id_, digest.hex(), ref, time)))
-        self._journal.append((self._unsee, key))
+        self._seen.append((scope, id_, digest, ref, time, seal_seen(scope, id_, digest, ref, time)))
         self.count("seen", 1, len(id_) + len(ref))
-
-    def _unsee(self, key: Key) -> None:
-        self._known[key] = None
-        self._seen.pop()
 
     def flush_history(self) -> None:
         """Write the gathered history, for a unit that is about to cut it."""
