@@ -86,6 +86,13 @@ class Mailbox:
 
     def take_chunk(self, max_bytes: int) -> Chunk | None:
         """The oldest events as one chunk, at least one, up to that many bytes of content; None if there is none."""
+        if len(self._chunks) == 1 and self._chunks[0].content_bytes <= max_bytes:
+            only = self._chunks.popleft()
+            self._bytes = 0
+            if only.cursor is not None:
+                self._taken = only.cursor
+            self._emptier.set()
+            return only
         chunks: list[Chunk] = []
         left = max_bytes
         while self._chunks:

@@ -14,6 +14,7 @@ from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.requests import Requests
 from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.subscriptions import Subscriptions
+from gatewayd.conversation.writing import Writing
 from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, ProtocolViolation
 from gatewayd.core.frames import (
     Delivery,
@@ -48,6 +49,7 @@ class Conversation:
         self.delivered = 0
         """Events that were handed to the transport."""
         self.error: GatewayError | None = None
+        self.writing = Writing()
         self._doors = doors
         self._greet = greet
         self._control: deque[bytes] = deque()

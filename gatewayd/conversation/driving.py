@@ -17,8 +17,6 @@ from gatewayd.core.frames import EndReason
 
 log = logging.getLogger("gatewayd.conversation")
 
-WRITE_LIMIT = 10.0
-"""Seconds that one write may wait for a reader that does not read; then the stream is cut."""
 HELLO_LIMIT = 10.0
 """Seconds in which a stream must have said hello: until then it takes one of `gateway.max_connections` for nobody."""
 
@@ -64,15 +62,19 @@ async def converse(
 async def _drive(conversation: Conversation, link: Link, clock: Clock) -> bool:
     """Whoever ends first ends the other; both are awaited. Whether it was the client that ended it, in order."""
     reader = asyncio.create_task(_read(conversation, link, clock), name="connect: read")
+    writing = conversation.writing
+    writing.watched()
     try:
         while (data := await conversation.next_frame()) is not None:
-            try:
-                async with clock.timeout(WRITE_LIMIT):
-                    await link.write(data)
-            except TimeoutError:
-                raise SlowConsumer("the client did not read for ten seconds", retry_after=1.0) from None
+            writing.began = clock.monotonic()
+            await link.write(data)
+            writing.began = 0.0
     except ConnectionError:
         log.debug("write_after_end", extra={"client": conversation.client_id})
+    except asyncio.CancelledError:
+        if writing.forgive():
+            raise SlowConsumer("the client did not read for ten seconds", retry_after=1.0) from None
+        raise
     finally:
         reader.cancel()
         (ended,) = await asyncio.gather(reader, return_exceptions=True)

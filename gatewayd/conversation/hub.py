@@ -13,6 +13,7 @@ from gatewayd.access.principals import Principal
 from gatewayd.conversation.conversation import Conversation
 from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.sends import Waiting
+from gatewayd.conversation.writing import LOOK
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.errors import (
     ConnectionReplaced,
@@ -87,6 +88,7 @@ class ConversationHub:
     async def start(self) -> None:
         """Begin to tick."""
         self._tasks.start(self._heartbeat(), name="heartbeat")
+        self._tasks.start(self._watch_writes(), name="writes")
 
     async def stop(self) -> None:
         """End what is still open."""
@@ -239,6 +241,13 @@ class ConversationHub:
                 conversation.tick()
                 event = self._event(conversation, EventType.HEARTBEAT, {"interval": interval})
                 self._doors.bus.publish(event)
+
+    async def _watch_writes(self) -> None:
+        while True:
+            await self._clock.sleep(LOOK)
+            now = self._clock.monotonic()
+            for conversation in list(self._open):
+                conversation.writing.look(now)
 
     def _record(self, conversation: Conversation, kind: EventType, data: Mapping[str, object]) -> None:
         try:

@@ -14,12 +14,14 @@ class Chunk:
     `body` and `frame` hold what `gatewayd.wire` has made of them, so that it is made once for all readers.
     """
 
-    __slots__ = ("body", "cursor", "events", "frame", "size")
+    __slots__ = ("body", "content_bytes", "cursor", "events", "frame", "size")
 
     def __init__(self, events: Sequence[Event], size: int = 0) -> None:
         self.events = events
         self.size = size or sum(len(event.wire) + EVENT_OVERHEAD for event in events)
         """Bytes that it counts in a queue."""
+        self.content_bytes = self.size - len(events) * EVENT_OVERHEAD
+        """Bytes of the events themselves."""
         self.cursor: Cursor | None = next((event.cursor for event in reversed(events) if event.seq), None)
         """The place of its last durable event; None when all are ephemeral."""
         self.body = b""
@@ -38,11 +40,6 @@ class Chunk:
             if place and taken > max_bytes:
                 return Chunk(self.events[:place]), Chunk(self.events[place:])
         return None
-
-    @property
-    def content_bytes(self) -> int:
-        """Bytes of the events themselves."""
-        return self.size - len(self.events) * EVENT_OVERHEAD
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
