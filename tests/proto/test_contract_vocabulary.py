@@ -14,10 +14,11 @@ from gateway.v1 import (
     event_type_pb2,
     execution_pb2,
     message_pb2,
+    topic_pb2,
 )
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from gatewayd.core import frames
+from gatewayd.core import frames, push
 from gatewayd.core.catalogue import CATALOGUE, Kind
 from gatewayd.core.errors import all_errors
 from gatewayd.core.event import EventType
@@ -87,6 +88,9 @@ def test_error_reasons_are_the_reasons_of_the_error_classes() -> None:
         (execution_pb2.ExecutionState, "EXECUTION_STATE_", ExecutionState),
         (execution_pb2.Origin, "ORIGIN_", Origin),
         (message_pb2.LedgerState, "LEDGER_STATE_", LedgerState),
+        (event_service_pb2.TopicEndReason, "TOPIC_END_REASON_", push.TopicEndReason),
+        (topic_pb2.PresenceKind, "PRESENCE_KIND_", push.PresenceKind),
+        (topic_pb2.TopicDeadReason, "TOPIC_DEAD_REASON_", push.TopicDeadReason),
     ],
 )
 def test_enums_are_those_of_the_core(enum: object, prefix: str, core: type[Enum]) -> None:
@@ -94,8 +98,9 @@ def test_enums_are_those_of_the_core(enum: object, prefix: str, core: type[Enum]
 
 
 FRAMES = {"ConnectRequest": get_args(frames.ClientFrame), "ConnectResponse": get_args(frames.ServerFrame)}
-OTHER_NAMES = {("Send", "await_reply"): "no_reply"}
-"""A boolean whose default is true is turned round on the wire, where the default is false."""
+OTHER_NAMES = {("Send", "await_reply"): {"no_reply"}, ("Delivery", "chunk"): {"cursor", "events"}}
+"""A boolean whose default is true is turned round on the wire, where the default is false; what readers share of a
+delivery is one value."""
 
 
 @pytest.mark.parametrize("envelope", sorted(FRAMES))
@@ -105,16 +110,17 @@ def test_frames_are_those_of_the_core_field_by_field(envelope: str) -> None:
 
     assert set(members) == {frame.__name__ for frame in FRAMES[envelope]}
     for frame in FRAMES[envelope]:
-        ours = {OTHER_NAMES.get((frame.__name__, f.name), f.name) for f in dataclasses.fields(frame)} - {"request_id"}
+        fields = (OTHER_NAMES.get((frame.__name__, field.name), {field.name}) for field in dataclasses.fields(frame))
+        ours = set().union(*fields) - {"request_id"}
         assert {field.name for field in members[frame.__name__].fields} == ours, frame.__name__
 
 
 def shape(message: Descriptor) -> dict[int, tuple[str, int, bool, str, str]]:
-    """What of a message shows on the wire, with `Event` seen as the bytes that it is."""
+    """What of a message shows on the wire, with what travels as bytes seen as the bytes that it is."""
     found = {}
     for field in message.fields:
         kind, name = field.type, field.message_type.full_name if field.message_type else ""
-        if name == "gateway.v1.Event":
+        if name in ("gateway.v1.Event", "gateway.v1.TopicMessage"):
             kind, name = TYPE.TYPE_BYTES, ""
         oneof = field.containing_oneof.name if field.containing_oneof else ""
         found[field.number] = (field.name, kind, field.is_repeated, name.replace(".internal.", "."), oneof)
@@ -128,6 +134,7 @@ def shape(message: Descriptor) -> dict[int, tuple[str, int, bool, str, str]]:
         (frames_pb2.Publish, event_service_pb2.Publish),
         (frames_pb2.Publish, event_service_pb2.PublishRequest),
         (frames_pb2.Delivery, event_service_pb2.Delivery),
+        (frames_pb2.TopicDelivery, event_service_pb2.TopicDelivery),
         (frames_pb2.ListEventsResponse, event_service_pb2.ListEventsResponse),
     ],
 )
