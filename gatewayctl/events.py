@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 from gateway.v1.event_pb2 import Event, EventFilter
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 
+@lru_cache(maxsize=256)
 def event_type(name: str | int) -> EventType.ValueType:
     """`execution_completed` → EVENT_TYPE_EXECUTION_COMPLETED. ValueError, with the nearest, for no such name."""
     number = name if isinstance(name, int) else enum_number(EventType.DESCRIPTOR, name)
@@ -72,9 +74,12 @@ def new_event(
     value = getattr(event, member.name)
     value.SetInParent()
     try:
-        content = {"json": dict(data or {})} if custom_type and "json" in _fields(value) else dict(data or {})
-        json_format.ParseDict(content, value)
-    except json_format.ParseError as error:
+        if member.name == "custom":
+            value.json.SetInParent()
+            value.json.update(dict(data or {}))
+        else:
+            json_format.ParseDict(dict(data or {}), value)
+    except (json_format.ParseError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"the data does not fit the event type {kind}: {error}") from None
     return event
 
@@ -90,7 +95,3 @@ def event_values(event: Event) -> dict[str, Any]:
     if member == "custom":
         data = data["json"] if "json" in data else {key: each for key, each in data.items() if each}
     return {name: value for name, value in values.items() if value not in ("", None, False)} | {"data": data}
-
-
-def _fields(value: Any) -> list[str]:
-    return [field.name for field in value.DESCRIPTOR.fields]

@@ -9,6 +9,8 @@ from typing import Any
 from gatewayctl.system import Chance, Clock
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+_SHIFTS = tuple(range(120, -1, -10))
 EASED = 3.2
 """Longest first step, in seconds, after a connection that was welcomed, however short it was."""
 
@@ -48,7 +50,7 @@ class Ids:
 
     def new(self) -> str:
         number = (int(self._clock.now() * 1000) << 80) | int.from_bytes(self._chance.token(10), "big")
-        return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+        return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 class Tasks:
