@@ -31,6 +31,8 @@ from gatewayctl.system import Chance, Clock
 PROTOCOL = 1
 HANDSHAKE = 10.0
 """Seconds from dialling to the welcome."""
+PARTING = 1.0
+"""Seconds that the daemon may take to end a stream that we have ended."""
 STEADY = 1.0
 """Seconds after which a connection counts as good, so that the next back-off begins small."""
 
@@ -75,6 +77,8 @@ class Conversation:
         self._resume_token = ""
         self._link: Link | None = None
         self._failed: GatewayError | None = None
+        self._parting = False
+        self._parted = asyncio.Event()
         self._changed = asyncio.Event()
 
     async def link(self) -> Link:
@@ -107,10 +111,26 @@ class Conversation:
     async def run(self) -> None:
         """Keep a link open until cancelled, or until the daemon refuses this client for good."""
         try:
-            while self._failed is None:
-                await self._clock.sleep(await self._once())
+            while self._failed is None and not self._parting:
+                wait = await self._once()
+                if not self._parting:
+                    await self._clock.sleep(wait)
         except _Refused as refused:
             self.fail(refused.error)
+        finally:
+            self._parted.set()
+
+    async def part(self) -> None:
+        """End the stream in order, so that the daemon holds nothing for us; gives up after `PARTING` seconds."""
+        self._parting = True
+        if self._link is None:
+            return
+        self._link.finish()
+        try:
+            async with asyncio.timeout(PARTING):
+                await self._parted.wait()
+        except TimeoutError:
+            pass  # it will be cut, and the daemon waits for us in vain
 
     async def pause(self, seconds: float) -> None:
         """Wait by the client's clock."""

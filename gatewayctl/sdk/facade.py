@@ -118,6 +118,7 @@ class Client:
         try:
             async with asyncio.timeout(self._close_timeout):
                 await self._publisher.flush()
+            await self._conversation.part()
         except TimeoutError:
             pass  # whoever awaits a publish gets ClientClosed below
         finally:

@@ -14,13 +14,18 @@ from typing import Any
 import grpc
 from gateway.v1 import event_service_pb2 as pb
 
-from gatewayctl.sdk.errors import GatewayError, from_frame, from_rpc
+from gatewayctl.sdk.errors import GatewayError, LimitExceeded, from_frame, from_rpc
 from gatewayctl.system import Clock
 
 EOF: Any = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not know it
 
 MAX_OUTGOING = 64
 """Frames that may wait for the transport; one more waits in its caller."""
+MAX_MESSAGE_BYTES = 4 << 20
+"""Where the daemon does not say: gRPC's own bound."""
+
+REQUEST_ID_BYTES = 64
+"""What a request id that is still to be made adds to a frame, at most."""
 
 Feed = Callable[[pb.ConnectResponse], Awaitable[None]]
 OnReply = Callable[[pb.Reply], None]
@@ -37,6 +42,8 @@ class Link:
 
     def __init__(self, stream: Stream, welcome: pb.Welcome, clock: Clock, number: int) -> None:
         self.welcome = welcome
+        self.max_message_bytes = welcome.policy.max_message_bytes or MAX_MESSAGE_BYTES
+        """Largest frame that the daemon takes; a larger one would end the stream."""
         self.lost = False
         self.goodbye: pb.Goodbye | None = None
         self._stream = stream
@@ -52,6 +59,7 @@ class Link:
         self._heard = clock.monotonic()
         self._reading = True
         self._silent = False
+        self._finishing = False
 
     @property
     def busy(self) -> bool:
@@ -69,8 +77,17 @@ class Link:
     async def start(self, frame: pb.ConnectRequest) -> asyncio.Future[pb.Accepted]:
         """Send a request and return the future of its answer, which fails with a GatewayError or LinkLost.
 
-        Waits while the transport is behind.
+        Waits while the transport is behind. LimitExceeded for a frame that the daemon would not take; publishes are
+        measured by who makes them.
         """
+        if not frame.HasField("publish") and (size := frame.ByteSize()) > self.max_message_bytes - REQUEST_ID_BYTES:
+            raise LimitExceeded(
+                f"the request is {size} bytes; the daemon takes {self.max_message_bytes} in one message "
+                "(gateway.limits.message_bytes)",
+                code=8,
+                reason="LIMIT_EXCEEDED",
+                metadata={"limit": "message_bytes"},
+            )
         while len(self._outgoing) >= MAX_OUTGOING and not self.lost:
             self._room.clear()
             await self._room.wait()
@@ -132,6 +149,11 @@ class Link:
         """Cut the stream; `run` returns soon."""
         self._silent = True
         self._stream.cancel()
+
+    def finish(self) -> None:
+        """Say that nothing more will come; what was said before goes out first. The daemon then ends the stream."""
+        self._finishing = True
+        self._work.set()
 
     async def _read(self) -> GatewayError | None:
         try:
@@ -197,6 +219,9 @@ class Link:
                     frame = self._outgoing.popleft()
                     self._room.set()
                     await self._stream.write(frame)
+                if self._finishing:
+                    await self._stream.done_writing()
+                    return
                 self._work.clear()
                 await self._work.wait()
         except (grpc.RpcError, asyncio.InvalidStateError):

@@ -16,14 +16,18 @@ from gateway.v1 import event_pb2
 from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.sdk.conversation import Conversation
-from gatewayctl.sdk.errors import ClientClosed, GatewayError
+from gatewayctl.sdk.errors import ClientClosed, GatewayError, LimitExceeded
 from gatewayctl.sdk.link import Link, LinkLost
 from gatewayctl.sdk.pace import Ids
 
 MAX_EVENTS = 1000
 """Events in a batch, by the contract."""
 MAX_BYTES = 512 << 10
-"""Bytes in a batch, unless a single event is larger."""
+"""Bytes in a batch, unless what one call publishes is more."""
+EVENT_FRAMING = 6
+"""Bytes that an event costs in a frame beside its own, at most."""
+FRAME_ROOM = 256
+"""Bytes of a frame beside its events, at most."""
 MAX_IN_FLIGHT = 4
 """Batches without an answer."""
 MAX_WAITING_BYTES = 8 << 20
@@ -47,12 +51,12 @@ class _Batch:
     events: int = 0
     size: int = 0
 
-    def takes(self, entry: _Entry) -> bool:
+    def takes(self, entry: _Entry, most: int) -> bool:
         if not self.entries:
             return True
         if entry.alone or self.entries[0].alone:
             return False
-        return self.events + len(entry.events) <= MAX_EVENTS and self.size + entry.size <= MAX_BYTES
+        return self.events + len(entry.events) <= MAX_EVENTS and self.size + entry.size <= min(MAX_BYTES, most)
 
     def add(self, entry: _Entry) -> None:
         self.entries.append(entry)
@@ -123,7 +127,7 @@ class Publisher:
             await self._room.wait()
         if self._error is not None:
             raise self._error
-        size = sum(event.ByteSize() for event in events)
+        size = sum(event.ByteSize() for event in events) + EVENT_FRAMING * len(events)
         entry = _Entry(events, size, asyncio.get_running_loop().create_future())
         self._queue.append(entry)
         self._waiting_bytes += size
@@ -132,8 +136,13 @@ class Publisher:
         return await entry.done
 
     async def _pump(self, link: Link) -> None:
+        most = link.max_message_bytes - FRAME_ROOM
         for batch in list(self._in_flight):
-            await self._send(link, batch)
+            if batch.size > most:  # the daemon that came back takes less than the one before
+                self._in_flight.remove(batch)
+                self._split(batch)
+            else:
+                await self._send(link, batch)
         while True:
             while not link.lost and (not self._queue or len(self._in_flight) >= MAX_IN_FLIGHT):
                 self._work.clear()
@@ -141,17 +150,19 @@ class Publisher:
             await asyncio.sleep(0)  # whoever is ready in this turn of the loop joins the batch
             if link.lost:
                 raise LinkLost
-            batch = self._gather()
+            batch = self._gather(most)
             if batch.entries:
                 await self._send(link, batch)
 
-    def _gather(self) -> _Batch:
-        """The next batch, which is in flight from now on: it may only be answered or fail."""
+    def _gather(self, most: int) -> _Batch:
+        """The next batch, which is in flight from now on: it may only be answered or fail. `most`: bytes."""
         batch = _Batch()
-        while self._queue and batch.takes(self._queue[0]):
+        while self._queue and batch.takes(self._queue[0], most):
             entry = self._queue.popleft()
             self._waiting_bytes -= entry.size
-            if not entry.done.cancelled():
+            if entry.size > most and not entry.done.done():
+                entry.done.set_exception(_too_large(entry, most))
+            elif not entry.done.done():
                 batch.add(entry)
         if batch.entries:
             self._in_flight.append(batch)
@@ -198,3 +209,13 @@ class Publisher:
     def closed(self) -> None:
         """The client is closing: what is still here will not be sent."""
         self.fail(ClientClosed("the client was closed before the daemon had answered", code=1))
+
+
+def _too_large(entry: _Entry, most: int) -> LimitExceeded:
+    what = "the event is" if len(entry.events) == 1 else f"the {len(entry.events)} events published together are"
+    return LimitExceeded(
+        f"{what} {entry.size} bytes; the daemon takes {most} in one message (gateway.limits.message_bytes)",
+        code=8,
+        reason="LIMIT_EXCEEDED",
+        metadata={"limit": "message_bytes"},
+    )

@@ -90,6 +90,7 @@ class Stream:
 
     out: asyncio.Queue[pb.ConnectResponse | None] = field(default_factory=lambda: asyncio.Queue(10_000))
     subscriptions: dict[str, event_pb2.EventFilter] = field(default_factory=dict)
+    half_closed: bool = False
 
     def say(self, **frame: Any) -> None:
         self.out.put_nowait(pb.ConnectResponse(**frame))
@@ -118,6 +119,9 @@ class FakeGateway(grpc.GenericRpcHandler):
         self.hellos: list[pb.Hello] = []
         self.streams: list[Stream] = []
         self.cuts: dict[str, int] = {}
+        self.max_message_bytes = 4 << 20
+        self.half_closed = 0
+        self.on_hello: Callable[[int], None] = lambda number: None
         self.refuse_hello: pb.Refused | None = None
         self.reject_publish: Callable[[event_pb2.Event], bool] = lambda event: False
         self.answer_gate = asyncio.Event()
@@ -200,6 +204,8 @@ class FakeGateway(grpc.GenericRpcHandler):
                 yield frame
                 if frame.WhichOneof("frame") == "delivery":
                     self._cut_at("delivered", stream)
+            if stream.half_closed:
+                return
             await context.abort(grpc.StatusCode.UNAVAILABLE, "cut by the test")
         finally:
             self.streams.remove(stream)
@@ -219,6 +225,9 @@ class FakeGateway(grpc.GenericRpcHandler):
                 task.add_done_callback(self._tasks.discard)
             else:
                 getattr(self, f"_{kind}")(stream, frame)
+        stream.half_closed = True
+        self.half_closed += 1
+        stream.out.put_nowait(None)
 
     def _cut_at(self, point: str, stream: Stream) -> bool:
         if point not in self.cuts:
@@ -235,7 +244,8 @@ class FakeGateway(grpc.GenericRpcHandler):
         if self.refuse_hello is not None:
             stream.say(refused=self.refuse_hello)
             return
-        policy = pb.Policy(max_message_bytes=4 << 20, max_queue_bytes=4 << 20)
+        self.on_hello(len(self.hellos))
+        policy = pb.Policy(max_message_bytes=self.max_message_bytes, max_queue_bytes=4 << 20)
         policy.heartbeat_interval.FromMilliseconds(30_000)
         stream.say(
             welcome=pb.Welcome(

@@ -14,6 +14,7 @@ from gatewayctl.client import (
     Gap,
     HistoryLost,
     InvalidArgument,
+    LimitExceeded,
     NotFound,
     Unauthenticated,
     Unavailable,
@@ -309,3 +310,61 @@ async def test_a_token_needs_an_address(gateway: FakeGateway) -> None:
         Client(token="secret")
     with pytest.raises(ValueError, match="in the clear"):
         Client("gateway.example:8765", token="secret")
+
+
+async def test_a_batch_is_never_larger_than_the_daemon_takes(gateway: FakeGateway) -> None:
+    """What is published at one time goes out in frames that fit; the ones that share a frame do not add up beyond."""
+    gateway.max_message_bytes = 20_000
+
+    async with client_of(gateway) as client:
+        await asyncio.gather(*(client.publish(message(f"{number:02} {'x' * 3000}")) for number in range(30)))
+
+    assert [text[:2] for text in contents(gateway)] == [f"{number:02}" for number in range(30)]
+    assert len(gateway.hellos) == 1
+    assert max(gateway.batches) > 1
+
+
+async def test_an_event_that_the_daemon_would_never_take_fails_alone(gateway: FakeGateway) -> None:
+    """It is told, and not sent again for ever; nor does it take others with it."""
+    gateway.max_message_bytes = 20_000
+
+    async with client_of(gateway) as client:
+        results = await asyncio.gather(
+            client.publish(message("one")),
+            client.publish(message("x" * 30_000)),
+            client.publish([message("x" * 9_000) for _ in range(3)]),
+            client.publish(message("two")),
+            client.send("echo", "x" * 30_000),
+            return_exceptions=True,
+        )
+
+    assert [type(each) for each in results] == [str, LimitExceeded, LimitExceeded, str, LimitExceeded]
+    assert "gateway.limits.message_bytes" in str(results[1])
+    assert contents(gateway) == ["one", "two"]
+    assert len(gateway.hellos) == 1
+
+
+async def test_a_batch_in_flight_is_measured_anew_by_the_daemon_that_comes_back(gateway: FakeGateway) -> None:
+    """The daemon may take less after a restart than before."""
+    gateway.cuts["got_publish"] = 1
+    gateway.on_hello = lambda number: setattr(gateway, "max_message_bytes", 4 << 20 if number == 1 else 8_000)
+
+    async with client_of(gateway) as client:
+        texts = [f"{number} {'x' * 3000}" for number in range(6)]
+        results = await asyncio.gather(
+            *(client.publish(message(text)) for text in texts),
+            client.publish(message("x" * 10_000)),
+            return_exceptions=True,
+        )
+
+    assert contents(gateway) == texts
+    assert isinstance(results[-1], LimitExceeded)
+
+
+async def test_a_client_that_closes_ends_its_stream_in_order(gateway: FakeGateway) -> None:
+    """It has said its last word, and the daemon holds nothing for it."""
+    async with client_of(gateway):
+        pass
+
+    assert gateway.half_closed == 1
+    assert len(gateway.hellos) == 1

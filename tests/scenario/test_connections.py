@@ -394,3 +394,32 @@ async def test_a_stop_says_goodbye_with_the_place_to_go_on_from(rig: House, raw:
     assert (await rig.client.send("echo", "again", timeout=20)).content == "again"
     *_, gone = await rig.events("disconnect", stream_id="parting")
     assert gone.disconnect.reason == "draining"
+
+
+async def test_the_sdk_keeps_to_the_bound_of_a_message(rig: House) -> None:
+    """limits.message_bytes: batches stay below it; what alone is larger fails and ends nobody's stream (P2.4)."""
+    texts = ["x" * 30_000] * 8
+    async with rig.daemon.client("bulky") as client:
+        events = [new_event("custom", {"texts": texts}, custom_type="note", topic="bulk") for _ in range(4)]
+        async with asyncio.timeout(60):
+            *cursors, large, sent = await asyncio.gather(
+                *(client.publish(event) for event in events),
+                client.publish([copy_of(event) for event in events[:2]]),
+                client.send("echo", "x" * 300_000),
+                return_exceptions=True,
+            )
+
+    assert all(isinstance(cursor, str) and cursor for cursor in cursors)
+    assert isinstance(large, LimitExceeded)
+    assert isinstance(sent, LimitExceeded)
+    assert len(await rig.events("connect", stream_id="bulky")) == 1
+
+
+async def test_a_client_that_closes_is_told_as_closed(rig: House) -> None:
+    """The SDK ends its stream in order; nothing is held for it (P4.1)."""
+    begin = await rig.client.publish(new_event("custom", {"n": 1}, custom_type="note", topic="begin"))
+    async with rig.daemon.client("tidy"):
+        pass
+    gone, _ = await rig.event("disconnect", stream_id="tidy", since=begin)
+
+    assert gone.disconnect.reason == "closed"
