@@ -24,27 +24,23 @@ def scope_key(scope: str) -> str:
 
 
 def append(tx: Tx, published: Sequence[Published], scope: str, now: float) -> list[Event]:
-    """All or nothing: the conflicts are looked for first."""
+    """All or nothing: a conflict raises before anything is written, and what was gathered is undone."""
     scope = scope_key(scope)
-    for item in published:
-        if item.digest:
-            first = tx.seen((scope, item.event.id))
-            if first is not None and first.digest != item.digest:
-                raise IdConflict(f"event id {item.event.id!r} was published before with other content")
+    before = tx.last_seq
     events = []
     for item in published:
-        event = item.event
-        if item.digest:
-            first = tx.seen((scope, event.id))
-            if first is not None:
-                if first.digest != item.digest:
-                    raise IdConflict(f"event id {event.id!r} is twice in this batch, with different content")
-                events.append(event.stamped(tx.epoch, int(first.ref)))
-                continue
+        event, digest = item.event, item.digest
+        first = tx.seen((scope, event.id)) if digest else None
+        if first is None:
             event = tx.add_event(event)
-            tx.add_seen((scope, event.id), item.digest, str(event.seq), now)
+            if digest:
+                tx.add_seen((scope, event.id), digest, str(event.seq), now)
+        elif first.digest == digest:
+            event = event.stamped(tx.epoch, int(first.ref))
+        elif int(first.ref) > before:
+            raise IdConflict(f"event id {event.id!r} is twice in this batch, with different content")
         else:
-            event = tx.add_event(event)
+            raise IdConflict(f"event id {event.id!r} was published before with other content")
         events.append(event)
     return events
 
