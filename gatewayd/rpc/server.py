@@ -98,6 +98,9 @@ def _options(listen: Listen) -> list[tuple[str, int]]:
         # 25 s + 10 s notices a peer that vanished within 40 s (faults.md, F47).
         ("grpc.keepalive_time_ms", 25_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # For a ping of another kind it would wait 60 s, and send none of these meanwhile; without data, few at all.
+        ("grpc.http2.ping_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
         # To count pings that come too often costs grpc a time that grows with their square (100,000 in a burst: 12 s);
         # to answer them costs next to nothing, and it reads no further while the answers are not read.
         ("grpc.http2.max_ping_strikes", 0),

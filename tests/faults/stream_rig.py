@@ -185,7 +185,10 @@ class Wire:
                 head = await self.reader.readexactly(9)
                 stream = int.from_bytes(head[5:9], "big") & 0x7FFFFFFF
                 payload = await self.reader.readexactly(int.from_bytes(head[:3], "big"))
-                self.frames.append((head[3], head[4], stream, payload))
+                if head[3] == PING and not head[4]:
+                    self.writer.write(frame(PING, 1, 0, payload))
+                else:
+                    self.frames.append((head[3], head[4], stream, payload))
 
     def count(self, kind: int) -> int:
         return sum(1 for each in self.frames if each[0] == kind)
@@ -202,8 +205,9 @@ class Wire:
         return self._task.done()
 
     async def greet(self) -> None:
-        """Be an HTTP/2 client."""
-        self.writer.write(PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, 1, 0))
+        """Be an HTTP/2 client. Each of its streams has room for 64 KiB, all together as much as there can be."""
+        room = frame(WINDOW_UPDATE, 0, 0, (2**31 - 2**16).to_bytes(4, "big"))
+        self.writer.write(PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, 1, 0) + room)
         await self.writer.drain()
         await self.until(lambda: self.count(SETTINGS) > 0)
 
@@ -258,11 +262,6 @@ class HandStream:
     async def say(self, *frames: pb.ConnectRequest) -> None:
         data = b"".join(message(each.SerializeToString()) for each in frames)
         await self._wire.push(frame(DATA, 0, 1, data))
-
-    async def grant(self, size: int) -> None:
-        """Be ready to read so many bytes more."""
-        await self._wire.push(frame(WINDOW_UPDATE, 0, 0, size.to_bytes(4, "big")))
-        await self._wire.push(frame(WINDOW_UPDATE, 0, 1, size.to_bytes(4, "big")))
 
     @property
     def answers(self) -> list[pb.ConnectResponse]:
