@@ -17,6 +17,8 @@ def filter_from_proto(message: event_pb2.EventFilter, path: str = "filter") -> E
     """Read a filter; `InvalidArgument` names the wrong field under `path`."""
     if message.all_types == bool(message.types):
         raise refuse(f"{path}.types", "name the types, or set `all_types` for all of them")
+    if len(message.types) > len(_TYPES):
+        raise refuse(f"{path}.types", f"has {len(message.types)} entries; there are {len(_TYPES)} types")
     types = set()
     for number in message.types:
         kind = _TYPES.get(number)

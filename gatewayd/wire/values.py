@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -16,6 +17,9 @@ messages, and an object in an object takes three."""
 
 MAX_STRING = 64 * 1024
 """Longest string in the data of an event, in bytes of UTF-8."""
+
+MAX_VALUES = 10_000
+"""Most values in one piece of JSON: each is looked at, and an event could hold a hundred thousand tiny ones."""
 
 _NANOS = 1_000_000_000
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
@@ -44,34 +48,36 @@ def valid_text(text: str) -> str:
 
 def check_struct(struct: Struct, path: str) -> None:
     """Raise `InvalidArgument` for what a reader in another language could not read or print."""
-    _check_fields(struct, path, 1)
+    _check_fields(struct, path, 1, count())
 
 
 def check_value(value: Value, path: str) -> None:
     """As `check_struct`, for any JSON value."""
-    _check(value, path, 1)
+    _check(value, path, 1, count())
 
 
-def _check_fields(struct: Struct, path: str, depth: int) -> None:
+def _check_fields(struct: Struct, path: str, depth: int, seen: "count[int]") -> None:
     if depth > MAX_DEPTH:
         raise refuse(path, f"nested deeper than {MAX_DEPTH}")
     for key, value in struct.fields.items():
         if len(key) * 4 > MAX_STRING:
             check_length(key, path)
-        _check(value, path, depth + 1)
+        _check(value, path, depth + 1, seen)
 
 
-def _check(value: Value, path: str, depth: int) -> None:
+def _check(value: Value, path: str, depth: int, seen: "count[int]") -> None:
+    if next(seen) >= MAX_VALUES:
+        raise refuse(path, f"holds more than {MAX_VALUES} values")
     kind = value.WhichOneof("kind")
     if kind == "string_value":
         check_length(value.string_value, path)
     elif kind == "struct_value":
-        _check_fields(value.struct_value, path, depth)
+        _check_fields(value.struct_value, path, depth, seen)
     elif kind == "list_value":
         if depth > MAX_DEPTH:
             raise refuse(path, f"nested deeper than {MAX_DEPTH}")
         for item in value.list_value.values:
-            _check(item, path, depth + 1)
+            _check(item, path, depth + 1, seen)
     elif kind == "number_value":
         if not math.isfinite(value.number_value):
             raise refuse(path, "JSON has no infinite numbers and no NaN")

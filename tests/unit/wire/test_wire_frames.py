@@ -149,6 +149,7 @@ def send(**fields: Any) -> dict[str, Any]:
         ({"request_id": "r", "subscribe": {"subscription_id": "s"}}, "subscribe.filter"),
         (subscribe(filter={}), "subscribe.filter.types"),
         (subscribe(filter={"types": [1], "all_types": True}), "subscribe.filter.types"),
+        (subscribe(filter={"types": [1] * 1000}), "subscribe.filter.types"),
         (subscribe(filter={"types": [999]}), "subscribe.filter.types"),
         (subscribe(filter={"types": [0]}), "subscribe.filter.types"),
         (subscribe(filter={**ALL, "topic": "a.>.b"}), "subscribe.filter.topic"),

@@ -9,6 +9,7 @@ from google.protobuf import json_format
 from gatewayd.core.errors import InvalidArgument, ServerOnlyField
 from gatewayd.core.event import Event, EventType
 from gatewayd.wire import MAX_EVENT_BYTES, Stamp, content_digest, data_of, decode_event, event_bytes, parse_event
+from gatewayd.wire.values import MAX_VALUES
 
 STAMP = Stamp.make("alice", 1.5)
 
@@ -192,6 +193,12 @@ def loop() -> event_pb2.Event:
     return event
 
 
+def with_many_values() -> event_pb2.Event:
+    event = custom()
+    event.custom.json.update({"many": [None] * MAX_VALUES})
+    return event
+
+
 REFUSED: dict[str, tuple[Callable[[], event_pb2.Event], str]] = {
     "no type": (lambda: without(message(), "type"), "events[3].type"),
     "unknown type": (lambda: message(type=999), "events[3].type"),
@@ -216,6 +223,7 @@ REFUSED: dict[str, tuple[Callable[[], event_pb2.Event], str]] = {
     "JSON too deep": (lambda: nested(33), "events[3].data.json"),
     "JSON far too deep": (lambda: nested(60), "events[3]"),
     "JSON lists too deep": (lambda: listed(34), "events[3].data.json"),
+    "JSON with too many values": (with_many_values, "events[3].data.json"),
     "JSON with NaN": (lambda: with_number(float("nan")), "events[3].data.json"),
     "JSON with infinity": (lambda: with_number(float("inf")), "events[3].data.json"),
     "JSON with a value of no kind": (with_kindless, "events[3].data.json"),
