@@ -13,6 +13,7 @@ for a longer pause gets it. A client belongs to one event loop, and one process:
 """
 
 from gatewayctl.events import Event, EventFilter, event_filter, new_event
+from gatewayctl.sdk.addressed import Addressed
 from gatewayctl.sdk.answer import Answer, Reply
 from gatewayctl.sdk.errors import (
     Cancelled,
@@ -35,6 +36,7 @@ from gatewayctl.sdk.facade import Client
 from gatewayctl.sdk.subscription import Gap, Subscription
 
 __all__ = [
+    "Addressed",
     "Answer",
     "Cancelled",
     "Client",

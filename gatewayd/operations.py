@@ -9,6 +9,7 @@ from typing import Protocol
 
 from gatewayd.channels.base import ChannelStatus
 from gatewayd.core.message import ChatContext
+from gatewayd.core.queues import QueueReport
 from gatewayd.core.value import value
 from gatewayd.routing.table import RouteExplanation
 
@@ -74,7 +75,7 @@ class AgentReport:
 
 @value(frozen=True, slots=True)
 class ClientReport:
-    """One connected client."""
+    """One client that is connected, or expected back."""
 
     client_id: str
     """Empty until it has said hello."""
@@ -84,11 +85,11 @@ class ClientReport:
     connected: float
     active: float
     subscriptions: int
-    queued_bytes: int
     delivered: int
     pending_replies: int
+    queues: tuple[QueueReport, ...]
     away: bool = False
-    """Whether its connection is lost and what belongs to it is held for its return."""
+    """Whether its connection is lost and what belongs to it is held for its return; `active` says since when."""
 
 
 @value(frozen=True, slots=True)

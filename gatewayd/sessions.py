@@ -168,6 +168,11 @@ class SessionManager:
         self._remember(record)
         return Opened(record, False, ())
 
+    def owner_of(self, session_id: str) -> str | None:
+        """The principal of a session that is going on; None for one that is not in memory."""
+        record = self._active.get(self._keys.get(session_id, ""))
+        return record.principal if record is not None else None
+
     async def undo(self, opened: Opened) -> None:
         """Forget a session that was opened for a message which was not taken in after all, unless another one was."""
         if not opened.is_new or await self._store.get_session(opened.record.id) is not None:

@@ -20,12 +20,14 @@ from gatewayctl.sdk.publisher import MAX_EVENTS, MAX_IN_FLIGHT
 CONFIG = """
 gateway:
   max_connections: 50000
+  heartbeat_interval: 1h
   limits: {streams_per_client: 100000}
   logging: {level: warning}
 bus:
   history: {max_events: 1000000}
 """
-"""More connections than the default, since that is what is measured; every other bound is as it comes."""
+"""More connections than the default, since that is what is measured, and no heartbeats in between; every other bound is
+as it comes."""
 CONNECT = "/gateway.v1.EventService/Connect"
 CONTENT_TYPE = "application/octet-stream"
 ANSWER = 60.0

@@ -65,13 +65,21 @@ class _Refused(Exception):
 class Conversation:
     """The link of now, and the waiting for it."""
 
-    def __init__(self, dial: Dial, identity: Identity, clock: Clock, chance: Chance) -> None:
+    def __init__(
+        self,
+        dial: Dial,
+        identity: Identity,
+        clock: Clock,
+        chance: Chance,
+        addressed: Callable[[pb.ConnectResponse], None],
+    ) -> None:
         self.connects = 0
         """How often a welcome came."""
         self.last_error: GatewayError | None = None
         """Why there is no link; None while there is one."""
         self._dial = dial
         self._identity = identity
+        self._addressed = addressed
         self._clock = clock
         self._backoff = Backoff(chance)
         self._resume_token = ""
@@ -213,7 +221,7 @@ class Conversation:
         if kind != "welcome":
             raise _Refused(GatewayError(f"the daemon began with {kind} instead of a welcome", code=13))
         self._resume_token = frame.welcome.resume_token
-        return Link(stream, frame.welcome, self._clock, self.connects + 1)
+        return Link(stream, frame.welcome, self._clock, self.connects + 1, self._addressed)
 
 
 def _unless_torn(error: GatewayError) -> GatewayError:

@@ -19,9 +19,12 @@ from gatewayctl import __version__
 from gatewayctl.address import find_address
 from gatewayctl.credentials import find_token
 from gatewayctl.events import event_filter
-from gatewayctl.rpc import MAX_MESSAGE, OPTIONS, PACKAGE, bearer
+from gatewayctl.rpc import PACKAGE, bearer
+from gatewayctl.sdk.addressed import Addressed
 from gatewayctl.sdk.answer import Answer, Reply
 from gatewayctl.sdk.conversation import Conversation, Identity
+from gatewayctl.sdk.dialling import channel_for_calls, dial
+from gatewayctl.sdk.emit import Emits
 from gatewayctl.sdk.errors import ClientClosed, from_rpc
 from gatewayctl.sdk.pace import Backoff, Ids, Tasks
 from gatewayctl.sdk.publisher import Publisher
@@ -31,22 +34,9 @@ from gatewayctl.system import Chance, Clock, SystemChance, SystemClock
 __all__ = ["Client"]
 
 _Answer = TypeVar("_Answer", bound=Message)
-_CALLS = (
-    *OPTIONS,
-    ("grpc.max_send_message_length", MAX_MESSAGE),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-)
-_STREAM = (
-    *OPTIONS,
-    ("grpc.max_send_message_length", MAX_MESSAGE),
-    ("grpc.keepalive_time_ms", 25_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 
-class Client:
+class Client(Emits):
     """One connection to a gateway. `async with` opens and closes it."""
 
     def __init__(
@@ -88,13 +78,14 @@ class Client:
         self._channel: grpc.aio.Channel | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         identity = Identity(self.client_id, f"gatewayctl/{__version__}")
-        self._conversation = Conversation(self._dial, identity, self._clock, self._chance)
+        self._addressed = Addressed()
+        self._conversation = Conversation(self._dial, identity, self._clock, self._chance, self._addressed.feed)
         self._publisher = Publisher(self._conversation, self._ids)
 
     async def __aenter__(self) -> Client:
         """Connect. Unavailable if nobody answers in `connect_timeout`; another GatewayError if we are refused."""
         self._loop = asyncio.get_running_loop()
-        self._channel = grpc.aio.insecure_channel(self._address.target, options=_CALLS)
+        self._channel = channel_for_calls(self._address.target)
         _open.add(self)
         self._tasks.start(self._conversation.run(), "conversation")
         self._tasks.start(self._publisher.run(), "publisher")
@@ -208,16 +199,18 @@ class Client:
         on_gap: Callable[[Gap], None] | None = None,
         drop_oldest: bool = False,
         buffer_bytes: int = BUFFER_BYTES,
+        snapshot: bool = False,
     ) -> Subscription:
         """Events that the filter selects (None: all that this client may see), from now on or from behind `since`.
 
         It survives reconnects from its own cursor: durable events come once and in order. What is lost is told, see
         `Subscription`. `drop_oldest` lets the daemon drop the oldest events for a slow reader instead of pausing.
-        `buffer_bytes` bounds what waits here for the reader, to one frame more than that.
+        `buffer_bytes` bounds what waits here for the reader, to one frame more than that. With `snapshot` the last
+        delta of a text in each frame brings the whole text so far.
         """
         self._need_open()
         overflow = pb.OVERFLOW_DROP_OLDEST if drop_oldest else pb.OVERFLOW_DISCONNECT
-        request = pb.Subscribe(filter=filter or event_filter(), since=since, overflow=overflow)
+        request = pb.Subscribe(filter=filter or event_filter(), since=since, overflow=overflow, snapshot=snapshot)
         self._subscribed += 1
         subscription = Subscription(
             self._conversation,
@@ -241,6 +234,18 @@ class Client:
         self._need_open()
         return await self._publisher.publish([events] if isinstance(events, event_pb2.Event) else list(events))
 
+    async def announce(self, events: event_pb2.Event | Iterable[event_pb2.Event]) -> int:
+        """Publish up to 1000 events with a `target`, or broadcasts, and return how many clients they are addressed to.
+
+        One that is away and expected back counts. NotFound, and nothing is published, for a target nobody is known by.
+        """
+        self._need_open()
+        return await self._publisher.announce([events] if isinstance(events, event_pb2.Event) else list(events))
+
+    def addressed(self) -> Addressed:
+        """What is addressed to this client itself: events with it as their target, and broadcasts."""
+        return self._addressed
+
     def _ask(self, send: pb.Send, correlation_id: str, key: str, timeout: float | None) -> Answer:
         self._need_open()
         send.correlation_id = correlation_id
@@ -257,14 +262,7 @@ class Client:
             raise ClientClosed("the client is not open: use `async with Client() as client`", code=1)
 
     def _dial(self) -> tuple[Any, Callable[[], Awaitable[None]]]:
-        # A channel for each attempt: one that has failed waits by a back-off of its own before it dials again.
-        channel = grpc.aio.insecure_channel(self._address.target, options=_STREAM)
-        open_stream: Any = channel.stream_stream(
-            f"/{PACKAGE}.EventService/Connect",
-            request_serializer=pb.ConnectRequest.SerializeToString,
-            response_deserializer=pb.ConnectResponse.FromString,
-        )
-        return open_stream(metadata=bearer(self._token)), lambda: channel.close(grace=None)
+        return dial(self._address.target, self._token)
 
     async def _shut(self) -> None:
         channel, self._channel = self._channel, None
@@ -273,6 +271,7 @@ class Client:
         self._publisher.closed()
         for subscription in list(self._subscriptions):
             subscription.client_closed()
+        self._addressed.client_closed()
         await self._tasks.stop()
         if channel is not None:
             await channel.close(grace=None)

@@ -40,8 +40,17 @@ class LinkLost(Exception):
 class Link:
     """Requests and their answers, and routes for what the server sends of itself."""
 
-    def __init__(self, stream: Stream, welcome: pb.Welcome, clock: Clock, number: int) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        welcome: pb.Welcome,
+        clock: Clock,
+        number: int,
+        addressed: Callable[[pb.ConnectResponse], None],
+    ) -> None:
+        """`addressed` takes what is for the client itself; it must not wait."""
         self.welcome = welcome
+        self._addressed = addressed
         self.max_message_bytes = welcome.policy.max_message_bytes or MAX_MESSAGE_BYTES
         """Largest frame that the daemon takes; a larger one would end the stream."""
         self.lost = False
@@ -184,15 +193,19 @@ class Link:
             self._reply(frame.request_id, frame.reply)
         elif kind == "goodbye":
             self.goodbye = frame.goodbye
-        elif kind in ("delivery", "progress"):
-            body = frame.delivery if kind == "delivery" else frame.progress
-            await self._feed(body.subscription_ids, frame)
-        elif kind == "gap":
-            await self._feed((frame.gap.subscription_id,), frame)
+        elif kind in ("delivery", "progress", "gap"):
+            await self._events(kind, frame)
         elif kind == "ended":
             _, over = self._routes.pop(frame.ended.subscription_id, (None, None))
             if over and not over.done():
                 over.set_result(frame.ended)
+
+    async def _events(self, kind: str, frame: pb.ConnectResponse) -> None:
+        ids = (frame.gap.subscription_id,) if kind == "gap" else getattr(frame, kind).subscription_ids
+        if any(ids):
+            await self._feed(ids, frame)
+        else:
+            self._addressed(frame)
 
     def _reply(self, request_id: str, reply: pb.Reply) -> None:
         if request_id not in self._replies:

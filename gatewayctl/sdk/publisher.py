@@ -40,9 +40,9 @@ class _Entry:
 
     events: Sequence[event_pb2.Event]
     size: int
-    done: asyncio.Future[str]
+    done: asyncio.Future[pb.Accepted]
     alone: bool = False
-    """Goes in a batch of its own, because a batch with it was refused and it is not known whose fault that was."""
+    """Goes in a batch of its own: what the daemon answers, a refusal or a count, is for this one alone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -91,8 +91,14 @@ class Publisher:
             for event in part:
                 if not event.id:
                     event.id = self._ids.new()
-            cursor = await self._publish(part) or cursor
+            cursor = (await self._publish(part)).cursor or cursor
         return cursor
+
+    async def announce(self, events: Sequence[event_pb2.Event]) -> int:
+        """Publish up to 1000 events together, and return how many clients they are addressed to."""
+        for event in events:
+            event.id = event.id or self._ids.new()
+        return (await self._publish(events, alone=True)).count
 
     async def flush(self) -> None:
         """Return when everything that was published has its answer."""
@@ -121,14 +127,14 @@ class Publisher:
         self._waiting_bytes = 0
         self._settle()
 
-    async def _publish(self, events: Sequence[event_pb2.Event]) -> str:
+    async def _publish(self, events: Sequence[event_pb2.Event], *, alone: bool = False) -> pb.Accepted:
         while self._waiting_bytes >= MAX_WAITING_BYTES and self._error is None:
             self._room.clear()
             await self._room.wait()
         if self._error is not None:
             raise self._error
         size = sum(event.ByteSize() for event in events) + EVENT_FRAMING * len(events)
-        entry = _Entry(events, size, asyncio.get_running_loop().create_future())
+        entry = _Entry(events, size, asyncio.get_running_loop().create_future(), alone)
         self._queue.append(entry)
         self._waiting_bytes += size
         self._idle.clear()
@@ -189,7 +195,7 @@ class Publisher:
                 if error is not None:
                     entry.done.set_exception(error)
                 else:
-                    entry.done.set_result(answer.result().cursor)
+                    entry.done.set_result(answer.result())
         self._settle()
 
     def _split(self, batch: _Batch) -> None:

@@ -65,6 +65,11 @@ class Subscription(Protocol):
     @property
     def mailbox(self) -> Mailbox: ...
 
+    @property
+    def live(self) -> bool:
+        """Whether it has caught up with the log, so that ephemeral events reach it, too."""
+        ...
+
     def close(self) -> None:
         """No further event arrives. Safe to call twice."""
         ...
@@ -79,6 +84,13 @@ class EventBus(EventSink, Protocol):
 
     def publish(self, event: Event) -> None:
         """Publish an ephemeral event."""
+        ...
+
+    def on_addressed(self, hear: Callable[[Event], None]) -> None:
+        """Call `hear` with each event that has a target or is a broadcast, when it is its turn; once, at the start.
+
+        Subscriptions that are live by then get the event, and those that catch up if it is durable.
+        """
         ...
 
     def flush(self) -> None:

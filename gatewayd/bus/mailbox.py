@@ -24,7 +24,7 @@ class Mailbox:
         reached: Callable[[], int],
     ) -> None:
         """`wake` is called when the reader has something to do; `reached` says up to which `seq` the bus has looked."""
-        self._limit = limit_bytes
+        self.limit_bytes = limit_bytes
         self.overflow = overflow
         self._wake = wake
         self._chunks: deque[Chunk] = deque()
@@ -48,7 +48,7 @@ class Mailbox:
 
     def fits(self, chunk: Chunk) -> bool:
         """Whether it can be put in without the policy acting; into an empty mailbox anything can."""
-        return not self._chunks or self._bytes + chunk.size <= self._limit
+        return not self._chunks or self._bytes + chunk.size <= self.limit_bytes
 
     async def emptied(self) -> None:
         """Wait until the reader took something, or the subscription ended."""
@@ -76,7 +76,7 @@ class Mailbox:
 
     def _squeeze(self, chunk: Chunk) -> bool:
         """Queue one event where there may be no room."""
-        while self._chunks and self._bytes + chunk.size > self._limit:
+        while self._chunks and self._bytes + chunk.size > self.limit_bytes:
             if self.overflow is Overflow.DISCONNECT:
                 self.end(EndReason.SLOW_CONSUMER)
                 return False
@@ -155,6 +155,11 @@ class Mailbox:
     def waiting_events(self) -> int:
         """Events that wait."""
         return sum(map(len, self._chunks))
+
+    @property
+    def oldest(self) -> float:
+        """When the oldest event that waits was published, Unix seconds; 0 if none waits."""
+        return self._chunks[0].events[0].time if self._chunks else 0.0
 
     @property
     def has_news(self) -> bool:

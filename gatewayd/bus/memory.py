@@ -43,6 +43,11 @@ class MemorySubscription:
             return self.looked
         return self.group.before if self.group.gathered else self._bus.end.seq
 
+    @property
+    def live(self) -> bool:
+        """See `Subscription.live`."""
+        return self.group is not None
+
     def close(self) -> None:
         if not self.closed:
             self.closed = True
@@ -68,6 +73,11 @@ class MemoryBus:
         self._delivered = 0
         self._dropped = 0
         self._slow = 0
+        self._hear: Callable[[Event], None] = _nobody
+
+    def on_addressed(self, hear: Callable[[Event], None]) -> None:
+        """See `EventBus.on_addressed`."""
+        self._hear = hear
 
     def attach(self, store: Store) -> None:
         """Give the bus the log that it catches up from; once, before the first subscription."""
@@ -186,6 +196,8 @@ class MemoryBus:
                 group.add(event, self._delivered_seq)
             if self._dirty:
                 self._pacer.due()
+        if event.target or event.type is EventType.BROADCAST:
+            self._hear(event)
 
     def flush(self) -> None:
         """Hand out what has gathered to the mailboxes now, without waiting for its time."""
@@ -204,3 +216,7 @@ class MemoryBus:
             dropped=self._dropped + sum(one.mailbox.total_dropped for one in self._subscriptions),
             slow_consumers=self._slow,
         )
+
+
+def _nobody(_event: Event) -> None:
+    """Nobody is to hear of what is addressed."""

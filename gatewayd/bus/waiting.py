@@ -56,7 +56,7 @@ async def wait_for(
     except TimeoutError:
         return waiter.taken or Waited(None, waiter.position)  # it may have come in the very same turn of the loop
     except _Lost:
-        raise _history_lost(bus, since) from None
+        raise history_lost(bus, since) from None
     finally:
         waiter.close()
 
@@ -69,10 +69,10 @@ async def _look(
         return Waited(None, end)
     after = since.seq
     if since.epoch != end.epoch or after > max(end.seq, store.log.last_seq):
-        raise _history_lost(bus, since)
+        raise history_lost(bus, since)
     while True:
         if after < bus.oldest.seq:
-            raise _history_lost(bus, since)
+            raise history_lost(bus, since)
         if after >= end.seq:
             return Waited(None, Cursor(end.epoch, after))
         page = await store.read_forward(after, selection, _PAGE)
@@ -82,7 +82,8 @@ async def _look(
         after = page.scanned_to
 
 
-def _history_lost(bus: EventBus, since: Cursor | None) -> HistoryLost:
+def history_lost(bus: EventBus, since: Cursor | None) -> HistoryLost:
+    """The error for a place that the log no longer reaches back to, or never had."""
     return HistoryLost(f"events after {since} are no longer kept", metadata={"oldest_cursor": str(bus.oldest)})
 
 

@@ -145,6 +145,7 @@ class Conversation:
 
     def tick(self) -> None:
         """Called every heartbeat interval: idle readers learn how far they may go on from."""
+        self.subscriptions.tick()
         for frame in self.subscriptions.progress():
             self.put(frame)
 

@@ -1,18 +1,19 @@
 """All conversations of the gateway: who is connected, how many may be, and what a lost connection leaves behind.
 
 A connection that breaks leaves the places of its subscriptions and its unanswered sends for `reconnect_timeout`; the
-resume token of its welcome takes them up. The token is a capability bound to the principal and the client id.
+resume token of its welcome takes them up. The token is a capability bound to the principal and the client id. What is
+addressed to the client waits for it for as long (`directory.py`), with or without the token.
 """
 
 import logging
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import gatewayd
 from gatewayd.access.principals import Principal
 from gatewayd.conversation.conversation import Conversation
+from gatewayd.conversation.directory import Client, Directory, Left
 from gatewayd.conversation.doors import Doors
-from gatewayd.conversation.sends import Waiting
+from gatewayd.conversation.heartbeats import Heartbeats
 from gatewayd.conversation.writing import LOOK
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.errors import (
@@ -29,7 +30,6 @@ from gatewayd.core.frames import (
     EndReason,
     Goodbye,
     Hello,
-    LostSubscription,
     Policy,
     RecoveryStep,
     Refused,
@@ -37,28 +37,14 @@ from gatewayd.core.frames import (
     Welcome,
 )
 from gatewayd.core.ids import IdSource
-from gatewayd.core.value import value
 from gatewayd.service import TaskSet
 from gatewayd.storage.base import Store
 from gatewayd.storage.records import Published
 
 log = logging.getLogger("gatewayd.conversation")
 
-FEATURES = ("subscribe", "publish", "send", "resume")
+FEATURES = ("subscribe", "publish", "send", "resume", "addressed", "snapshot")
 """What this version speaks on a stream."""
-LONGEST_SLEEP = 1.0
-"""Seconds after which a changed `heartbeat_interval` holds."""
-MAX_PARKED = 10_000
-"""Lost connections that are remembered; beyond it the oldest is forgotten."""
-
-
-@value(frozen=True, slots=True)
-class _Parked:
-    principal: str
-    client_id: str
-    lost: tuple[LostSubscription, ...]
-    waiting: tuple[Waiting, ...]
-    until: float
 
 
 class ConversationHub:
@@ -68,6 +54,7 @@ class ConversationHub:
         self,
         *,
         doors: Doors,
+        directory: Directory,
         store: Store,
         clock: Clock,
         randomness: Randomness,
@@ -75,19 +62,23 @@ class ConversationHub:
         end_of_log: Callable[[], Cursor],
     ) -> None:
         self._doors = doors
+        self._directory = directory
         self._store = store
         self._clock = clock
         self._randomness = randomness
         self._ids = ids
         self._end_of_log = end_of_log
         self._open: dict[Conversation, str] = {}
-        self._parked: OrderedDict[str, _Parked] = OrderedDict()
         self._draining = False
         self._tasks = TaskSet("hub")
+        self._heartbeats = Heartbeats(
+            clock, interval=lambda: doors.settings().heartbeat_interval, beat=self._beat, upkeep=self._expire
+        )
+        doors.bus.on_addressed(directory.deliver)
 
     async def start(self) -> None:
         """Begin to tick."""
-        self._tasks.start(self._heartbeat(), name="heartbeat")
+        self._tasks.start(self._heartbeats.run(), name="heartbeat")
         self._tasks.start(self._watch_writes(), name="writes")
 
     async def stop(self) -> None:
@@ -118,9 +109,11 @@ class ConversationHub:
                 f"this gateway speaks protocol {PROTOCOL}, the client {hello.protocol_min} to {hello.protocol_max}"
             )
             return Refused(error, RecoveryStep.UPGRADE_CLIENT)
-        before = self._take_up(conversation, hello.resume_token)
+        self._displace(conversation)
+        before = self._directory.connect(conversation, hello.resume_token)
         token = self._randomness.token(24).hex()
         self._open[conversation] = token
+        self._heartbeats.add(conversation)
         for waiting in before.waiting if before else ():
             conversation.await_reply(waiting)
         data = {"client_id": hello.client_id, "kind": "client", "resumed": before is not None}
@@ -143,21 +136,14 @@ class ConversationHub:
             cursor=self._end_of_log(),
         )
 
-    def _take_up(self, conversation: Conversation, token: str) -> _Parked | None:
-        """What the token's connection left; one that seems open still is ended, since its client is here."""
-        for other, its_token in list(self._open.items()):
-            same = other.client_id == conversation.client_id and other.principal.id == conversation.principal.id
-            if same and other is not conversation:
-                log.info("connection_replaced", extra={"client": other.client_id})
-                other.end(_replaced(other.client_id))
-                self._park(other, its_token, EndReason.CONNECTION_LOST)
-                self._went(other, "replaced")
-        parked = self._parked.pop(token, None) if token else None
-        if parked is None or parked.until < self._clock.monotonic():
-            return None
-        if (parked.principal, parked.client_id) != (conversation.principal.id, conversation.client_id):
-            return None
-        return parked
+    def _displace(self, conversation: Conversation) -> None:
+        """A connection of this client that seems open still is ended, since the client is here."""
+        other = self._directory.connection(conversation.principal.id, conversation.client_id)
+        if other is not None:
+            log.info("connection_replaced", extra={"client": other.client_id})
+            other.end(_replaced(other.client_id))
+            self._park(other, self._open[other], EndReason.CONNECTION_LOST)
+            self._went(other, "replaced")
 
     # Ending
 
@@ -171,17 +157,29 @@ class ConversationHub:
         if token and reason:
             self._park(conversation, token, reason)
         if token:
+            self._directory.leave(conversation, None)
             self._went(conversation, reason.value if reason else "closed")
         self._open.pop(conversation, None)
+        self._heartbeats.remove(conversation)
         await conversation.close(reason or EndReason.UNSUBSCRIBED)
 
     def _park(self, conversation: Conversation, token: str, reason: EndReason) -> None:
         self._open.pop(conversation, None)
+        self._heartbeats.remove(conversation)
+        filters = conversation.subscriptions.filters
         lost, waiting = conversation.detach(reason)
-        until = self._clock.monotonic() + self._doors.settings().reconnect_timeout
-        self._parked[token] = _Parked(conversation.principal.id, conversation.client_id, lost, waiting, until)
-        while len(self._parked) > MAX_PARKED:
-            self._parked.popitem(last=False)
+        held = self._doors.settings().reconnect_timeout
+        left = Left(
+            token=token,
+            lost=lost,
+            filters=filters,
+            waiting=waiting,
+            version=conversation.client_version,
+            opened=conversation.opened,
+            since=self._clock.now(),
+            until=self._clock.monotonic() + held,
+        )
+        self._directory.leave(conversation, left if held else None)
 
     def _went(self, conversation: Conversation, reason: str) -> None:
         self._record(conversation, EventType.DISCONNECT, {"client_id": conversation.client_id, "reason": reason})
@@ -219,28 +217,23 @@ class ConversationHub:
         """All, also those that have yet to say hello: their client id is empty."""
         return list(self._open)
 
+    def away(self) -> Iterable[Client]:
+        """Clients whose connection broke and who are expected back."""
+        return self._directory.away()
+
     @property
     def count(self) -> int:
         return len(self._open)
 
     # Upkeep
 
-    async def _heartbeat(self) -> None:
-        """The interval is looked at between short sleeps, so that a shorter one holds at once after a reload."""
-        last = self._clock.monotonic()
-        while True:
-            interval = self._doors.settings().heartbeat_interval
-            left = last + interval - self._clock.monotonic()
-            if left > 0:
-                await self._clock.sleep(min(left, LONGEST_SLEEP))
-                continue
-            last = now = self._clock.monotonic()
-            for token in [token for token, parked in self._parked.items() if parked.until < now]:
-                del self._parked[token]
-            for conversation in self.conversations():
-                conversation.tick()
-                event = self._event(conversation, EventType.HEARTBEAT, {"interval": interval})
-                self._doors.bus.publish(event)
+    def _beat(self, conversation: Conversation, interval: float) -> None:
+        conversation.tick()
+        self._doors.bus.publish(self._event(conversation, EventType.HEARTBEAT, {"interval": interval}))
+
+    def _expire(self) -> None:
+        if gone := self._directory.expire():
+            log.info("addressed_events_expired", extra={"events": gone})
 
     async def _watch_writes(self) -> None:
         while True:
@@ -263,6 +256,7 @@ class ConversationHub:
             source="gatewayd",
             stream_id=conversation.client_id,
             target=conversation.client_id if ephemeral else "",
+            owner=conversation.principal.id if ephemeral else "",
             time=self._clock.now(),
             durable=not ephemeral,
             data=data,

@@ -7,12 +7,13 @@ from asyncio import Future
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import attrgetter
+from typing import Protocol
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
 from gatewayd.core.catalogue import CATALOGUE, Emitter
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import GatewayError, InvalidArgument, PermissionDenied
+from gatewayd.core.errors import GatewayError, InvalidArgument, NotFound, PermissionDenied, Violation
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.ids import IdSource
 from gatewayd.storage.base import Store
@@ -23,13 +24,27 @@ MAX_BATCH = 1000
 """Events of one batch."""
 
 
+class Addressing(Protocol):
+    """Who can be addressed; the directory of clients."""
+
+    def resolve(self, principal: Principal, name: str) -> tuple[str, int]:
+        """Whose the target is that a publisher names, and how many clients that is; `NotFound` if it is nobody."""
+        ...
+
+    def audience(self, event: Event) -> int:
+        """How many clients a broadcast reaches now."""
+        ...
+
+
 class Batch:
     """A batch that was taken."""
 
-    __slots__ = ("event_ids", "stored")
+    __slots__ = ("count", "event_ids", "stored")
 
-    def __init__(self, event_ids: Sequence[str], stored: "Future[list[Event]] | None") -> None:
+    def __init__(self, event_ids: Sequence[str], stored: "Future[list[Event]] | None", count: int) -> None:
         self.event_ids = event_ids
+        self.count = count
+        """Clients that its events are addressed to, added up over the events."""
         self.stored = stored
         """The durable ones, once they are on disk; None when there are none. It fails with a `GatewayError`."""
 
@@ -49,12 +64,17 @@ class Publishing:
         bus: EventBus,
         clock: Clock,
         ids: IdSource,
+        addressing: Addressing,
+        owner_of: Callable[[str], str | None],
         denied: Callable[[Principal, str, str], None],
     ) -> None:
         self._store = store
         self._bus = bus
         self._clock = clock
         self._ids = ids
+        self._addressing = addressing
+        self._owner_of = owner_of
+        """The principal of a session that is going on; None for one that is not known."""
         self._denied = denied
         """Told of each refusal for lack of right: principal, action, subject; for the audit."""
 
@@ -77,7 +97,28 @@ class Publishing:
             raise
         for kind, topic in {(event.type, event.topic) for event in events}:
             self._check(kind, topic, principal)
-        return self._submit(events, stamp, principal)
+        count = 0
+        for place, event in enumerate(events):
+            if event.target or event.session_id or event.type is EventType.BROADCAST:
+                count += self._address(event, f"events[{place}]", principal)
+        return self._submit(events, stamp, principal, count)
+
+    def _address(self, event: Event, path: str, principal: Principal) -> int:
+        """Say whose an event is that is not for everybody; how many clients it is addressed to."""
+        owner, count = "", 0
+        if event.session_id:
+            owner = (self._owner_of(event.session_id) if principal.scopes.all_sessions else None) or principal.id
+        if event.target:
+            try:
+                owner, count = self._addressing.resolve(principal, event.target)
+            except (NotFound, InvalidArgument) as error:
+                raise type(error)(
+                    f"{path}.target: {error.message}", violations=(Violation(f"{path}.target", error.message),)
+                ) from None
+        event.owner = owner  # type: ignore[misc]  # it is not shared yet
+        if event.type is EventType.BROADCAST and not event.target:
+            return self._addressing.audience(event)
+        return count
 
     def _find_fault(self, raw: Sequence[bytes], stamp: Stamp, principal: Principal) -> None:
         """Raise for the first wrong event, named by its place; to name each beforehand would cost the right ones."""
@@ -100,7 +141,7 @@ class Publishing:
             self._denied(principal, "events.publish", kind.label)
             raise
 
-    def _submit(self, events: Sequence[Event], stamp: Stamp, principal: Principal) -> Batch:
+    def _submit(self, events: Sequence[Event], stamp: Stamp, principal: Principal, count: int) -> Batch:
         durable = [Published(event, content_digest(event, stamp)) for event in events if event.durable]
         ids = tuple(event.id for event in events)
         first = next((place for place, event in enumerate(events) if event.durable), len(events))
@@ -110,4 +151,4 @@ class Publishing:
         for event in events[first:]:
             if not event.durable:
                 self._bus.publish(event)
-        return Batch(ids, stored)
+        return Batch(ids, stored, count)

@@ -135,7 +135,7 @@ class Requests:
     def _published(self, request_id: str, batch: Batch) -> None:
         self._slots.release()
         try:
-            self._put(Accepted(request_id, cursor=batch.cursor()))
+            self._put(Accepted(request_id, cursor=batch.cursor(), count=batch.count))
         except GatewayError as error:
             self._put(Rejected(request_id, error))
 

@@ -1,12 +1,14 @@
 """The subscriptions of one connection: from mailboxes to frames, in turn, so that none starves the others."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
+from gatewayd.conversation.inbox import Inbox
 from gatewayd.core.errors import AlreadyExists, HistoryLost, LimitExceeded, SlowConsumer
 from gatewayd.core.event import Cursor, Event
+from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import (
     Accepted,
     Delivery,
@@ -18,11 +20,16 @@ from gatewayd.core.frames import (
     ServerFrame,
     Subscribe,
 )
+from gatewayd.core.queues import QueueReport, state_of
 
 MAX_SUBSCRIPTIONS = 1000
 """Subscriptions of one connection."""
 MAX_FRAME = 256 * 1024
 """Bytes of events in one frame: the longest that a control answer may have to wait for."""
+_INBOX = ""
+"""Stands for the inbox among the subscriptions that take turns; no subscription has this id."""
+EXPECTED_TICKS = 2
+"""Heartbeat intervals within which a client subscribes anew to what it has lost."""
 MIN_BUFFER = 4 * 1024
 DEFAULT_BUFFER = 1024 * 1024
 
@@ -38,6 +45,32 @@ class Subscriptions:
         self._told: dict[str, Cursor] = {}
         self._ready: dict[str, None] = {}
         """Those that may have something to send, in the order of their turns."""
+        self._filters: dict[str, EventFilter] = {}
+        self._expected: dict[EventFilter, int] = {}
+        """Of lost subscriptions, and in how many ticks they are given up: their cursors bring what is kept."""
+        self.inbox = Inbox()
+
+    def attach(self, inbox: Inbox, lost: Iterable[EventFilter]) -> None:
+        """Take from this inbox, from now on. `lost`: what the client is about to subscribe to from its cursors."""
+        self.inbox = inbox
+        self._expected = dict.fromkeys(lost, EXPECTED_TICKS)
+        inbox.forget(lambda event: event.seq > 0 and any(each.matches(event) for each in self._expected))
+        inbox.wake = partial(self._has_news, _INBOX)
+        if inbox:
+            inbox.wake()
+
+    def bring(self, event: Event) -> bool:
+        """Whether a subscription brings this event, whose turn it is: now, or by the cursor that it goes on from."""
+        for subscription_id, wanted in self._filters.items():
+            if wanted.matches(event):
+                one = self._all[subscription_id]
+                if event.seq or (one.live and one.mailbox.ended is None):
+                    return True
+        return event.seq > 0 and any(wanted.matches(event) for wanted in self._expected)
+
+    def tick(self) -> None:
+        """A heartbeat interval has passed."""
+        self._expected = {wanted: left - 1 for wanted, left in self._expected.items() if left > 1}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -54,7 +87,9 @@ class Subscriptions:
         wanted = request.buffer_bytes or DEFAULT_BUFFER
 
         def visible(event: Event) -> bool:
-            return event.target in ("", client_id, principal.id) and principal.may_see(event.owner)
+            if event.target:
+                return event.target in (client_id, principal.id) and event.owner in ("", principal.id)
+            return principal.may_see(event.owner)
 
         spec = SubscriptionSpec(
             selection=request.filter,
@@ -63,7 +98,9 @@ class Subscriptions:
             overflow=request.overflow,
             buffer_bytes=min(max(wanted, MIN_BUFFER), max_buffer),
         )
+        self._expected.pop(request.filter, None)
         subscription = self._bus.subscribe(spec, partial(self._has_news, request.subscription_id))
+        self._filters[request.subscription_id] = request.filter
         self._all[request.subscription_id] = subscription
         self._told[request.subscription_id] = subscription.mailbox.position
         return Accepted(request.request_id, cursor=subscription.mailbox.position)
@@ -72,6 +109,7 @@ class Subscriptions:
         """End one; its last position, or None if there was none."""
         subscription = self._all.pop(subscription_id, None)
         self._told.pop(subscription_id, None)
+        self._filters.pop(subscription_id, None)
         if subscription is None:
             return None
         subscription.close()
@@ -87,6 +125,10 @@ class Subscriptions:
         while self._ready:
             subscription_id = next(iter(self._ready))
             del self._ready[subscription_id]
+            if subscription_id == _INBOX:
+                if (frame := self._addressed()) is not None:
+                    return frame
+                continue
             subscription = self._all.get(subscription_id)
             frame = self._frame(subscription_id, subscription) if subscription is not None else None
             if frame is not None:
@@ -94,6 +136,16 @@ class Subscriptions:
                     self._ready[subscription_id] = None
                 return frame
         return None
+
+    def _addressed(self) -> ServerFrame | None:
+        frame: ServerFrame | None = None
+        if self.inbox.dropped:
+            frame = Gap(_INBOX, *self.inbox.take_gap())
+        elif (chunk := self.inbox.take(MAX_FRAME)) is not None:
+            frame = Delivery((), chunk)
+        if self.inbox:
+            self._ready[_INBOX] = None
+        return frame
 
     def _frame(self, subscription_id: str, subscription: Subscription) -> ServerFrame | None:
         mailbox = subscription.mailbox
@@ -105,6 +157,7 @@ class Subscriptions:
                 self._told[subscription_id] = chunk.cursor
             return Delivery((subscription_id,), chunk)
         if mailbox.ended is not None:
+            self._expected[self._filters[subscription_id]] = EXPECTED_TICKS
             self.remove(subscription_id)
             return self._ended(subscription_id, mailbox.ended, mailbox.position)
         return None
@@ -122,10 +175,29 @@ class Subscriptions:
         """Whether `next_frame` may have one."""
         return bool(self._ready)
 
+    def queues(self, inbox_limit: int) -> Iterator[QueueReport]:
+        """What waits for this connection: for itself, and for each subscription by id."""
+        yield self.inbox.report(inbox_limit)
+        end = self._bus.end.seq
+        for subscription_id, one in sorted(self._all.items()):
+            box = one.mailbox
+            waiting, limit = box.waiting_bytes, box.limit_bytes
+            yield QueueReport(
+                subscription_id=subscription_id,
+                state=state_of(ended=box.ended is not None, live=one.live, queued_bytes=waiting, limit_bytes=limit),
+                overflow=box.overflow,
+                limit_bytes=limit,
+                queued_bytes=waiting,
+                queued_events=box.waiting_events,
+                oldest=box.oldest,
+                behind=max(0, end - box.position.seq),
+                dropped=box.total_dropped,
+            )
+
     @property
-    def waiting_bytes(self) -> int:
-        """Bytes of events that wait for this connection."""
-        return sum(one.mailbox.waiting_bytes for one in self._all.values())
+    def filters(self) -> tuple[EventFilter, ...]:
+        """What the subscriptions select."""
+        return tuple(self._filters.values())
 
     def lost(self, reason: EndReason) -> tuple[LostSubscription, ...]:
         """Close all, and tell where each may be taken up: after what was handed to the transport."""
@@ -137,6 +209,7 @@ class Subscriptions:
             one.close()
         self._all.clear()
         self._told.clear()
+        self._filters.clear()
         self._ready.clear()
         return lost
 

@@ -89,13 +89,13 @@ CATALOGUE: Mapping[EventType, Row] = MappingProxyType(
         EventType.NODE_INTERNAL_OUTPUT: _row(False, _WORKER, _NODE, content=_S),
         EventType.NODE_INPUT_BLOCKED: _row(True, _WORKER, _NODE, prompt=_S),
         EventType.NODE_STALLED: _row(True, _WORKER, _NODE, reason=_S),
-        EventType.LLM_TEXT_DELTA: _row(False, _WORKER, _EXECUTION, content=_S, offset=_I),
+        EventType.LLM_TEXT_DELTA: _row(False, _WORKER, _EXECUTION, content=_S, offset=_I, snapshot=_S),
         EventType.LLM_REASONING_DELTA: _row(False, _WORKER, _EXECUTION, content=_S),
         EventType.TOOL_CALL_STARTED: _row(True, _WORKER, _EXECUTION, tool_use_id=_S, tool_name=_S, tool_input=_OBJ),
         EventType.TOOL_CALL_COMPLETED: _row(
             True, _WORKER, _EXECUTION, tool_use_id=_S, tool_name=_S, result=_S, is_error=_B
         ),
-        EventType.CLIENT_OUTPUT_DELTA: _row(False, _WORKER, _EXECUTION, content=_S, offset=_I),
+        EventType.CLIENT_OUTPUT_DELTA: _row(False, _WORKER, _EXECUTION, content=_S, offset=_I, snapshot=_S),
         EventType.CLIENT_INPUT_REQUESTED: _row(True, _WORKER, _EXECUTION, prompt=_S),
         EventType.WEBHOOK_RECEIVED: _row(
             True, _SERVER, path=_S, method=_S, headers=_OBJ, payload=_ANY, query_params=_OBJ

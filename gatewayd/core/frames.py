@@ -70,6 +70,8 @@ class Subscribe:
     overflow: Overflow = Overflow.DISCONNECT
     buffer_bytes: int = 0
     """Bytes that may wait for this reader; 0 takes the server's default."""
+    snapshot: bool = False
+    """Whether deltas of text bring the whole text so far, too."""
 
 
 @value(frozen=True, slots=True)
@@ -174,6 +176,8 @@ class Accepted:
     message_id: str = ""
     existed: bool = True
     """For an unsubscribe, whether there was such a subscription."""
+    count: int = 0
+    """For a publish, the clients that it is addressed to."""
 
 
 @value(frozen=True, slots=True)

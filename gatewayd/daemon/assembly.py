@@ -21,13 +21,10 @@ from gatewayd.channels.base import AdapterFactory, ChannelAdapter, ChannelIO
 from gatewayd.channels.manager import ChannelManager
 from gatewayd.config.loader import Loaded
 from gatewayd.config.model import GatewayConfig
-from gatewayd.conversation.doors import Doors
-from gatewayd.conversation.hub import ConversationHub
-from gatewayd.conversation.publishing import Publishing
-from gatewayd.conversation.sends import Sends
 from gatewayd.core.errors import StoreFailed
 from gatewayd.core.ids import IdSource
 from gatewayd.core.lifecycle import Change
+from gatewayd.daemon.conversations import Conversations
 from gatewayd.daemon.expiry import Expiry
 from gatewayd.daemon.listeners import http_server, rpc_listen
 from gatewayd.daemon.news import News
@@ -172,25 +169,19 @@ class Assembly:
             clock=clock,
         )
 
-        publishing = Publishing(store=self.store, bus=self.bus, clock=clock, ids=ids, denied=self._denied)
-        sends = Sends(router=self.router, store=self.store, clock=clock)
-        doors = Doors(
-            router=self.router,
-            publishing=publishing,
-            sends=sends,
-            bus=self.bus,
-            oldest=lambda: self.bus.oldest,
-            settings=lambda: self.reloader.config.gateway,
-            clock=clock,
-        )
-        self.hub = ConversationHub(
-            doors=doors,
+        talk = Conversations(
             store=self.store,
+            bus=self.bus,
             clock=clock,
             randomness=parts.randomness,
             ids=ids,
-            end_of_log=lambda: self.bus.end,
+            agents=self.agents,
+            sessions=self.sessions,
+            router=self.router,
+            settings=lambda: self.reloader.config.gateway,
+            denied=self._denied,
         )
+        self.hub = talk.hub
         self.authenticator.on_revoked(self.hub.end_revoked)
         self.operator = Operator(
             reloader=self.reloader,
@@ -224,8 +215,8 @@ class Assembly:
             sessions=self.sessions,
             store=self.store,
             bus=self.bus,
-            publishing=publishing,
-            sends=sends,
+            publishing=talk.publishing,
+            sends=talk.sends,
             operations=self.operator,
             clock=clock,
         )

@@ -10,6 +10,7 @@ from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
 from gatewayd.channels.base import ChannelState, ChannelStatus
 from gatewayd.channels.manager import ChannelManager
+from gatewayd.conversation.directory import AWAY_BYTES
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError
@@ -156,7 +157,8 @@ class Operator:
         ]
 
     def clients(self) -> list[ClientReport]:
-        return [
+        limit = self._reloader.config.gateway.limits.queue_bytes
+        here = [
             ClientReport(
                 client_id=one.client_id,
                 principal=one.principal.id,
@@ -165,12 +167,30 @@ class Operator:
                 connected=one.opened,
                 active=one.active,
                 subscriptions=len(one.subscriptions),
-                queued_bytes=one.subscriptions.waiting_bytes,
                 delivered=one.delivered,
                 pending_replies=one.pending_replies,
+                queues=tuple(one.subscriptions.queues(limit)),
             )
             for one in self._hub.everyone()
         ]
+        away = [
+            ClientReport(
+                client_id=one.client_id,
+                principal=one.principal,
+                peer="",
+                version=one.left.version,
+                connected=one.left.opened,
+                active=one.left.since,
+                subscriptions=len(one.left.lost),
+                delivered=0,
+                pending_replies=len(one.left.waiting),
+                queues=(one.inbox.report(AWAY_BYTES, away=True),),
+                away=True,
+            )
+            for one in self._hub.away()
+            if one.left is not None
+        ]
+        return [*here, *away]
 
     def explain_route(self, channel: str, context: ChatContext, peer: str) -> RouteExplanation:
         return explain(self._reloader.config.channels, channel, context, peer)

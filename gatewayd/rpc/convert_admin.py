@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 
-from gateway.v1 import admin_service_pb2, channel_pb2, status_pb2
+from gateway.v1 import admin_service_pb2, channel_pb2, event_service_pb2, status_pb2
 
 from gatewayd.channels.base import ChannelState, ChannelStatus
+from gatewayd.core.frames import Overflow
+from gatewayd.core.queues import QueueReport, QueueState
 from gatewayd.core.work import ExecutionState
 from gatewayd.operations import AgentReport, ClientReport, DaemonState, ReloadReport, StatusReport
 from gatewayd.routing.table import RouteExplanation
@@ -12,6 +14,8 @@ from gatewayd.rpc.convert import instant
 from gatewayd.wire.values import refuse, valid_text
 
 _DAEMON = {state: status_pb2.DaemonState.Value(f"DAEMON_STATE_{state.name}") for state in DaemonState}
+_QUEUE = {state: admin_service_pb2.ClientQueueState.Value(f"CLIENT_QUEUE_STATE_{state.name}") for state in QueueState}
+_OVERFLOW = {policy: event_service_pb2.Overflow.Value(f"OVERFLOW_{policy.name}") for policy in Overflow}
 _CHANNEL = {state: status_pb2.ChannelState.Value(f"CHANNEL_STATE_{state.name}") for state in ChannelState}
 
 
@@ -106,9 +110,27 @@ def client_message(report: ClientReport) -> admin_service_pb2.Client:
         connect_time=instant(report.connected),
         active_time=instant(report.active),
         subscriptions=report.subscriptions,
-        queued_bytes=report.queued_bytes,
+        queued_bytes=sum(queue.queued_bytes for queue in report.queues),
+        queued_events=sum(queue.queued_events for queue in report.queues),
+        oldest_queued_time=instant(min((queue.oldest for queue in report.queues if queue.oldest), default=0.0)),
+        dropped=sum(queue.dropped for queue in report.queues),
         delivered=report.delivered,
         pending_replies=report.pending_replies,
+        queues=[_queue_message(queue) for queue in report.queues],
+    )
+
+
+def _queue_message(queue: QueueReport) -> admin_service_pb2.ClientQueue:
+    return admin_service_pb2.ClientQueue(
+        subscription_id=queue.subscription_id,
+        state=_QUEUE[queue.state],
+        overflow=_OVERFLOW[queue.overflow],
+        limit_bytes=queue.limit_bytes,
+        queued_bytes=queue.queued_bytes,
+        queued_events=queue.queued_events,
+        oldest_queued_time=instant(queue.oldest),
+        behind=queue.behind,
+        dropped=queue.dropped,
     )
 
 

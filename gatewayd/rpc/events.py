@@ -9,10 +9,10 @@ from gateway.v1 import event_pb2, event_service_pb2
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
-from gatewayd.bus.waiting import Waited, wait_for
+from gatewayd.bus.waiting import Waited, history_lost, wait_for
 from gatewayd.conversation.publishing import Publishing
 from gatewayd.core.clock import Clock
-from gatewayd.core.event import Event, EventType
+from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.topic import TopicPattern
 from gatewayd.rpc.guard import Context, Guard
@@ -54,14 +54,19 @@ class EventService:
             batch = self._publishing.publish(events, principal, "")
             if batch.stored is not None:
                 await batch.stored
-            return event_service_pb2.PublishResponse(cursor=_text(batch.cursor()), event_ids=batch.event_ids)
+            return event_service_pb2.PublishResponse(
+                cursor=_text(batch.cursor()), event_ids=batch.event_ids, count=batch.count
+            )
 
         return await self._guard.unary(f"{_NAME}Publish", context, run)
 
     async def ListEvents(self, request: event_service_pb2.ListEventsRequest, context: Context) -> bytes:  # noqa: N802
         async def run(principal: Principal) -> bytes:
             selection, visible = _wanted(request, principal)
-            page = page_of(request.page_size, request.page_token, "ListEvents", self._store.log.epoch, selection)
+            since = cursor_from(request.since, "since")
+            page = page_of(request.page_size, request.page_token, "ListEvents", self._store.log.epoch, selection, since)
+            if since is not None:
+                return list_events_bytes(*await self._forward(page, since, selection, visible))
             return list_events_bytes(*await self._page(page, selection, visible))
 
         return await self._guard.unary(f"{_NAME}ListEvents", context, run)
@@ -92,6 +97,30 @@ class EventService:
 
         return await self._guard.unary(f"{_NAME}GetEventStats", context, run)
 
+    async def _forward(
+        self, page: Page, since: Cursor, selection: EventFilter, visible: Callable[[Event], bool]
+    ) -> tuple[list[bytes], str]:
+        """Events behind a place, oldest first, until the page is full, the log ends or enough was looked through."""
+        found: list[bytes] = []
+        end = self._bus.end
+        size, after = 0, page.number or since.seq
+        if since.epoch != end.epoch or since.seq > max(end.seq, self._store.log.last_seq):
+            raise history_lost(self._bus, since)
+        for _ in range(MAX_READS + page.size // _READ):
+            if after < self._bus.oldest.seq:
+                raise history_lost(self._bus, Cursor(end.epoch, after))
+            if after >= end.seq:
+                return found, ""
+            read = await self._store.read_forward(after, selection, _READ)
+            for event in filter(visible, read.events):
+                data = event_bytes(event)
+                if found and (len(found) == page.size or size + len(data) > MAX_PAGE_BYTES):
+                    return found, page.next(str(after))
+                found.append(data)
+                size, after = size + len(data), event.seq
+            after = read.scanned_to
+        return found, page.next(str(after))
+
     async def _page(
         self, page: Page, selection: EventFilter, visible: Callable[[Event], bool]
     ) -> tuple[list[bytes], str]:
@@ -121,7 +150,9 @@ def _wanted(
     """What a request selects, and which of that the principal may see. Without a filter, all that its scopes cover."""
 
     def concerns(event: Event) -> bool:
-        return event.target in ("", principal.id) and principal.may_see(event.owner)
+        if event.target:
+            return event.target == principal.id and event.owner in ("", principal.id)
+        return principal.may_see(event.owner)
 
     def covered(event: Event) -> bool:
         topic = TopicPattern(tuple(event.topic.split("."))) if event.topic else None

@@ -15,6 +15,7 @@ from gatewayd.wire.events import (
     encode_event,
     event_bytes,
     parse_event,
+    with_snapshot,
     with_wire,
 )
 from gatewayd.wire.filters import filter_from_proto
@@ -39,5 +40,6 @@ __all__ = [
     "publish_events",
     "reason_of",
     "status_details",
+    "with_snapshot",
     "with_wire",
 ]

@@ -102,6 +102,7 @@ def _subscribe(frame: frames_pb2.ConnectRequest) -> frames.Subscribe:
         since=cursor_from(subscribe.since, "subscribe.since"),
         overflow=overflow,
         buffer_bytes=subscribe.buffer_bytes,
+        snapshot=subscribe.snapshot,
     )
 
 

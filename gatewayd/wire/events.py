@@ -57,10 +57,13 @@ class _Plan:
     requires: tuple[str, ...]
     nested: tuple[str, ...]
     """The keys of its data whose values have to be walked."""
+    snapshot: bool
+    """Whether its data has a `snapshot`, which only the server fills in."""
 
 
 _PLANS = {
-    int(kind): _Plan(kind, kind.label, row.durable, row.requires, nested_keys(kind)) for kind, row in CATALOGUE.items()
+    int(kind): _Plan(kind, kind.label, row.durable, row.requires, nested_keys(kind), "snapshot" in row.data)
+    for kind, row in CATALOGUE.items()
 }
 
 
@@ -113,6 +116,8 @@ def parse_event(
     _check_envelope(event, message.ephemeral, plan, path)
     if plan.nested:
         check_nested(getattr(message, plan.label), plan.nested, path)
+    if plan.snapshot and getattr(message, plan.label).snapshot:
+        raise refuse(f"{path}.data.snapshot", "is set only by the server")
     if len(raw) > MAX_STRING:
         check_strings(plan.kind, getattr(message, plan.label), path)
 
@@ -247,6 +252,14 @@ def encode_event(event: Event) -> bytes:
 def with_wire(event: Event) -> Event:
     """The same event with its encoding kept in it, so that it is made only once."""
     return event if event.wire else replace(event, wire=encode_event(event))
+
+
+def with_snapshot(event: Event, text: str) -> Event:
+    """A delta of text, for a subscriber that wants the whole text so far, too."""
+    more = event_pb2.Event()
+    getattr(more, event.type.label).snapshot = text
+    # Encodings of one message may be joined: members that both have are merged.
+    return replace(event, wire=(event.wire or encode_event(event)) + more.SerializeToString())
 
 
 def event_bytes(event: Event) -> bytes:

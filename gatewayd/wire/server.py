@@ -34,8 +34,9 @@ def _delivery(frame: frames.Delivery) -> bytes:
         return chunk.frame[1]
     if not chunk.body:
         chunk.body = frames_pb2.Delivery(events=[event_bytes(event) for event in chunk.events]).SerializeToString()
-    # Fields of one message may be joined: the two differ in theirs.
-    head = frames_pb2.Delivery(subscription_ids=ids, cursor=_text(chunk.cursor)).SerializeToString()
+    # Fields of one message may be joined: the two differ in theirs. What is of no subscription moves no cursor.
+    cursor = _text(chunk.cursor) if ids else ""
+    head = frames_pb2.Delivery(subscription_ids=ids, cursor=cursor).SerializeToString()
     data = frames_pb2.Packed(delivery=head + chunk.body).SerializeToString()
     chunk.frame = (ids, data)
     return data
@@ -79,6 +80,7 @@ def _accepted(frame: frames.Accepted) -> pb.ConnectResponse:
         execution_id=frame.execution_id,
         message_id=frame.message_id,
         existed=frame.existed,
+        count=frame.count,
     )
     return pb.ConnectResponse(request_id=frame.request_id, accepted=accepted)
 

@@ -20,7 +20,7 @@ PUBLIC = {
     ),
     "gatewayd.storage.base": "EventSink Store",
     "gatewayctl.client": (
-        "Answer Cancelled Client ClientClosed Conflict ConnectionReplaced DeadlineExceeded Event EventFilter "
+        "Addressed Answer Cancelled Client ClientClosed Conflict ConnectionReplaced DeadlineExceeded Event EventFilter "
         "EventsLost ExecutionFailed Gap GatewayError HistoryLost InvalidArgument LimitExceeded NotFound "
         "PermissionDenied Reply Subscription Unauthenticated Unavailable event_filter new_event"
     ),

@@ -26,7 +26,7 @@ from stream_rig import (
 
 from gatewayctl.client import LimitExceeded, event_filter
 from tests.rigs.house import House, eventually, house
-from tests.rigs.stream import RawStream, reason_of
+from tests.rigs.stream import RawStream, kind_of, reason_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -152,7 +152,7 @@ async def _come_back(rig: House, sleeper: HandStream) -> None:
     """Its next welcome tells why it ended; from the last place that has arrived everything comes."""
     (welcome,) = (each.welcome for each in sleeper.answers if each.HasField("welcome"))
     (accepted,) = (each.accepted for each in sleeper.answers if each.HasField("accepted"))
-    arrived = [each.delivery for each in sleeper.answers if each.HasField("delivery")]
+    arrived = [each.delivery for each in sleeper.answers if kind_of(each) == "delivery"]
     seen = [number_of(event) for each in arrived for event in each.events]
     since = arrived[-1].cursor if arrived else accepted.cursor
     async with RawStream(rig.daemon.address, token=rig.daemon.token) as stream:

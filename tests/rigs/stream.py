@@ -88,8 +88,8 @@ class RawStream:
         )
 
     async def take(self, *kinds: str, timeout: float = 10.0) -> pb.ConnectResponse:
-        """The next frame of one of these kinds."""
-        return await self._next(lambda frame: frame.WhichOneof("frame") in kinds, timeout)
+        """The next frame of one of these kinds; `addressed` is a delivery to the client itself."""
+        return await self._next(lambda frame: kind_of(frame) in kinds, timeout)
 
     async def _next(self, fits: Any, timeout: float = 10.0) -> pb.ConnectResponse:
         for place, frame in enumerate(self._kept):
@@ -116,6 +116,13 @@ class RawStream:
         except grpc.RpcError as error:
             return from_rpc(error)
         return None if code is grpc.StatusCode.OK else GatewayError(str(await self._call.details()), code=code.value[0])
+
+
+def kind_of(frame: pb.ConnectResponse) -> str:
+    """`welcome`, `delivery`, `addressed`, …"""
+    if frame.HasField("delivery") and not frame.delivery.subscription_ids:
+        return "addressed"
+    return frame.WhichOneof("frame") or ""
 
 
 def reason_of(error: error_pb2.Error) -> str:

@@ -100,7 +100,8 @@ export class Gateway {
       if (frame.reply.error) pending.reject(frame.reply.error);
       else pending.resolve(frame.reply.content ?? "");
     } else if (frame.delivery) {
-      for (const id of frame.delivery.subscriptionIds) {
+      // Without an id it is for the client itself: heartbeats, broadcasts and what is addressed to it.
+      for (const id of frame.delivery.subscriptionIds ?? []) {
         const subscription = this.#subscriptions.get(id);
         if (!subscription) continue;
         for (const event of frame.delivery.events) subscription.onEvent(event);

@@ -16,7 +16,9 @@ from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Scopes
 from gatewayd.bus.memory import MemoryBus
 from gatewayd.config.model import GatewayConfig
+from gatewayd.conversation.directory import Directory
 from gatewayd.conversation.publishing import Publishing
+from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.core.clock import SeededRandomness
 from gatewayd.core.errors import ExecutionFinished, NotFound, Unauthenticated
 from gatewayd.core.ids import IdSource
@@ -158,8 +160,15 @@ class Rig:
         self.rates = Rates(lambda: self.router.config.gateway.limits, self.clock)
         gate = Gate(authenticator=cast(Any, ByName()), audit=self.audit, ids=self.ids, streams_per_client=lambda: 100)
         self.guard = Guard(gate)
+        self.directory = Directory(self.clock, is_agent=lambda name: name == "echo", queue_bytes=lambda: 1 << 20)
         self.publishing = Publishing(
-            store=self.store, bus=self.bus, clock=self.clock, ids=self.ids, denied=lambda *_: None
+            store=self.store,
+            bus=self.bus,
+            clock=self.clock,
+            ids=self.ids,
+            addressing=self.directory,
+            owner_of=self.sessions.owner_of,
+            denied=lambda *_: None,
         )
         self.operations: Any = SimpleNamespace()
         self.sends: Any = SimpleNamespace()
@@ -172,6 +181,14 @@ class Rig:
     async def close(self) -> None:
         await self.tasks.close()
         await self.store.close()
+
+    def connect(self, who: str, client_id: str) -> None:
+        """A client that can be addressed, and reads nothing."""
+        subscriptions = Subscriptions(bus=self.bus, oldest=lambda: self.bus.oldest, wake=lambda: None)
+        there = SimpleNamespace(
+            principal=Principal(who, Scopes.parse(SCOPES[who])), client_id=client_id, subscriptions=subscriptions
+        )
+        self.directory.connect(cast(Any, there), "")
 
     @property
     def events(self) -> EventService:

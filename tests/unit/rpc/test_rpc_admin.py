@@ -11,6 +11,8 @@ from rpc_rig import Aborted, FakeCall
 from gatewayd.channels.base import ChannelState, ChannelStatus
 from gatewayd.config.checking import read
 from gatewayd.config.model import ChannelSection
+from gatewayd.core.frames import Overflow
+from gatewayd.core.queues import QueueReport, QueueState
 from gatewayd.core.work import LedgerState
 from gatewayd.operations import (
     AgentReport,
@@ -110,11 +112,14 @@ async def test_agents_and_clients_come_in_pages(rig):
     assert set_fields(last) == {field.name for field in last.DESCRIPTOR.fields}
     assert last.state == pb.AGENT_STATE_UNAVAILABLE
 
-    client = ClientReport("cli", "ann", "ipv4:1", "v", 1.0, 2.0, 3, 4, 5, 6)
+    queue = QueueReport("s", QueueState.SLOW, Overflow.DROP_OLDEST, 10, 7, 2, 3.0, 5, 1)
+    client = ClientReport("cli", "ann", "ipv4:1", "v", 1.0, 2.0, 3, 5, 6, (queue, replace(queue, oldest=2.0)))
     rig.operations.clients = lambda: [client, replace(client, client_id="b", away=True)]
     away, here = (await rig.admin.ListClients(pb.ListClientsRequest(), ROOT)).clients
     assert (away.state, here.state) == (pb.CLIENT_STATE_AWAY, pb.CLIENT_STATE_CONNECTED)
     assert set_fields(here) == {field.name for field in here.DESCRIPTOR.fields}
+    assert set_fields(here.queues[0]) == {field.name for field in here.queues[0].DESCRIPTOR.fields}
+    assert (here.queued_bytes, here.queued_events, here.dropped, here.oldest_queued_time.seconds) == (14, 4, 2, 2)
 
 
 async def test_a_route_is_explained_rule_by_rule(rig):

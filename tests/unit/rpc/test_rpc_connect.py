@@ -61,6 +61,7 @@ class Line:
         )
         self.hub = ConversationHub(
             doors=doors,
+            directory=rig.directory,
             store=rig.store,
             clock=rig.clock,
             randomness=SeededRandomness(3),

@@ -106,13 +106,75 @@ async def test_a_page_ends_at_a_mebibyte(rig):
 
 
 async def test_without_a_filter_everybody_sees_what_their_scopes_cover(rig):
-    await publish(rig, custom("a"), custom("b", "orders.eu"), custom("c", "secrets.eu"), custom("d", target="bob"))
+    rig.connect("bob", "b1")
+    await publish(rig, custom("a"), custom("b", "orders.eu"), custom("c", "secrets.eu"))
+    await publish(rig, custom("d", target="bob"), who="bob")
     assert [event.id for event in (await listed(rig)).events] == ["c", "b", "a"]
     assert [event.id for event in (await listed(rig, "bob")).events] == ["d", "c", "b", "a"]
     assert [event.id for event in (await listed(rig, "narrow")).events] == ["b"]
     with pytest.raises(Aborted) as caught:
         await listed(rig, "narrow", filter=CUSTOM)
     assert caught.value.reason == "PERMISSION_DENIED"
+
+
+async def test_behind_a_cursor_events_are_listed_oldest_first(rig):
+    start = str(rig.bus.end)
+    await publish(rig, *(custom(f"{number}") for number in range(250)))
+    seen, token = [], ""
+    while True:
+        page = await listed(rig, since=start, page_token=token, filter=CUSTOM)
+        assert len(page.events) <= 100
+        seen += [event.id for event in page.events]
+        if not (token := page.next_page_token):
+            break
+    assert seen == [f"{number}" for number in range(250)]
+    assert [event.id for event in (await listed(rig, since=str(rig.bus.end))).events] == []
+    for lost in ("other:1", f"{rig.store.log.epoch}:9999"):
+        with pytest.raises(Aborted) as caught:
+            await listed(rig, since=lost)
+        assert caught.value.reason == "HISTORY_LOST"
+
+
+async def test_a_target_is_somebody_that_the_publisher_may_address(rig):
+    """Two principals never meet: what is not one's own does not exist, unless one may see all sessions (P13.2)."""
+    for who, client_id in [("ann", "a1"), ("ann", "a2"), ("bob", "b1"), ("bob", "ann"), ("bob", "x"), ("root", "x")]:
+        rig.connect(who, client_id)
+
+    async def reached(who: str, target: str) -> object:
+        try:
+            return (await publish(rig, custom("", target=target), who=who)).count
+        except Aborted as error:
+            return error.reason
+
+    assert [await reached("ann", name) for name in ("a1", "ann", "b1", "bob", "nobody", "echo")] == [
+        1,
+        2,
+        "NOT_FOUND",
+        "NOT_FOUND",
+        "NOT_FOUND",
+        0,
+    ]
+    assert [await reached("bob", name) for name in ("ann", "bob", "x")] == [1, 3, 1]
+    assert [await reached("root", name) for name in ("a2", "ann", "x", "b1")] == [1, 2, 1, 1]
+    rig.connect("ann", "b1")
+    assert await reached("root", "b1") == "INVALID_ARGUMENT"
+
+
+async def test_a_target_that_nobody_is_known_by_refuses_its_batch(rig):
+    rig.connect("ann", "a1")
+    with pytest.raises(Aborted) as caught:
+        await publish(rig, custom("a"), custom("b", target="a1"), custom("c", target="gone"))
+    assert caught.value.reason == "NOT_FOUND"
+    assert "events[2].target" in str(caught.value)
+    assert not (await listed(rig)).events
+
+
+async def test_an_event_that_names_a_session_is_its_owners(rig):
+    """Whoever publishes it: another's session is not heard of in it (P13.2)."""
+    await publish(rig, custom("a", session_id="s1"), who="ann")
+    assert [event.id for event in (await listed(rig)).events] == ["a"]
+    assert (await listed(rig, "bob")).events == []
+    assert [event.id for event in (await listed(rig, "root")).events] == ["a"]
 
 
 async def test_events_of_a_session_are_its_owners(rig):
@@ -182,7 +244,8 @@ async def test_history_that_is_lost_is_said(rig, timeout):
 
 async def test_a_wait_looks_back_first_and_then_goes_on(rig):
     start = str(rig.bus.end)
-    await publish(rig, *(custom(f"{number}", target="bob") for number in range(700)))
+    rig.connect("bob", "b1")
+    await publish(rig, *(custom(f"{number}", target="bob") for number in range(700)), who="bob")
     waiting = asyncio.create_task(wait(rig, filter=CUSTOM, since=start))
     await rig.clock.settle()
     await publish(rig, custom("mine"))

@@ -23,68 +23,73 @@ _sym_db = _symbol_database.Default()
 
 
 from gateway.v1 import channel_pb2 as gateway_dot_v1_dot_channel__pb2
+from gateway.v1 import event_service_pb2 as gateway_dot_v1_dot_event__service__pb2
 from gateway.v1 import message_pb2 as gateway_dot_v1_dot_message__pb2
 from gateway.v1 import status_pb2 as gateway_dot_v1_dot_status__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egateway/v1/admin_service.proto\x12\ngateway.v1\x1a\x18gateway/v1/channel.proto\x1a\x18gateway/v1/message.proto\x1a\x17gateway/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"<\n\x13ListChannelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x14ListChannelsResponse\x12%\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x13.gateway.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x12ListAgentsResponse\x12!\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x11.gateway.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc2\x01\n\x05\x41gent\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.gateway.v1.AgentState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x17\n\x0f\x66\x61llback_models\x18\x05 \x03(\t\x12\r\n\x05tools\x18\x06 \x03(\t\x12\x0c\n\x04role\x18\x07 \x01(\t\x12\x0f\n\x07running\x18\x08 \x01(\x05\x12\x0e\n\x06queued\x18\t \x01(\x05\x12\x10\n\x08greeting\x18\n \x01(\t\";\n\x12ListClientsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x13ListClientsResponse\x12#\n\x07\x63lients\x18\x01 \x03(\x0b\x32\x12.gateway.v1.Client\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb8\x02\n\x06\x43lient\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.gateway.v1.ClientState\x12\x0c\n\x04peer\x18\x04 \x01(\t\x12\x16\n\x0e\x63lient_version\x18\x05 \x01(\t\x12\x30\n\x0c\x63onnect_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61\x63tive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsubscriptions\x18\x08 \x01(\x05\x12\x14\n\x0cqueued_bytes\x18\t \x01(\x03\x12\x11\n\tdelivered\x18\n \x01(\x03\x12\x17\n\x0fpending_replies\x18\x0b \x01(\x05\"{\n\x13\x45xplainRouteRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12(\n\x07\x63ontext\x18\x02 \x01(\x0e\x32\x17.gateway.v1.ChatContext\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\x0c\n\x04\x63hat\x18\x04 \x01(\t\x12\r\n\x05roles\x18\x05 \x03(\t\"Y\n\x14\x45xplainRouteResponse\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12$\n\x05steps\x18\x03 \x03(\x0b\x32\x15.gateway.v1.RouteStep\":\n\tRouteStep\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07matched\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x89\x01\n\x13ListMessagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.gateway.v1.LedgerState\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12\x12\n\nsession_id\x18\x05 \x01(\t\"V\n\x14ListMessagesResponse\x12%\n\x08messages\x18\x01 \x03(\x0b\x32\x13.gateway.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x13TraceMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\"\x8d\x01\n\x14TraceMessageResponse\x12$\n\x07message\x18\x01 \x01(\x0b\x32\x13.gateway.v1.Message\x12&\n\x05steps\x18\x02 \x03(\x0b\x32\x17.gateway.v1.MessageStep\x12\'\n\x05parts\x18\x03 \x03(\x0b\x32\x18.gateway.v1.OutboundPart\"P\n\x16ListDeadLettersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\"`\n\x17ListDeadLettersResponse\x12,\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x16.gateway.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x16RetryDeadLetterRequest\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\"-\n\x17RetryDeadLetterResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\"L\n\x12RevokeTokenRequest\x12\x13\n\tclient_id\x18\x01 \x01(\tH\x00\x12\x16\n\x0ctoken_sha256\x18\x02 \x01(\tH\x00\x42\t\n\x07subject\"G\n\x13RevokeTokenResponse\x12\x14\n\x0ctoken_sha256\x18\x01 \x03(\t\x12\x1a\n\x12\x63onnections_closed\x18\x02 \x01(\x05\"E\n\x13ReloadConfigRequest\x12\x15\n\rvalidate_only\x18\x01 \x01(\x08\x12\x17\n\x0f\x65xpected_digest\x18\x02 \x01(\t\"\xde\x01\n\x14ReloadConfigResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x08\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x17\n\x0fprevious_digest\x18\x03 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x04 \x03(\t\x12\x0f\n\x07removed\x18\x05 \x03(\t\x12\x0f\n\x07\x63hanged\x18\x06 \x03(\t\x12\x18\n\x10restart_required\x18\x07 \x03(\t\x12\x10\n\x08warnings\x18\x08 \x03(\t\x12/\n\x0breload_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp*a\n\nAgentState\x12\x1b\n\x17\x41GENT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41GENT_STATE_AVAILABLE\x10\x01\x12\x1b\n\x17\x41GENT_STATE_UNAVAILABLE\x10\x02*^\n\x0b\x43lientState\x12\x1c\n\x18\x43LIENT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43LIENT_STATE_CONNECTED\x10\x01\x12\x15\n\x11\x43LIENT_STATE_AWAY\x10\x02\x32\x9c\x07\n\x0c\x41\x64minService\x12H\n\tGetStatus\x12\x1c.gateway.v1.GetStatusRequest\x1a\x1d.gateway.v1.GetStatusResponse\x12Q\n\x0cListChannels\x12\x1f.gateway.v1.ListChannelsRequest\x1a .gateway.v1.ListChannelsResponse\x12K\n\nListAgents\x12\x1d.gateway.v1.ListAgentsRequest\x1a\x1e.gateway.v1.ListAgentsResponse\x12N\n\x0bListClients\x12\x1e.gateway.v1.ListClientsRequest\x1a\x1f.gateway.v1.ListClientsResponse\x12Q\n\x0c\x45xplainRoute\x12\x1f.gateway.v1.ExplainRouteRequest\x1a .gateway.v1.ExplainRouteResponse\x12Q\n\x0cListMessages\x12\x1f.gateway.v1.ListMessagesRequest\x1a .gateway.v1.ListMessagesResponse\x12Q\n\x0cTraceMessage\x12\x1f.gateway.v1.TraceMessageRequest\x1a .gateway.v1.TraceMessageResponse\x12Z\n\x0fListDeadLetters\x12\".gateway.v1.ListDeadLettersRequest\x1a#.gateway.v1.ListDeadLettersResponse\x12Z\n\x0fRetryDeadLetter\x12\".gateway.v1.RetryDeadLetterRequest\x1a#.gateway.v1.RetryDeadLetterResponse\x12N\n\x0bRevokeToken\x12\x1e.gateway.v1.RevokeTokenRequest\x1a\x1f.gateway.v1.RevokeTokenResponse\x12Q\n\x0cReloadConfig\x12\x1f.gateway.v1.ReloadConfigRequest\x1a .gateway.v1.ReloadConfigResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egateway/v1/admin_service.proto\x12\ngateway.v1\x1a\x18gateway/v1/channel.proto\x1a\x1egateway/v1/event_service.proto\x1a\x18gateway/v1/message.proto\x1a\x17gateway/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"<\n\x13ListChannelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x14ListChannelsResponse\x12%\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x13.gateway.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x12ListAgentsResponse\x12!\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x11.gateway.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc2\x01\n\x05\x41gent\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.gateway.v1.AgentState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x17\n\x0f\x66\x61llback_models\x18\x05 \x03(\t\x12\r\n\x05tools\x18\x06 \x03(\t\x12\x0c\n\x04role\x18\x07 \x01(\t\x12\x0f\n\x07running\x18\x08 \x01(\x05\x12\x0e\n\x06queued\x18\t \x01(\x05\x12\x10\n\x08greeting\x18\n \x01(\t\";\n\x12ListClientsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x13ListClientsResponse\x12#\n\x07\x63lients\x18\x01 \x03(\x0b\x32\x12.gateway.v1.Client\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc1\x03\n\x06\x43lient\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.gateway.v1.ClientState\x12\x0c\n\x04peer\x18\x04 \x01(\t\x12\x16\n\x0e\x63lient_version\x18\x05 \x01(\t\x12\x30\n\x0c\x63onnect_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61\x63tive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsubscriptions\x18\x08 \x01(\x05\x12\x14\n\x0cqueued_bytes\x18\t \x01(\x03\x12\x11\n\tdelivered\x18\n \x01(\x03\x12\x17\n\x0fpending_replies\x18\x0b \x01(\x05\x12\x15\n\rqueued_events\x18\x0c \x01(\x03\x12\x36\n\x12oldest_queued_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64ropped\x18\x0e \x01(\x03\x12\'\n\x06queues\x18\x0f \x03(\x0b\x32\x17.gateway.v1.ClientQueue\"\x96\x02\n\x0b\x43lientQueue\x12\x17\n\x0fsubscription_id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.gateway.v1.ClientQueueState\x12&\n\x08overflow\x18\x03 \x01(\x0e\x32\x14.gateway.v1.Overflow\x12\x13\n\x0blimit_bytes\x18\x04 \x01(\x03\x12\x14\n\x0cqueued_bytes\x18\x05 \x01(\x03\x12\x15\n\rqueued_events\x18\x06 \x01(\x03\x12\x36\n\x12oldest_queued_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x62\x65hind\x18\x08 \x01(\x03\x12\x0f\n\x07\x64ropped\x18\t \x01(\x03\"{\n\x13\x45xplainRouteRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12(\n\x07\x63ontext\x18\x02 \x01(\x0e\x32\x17.gateway.v1.ChatContext\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\x0c\n\x04\x63hat\x18\x04 \x01(\t\x12\r\n\x05roles\x18\x05 \x03(\t\"Y\n\x14\x45xplainRouteResponse\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12$\n\x05steps\x18\x03 \x03(\x0b\x32\x15.gateway.v1.RouteStep\":\n\tRouteStep\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07matched\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x89\x01\n\x13ListMessagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.gateway.v1.LedgerState\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12\x12\n\nsession_id\x18\x05 \x01(\t\"V\n\x14ListMessagesResponse\x12%\n\x08messages\x18\x01 \x03(\x0b\x32\x13.gateway.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x13TraceMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\"\x8d\x01\n\x14TraceMessageResponse\x12$\n\x07message\x18\x01 \x01(\x0b\x32\x13.gateway.v1.Message\x12&\n\x05steps\x18\x02 \x03(\x0b\x32\x17.gateway.v1.MessageStep\x12\'\n\x05parts\x18\x03 \x03(\x0b\x32\x18.gateway.v1.OutboundPart\"P\n\x16ListDeadLettersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\"`\n\x17ListDeadLettersResponse\x12,\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x16.gateway.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x16RetryDeadLetterRequest\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\"-\n\x17RetryDeadLetterResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\"L\n\x12RevokeTokenRequest\x12\x13\n\tclient_id\x18\x01 \x01(\tH\x00\x12\x16\n\x0ctoken_sha256\x18\x02 \x01(\tH\x00\x42\t\n\x07subject\"G\n\x13RevokeTokenResponse\x12\x14\n\x0ctoken_sha256\x18\x01 \x03(\t\x12\x1a\n\x12\x63onnections_closed\x18\x02 \x01(\x05\"E\n\x13ReloadConfigRequest\x12\x15\n\rvalidate_only\x18\x01 \x01(\x08\x12\x17\n\x0f\x65xpected_digest\x18\x02 \x01(\t\"\xde\x01\n\x14ReloadConfigResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x08\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x17\n\x0fprevious_digest\x18\x03 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x04 \x03(\t\x12\x0f\n\x07removed\x18\x05 \x03(\t\x12\x0f\n\x07\x63hanged\x18\x06 \x03(\t\x12\x18\n\x10restart_required\x18\x07 \x03(\t\x12\x10\n\x08warnings\x18\x08 \x03(\t\x12/\n\x0breload_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp*a\n\nAgentState\x12\x1b\n\x17\x41GENT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41GENT_STATE_AVAILABLE\x10\x01\x12\x1b\n\x17\x41GENT_STATE_UNAVAILABLE\x10\x02*\xcf\x01\n\x10\x43lientQueueState\x12\"\n\x1e\x43LIENT_QUEUE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43LIENT_QUEUE_STATE_LIVE\x10\x01\x12\"\n\x1e\x43LIENT_QUEUE_STATE_CATCHING_UP\x10\x02\x12\x1b\n\x17\x43LIENT_QUEUE_STATE_SLOW\x10\x03\x12\x1c\n\x18\x43LIENT_QUEUE_STATE_ENDED\x10\x04\x12\x1b\n\x17\x43LIENT_QUEUE_STATE_AWAY\x10\x05*^\n\x0b\x43lientState\x12\x1c\n\x18\x43LIENT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43LIENT_STATE_CONNECTED\x10\x01\x12\x15\n\x11\x43LIENT_STATE_AWAY\x10\x02\x32\x9c\x07\n\x0c\x41\x64minService\x12H\n\tGetStatus\x12\x1c.gateway.v1.GetStatusRequest\x1a\x1d.gateway.v1.GetStatusResponse\x12Q\n\x0cListChannels\x12\x1f.gateway.v1.ListChannelsRequest\x1a .gateway.v1.ListChannelsResponse\x12K\n\nListAgents\x12\x1d.gateway.v1.ListAgentsRequest\x1a\x1e.gateway.v1.ListAgentsResponse\x12N\n\x0bListClients\x12\x1e.gateway.v1.ListClientsRequest\x1a\x1f.gateway.v1.ListClientsResponse\x12Q\n\x0c\x45xplainRoute\x12\x1f.gateway.v1.ExplainRouteRequest\x1a .gateway.v1.ExplainRouteResponse\x12Q\n\x0cListMessages\x12\x1f.gateway.v1.ListMessagesRequest\x1a .gateway.v1.ListMessagesResponse\x12Q\n\x0cTraceMessage\x12\x1f.gateway.v1.TraceMessageRequest\x1a .gateway.v1.TraceMessageResponse\x12Z\n\x0fListDeadLetters\x12\".gateway.v1.ListDeadLettersRequest\x1a#.gateway.v1.ListDeadLettersResponse\x12Z\n\x0fRetryDeadLetter\x12\".gateway.v1.RetryDeadLetterRequest\x1a#.gateway.v1.RetryDeadLetterResponse\x12N\n\x0bRevokeToken\x12\x1e.gateway.v1.RevokeTokenRequest\x1a\x1f.gateway.v1.RevokeTokenResponse\x12Q\n\x0cReloadConfig\x12\x1f.gateway.v1.ReloadConfigRequest\x1a .gateway.v1.ReloadConfigResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gateway.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AGENTSTATE']._serialized_start=2538
-  _globals['_AGENTSTATE']._serialized_end=2635
-  _globals['_CLIENTSTATE']._serialized_start=2637
-  _globals['_CLIENTSTATE']._serialized_end=2731
-  _globals['_LISTCHANNELSREQUEST']._serialized_start=156
-  _globals['_LISTCHANNELSREQUEST']._serialized_end=216
-  _globals['_LISTCHANNELSRESPONSE']._serialized_start=218
-  _globals['_LISTCHANNELSRESPONSE']._serialized_end=304
-  _globals['_LISTAGENTSREQUEST']._serialized_start=306
-  _globals['_LISTAGENTSREQUEST']._serialized_end=364
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=366
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=446
-  _globals['_AGENT']._serialized_start=449
-  _globals['_AGENT']._serialized_end=643
-  _globals['_LISTCLIENTSREQUEST']._serialized_start=645
-  _globals['_LISTCLIENTSREQUEST']._serialized_end=704
-  _globals['_LISTCLIENTSRESPONSE']._serialized_start=706
-  _globals['_LISTCLIENTSRESPONSE']._serialized_end=789
-  _globals['_CLIENT']._serialized_start=792
-  _globals['_CLIENT']._serialized_end=1104
-  _globals['_EXPLAINROUTEREQUEST']._serialized_start=1106
-  _globals['_EXPLAINROUTEREQUEST']._serialized_end=1229
-  _globals['_EXPLAINROUTERESPONSE']._serialized_start=1231
-  _globals['_EXPLAINROUTERESPONSE']._serialized_end=1320
-  _globals['_ROUTESTEP']._serialized_start=1322
-  _globals['_ROUTESTEP']._serialized_end=1380
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=1383
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=1520
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1522
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1608
-  _globals['_TRACEMESSAGEREQUEST']._serialized_start=1610
-  _globals['_TRACEMESSAGEREQUEST']._serialized_end=1668
-  _globals['_TRACEMESSAGERESPONSE']._serialized_start=1671
-  _globals['_TRACEMESSAGERESPONSE']._serialized_end=1812
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1814
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1894
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1896
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1992
-  _globals['_RETRYDEADLETTERREQUEST']._serialized_start=1994
-  _globals['_RETRYDEADLETTERREQUEST']._serialized_end=2042
-  _globals['_RETRYDEADLETTERRESPONSE']._serialized_start=2044
-  _globals['_RETRYDEADLETTERRESPONSE']._serialized_end=2089
-  _globals['_REVOKETOKENREQUEST']._serialized_start=2091
-  _globals['_REVOKETOKENREQUEST']._serialized_end=2167
-  _globals['_REVOKETOKENRESPONSE']._serialized_start=2169
-  _globals['_REVOKETOKENRESPONSE']._serialized_end=2240
-  _globals['_RELOADCONFIGREQUEST']._serialized_start=2242
-  _globals['_RELOADCONFIGREQUEST']._serialized_end=2311
-  _globals['_RELOADCONFIGRESPONSE']._serialized_start=2314
-  _globals['_RELOADCONFIGRESPONSE']._serialized_end=2536
-  _globals['_ADMINSERVICE']._serialized_start=2734
-  _globals['_ADMINSERVICE']._serialized_end=3658
+  _globals['_AGENTSTATE']._serialized_start=2988
+  _globals['_AGENTSTATE']._serialized_end=3085
+  _globals['_CLIENTQUEUESTATE']._serialized_start=3088
+  _globals['_CLIENTQUEUESTATE']._serialized_end=3295
+  _globals['_CLIENTSTATE']._serialized_start=3297
+  _globals['_CLIENTSTATE']._serialized_end=3391
+  _globals['_LISTCHANNELSREQUEST']._serialized_start=188
+  _globals['_LISTCHANNELSREQUEST']._serialized_end=248
+  _globals['_LISTCHANNELSRESPONSE']._serialized_start=250
+  _globals['_LISTCHANNELSRESPONSE']._serialized_end=336
+  _globals['_LISTAGENTSREQUEST']._serialized_start=338
+  _globals['_LISTAGENTSREQUEST']._serialized_end=396
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=398
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=478
+  _globals['_AGENT']._serialized_start=481
+  _globals['_AGENT']._serialized_end=675
+  _globals['_LISTCLIENTSREQUEST']._serialized_start=677
+  _globals['_LISTCLIENTSREQUEST']._serialized_end=736
+  _globals['_LISTCLIENTSRESPONSE']._serialized_start=738
+  _globals['_LISTCLIENTSRESPONSE']._serialized_end=821
+  _globals['_CLIENT']._serialized_start=824
+  _globals['_CLIENT']._serialized_end=1273
+  _globals['_CLIENTQUEUE']._serialized_start=1276
+  _globals['_CLIENTQUEUE']._serialized_end=1554
+  _globals['_EXPLAINROUTEREQUEST']._serialized_start=1556
+  _globals['_EXPLAINROUTEREQUEST']._serialized_end=1679
+  _globals['_EXPLAINROUTERESPONSE']._serialized_start=1681
+  _globals['_EXPLAINROUTERESPONSE']._serialized_end=1770
+  _globals['_ROUTESTEP']._serialized_start=1772
+  _globals['_ROUTESTEP']._serialized_end=1830
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=1833
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=1970
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1972
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=2058
+  _globals['_TRACEMESSAGEREQUEST']._serialized_start=2060
+  _globals['_TRACEMESSAGEREQUEST']._serialized_end=2118
+  _globals['_TRACEMESSAGERESPONSE']._serialized_start=2121
+  _globals['_TRACEMESSAGERESPONSE']._serialized_end=2262
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=2264
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=2344
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=2346
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=2442
+  _globals['_RETRYDEADLETTERREQUEST']._serialized_start=2444
+  _globals['_RETRYDEADLETTERREQUEST']._serialized_end=2492
+  _globals['_RETRYDEADLETTERRESPONSE']._serialized_start=2494
+  _globals['_RETRYDEADLETTERRESPONSE']._serialized_end=2539
+  _globals['_REVOKETOKENREQUEST']._serialized_start=2541
+  _globals['_REVOKETOKENREQUEST']._serialized_end=2617
+  _globals['_REVOKETOKENRESPONSE']._serialized_start=2619
+  _globals['_REVOKETOKENRESPONSE']._serialized_end=2690
+  _globals['_RELOADCONFIGREQUEST']._serialized_start=2692
+  _globals['_RELOADCONFIGREQUEST']._serialized_end=2761
+  _globals['_RELOADCONFIGRESPONSE']._serialized_start=2764
+  _globals['_RELOADCONFIGRESPONSE']._serialized_end=2986
+  _globals['_ADMINSERVICE']._serialized_start=3394
+  _globals['_ADMINSERVICE']._serialized_end=4318
 # @@protoc_insertion_point(module_scope)

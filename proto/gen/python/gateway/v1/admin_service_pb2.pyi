@@ -5,6 +5,7 @@ The service for operators."""
 
 from collections import abc as _abc
 from gateway.v1 import channel_pb2 as _channel_pb2
+from gateway.v1 import event_service_pb2 as _event_service_pb2
 from gateway.v1 import message_pb2 as _message_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -45,6 +46,42 @@ AGENT_STATE_AVAILABLE: AgentState.ValueType  # 1
 AGENT_STATE_UNAVAILABLE: AgentState.ValueType  # 2
 """It lacks something and refuses work with UNAVAILABLE."""
 Global___AgentState: _TypeAlias = AgentState  # noqa: Y015
+
+class _ClientQueueState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ClientQueueStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClientQueueState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CLIENT_QUEUE_STATE_UNSPECIFIED: _ClientQueueState.ValueType  # 0
+    """Never sent."""
+    CLIENT_QUEUE_STATE_LIVE: _ClientQueueState.ValueType  # 1
+    """Its reader keeps up."""
+    CLIENT_QUEUE_STATE_CATCHING_UP: _ClientQueueState.ValueType  # 2
+    """It is still read from the log."""
+    CLIENT_QUEUE_STATE_SLOW: _ClientQueueState.ValueType  # 3
+    """Half of what may wait, or more, does."""
+    CLIENT_QUEUE_STATE_ENDED: _ClientQueueState.ValueType  # 4
+    """It was cut, and its reader has yet to be told."""
+    CLIENT_QUEUE_STATE_AWAY: _ClientQueueState.ValueType  # 5
+    """Its client is away."""
+
+class ClientQueueState(_ClientQueueState, metaclass=_ClientQueueStateEnumTypeWrapper):
+    """How a queue is doing."""
+
+CLIENT_QUEUE_STATE_UNSPECIFIED: ClientQueueState.ValueType  # 0
+"""Never sent."""
+CLIENT_QUEUE_STATE_LIVE: ClientQueueState.ValueType  # 1
+"""Its reader keeps up."""
+CLIENT_QUEUE_STATE_CATCHING_UP: ClientQueueState.ValueType  # 2
+"""It is still read from the log."""
+CLIENT_QUEUE_STATE_SLOW: ClientQueueState.ValueType  # 3
+"""Half of what may wait, or more, does."""
+CLIENT_QUEUE_STATE_ENDED: ClientQueueState.ValueType  # 4
+"""It was cut, and its reader has yet to be told."""
+CLIENT_QUEUE_STATE_AWAY: ClientQueueState.ValueType  # 5
+"""Its client is away."""
+Global___ClientQueueState: _TypeAlias = ClientQueueState  # noqa: Y015
 
 class _ClientState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -311,6 +348,10 @@ class Client(_message.Message):
     QUEUED_BYTES_FIELD_NUMBER: _builtins.int
     DELIVERED_FIELD_NUMBER: _builtins.int
     PENDING_REPLIES_FIELD_NUMBER: _builtins.int
+    QUEUED_EVENTS_FIELD_NUMBER: _builtins.int
+    OLDEST_QUEUED_TIME_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    QUEUES_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     """The id that it gave in its hello; empty as long as it has not said hello."""
     principal: _builtins.str
@@ -329,6 +370,10 @@ class Client(_message.Message):
     """Events that were delivered to it on this connection, counted once for each subscription."""
     pending_replies: _builtins.int
     """Replies that it waits for."""
+    queued_events: _builtins.int
+    """Events that wait for it."""
+    dropped: _builtins.int
+    """Events that it has missed on this connection, because it was slow."""
     @_builtins.property
     def connect_time(self) -> _timestamp_pb2.Timestamp:
         """When this connection began."""
@@ -336,6 +381,14 @@ class Client(_message.Message):
     @_builtins.property
     def active_time(self) -> _timestamp_pb2.Timestamp:
         """When its last frame came."""
+
+    @_builtins.property
+    def oldest_queued_time(self) -> _timestamp_pb2.Timestamp:
+        """When the oldest event that waits for it was published; absent if none does."""
+
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientQueue]:
+        """Its queues: one for each subscription, by id, and one for what is addressed to the client itself."""
 
     def __init__(
         self,
@@ -351,14 +404,74 @@ class Client(_message.Message):
         queued_bytes: _builtins.int = ...,
         delivered: _builtins.int = ...,
         pending_replies: _builtins.int = ...,
+        queued_events: _builtins.int = ...,
+        oldest_queued_time: _timestamp_pb2.Timestamp | None = ...,
+        dropped: _builtins.int = ...,
+        queues: _abc.Iterable[Global___ClientQueue] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["active_time", b"active_time", "connect_time", b"connect_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["active_time", b"active_time", "connect_time", b"connect_time", "oldest_queued_time", b"oldest_queued_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_time", b"active_time", "client_id", b"client_id", "client_version", b"client_version", "connect_time", b"connect_time", "delivered", b"delivered", "peer", b"peer", "pending_replies", b"pending_replies", "principal", b"principal", "queued_bytes", b"queued_bytes", "state", b"state", "subscriptions", b"subscriptions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_time", b"active_time", "client_id", b"client_id", "client_version", b"client_version", "connect_time", b"connect_time", "delivered", b"delivered", "dropped", b"dropped", "oldest_queued_time", b"oldest_queued_time", "peer", b"peer", "pending_replies", b"pending_replies", "principal", b"principal", "queued_bytes", b"queued_bytes", "queued_events", b"queued_events", "queues", b"queues", "state", b"state", "subscriptions", b"subscriptions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Client: _TypeAlias = Client  # noqa: Y015
+
+@_typing.final
+class ClientQueue(_message.Message):
+    """What waits for one subscription of a client."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OVERFLOW_FIELD_NUMBER: _builtins.int
+    LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    QUEUED_BYTES_FIELD_NUMBER: _builtins.int
+    QUEUED_EVENTS_FIELD_NUMBER: _builtins.int
+    OLDEST_QUEUED_TIME_FIELD_NUMBER: _builtins.int
+    BEHIND_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    subscription_id: _builtins.str
+    """The subscription; empty for what is addressed to the client itself."""
+    state: Global___ClientQueueState.ValueType
+    """How it is doing."""
+    overflow: _event_service_pb2.Overflow.ValueType
+    """What happens when it is full."""
+    limit_bytes: _builtins.int
+    """Most bytes that may wait."""
+    queued_bytes: _builtins.int
+    """Bytes that wait."""
+    queued_events: _builtins.int
+    """Events that wait."""
+    behind: _builtins.int
+    """Durable events of the log behind the last that it has taken, those that it does not select included."""
+    dropped: _builtins.int
+    """Events that it has missed, because it was slow."""
+    @_builtins.property
+    def oldest_queued_time(self) -> _timestamp_pb2.Timestamp:
+        """When the oldest event that waits was published; absent if none does."""
+
+    def __init__(
+        self,
+        *,
+        subscription_id: _builtins.str = ...,
+        state: Global___ClientQueueState.ValueType = ...,
+        overflow: _event_service_pb2.Overflow.ValueType = ...,
+        limit_bytes: _builtins.int = ...,
+        queued_bytes: _builtins.int = ...,
+        queued_events: _builtins.int = ...,
+        oldest_queued_time: _timestamp_pb2.Timestamp | None = ...,
+        behind: _builtins.int = ...,
+        dropped: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_queued_time", b"oldest_queued_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behind", b"behind", "dropped", b"dropped", "limit_bytes", b"limit_bytes", "oldest_queued_time", b"oldest_queued_time", "overflow", b"overflow", "queued_bytes", b"queued_bytes", "queued_events", b"queued_events", "state", b"state", "subscription_id", b"subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClientQueue: _TypeAlias = ClientQueue  # noqa: Y015
 
 @_typing.final
 class ExplainRouteRequest(_message.Message):

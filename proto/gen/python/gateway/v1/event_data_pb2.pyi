@@ -702,19 +702,26 @@ class LlmTextDeltaData(_message.Message):
 
     CONTENT_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
     content: _builtins.str
     """The new text only."""
     offset: _builtins.int
     """Characters (Unicode code points) of the text that came before it."""
+    snapshot: _builtins.str
+    """The whole text so far, this delta included: only on a subscription with `snapshot`, and there on the last delta of
+    a text in each frame. Empty otherwise, for a text longer than 64 KiB, and for one whose beginning is not known.
+    Set only by the server: from a client it is refused with INVALID_ARGUMENT.
+    """
     def __init__(
         self,
         *,
         content: _builtins.str = ...,
         offset: _builtins.int = ...,
+        snapshot: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "offset", b"offset", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -816,19 +823,26 @@ class ClientOutputDeltaData(_message.Message):
 
     CONTENT_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
     content: _builtins.str
     """The new text only."""
     offset: _builtins.int
     """Characters (Unicode code points) of the text that came before it."""
+    snapshot: _builtins.str
+    """The whole text so far, this delta included: only on a subscription with `snapshot`, and there on the last delta of
+    a text in each frame. Empty otherwise, for a text longer than 64 KiB, and for one whose beginning is not known.
+    Set only by the server: from a client it is refused with INVALID_ARGUMENT.
+    """
     def __init__(
         self,
         *,
         content: _builtins.str = ...,
         offset: _builtins.int = ...,
+        snapshot: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "offset", b"offset", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

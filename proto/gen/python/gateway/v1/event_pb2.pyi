@@ -94,13 +94,19 @@ class Event(_message.Message):
     BUDGET_EXCEEDED_FIELD_NUMBER: _builtins.int
     CUSTOM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Identifies the event among those of its publisher. Empty lets the server make one. Publishing an id again
-    returns the first acknowledgement; with other content it is ID_CONFLICT.
+    """Identifies the event among those of its principal. Empty lets the server make one. Publishing the id of a durable
+    event again, within `storage.retention.seen`, returns the first acknowledgement; with other content it is
+    ID_CONFLICT. Ids of ephemeral events are not remembered.
     """
     type: _event_type_pb2.EventType.ValueType
     """What has happened. Required."""
     target: _builtins.str
-    """The client or agent that alone shall get the event. Empty means every subscriber that may see it."""
+    """The client or agent that alone shall get the event: a client id, or the name of a principal for all of its
+    clients. It reaches the target's subscriptions that select it; where there are none, the connection itself.
+    A principal may name its own clients, itself, and agents that it may send to; one that may see all sessions may
+    name every client. NOT_FOUND if nobody of that name is connected, away within `gateway.reconnect_timeout`, or a
+    configured agent. Empty means every subscriber that may see it.
+    """
     stream_id: _builtins.str
     """The ordered lane the event belongs to. Empty lets the server choose: the client's id for what a client
     publishes.

@@ -244,6 +244,7 @@ class Subscribe(_message.Message):
     SINCE_FIELD_NUMBER: _builtins.int
     OVERFLOW_FIELD_NUMBER: _builtins.int
     BUFFER_BYTES_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
     subscription_id: _builtins.str
     """Chosen by the client, unique on this connection, at most 128 characters. Required; ALREADY_EXISTS if in
     use.
@@ -258,6 +259,10 @@ class Subscribe(_message.Message):
     """Bytes that may wait for this reader; 0 means the server's default, and no more than
     `welcome.policy.max_queue_bytes` is given.
     """
+    snapshot: _builtins.bool
+    """Whether LLM_TEXT_DELTA and CLIENT_OUTPUT_DELTA bring the whole text so far, too, in their `snapshot`. Default
+    false.
+    """
     @_builtins.property
     def filter(self) -> _event_pb2.EventFilter:
         """What to select. Required. PERMISSION_DENIED if the scopes allow none of it."""
@@ -270,10 +275,11 @@ class Subscribe(_message.Message):
         since: _builtins.str = ...,
         overflow: Global___Overflow.ValueType = ...,
         buffer_bytes: _builtins.int = ...,
+        snapshot: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buffer_bytes", b"buffer_bytes", "filter", b"filter", "overflow", b"overflow", "since", b"since", "subscription_id", b"subscription_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buffer_bytes", b"buffer_bytes", "filter", b"filter", "overflow", b"overflow", "since", b"since", "snapshot", b"snapshot", "subscription_id", b"subscription_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -303,7 +309,7 @@ Global___Unsubscribe: _TypeAlias = Unsubscribe  # noqa: Y015
 
 @_typing.final
 class Publish(_message.Message):
-    """A batch of events, taken as a whole or not at all."""
+    """A batch of events, taken as a whole or not at all. NOT_FOUND if an event has a `target` that nobody is known by."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -472,7 +478,7 @@ class ConnectResponse(_message.Message):
 
     @_builtins.property
     def delivery(self) -> Global___Delivery:
-        """Events of one or more subscriptions."""
+        """Events of one or more subscriptions, or events that are addressed to this client itself."""
 
     @_builtins.property
     def reply(self) -> Global___Reply:
@@ -596,7 +602,9 @@ class Policy(_message.Message):
     """Most bytes that may wait for a reader."""
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
-        """How often HEARTBEAT is sent; twice that without a frame means that the connection is dead."""
+        """How often HEARTBEAT is sent to every client, whatever it has subscribed to; twice that without a frame means that
+        the connection is dead.
+        """
 
     @_builtins.property
     def reconnect_timeout(self) -> _duration_pb2.Duration:
@@ -686,6 +694,7 @@ class Accepted(_message.Message):
     EXECUTION_ID_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     EXISTED_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """For `publish`, the place of its last durable event, empty if there was none; for `subscribe`, where the
     subscription starts; else empty.
@@ -696,6 +705,10 @@ class Accepted(_message.Message):
     """For `send`, the message in the ledger; else empty."""
     existed: _builtins.bool
     """For `unsubscribe`, whether there was such a subscription; else true."""
+    count: _builtins.int
+    """For `publish`, the clients that its events are addressed to by `target` or BROADCAST, one that is away included,
+    added up over the events; else 0.
+    """
     def __init__(
         self,
         *,
@@ -703,10 +716,11 @@ class Accepted(_message.Message):
         execution_id: _builtins.str = ...,
         message_id: _builtins.str = ...,
         existed: _builtins.bool = ...,
+        count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "execution_id", b"execution_id", "existed", b"existed", "message_id", b"message_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "cursor", b"cursor", "execution_id", b"execution_id", "existed", b"existed", "message_id", b"message_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -746,12 +760,15 @@ class Delivery(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
-    """The place of the last durable event in it; empty when all are ephemeral. Keep it after the events are
-    handled: it is the `since` to go on from.
+    """The place of the last durable event in it; empty when all are ephemeral, or addressed to the client itself. Keep
+    it after the events are handled: it is the `since` to go on from.
     """
     @_builtins.property
     def subscription_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The subscriptions that all of these events are for."""
+        """The subscriptions that all of these events are for. Empty for events that are addressed to the client itself (its
+        `target`, HEARTBEAT, BROADCAST) and that no subscription of this connection brings: each comes once, at most, and
+        what comes while the client is away waits for it, within bounds, for `policy.reconnect_timeout`.
+        """
 
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
@@ -852,7 +869,7 @@ Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
 @_typing.final
 class Gap(_message.Message):
-    """Stands in the place of events that a subscription with DROP_OLDEST has lost."""
+    """Stands in the place of events that a subscription with DROP_OLDEST has lost, or that were addressed to the client."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -860,7 +877,7 @@ class Gap(_message.Message):
     DROPPED_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     subscription_id: _builtins.str
-    """The subscription."""
+    """The subscription; empty for what was addressed to the client itself."""
     dropped: _builtins.int
     """How many events."""
     cursor: _builtins.str
@@ -997,8 +1014,13 @@ class PublishResponse(_message.Message):
 
     CURSOR_FIELD_NUMBER: _builtins.int
     EVENT_IDS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """The place of the last durable event; empty if there was none."""
+    count: _builtins.int
+    """The clients that the events are addressed to by `target` or BROADCAST, one that is away included, added up over
+    the events.
+    """
     @_builtins.property
     def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The ids of the events in their order, made by the server where a client gave none."""
@@ -1008,10 +1030,11 @@ class PublishResponse(_message.Message):
         *,
         cursor: _builtins.str = ...,
         event_ids: _abc.Iterable[_builtins.str] | None = ...,
+        count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "event_ids", b"event_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "cursor", b"cursor", "event_ids", b"event_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1026,10 +1049,15 @@ class ListEventsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most so many; 0 means 100, more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first, which begins with the newest event."""
+    since: _builtins.str
+    """Cursor: the events behind it, the oldest first. HISTORY_LOST if that is no longer kept. Empty means all, the
+    newest first.
+    """
     @_builtins.property
     def filter(self) -> _event_pb2.EventFilter:
         """What to select; absent means all that the principal may see."""
@@ -1040,10 +1068,11 @@ class ListEventsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         filter: _event_pb2.EventFilter | None = ...,
+        since: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "since", b"since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1058,10 +1087,10 @@ class ListEventsResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Gets the next page, which is older; empty after the last."""
+    """Gets the next page, which is older (with `since` younger); empty after the last."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
-        """The events, newest first, complete with what the server stamped."""
+        """The events, newest first (with `since` oldest first), complete with what the server stamped."""
 
     def __init__(
         self,

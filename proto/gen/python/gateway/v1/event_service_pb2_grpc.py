@@ -79,15 +79,15 @@ class EventServiceServicer(object):
 
     def Publish(self, request, context):
         """Publishes a batch of events and returns when the durable ones are on disk. All are taken or none:
-        INVALID_ARGUMENT, SERVER_ONLY_FIELD and PERMISSION_DENIED name the event; ID_CONFLICT; STORE_FULL;
-        STORE_BUSY.
+        INVALID_ARGUMENT, SERVER_ONLY_FIELD, PERMISSION_DENIED and NOT_FOUND (a `target` that nobody is known by) name
+        the event; ID_CONFLICT; STORE_FULL; STORE_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListEvents(self, request, context):
-        """Lists kept events, the newest first.
+        """Lists kept events, the newest first; with `since` those behind it, the oldest first, or HISTORY_LOST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,11 +44,11 @@ class EventServiceStub:
     """
     Publish: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.PublishRequest, _event_service_pb2.PublishResponse]
     """Publishes a batch of events and returns when the durable ones are on disk. All are taken or none:
-    INVALID_ARGUMENT, SERVER_ONLY_FIELD and PERMISSION_DENIED name the event; ID_CONFLICT; STORE_FULL;
-    STORE_BUSY.
+    INVALID_ARGUMENT, SERVER_ONLY_FIELD, PERMISSION_DENIED and NOT_FOUND (a `target` that nobody is known by) name
+    the event; ID_CONFLICT; STORE_FULL; STORE_BUSY.
     """
     ListEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.ListEventsRequest, _event_service_pb2.ListEventsResponse]
-    """Lists kept events, the newest first."""
+    """Lists kept events, the newest first; with `since` those behind it, the oldest first, or HISTORY_LOST."""
     WaitForEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.WaitForEventRequest, _event_service_pb2.WaitForEventResponse]
     """Waits for the first event that matches. That none comes in time is an answer, not an error. HISTORY_LOST
     if `since` is no longer kept.
@@ -70,11 +70,11 @@ class EventServiceAsyncStub(EventServiceStub):
     """
     Publish: _aio.UnaryUnaryMultiCallable[_event_service_pb2.PublishRequest, _event_service_pb2.PublishResponse]  # type: ignore[assignment]
     """Publishes a batch of events and returns when the durable ones are on disk. All are taken or none:
-    INVALID_ARGUMENT, SERVER_ONLY_FIELD and PERMISSION_DENIED name the event; ID_CONFLICT; STORE_FULL;
-    STORE_BUSY.
+    INVALID_ARGUMENT, SERVER_ONLY_FIELD, PERMISSION_DENIED and NOT_FOUND (a `target` that nobody is known by) name
+    the event; ID_CONFLICT; STORE_FULL; STORE_BUSY.
     """
     ListEvents: _aio.UnaryUnaryMultiCallable[_event_service_pb2.ListEventsRequest, _event_service_pb2.ListEventsResponse]  # type: ignore[assignment]
-    """Lists kept events, the newest first."""
+    """Lists kept events, the newest first; with `since` those behind it, the oldest first, or HISTORY_LOST."""
     WaitForEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.WaitForEventRequest, _event_service_pb2.WaitForEventResponse]  # type: ignore[assignment]
     """Waits for the first event that matches. That none comes in time is an answer, not an error. HISTORY_LOST
     if `since` is no longer kept.
@@ -105,8 +105,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_event_service_pb2.PublishResponse, _abc.Awaitable[_event_service_pb2.PublishResponse]]:
         """Publishes a batch of events and returns when the durable ones are on disk. All are taken or none:
-        INVALID_ARGUMENT, SERVER_ONLY_FIELD and PERMISSION_DENIED name the event; ID_CONFLICT; STORE_FULL;
-        STORE_BUSY.
+        INVALID_ARGUMENT, SERVER_ONLY_FIELD, PERMISSION_DENIED and NOT_FOUND (a `target` that nobody is known by) name
+        the event; ID_CONFLICT; STORE_FULL; STORE_BUSY.
         """
 
     @_abc_1.abstractmethod
@@ -115,7 +115,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _event_service_pb2.ListEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_event_service_pb2.ListEventsResponse, _abc.Awaitable[_event_service_pb2.ListEventsResponse]]:
-        """Lists kept events, the newest first."""
+        """Lists kept events, the newest first; with `since` those behind it, the oldest first, or HISTORY_LOST."""
 
     @_abc_1.abstractmethod
     def WaitForEvent(

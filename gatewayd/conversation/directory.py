@@ -1,0 +1,217 @@
+"""Who can be addressed: the clients that are connected and those that are away, by the names that events may target.
+
+A client is a principal and a client id. One whose connection broke stays known for `reconnect_timeout`, with what it
+left behind and what is addressed to it meanwhile.
+
+**Two principals never meet.** A name means the publisher's own clients first, then an agent that it may send to. Only
+who may see the sessions of all principals may name the clients of others; to everybody else they do not exist. The
+owner of a targeted event is the principal that it is for, so another's client of the same name does not get it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+
+from gatewayd.access.principals import Principal
+from gatewayd.access.scopes import Action
+from gatewayd.conversation.conversation import Conversation
+from gatewayd.conversation.inbox import Inbox
+from gatewayd.conversation.sends import Waiting
+from gatewayd.core.chunk import Chunk
+from gatewayd.core.clock import Clock
+from gatewayd.core.errors import InvalidArgument, NotFound
+from gatewayd.core.event import Event, EventType
+from gatewayd.core.filter import EventFilter
+from gatewayd.core.frames import LostSubscription
+from gatewayd.core.topic import TopicPattern
+from gatewayd.core.value import value
+from gatewayd.wire import with_wire
+
+MAX_AWAY = 10_000
+"""Clients that are remembered while they are away; beyond it the one that went first is forgotten."""
+AWAY_BYTES = 256 * 1024
+"""Bytes of events that wait for one client that is away."""
+ALL_AWAY_BYTES = 64 * 1024 * 1024
+"""Bytes of events that wait for all that are away; beyond it what comes for them is dropped, and told as a gap."""
+
+Key = tuple[str, str]
+"""Principal and client id."""
+
+
+@value(frozen=True, slots=True)
+class Left:
+    """What a connection that broke left behind."""
+
+    token: str
+    lost: tuple[LostSubscription, ...]
+    filters: tuple[EventFilter, ...]
+    """Of the lost subscriptions: their cursors bring the durable events that these select."""
+    waiting: tuple[Waiting, ...]
+    version: str
+    """What the client said of its software."""
+    opened: float
+    """When the connection began, Unix seconds."""
+    since: float
+    """When it broke, Unix seconds."""
+    until: float
+    """When all of it is forgotten, by the monotonic clock."""
+
+
+class Client:
+    """One client that is known: connected, or away."""
+
+    __slots__ = ("client_id", "conversation", "inbox", "left", "principal")
+
+    def __init__(self, principal: str, client_id: str) -> None:
+        self.principal = principal
+        self.client_id = client_id
+        self.inbox = Inbox()
+        self.conversation: Conversation | None = None
+        self.left: Left | None = None
+
+
+class Directory:
+    """One per gateway. `is_agent` knows the agents of the configuration, `queue_bytes` the bound of a queue."""
+
+    def __init__(self, clock: Clock, *, is_agent: Callable[[str], bool], queue_bytes: Callable[[], int]) -> None:
+        self._clock = clock
+        self._is_agent = is_agent
+        self._queue_bytes = queue_bytes
+        self._clients: dict[Key, Client] = {}
+        self._names: dict[str, dict[Client, None]] = {}
+        self._away: OrderedDict[Key, Client] = OrderedDict()
+        self._away_bytes = 0
+
+    # Coming and going
+
+    def connection(self, principal: str, client_id: str) -> Conversation | None:
+        """The open connection of a client."""
+        client = self._clients.get((principal, client_id))
+        return client.conversation if client is not None else None
+
+    def connect(self, conversation: Conversation, token: str) -> Left | None:
+        """The client is here; what its last connection left, if `token` is that connection's.
+
+        What was addressed to it meanwhile is delivered, whether it resumes or begins anew.
+        """
+        self.expire()
+        key = (conversation.principal.id, conversation.client_id)
+        client = self._clients.get(key)
+        if client is None:
+            client = self._clients[key] = Client(*key)
+            for name in key:
+                self._names.setdefault(name, {})[client] = None
+        left, client.left = client.left, None
+        if self._away.pop(key, None) is not None:
+            self._away_bytes -= client.inbox.bytes
+        resumed = left if left is not None and token and left.token == token else None
+        client.conversation = conversation
+        conversation.subscriptions.attach(client.inbox, resumed.filters if resumed else ())
+        return resumed
+
+    def leave(self, conversation: Conversation, left: Left | None) -> None:
+        """The connection is gone; with `left` the client is expected back, without it is forgotten."""
+        key = (conversation.principal.id, conversation.client_id)
+        client = self._clients.get(key)
+        if client is None or client.conversation is not conversation:
+            return
+        client.conversation = None
+        client.inbox.wake = _away
+        if left is None:
+            self._forget(client)
+            return
+        client.left = left
+        self._away[key] = client
+        self._away_bytes += client.inbox.bytes
+        while len(self._away) > MAX_AWAY:
+            self._forget(next(iter(self._away.values())))
+
+    def expire(self) -> int:
+        """Forget who has been away for too long; how many events that lets go of."""
+        now = self._clock.monotonic()
+        gone = 0
+        while (client := next(iter(self._away.values()), None)) is not None:
+            assert client.left is not None
+            if client.left.until >= now:
+                break
+            gone += client.inbox.events
+            self._forget(client)
+        return gone
+
+    def _forget(self, client: Client) -> None:
+        key = (client.principal, client.client_id)
+        del self._clients[key]
+        if self._away.pop(key, None) is not None:
+            self._away_bytes -= client.inbox.bytes
+        for name in set(key):
+            self._names[name].pop(client)
+            if not self._names[name]:
+                del self._names[name]
+
+    def away(self) -> Iterable[Client]:
+        """Those that are expected back."""
+        return self._away.values()
+
+    # Addressing
+
+    def resolve(self, principal: Principal, name: str) -> tuple[str, int]:
+        """Whose the target is that a publisher names, and how many clients that is; `NotFound` if it is nobody."""
+        self.expire()
+        known = self._names.get(name, {})
+        if own := sum(1 for client in known if client.principal == principal.id):
+            return principal.id, own
+        if self._is_agent(name) and principal.scopes.allows(Action.SEND, name):
+            return principal.id, 0
+        if principal.scopes.all_sessions and known:
+            owners = {client.principal for client in known if client.principal == name} or {
+                client.principal for client in known
+            }
+            if len(owners) > 1:
+                raise InvalidArgument(f"clients of {len(owners)} principals are called {name!r}")
+            (owner,) = owners
+            return owner, sum(1 for client in known if client.principal == owner)
+        raise NotFound(f"nobody is known as {name!r}: no client that is connected or expected back, and no agent")
+
+    def audience(self, event: Event) -> int:
+        """How many clients a broadcast reaches now."""
+        return sum(1 for _ in self._audience(event))
+
+    def deliver(self, event: Event) -> None:
+        """Give an event that has a target, or is a broadcast, to those whose subscriptions do not bring it."""
+        addressees = list(self._addressees(event) if event.target else self._audience(event))
+        if not addressees:
+            return
+        chunk = Chunk((with_wire(event),))
+        for client in addressees:
+            if client.conversation is None:
+                self._keep(client, chunk)
+            elif not client.conversation.subscriptions.bring(event):
+                client.inbox.put(chunk, self._queue_bytes())
+
+    def _addressees(self, event: Event) -> Iterator[Client]:
+        for client in self._names.get(event.target, ()):
+            if event.owner in ("", client.principal):
+                yield client
+
+    def _audience(self, event: Event) -> Iterator[Client]:
+        topic = TopicPattern(tuple(event.topic.split("."))) if event.topic else None
+        wanted = EventFilter(frozenset({EventType.BROADCAST}), topic=topic)
+        sees: dict[int, bool] = {}
+        for client in self._clients.values():
+            if client.conversation is None:
+                continue
+            principal = client.conversation.principal
+            seen = sees.get(id(principal.scopes))
+            if seen is None:
+                seen = sees[id(principal.scopes)] = principal.scopes.may_subscribe(wanted)
+            if seen and principal.may_see(event.owner):
+                yield client
+
+    def _keep(self, client: Client, chunk: Chunk) -> None:
+        before = client.inbox.bytes
+        room = self._away_bytes - before + chunk.size <= ALL_AWAY_BYTES
+        client.inbox.put(chunk, AWAY_BYTES if room else 0)
+        self._away_bytes += client.inbox.bytes - before
+
+
+def _away() -> None:
+    """Nobody takes from the inbox now."""

@@ -1,0 +1,69 @@
+"""The part of the composition that clients talk to: who is there, what they publish and send, and the hub of all."""
+
+from collections.abc import Callable
+
+from gatewayd.access.principals import Principal
+from gatewayd.agents.registry import AgentRegistry
+from gatewayd.bus.base import EventBus
+from gatewayd.config.model import GatewaySection
+from gatewayd.conversation.directory import Directory
+from gatewayd.conversation.doors import Doors
+from gatewayd.conversation.hub import ConversationHub
+from gatewayd.conversation.publishing import Publishing
+from gatewayd.conversation.sends import Sends
+from gatewayd.core.clock import Clock, Randomness
+from gatewayd.core.ids import IdSource
+from gatewayd.routing.router import Router
+from gatewayd.sessions import SessionManager
+from gatewayd.storage.base import Store
+
+
+class Conversations:
+    """Made by `Assembly`, which has the parts that it joins."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: EventBus,
+        clock: Clock,
+        randomness: Randomness,
+        ids: IdSource,
+        agents: AgentRegistry,
+        sessions: SessionManager,
+        router: Router,
+        settings: Callable[[], GatewaySection],
+        denied: Callable[[Principal, str, str], None],
+    ) -> None:
+        self.directory = Directory(
+            clock,
+            is_agent=lambda name: name in agents.names(),
+            queue_bytes=lambda: settings().limits.queue_bytes,
+        )
+        self.publishing = Publishing(
+            store=store,
+            bus=bus,
+            clock=clock,
+            ids=ids,
+            addressing=self.directory,
+            owner_of=sessions.owner_of,
+            denied=denied,
+        )
+        self.sends = Sends(router=router, store=store, clock=clock)
+        self.hub = ConversationHub(
+            doors=Doors(
+                router=router,
+                publishing=self.publishing,
+                sends=self.sends,
+                bus=bus,
+                oldest=lambda: bus.oldest,
+                settings=settings,
+                clock=clock,
+            ),
+            directory=self.directory,
+            store=store,
+            clock=clock,
+            randomness=randomness,
+            ids=ids,
+            end_of_log=lambda: bus.end,
+        )
