@@ -19,6 +19,7 @@ for everybody whose filter selects them. The answer depends on these two fields 
 from collections.abc import Callable
 from typing import Protocol
 
+from gatewayd.bus.budget import Budget
 from gatewayd.bus.mailbox import Mailbox
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
@@ -45,6 +46,8 @@ class SubscriptionSpec:
     overflow: Overflow = Overflow.DISCONNECT
     buffer_bytes: int = 1 << 20
     """Bytes of events that may wait; between 4 KiB and the gateway's `limits.queue_bytes`."""
+    budget: Budget | None = None
+    """What all subscriptions of the connection may hold together; None: this one has no others beside it."""
 
 
 @value(frozen=True, slots=True)

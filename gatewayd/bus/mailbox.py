@@ -1,9 +1,9 @@
 """A bounded queue of events for one subscriber, and what happens at its bound."""
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from gatewayd.bus.budget import Budget
 from gatewayd.core.chunk import EVENT_OVERHEAD, Chunk, joined
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.frames import EndReason, Overflow
@@ -22,8 +22,12 @@ class Mailbox:
         wake: Callable[[], None],
         start: Cursor,
         reached: Callable[[], int],
+        budget: Budget | None = None,
     ) -> None:
-        """`wake` is called when the reader has something to do; `reached` says up to which `seq` the bus has looked."""
+        """`wake` is called when the reader has something to do; `reached` says up to which `seq` the bus has looked.
+
+        `budget` is shared by the mailboxes of one connection.
+        """
         self.limit_bytes = limit_bytes
         self.overflow = overflow
         self._wake = wake
@@ -35,7 +39,7 @@ class Mailbox:
         self._taken = start
         self._reached = reached
         self.ended: EndReason | None = None
-        self._emptier = asyncio.Event()
+        self._budget = budget or Budget()
 
     @property
     def position(self) -> Cursor:
@@ -47,14 +51,15 @@ class Mailbox:
         return self._taken
 
     def fits(self, chunk: Chunk) -> bool:
-        """Whether it can be put in without the policy acting; into an empty mailbox anything can."""
+        """Whether it can be put in without the policy acting; an empty mailbox takes what the budget allows."""
+        if not self._budget.has_room(chunk.size):
+            return False
         return not self._chunks or self._bytes + chunk.size <= self.limit_bytes
 
     async def emptied(self) -> None:
-        """Wait until the reader took something, or the subscription ended."""
-        self._emptier.clear()
-        if self._chunks and self.ended is None:
-            await self._emptier.wait()
+        """Wait until the reader took something, here or from its other mailboxes, or the subscription ended."""
+        if self._budget.used and self.ended is None:
+            await self._budget.released()
 
     def put(self, chunk: Chunk) -> bool:
         """Queue a chunk by the policy; False when this ended the subscription.
@@ -71,15 +76,20 @@ class Mailbox:
     def _append(self, chunk: Chunk) -> None:
         self._chunks.append(chunk)
         self._bytes += chunk.size
+        self._budget.used += chunk.size
         if len(self._chunks) == 1:
             self._wake()
 
     def _squeeze(self, chunk: Chunk) -> bool:
         """Queue one event where there may be no room."""
-        while self._chunks and self._bytes + chunk.size > self.limit_bytes:
+        while not self.fits(chunk):
             if self.overflow is Overflow.DISCONNECT:
                 self.end(EndReason.SLOW_CONSUMER)
                 return False
+            if not self._chunks:  # other mailboxes of the connection have used up its budget
+                self._count_dropped(chunk)
+                self._wake()
+                return True
             self._drop_oldest()
         self._append(chunk)
         return True
@@ -91,7 +101,7 @@ class Mailbox:
             self._bytes = 0
             if only.cursor is not None:
                 self._taken = only.cursor
-            self._emptier.set()
+            self._budget.release(only.size)
             return only
         chunks: list[Chunk] = []
         left = max_bytes
@@ -117,8 +127,9 @@ class Mailbox:
                 break
         if not chunks:
             return None
-        self._emptier.set()
-        return joined(chunks)
+        whole = joined(chunks)
+        self._budget.release(whole.size)
+        return whole
 
     def take(self, max_bytes: int) -> list[Event]:
         """The events of `take_chunk`."""
@@ -142,8 +153,8 @@ class Mailbox:
             self._taken = self.position
             self.ended = reason
             self._chunks.clear()
+            self._budget.release(self._bytes)
             self._bytes = 0
-            self._emptier.set()
             self._wake()
 
     @property
@@ -173,7 +184,11 @@ class Mailbox:
         else:
             first, self._chunks[0] = parts
         self._bytes -= first.size
+        self._budget.release(first.size)
+        self._count_dropped(first)
+
+    def _count_dropped(self, event: Chunk) -> None:
         self._dropped += 1
         self.total_dropped += 1
-        if first.cursor is not None:
-            self._dropped_to = self._taken = first.cursor
+        if event.cursor is not None:
+            self._dropped_to = self._taken = event.cursor

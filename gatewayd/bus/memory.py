@@ -34,7 +34,12 @@ class MemorySubscription:
         self.visible = spec.visible
         self._bus = bus
         self.mailbox = Mailbox(
-            limit_bytes=spec.buffer_bytes, overflow=spec.overflow, wake=wake, start=start, reached=self._reached
+            limit_bytes=spec.buffer_bytes,
+            overflow=spec.overflow,
+            wake=wake,
+            start=start,
+            reached=self._reached,
+            budget=spec.budget,
         )
         self.put: Callable[[Chunk], bool] = self.mailbox.put
 

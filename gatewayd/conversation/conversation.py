@@ -127,7 +127,8 @@ class Conversation:
         self._wake.set()
 
     async def next_frame(self) -> bytes | None:
-        """The next frame to send, when there is one; None when the conversation has ended."""
+        """The next frame to send, when there is one; None when the conversation has ended. The last one is sent."""
+        self.subscriptions.sent()
         while True:
             if self._control:
                 data = self._control.popleft()

@@ -5,6 +5,8 @@ from functools import partial
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
+from gatewayd.bus.budget import Budget
+from gatewayd.bus.mailbox import Mailbox
 from gatewayd.conversation.inbox import Inbox
 from gatewayd.core.errors import AlreadyExists, HistoryLost, LimitExceeded, SlowConsumer
 from gatewayd.core.event import Cursor, Event
@@ -45,6 +47,11 @@ class Subscriptions:
         self._told: dict[str, Cursor] = {}
         self._ready: dict[str, None] = {}
         """Those that may have something to send, in the order of their turns."""
+        self._sent: dict[str, Cursor] = {}
+        """The place up to which each was sent, or was told of what it lost."""
+        self._sending: tuple[str, Cursor] | None = None
+        """What the frame that is on its way brings `_sent` to."""
+        self._budget = Budget()
         self._filters: dict[str, EventFilter] = {}
         self._expected: dict[EventFilter, int] = {}
         """Of lost subscriptions, and in how many ticks they are given up: their cursors bring what is kept."""
@@ -91,24 +98,27 @@ class Subscriptions:
                 return event.target in (client_id, principal.id) and event.owner in ("", principal.id)
             return principal.may_see(event.owner)
 
+        self._budget.limit = max_buffer
         spec = SubscriptionSpec(
             selection=request.filter,
             visible=visible,
             since=request.since,
             overflow=request.overflow,
             buffer_bytes=min(max(wanted, MIN_BUFFER), max_buffer),
+            budget=self._budget,
         )
         self._expected.pop(request.filter, None)
         subscription = self._bus.subscribe(spec, partial(self._has_news, request.subscription_id))
         self._filters[request.subscription_id] = request.filter
         self._all[request.subscription_id] = subscription
-        self._told[request.subscription_id] = subscription.mailbox.position
+        self._told[request.subscription_id] = self._sent[request.subscription_id] = subscription.mailbox.position
         return Accepted(request.request_id, cursor=subscription.mailbox.position)
 
     def remove(self, subscription_id: str) -> Cursor | None:
         """End one; its last position, or None if there was none."""
         subscription = self._all.pop(subscription_id, None)
         self._told.pop(subscription_id, None)
+        self._sent.pop(subscription_id, None)
         self._filters.pop(subscription_id, None)
         if subscription is None:
             return None
@@ -119,6 +129,14 @@ class Subscriptions:
     def _has_news(self, subscription_id: str) -> None:
         self._ready[subscription_id] = None
         self._wake()
+
+    def sent(self) -> None:
+        """The frame that was given out last has been handed to the transport."""
+        if self._sending is not None:
+            subscription_id, place = self._sending
+            self._sending = None
+            if subscription_id in self._sent:
+                self._sent[subscription_id] = place
 
     def next_frame(self) -> ServerFrame | None:
         """One frame of the next subscription that has something to send; they take turns."""
@@ -150,11 +168,14 @@ class Subscriptions:
     def _frame(self, subscription_id: str, subscription: Subscription) -> ServerFrame | None:
         mailbox = subscription.mailbox
         if mailbox.dropped:
-            return Gap(subscription_id, *mailbox.take_gap())
+            dropped, place = mailbox.take_gap()
+            self._sending = (subscription_id, place) if place is not None else None
+            return Gap(subscription_id, dropped, place)
         chunk = mailbox.take_chunk(MAX_FRAME)
         if chunk is not None:
             if chunk.cursor is not None:
                 self._told[subscription_id] = chunk.cursor
+                self._sending = (subscription_id, chunk.cursor)
             return Delivery((subscription_id,), chunk)
         if mailbox.ended is not None:
             self._expected[self._filters[subscription_id]] = EXPECTED_TICKS
@@ -200,18 +221,23 @@ class Subscriptions:
         return tuple(self._filters.values())
 
     def lost(self, reason: EndReason) -> tuple[LostSubscription, ...]:
-        """Close all, and tell where each may be taken up: after what was handed to the transport."""
+        """Close all, and tell where each may be taken up: behind what was handed to the transport as a whole."""
         lost = tuple(
-            LostSubscription(subscription_id, one.mailbox.ended or reason, one.mailbox.position)
+            LostSubscription(subscription_id, one.mailbox.ended or reason, self._place(subscription_id, one.mailbox))
             for subscription_id, one in self._all.items()
         )
         for one in self._all.values():
             one.close()
         self._all.clear()
         self._told.clear()
+        self._sent.clear()
         self._filters.clear()
         self._ready.clear()
         return lost
+
+    def _place(self, subscription_id: str, mailbox: Mailbox) -> Cursor:
+        on_its_way = self._sending is not None and self._sending[0] == subscription_id
+        return self._sent[subscription_id] if on_its_way or mailbox.dropped else mailbox.position
 
     def _ended(self, subscription_id: str, reason: EndReason, position: Cursor) -> Ended:
         if reason is EndReason.HISTORY_LOST:

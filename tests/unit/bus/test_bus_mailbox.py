@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gatewayd.bus.budget import Budget
 from gatewayd.bus.mailbox import Mailbox
 from gatewayd.core.chunk import EVENT_OVERHEAD, Chunk
 from gatewayd.core.event import Cursor, Event, EventType
@@ -21,7 +22,7 @@ def ephemeral(size: int = 100) -> Event:
 class Box(Mailbox):
     """One with room for `room` events of 100 bytes; counts how often the reader was woken."""
 
-    def __init__(self, room: int = 3, overflow: Overflow = Overflow.DISCONNECT) -> None:
+    def __init__(self, room: int = 3, overflow: Overflow = Overflow.DISCONNECT, budget: Budget | None = None) -> None:
         self.woken = 0
         limit = room * (100 + EVENT_OVERHEAD)
         self.looked = 0
@@ -31,6 +32,7 @@ class Box(Mailbox):
             wake=self._count,
             start=Cursor("e", 0),
             reached=lambda: self.looked,
+            budget=budget,
         )
 
     def give(self, *events: Event) -> bool:
@@ -162,3 +164,41 @@ def test_a_chunk_that_does_not_fit_goes_in_event_by_event() -> None:
     assert not cut.give(*(event(seq) for seq in range(2, 6)))
     assert cut.ended is EndReason.SLOW_CONSUMER
     assert cut.position == Cursor("e", 0)
+
+
+def test_mailboxes_of_one_connection_share_its_budget() -> None:
+    """Many of them hold no more together than one may; each acts by its own policy, and room comes back."""
+    budget = Budget(3 * (100 + EVENT_OVERHEAD))
+    first = Box(room=3, budget=budget)
+    cut = Box(room=3, budget=budget)
+    drops = Box(room=3, budget=budget, overflow=Overflow.DROP_OLDEST)
+    assert first.give(event(1), event(2))
+    assert drops.give(event(1))
+    assert drops.give(event(2))
+    assert not cut.give(event(1))
+    assert cut.ended is EndReason.SLOW_CONSUMER
+    assert drops.take_gap() == (1, Cursor("e", 1))
+    assert budget.used == first.waiting_bytes + drops.waiting_bytes == budget.limit
+
+    drops.take(1000)
+    assert first.give(event(3))
+    assert drops.give(event(3))
+    assert drops.waiting_events == 0
+    assert drops.has_news
+    assert drops.take_gap() == (1, Cursor("e", 3))
+    first.end(EndReason.UNSUBSCRIBED)
+    assert budget.used == 0
+
+
+async def test_history_waits_for_the_budget_that_another_mailbox_holds() -> None:
+    """Its own being empty is not room."""
+    budget = Budget(100 + EVENT_OVERHEAD)
+    holder, empty = Box(budget=budget), Box(budget=budget)
+    holder.give(event(1))
+    assert not empty.fits(Chunk((event(1),)))
+    waiting = asyncio.create_task(empty.emptied())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    holder.take(1)
+    await asyncio.wait_for(waiting, 60)
+    assert empty.fits(Chunk((event(1),)))

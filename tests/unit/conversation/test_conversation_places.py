@@ -1,0 +1,123 @@
+"""Where a subscription that is lost may be taken up: never behind an event that was not handed to the transport."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gatewayd.access.principals import local_principal
+from gatewayd.bus.memory import MemoryBus
+from gatewayd.conversation.subscriptions import Subscriptions
+from gatewayd.core.clock import SeededRandomness
+from gatewayd.core.event import Cursor, Event, EventType
+from gatewayd.core.filter import EventFilter
+from gatewayd.core.frames import Delivery, EndReason, Gap, Overflow, Subscribe
+from gatewayd.core.ids import IdSource
+from gatewayd.service import TaskSet
+from gatewayd.storage.records import Published
+from gatewayd.storage.sqlite import SQLiteStore
+from gatewayd.testing.fakes import FakeClock
+from gatewayd.wire import decode_event, encode_event
+
+MOST = 1 << 20
+
+
+class Reader:
+    """The subscriptions of one connection over a real bus and store."""
+
+    def __init__(self, place: Path) -> None:
+        clock = FakeClock()
+        self.tasks = TaskSet("bus")
+        self.bus = MemoryBus(self.tasks)
+        self.store = SQLiteStore(
+            place / "gateway.db",
+            clock=clock,
+            ids=IdSource(clock, SeededRandomness(1)),
+            sink=self.bus,
+            encode=encode_event,
+            decode=decode_event,
+            on_failed=lambda _error: None,
+        )
+        self.subscriptions = Subscriptions(bus=self.bus, oldest=lambda: self.bus.oldest, wake=lambda: None)
+        self.made = 0
+
+    def subscribe(self, overflow: Overflow = Overflow.DISCONNECT, buffer: int = MOST) -> Cursor:
+        request = Subscribe("r", "s", EventFilter(), overflow=overflow, buffer_bytes=buffer)
+        accepted = self.subscriptions.add(request, local_principal(), "me", MOST)
+        assert accepted.cursor is not None
+        return accepted.cursor
+
+    async def append(self, count: int = 1) -> Cursor:
+        events = []
+        for _ in range(count):
+            self.made += 1
+            data = {"json": {"text": "x" * 1000}}
+            events.append(
+                Event(f"e{self.made}", EventType.CUSTOM, "x", "s", 1.0, data, custom_type="note"),
+            )
+        stamped = await self.store.append([Published(event) for event in events], scope="")
+        self.bus.flush()
+        assert stamped[-1].cursor is not None
+        return stamped[-1].cursor
+
+    def lost(self) -> Cursor | None:
+        (lost,) = self.subscriptions.lost(EndReason.CONNECTION_LOST)
+        return lost.cursor
+
+
+@pytest.fixture
+async def reader(tmp_path: Path) -> AsyncIterator[Reader]:
+    made = Reader(tmp_path)
+    await made.store.open()
+    made.bus.attach(made.store)
+    yield made
+    await made.tasks.close()
+    await made.store.close()
+
+
+async def test_a_frame_that_is_on_its_way_is_not_counted_as_sent(reader: Reader) -> None:
+    """The connection broke while it was written: the next one begins before it."""
+    reader.subscribe()
+    first = await reader.append()
+    assert isinstance(reader.subscriptions.next_frame(), Delivery)
+    reader.subscriptions.sent()
+    await reader.append()
+    assert isinstance(reader.subscriptions.next_frame(), Delivery)
+
+    assert reader.lost() == first
+
+
+async def test_a_frame_that_was_handed_over_is(reader: Reader) -> None:
+    """And what waits behind it is not."""
+    reader.subscribe()
+    first = await reader.append()
+    assert isinstance(reader.subscriptions.next_frame(), Delivery)
+    reader.subscriptions.sent()
+    await reader.append()
+
+    assert reader.lost() == first
+
+
+async def test_a_reader_with_nothing_to_read_is_at_the_end_of_the_log(reader: Reader) -> None:
+    """What was looked at and does not concern it needs no frame."""
+    start = reader.subscribe()
+    assert reader.lost() == start
+
+
+async def test_what_was_dropped_and_not_told_lies_behind_the_place(reader: Reader) -> None:
+    """Taken up there, the log brings it again; once the gap was told, it does not."""
+    reader.subscribe(Overflow.DROP_OLDEST, buffer=4096)
+    first = await reader.append()
+    assert isinstance(reader.subscriptions.next_frame(), Delivery)
+    reader.subscriptions.sent()
+    for _ in range(20):
+        await reader.append()
+    (one,) = reader.subscriptions._all.values()
+    assert one.mailbox.dropped > 0
+    assert reader.subscriptions._place("s", one.mailbox) == first
+
+    gap = reader.subscriptions.next_frame()
+    assert isinstance(gap, Gap)
+    assert reader.subscriptions._place("s", one.mailbox) == first
+    reader.subscriptions.sent()
+    assert reader.lost() == gap.cursor
