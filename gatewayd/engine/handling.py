@@ -1,0 +1,285 @@
+"""What becomes of a call: it waits in its lane, is begun, and ends; or it is cut off and its handler interrupted.
+
+Everything here is synchronous. `Runners` calls `take` and `begin` in turn; a handler that returns at its first step
+has cost no task and no turn of the loop of its own.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gatewayd.core.agents import Message
+from gatewayd.core.errors import Cancelled, DeadlineExceeded, GatewayError, LimitExceeded
+from gatewayd.core.tracing import Operation, Tracer
+from gatewayd.engine.call import Call, Suspended
+from gatewayd.engine.deadlines import Deadlines
+from gatewayd.engine.errors import CallCycle, Superseded
+from gatewayd.engine.events import MessageKind, Stage
+from gatewayd.engine.lane import Lane
+from gatewayd.engine.news import News, reason_of, unfit
+from gatewayd.engine.serializers import Serializers
+from gatewayd.engine.traffic import Traffic
+
+
+class Handling:
+    """The lanes that have something to do, and what is done."""
+
+    def __init__(
+        self,
+        *,
+        traffic: Traffic,
+        deadlines: Deadlines,
+        news: News,
+        serializers: Serializers,
+        tracer: Tracer | None,
+        queue_limit: int,
+        make: Callable[[Lane], bool],
+        unhandled: Callable[[BaseException], None],
+    ) -> None:
+        self._traffic = traffic
+        self._deadlines = deadlines
+        self._news = news
+        self._serializers = serializers
+        self._tracer = tracer
+        self._observed = tracer is not None or news.wanted
+        self._queue_limit = queue_limit
+        self._make = make
+        self._unhandled = unhandled
+        self.ready: deque[Lane] = deque()
+        """Lanes with a message that may begin. Each stands here at most once."""
+        self.open = False
+        """Whether there are runners."""
+        self.now = 0.0
+        """The monotonic clock as a runner last read it: calls whose deadline is earlier are not begun."""
+        self.asleep = False
+        """Whether the runners have to be woken for a lane that becomes ready."""
+        self.wake: Callable[[], None] = lambda: None
+        self.suspended: dict[Call, None] = {}
+        """Calls whose handler waits for something."""
+
+    # Waiting
+
+    def offer(self, call: Call) -> None:
+        """Put it at the end of its lane. `LimitExceeded` when that is full; `CallCycle` when it could not begin."""
+        lane = call.lane
+        queue = lane.queue
+        if lane.running and lane.limit == 1 and call.waiter is not None and call.comes_from(lane):
+            raise CallCycle(f"{lane.id} waits for a call that asks {lane.id}, which handles one message at a time")
+        if lane.latest_only and queue:
+            self.cut(queue[0], Superseded(f"{lane.id} got a newer message"))
+        elif len(queue) >= self._queue_limit:
+            self._traffic.refused += 1
+            raise LimitExceeded(
+                f"{self._queue_limit} messages wait for {lane.id}",
+                metadata={"limit": "engine.queue", "agent": str(lane.id)},
+                retry_after=1.0,
+            )
+        queue.append(call)
+        self._traffic.queued += 1
+        if lane.listed or lane.held or lane.running >= lane.limit:
+            self._deadlines.watch(call)
+            return
+        if lane.agent is None or not self.open:
+            self._deadlines.watch(call)
+        lane.listed = True
+        self.ready.append(lane)
+        if self.asleep:
+            self.wake()
+
+    def relist(self, lane: Lane) -> None:
+        """It may begin messages again, after it was held."""
+        if lane.queue and not lane.listed and not lane.held and lane.running < lane.limit:
+            lane.listed = True
+            self.ready.append(lane)
+            if self.asleep:
+                self.wake()
+
+    def take(self) -> Call | None:
+        """The next call to begin; None when there is none."""
+        ready = self.ready
+        while ready:
+            lane = ready.popleft()
+            lane.listed = False
+            queue = lane.queue
+            if not queue:
+                continue
+            if lane.held or lane.running >= lane.limit or (lane.agent is None and not self._make(lane)):
+                self._waits(lane)
+                continue
+            call = queue[0]
+            if call.deadline < self.now:
+                lane.listed = True
+                ready.appendleft(lane)
+                self.expire(call)
+                continue
+            queue.popleft()
+            lane.running += 1
+            if queue and lane.running < lane.limit:
+                lane.listed = True
+                ready.append(lane)
+            call.begun = True
+            traffic = self._traffic
+            lane.used = traffic.tick
+            traffic.queued -= 1
+            traffic.running += 1
+            traffic.delivered += 1
+            return call
+        return None
+
+    def _waits(self, lane: Lane) -> None:
+        """Its messages wait for more than their turn: their deadlines have to be watched."""
+        for call in lane.queue:
+            if not call.watched:
+                self._deadlines.watch(call)
+
+    # Handling
+
+    def begin(self, call: Call) -> Suspended | None:
+        """The first step of its handler: None when that was all."""
+        lane = call.lane
+        agent = lane.agent
+        message = call.message
+        assert agent is not None
+        try:
+            if (type(message) is Message) is not lane.takes_bytes:
+                message = self._translated(call)
+            work = self._watched(call, message) if self._observed else agent.on_message(message, call)
+            waits_for = work.send(None)
+        except StopIteration as stop:
+            self.finish(call, stop.value)
+            return None
+        except asyncio.CancelledError:
+            self.fail(call, Cancelled(f"the handler of {lane.id} was cancelled from within"))
+            return None
+        except Exception as error:  # the boundary of the agent's own code
+            self.fail(call, error)
+            return None
+        self.suspended[call] = None
+        if not call.watched:
+            self._deadlines.watch(call)
+        return work, waits_for
+
+    def finish(self, call: Call, reply: object) -> None:
+        """Its handler has returned."""
+        waiter = call.waiter
+        if waiter is not None and not waiter.done():
+            if self._observed:
+                self._news.stage(call, MessageKind.RESPOND, Stage.SEND, reply)
+            waiter.set_result(reply)
+        self._end(call)
+
+    def fail(self, call: Call, error: BaseException) -> None:
+        """Its handler has raised."""
+        waiter = call.waiter
+        if call.verdict is not None:  # nobody wants it any more, and how it ended was told when it was cut
+            self._end(call)
+        elif waiter is not None:
+            self._news.failed(call, error)
+            if not waiter.done():
+                waiter.set_exception(error)
+            self._end(call)
+        elif reason := unfit(call, error):
+            self._news.dropped(call, reason)
+            self._end(call)
+        else:
+            self._news.failed(call, error)
+            self._end(call)
+            self._unhandled(error)
+
+    def _end(self, call: Call) -> None:
+        call.ended = True
+        lane = call.lane
+        lane.running -= 1
+        self._traffic.running -= 1
+        if call.watched:
+            self._deadlines.forget(call)
+        if call.link is not None:
+            call.link.leave()
+        if lane.queue and not lane.listed and not lane.held:
+            lane.listed = True
+            self.ready.append(lane)
+        elif not lane.running:
+            lane.free()
+        self._traffic.ended()
+
+    # Cutting off
+
+    def expire(self, call: Call) -> None:
+        """Its deadline has passed."""
+        self._traffic.expired += 1
+        self.cut(
+            call, DeadlineExceeded(f"{call.lane.id} did not answer in time", metadata={"agent": str(call.lane.id)})
+        )
+
+    def cancel(self, call: Call, why: str) -> None:
+        """Its sender wants it no more."""
+        if call.verdict is None and not call.ended:
+            self._traffic.cancelled += 1
+            self.cut(call, Cancelled(why, metadata={"agent": str(call.lane.id)}))
+
+    def cut(self, call: Call, verdict: GatewayError) -> None:
+        """Tell the waiter now. A call that waits is withdrawn; a handler that runs is interrupted at its await."""
+        if call.ended or call.verdict is not None:
+            return
+        call.verdict = verdict
+        if call.waiter is not None and not call.waiter.done():
+            call.waiter.set_exception(verdict)
+        if not call.begun:
+            call.lane.queue.remove(call)
+            self.withdrawn(call, verdict)
+            return
+        if call.waiter is None:
+            if isinstance(verdict, DeadlineExceeded):
+                self._news.failed(call, verdict)
+            else:
+                self._news.dropped(call, reason_of(verdict))
+        call.cancel_token()
+        self.interrupt(call)
+
+    def withdrawn(self, call: Call, verdict: GatewayError) -> None:
+        """A call that has left its queue without being begun ends with that verdict."""
+        call.verdict = verdict
+        call.ended = True
+        if call.waiter is not None and not call.waiter.done():
+            call.waiter.set_exception(verdict)
+        self._traffic.queued -= 1
+        if call.watched:
+            self._deadlines.forget(call)
+        if call.link is not None:
+            call.link.leave()
+        self._news.dropped(call, reason_of(verdict))
+        if not call.lane.queue and not call.lane.running:
+            call.lane.free()
+        self._traffic.ended()
+
+    def interrupt(self, call: Call) -> None:
+        """Raise `CancelledError` in its handler where it waits, once; a first step that is under way is let go on."""
+        if call.task is not None and not call.interrupted and not call.ended:
+            call.interrupted = True
+            call.task.cancel()
+
+    # Bytes and observers
+
+    def _translated(self, call: Call) -> object:
+        """The message as its agent takes it: bytes for one behind a wire, an object for one in Python."""
+        message = call.message
+        if isinstance(message, Message):
+            return self._serializers.decode(message)
+        return self._serializers.encode(message, call.message_id)
+
+    def _watched(self, call: Call, message: object) -> Coroutine[Any, Any, Any]:
+        agent = call.lane.agent
+        assert agent is not None
+        if self._news.wanted:
+            kind = MessageKind.DIRECT if call.topic is None else MessageKind.PUBLISH
+            self._news.stage(call, kind, Stage.DELIVER, message)
+        work = agent.on_message(message, call)
+        return work if self._tracer is None else self._traced(self._tracer, call, work)
+
+    async def _traced(self, tracer: Tracer, call: Call, work: Coroutine[Any, Any, Any]) -> Any:
+        attributes = {"message_id": call.message_id, "sender": str(call.sender or ""), "topic": str(call.topic or "")}
+        target = str(call.lane.id)
+        with tracer.span(Operation.PROCESS, target, parent=call.trace, attributes=attributes) as span:
+            call.trace = span.traceparent
+            return await work
