@@ -32,7 +32,7 @@ async def rounds(arms: Sequence[Arm], shape: Shape, *, window: int, number: int,
             return started
 
         cycle = len(shape.places)
-        events = max(window, min(2000, CHECKED // len(shape.subscribers))) // cycle * cycle
+        events = max(cycle, min(2000, CHECKED // len(shape.subscribers)) // cycle * cycle)
         for arm in arms:
             await (await fresh(arm)).check(events, window)
         for _ in range(number):

@@ -7,6 +7,7 @@ from report import Row
 
 from events import durable, fanout
 from events.arms import Arm
+from events.autogen import Autogen
 from events.gateway import Gateway
 from events.load import Shape
 from events.nats import Nats
@@ -18,7 +19,7 @@ Part = Callable[[bool, bool], Coroutine[Any, Any, list[Row]]]
 
 def peers() -> list[Arm]:
     """Those that can be measured here."""
-    arms: tuple[Arm, ...] = (Plain(), Cpp(), Nats())
+    arms: tuple[Arm, ...] = (Autogen(), Plain(), Cpp(), Nats())
     return [arm for arm in arms if not arm.missing()]
 
 
