@@ -158,6 +158,11 @@ class BusSection(Section):
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType({"url": "a bus outside the daemon is not in this version"})
 
     history: HistorySection = setting(default=HistorySection(), description="How many events can be replayed.")
+    handler_concurrency: Annotated[int, Whole(1, 1000)] = setting(
+        default=10,
+        description="Events that one handler inside the daemon works on at a time; the others wait. Default 10, 1 to "
+        "1000.",
+    )
 
 
 __all__ = ["BusSection", "HistorySection", "Retention", "RetentionSection", "StorageSection"]

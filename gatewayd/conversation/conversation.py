@@ -57,7 +57,9 @@ class Conversation:
         self._wake = asyncio.Event()
         self._ending = False
         self._requests: Requests | None = None
-        self.subscriptions = Subscriptions(bus=doors.bus, oldest=doors.oldest, wake=self._wake.set)
+        self.subscriptions = Subscriptions(
+            bus=doors.bus, oldest=doors.oldest, wake=self._wake.set, begun=self._text_so_far
+        )
 
     # In
 
@@ -149,6 +151,10 @@ class Conversation:
         self.subscriptions.tick()
         for frame in self.subscriptions.progress():
             self.put(frame)
+
+    def _text_so_far(self, execution_id: str) -> str:
+        live = self._doors.router.runtime.live(execution_id)
+        return live.text if live is not None else ""
 
     # End
 

@@ -8,6 +8,7 @@ from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
 from gatewayd.bus.budget import Budget
 from gatewayd.bus.mailbox import Mailbox
 from gatewayd.conversation.inbox import Inbox
+from gatewayd.conversation.snapshots import FRAME_EVENTS, Snapshots
 from gatewayd.core.errors import AlreadyExists, HistoryLost, LimitExceeded, SlowConsumer
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
@@ -39,8 +40,18 @@ DEFAULT_BUFFER = 1024 * 1024
 class Subscriptions:
     """Owned by one conversation; `wake` is called when there may be something to send."""
 
-    def __init__(self, *, bus: EventBus, oldest: Callable[[], Cursor], wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        bus: EventBus,
+        oldest: Callable[[], Cursor],
+        wake: Callable[[], None],
+        begun: Callable[[str], str] = lambda _execution_id: "",
+    ) -> None:
+        """`begun` gives the text so far of an execution that runs."""
         self._bus = bus
+        self._begun = begun
+        self._snapshots: dict[str, Snapshots] = {}
         self._oldest = oldest
         self._wake = wake
         self._all: dict[str, Subscription] = {}
@@ -110,6 +121,8 @@ class Subscriptions:
         self._expected.pop(request.filter, None)
         subscription = self._bus.subscribe(spec, partial(self._has_news, request.subscription_id))
         self._filters[request.subscription_id] = request.filter
+        if request.snapshot:
+            self._snapshots[request.subscription_id] = Snapshots(self._begun)
         self._all[request.subscription_id] = subscription
         self._told[request.subscription_id] = self._sent[request.subscription_id] = subscription.mailbox.position
         return Accepted(request.request_id, cursor=subscription.mailbox.position)
@@ -120,6 +133,7 @@ class Subscriptions:
         self._told.pop(subscription_id, None)
         self._sent.pop(subscription_id, None)
         self._filters.pop(subscription_id, None)
+        self._snapshots.pop(subscription_id, None)
         if subscription is None:
             return None
         subscription.close()
@@ -171,7 +185,10 @@ class Subscriptions:
             dropped, place = mailbox.take_gap()
             self._sending = (subscription_id, place) if place is not None else None
             return Gap(subscription_id, dropped, place)
-        chunk = mailbox.take_chunk(MAX_FRAME)
+        snapshots = self._snapshots.get(subscription_id)
+        chunk = mailbox.take_chunk(MAX_FRAME if snapshots is None else FRAME_EVENTS)
+        if chunk is not None and snapshots is not None:
+            chunk = snapshots.fill(chunk)
         if chunk is not None:
             if chunk.cursor is not None:
                 self._told[subscription_id] = chunk.cursor

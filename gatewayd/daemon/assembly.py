@@ -16,6 +16,7 @@ from gatewayd.access.principals import Principal
 from gatewayd.agents.factory import AgentFactory
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.agents.tools.registry import ToolRegistry
+from gatewayd.bus.handlers import Handlers
 from gatewayd.bus.memory import MemoryBus
 from gatewayd.channels.base import AdapterFactory, ChannelAdapter, ChannelIO
 from gatewayd.channels.manager import ChannelManager
@@ -182,6 +183,7 @@ class Assembly:
             denied=self._denied,
         )
         self.hub = talk.hub
+        self.handlers = Handlers(self.bus, lambda: self.reloader.config.bus.handler_concurrency)
         self.authenticator.on_revoked(self.hub.end_revoked)
         self.operator = Operator(
             reloader=self.reloader,

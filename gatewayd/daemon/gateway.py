@@ -8,6 +8,8 @@ from typing import Any
 
 from gatewayd.config.loader import Loaded
 from gatewayd.core.errors import StoreFailed
+from gatewayd.core.event import Event, EventType
+from gatewayd.core.filter import EventFilter
 from gatewayd.daemon.assembly import Assembly
 from gatewayd.daemon.configuration import Configuration
 from gatewayd.daemon.options import Options, Parts
@@ -23,6 +25,7 @@ _WORK_SHARE = 0.6
 """Of the drain's time, what executions may take before the outboxes have their turn."""
 _AWAY = 2.0
 """Seconds that each part has to be put away, whatever is left of the deadline."""
+_SESSIONS = EventFilter(frozenset({EventType.SESSION_STARTED, EventType.SESSION_ENDED}))
 
 
 class Gateway:
@@ -62,6 +65,7 @@ class Gateway:
         house.router.attach(house.runtime)
         left = await house.router.recover()
         await house.upkeep.start()
+        house.handlers.subscribe(_SESSIONS, self._sessions_changed, name="status line", concurrency=1)
         await house.hub.start()
         await house.channels.start()
         await self._open_doors(house, loaded.config.gateway.port)
@@ -107,6 +111,7 @@ class Gateway:
             ("rpc", house.rpc.stop),
             *([("http", house.http.stop)] if house.http is not None else []),
             ("hub", house.hub.stop),
+            ("handlers", house.handlers.stop),
             ("router", house.router.stop),
             ("channels", house.channels.stop),
             ("upkeep", house.upkeep.stop),
@@ -188,6 +193,9 @@ class Gateway:
     def _changed(self) -> None:
         if self._started:
             self._parts.notify.status(self.status_line())
+
+    async def _sessions_changed(self, _event: Event) -> None:
+        self._changed()
 
     def _store_failed(self, error: StoreFailed) -> None:
         log.critical("store_failed", extra={"reason": error.message})

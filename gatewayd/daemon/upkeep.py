@@ -1,5 +1,6 @@
 """What is done now and then: sessions and answers that waited too long end, the store forgets what retention allows."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -18,7 +19,11 @@ log = logging.getLogger("gatewayd.upkeep")
 EXPIRE_EVERY = 30.0
 """Seconds between two looks at idle sessions."""
 SWEEP_EVERY = 60.0
-"""Seconds between two sweeps of the store."""
+"""Seconds between two sweeps of the store, unless the log of events overflows."""
+LOOK_EVERY = 5.0
+"""Seconds between two looks at the log."""
+OVERFLOW = 1000
+"""Events, or a tenth of what may be kept if that is more, that the log may hold beyond its bound until it is swept."""
 
 
 class Upkeep:
@@ -39,13 +44,15 @@ class Upkeep:
         self._config = config
         self._clock = clock
         self._tasks = TaskSet("upkeep")
+        self._soon = asyncio.Event()
 
     async def start(self) -> None:
         self._tasks.start(self._expire(), name="expire sessions")
         self._tasks.start(self._sweep(), name="sweep store")
 
     def look(self) -> None:
-        """Count anew what waits for channels that are not there; after a reload."""
+        """Sweep by new bounds, and count anew what waits for channels that are not there; after a reload."""
+        self._soon.set()
         self._tasks.start(self._look(), name="look at what waits")
 
     async def stop(self) -> None:
@@ -77,7 +84,23 @@ class Upkeep:
             except GatewayError as error:
                 log.warning("sweep_failed", extra={"reason": error.reason})
             await self._look()
-            await self._clock.sleep(SWEEP_EVERY)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Until it is time to sweep again."""
+        for _ in range(int(SWEEP_EVERY / LOOK_EVERY)):
+            try:
+                async with self._clock.timeout(LOOK_EVERY):
+                    await self._soon.wait()
+            except TimeoutError:
+                if not self._overflows():
+                    continue
+            break
+        self._soon.clear()
+
+    def _overflows(self) -> bool:
+        log, most = self._store.log, self._config().bus.history.max_events
+        return log.last_seq - log.first_seq >= most + max(OVERFLOW, most // 10)
 
 
 def retention(config: GatewayConfig) -> Retention:

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.client import Event, EventsLost, HistoryLost, event_filter, new_event
-from tests.rigs.house import house
+from tests.rigs.house import eventually, house
 
 CONFIG = """
 agents: {echo: {model: offline/echo}}
@@ -70,3 +71,31 @@ async def test_F51_history_that_is_no_longer_kept_is_told_with_the_oldest_place(
 
         assert isinstance(lost.value, HistoryLost)
         assert rest[0] > 6
+
+
+async def test_a_smaller_bound_holds_at_once_and_a_log_that_overflows_is_cut(tmp_path: Path) -> None:
+    """bus.history is live, and holds between two sweeps, too (P4.4)."""
+    config = "agents: {echo: {model: offline/echo}}\nbus: {history: {max_events: %d}}\n"
+    async with house(tmp_path, config % 100000) as rig:
+
+        async def kept() -> int:
+            stats = await rig.client.call(
+                "EventService/GetEventStats", pb.GetEventStatsRequest(), pb.GetEventStatsResponse
+            )
+            return int(stats.kept)
+
+        await rig.client.publish([note(number, "many") for number in range(500)])
+        assert await kept() >= 500
+        rig.daemon.write(config % 50)
+        await rig.daemon.ctl("reload")
+
+        async def is_cut() -> bool:
+            return await kept() <= 52  # the reload is an event itself
+
+        await eventually(is_cut, timeout=20)
+        for start in range(0, 3000, 500):
+            await rig.client.publish([note(number, "many") for number in range(start, start + 500)])
+        await eventually(is_cut, timeout=30)
+        newest = await rig.events("custom", size=10)
+
+    assert [number_of(event) for event in newest] == list(range(2990, 3000))

@@ -320,3 +320,26 @@ async def test_one_client_has_one_conversation_per_agent(rig: House) -> None:
     sessions = [each.message.session_id for each in (one, two, other, stranger)]
     assert sessions[0] == sessions[1]
     assert len(set(sessions)) == 3
+
+
+async def test_who_asks_for_it_gets_the_whole_text_so_far(rig: House) -> None:
+    """Deltas carry an offset; the snapshot comes only to the subscription that wants it (P4.2)."""
+    wanted = event_filter(["llm_text_delta"], stream_id="slow")
+    async with rig.client.subscribe(wanted, snapshot=True) as whole, rig.client.subscribe(wanted) as pieces:
+        answer = await rig.client.send("slow", "300ms one two three ünd vier")
+        text, snapshots = "", []
+        async with asyncio.timeout(60):
+            while text != answer.content:
+                event = await anext(whole)
+                assert event.llm_text_delta.offset == len(text)
+                text += event.llm_text_delta.content
+                if event.llm_text_delta.snapshot:
+                    assert event.llm_text_delta.snapshot == text
+                    snapshots.append(text)
+            plain = ""
+            while plain != answer.content:
+                event = await anext(pieces)
+                assert not event.llm_text_delta.snapshot
+                plain += event.llm_text_delta.content
+
+    assert snapshots[-1] == answer.content

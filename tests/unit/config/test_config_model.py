@@ -124,6 +124,7 @@ ARRIVES: dict[str, tuple[str, object]] = {
     "clients.k.expires": ("2030-01-01", datetime(2030, 1, 1, tzinfo=UTC)),
     "storage.url": ("sqlite:///x.db", "sqlite:///x.db"),
     "storage.durability": ("relaxed", "relaxed"),
+    "bus.handler_concurrency": ("7", 7),
     "bus.history.max_events": ("7", 7),
     "bus.history.max_age": ("7s", 7.0),
     "bus.history.max_bytes": ("1MiB", 1 << 20),
