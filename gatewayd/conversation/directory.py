@@ -177,14 +177,14 @@ class Directory:
 
     def deliver(self, event: Event) -> None:
         """Give an event that has a target, or is a broadcast, to those whose subscriptions do not bring it."""
-        addressees = list(self._addressees(event) if event.target else self._audience(event))
-        if not addressees:
-            return
-        chunk = Chunk((with_wire(event),))
-        for client in addressees:
+        chunk: Chunk | None = None
+        for client in list(self._addressees(event) if event.target else self._audience(event)):
+            if client.conversation is not None and client.conversation.subscriptions.bring(event):
+                continue
+            chunk = chunk or Chunk((with_wire(event),))
             if client.conversation is None:
                 self._keep(client, chunk)
-            elif not client.conversation.subscriptions.bring(event):
+            else:
                 client.inbox.put(chunk, self._queue_bytes())
 
     def _addressees(self, event: Event) -> Iterator[Client]:

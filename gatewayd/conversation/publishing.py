@@ -98,13 +98,18 @@ class Publishing:
         for kind, topic in {(event.type, event.topic) for event in events}:
             self._check(kind, topic, principal)
         count = 0
+        before: dict[tuple[str, str], tuple[str, int]] = {}
         for place, event in enumerate(events):
             if event.target or event.session_id or event.type is EventType.BROADCAST:
-                count += self._address(event, f"events[{place}]", principal)
+                known = before.get((event.target, event.session_id)) if event.target else None
+                owner, clients = known or self._address(event, place, principal)
+                event.owner = owner  # type: ignore[misc]  # it is not shared yet
+                before[event.target, event.session_id] = (owner, clients)
+                count += clients
         return self._submit(events, stamp, principal, count)
 
-    def _address(self, event: Event, path: str, principal: Principal) -> int:
-        """Say whose an event is that is not for everybody; how many clients it is addressed to."""
+    def _address(self, event: Event, place: int, principal: Principal) -> tuple[str, int]:
+        """Whose an event is that is not for everybody, and how many clients it is addressed to."""
         owner, count = "", 0
         if event.session_id:
             owner = (self._owner_of(event.session_id) if principal.scopes.all_sessions else None) or principal.id
@@ -112,13 +117,11 @@ class Publishing:
             try:
                 owner, count = self._addressing.resolve(principal, event.target)
             except (NotFound, InvalidArgument) as error:
-                raise type(error)(
-                    f"{path}.target: {error.message}", violations=(Violation(f"{path}.target", error.message),)
-                ) from None
-        event.owner = owner  # type: ignore[misc]  # it is not shared yet
-        if event.type is EventType.BROADCAST and not event.target:
-            return self._addressing.audience(event)
-        return count
+                path = f"events[{place}].target"
+                raise type(error)(f"{path}: {error.message}", violations=(Violation(path, error.message),)) from None
+        elif event.type is EventType.BROADCAST:
+            count = self._addressing.audience(event)
+        return owner, count
 
     def _find_fault(self, raw: Sequence[bytes], stamp: Stamp, principal: Principal) -> None:
         """Raise for the first wrong event, named by its place; to name each beforehand would cost the right ones."""
