@@ -33,11 +33,13 @@ class Row:
     @property
     def verdict(self) -> str:
         """Met, not met, or not measured."""
-        return "not measured" if self.met is None else "met" if self.met else "NOT MET"
+        if self.met is None:
+            return "not measured"
+        return "no target" if self.target == "–" else "met" if self.met else "NOT MET"
 
     def cells(self) -> tuple[str, ...]:
         """What the table shows."""
-        ratio = f"{self.ratio:.2f}×" if self.met is not None else "–"
+        ratio = f"{self.ratio:.2f}×" if self.met is not None and self.ratio else "–"
         conditions = (self.durable, self.authenticated, self.in_flight, self.processes)
         return (self.what, self.figure, self.reference, ratio, self.target, self.verdict, *conditions)
 

@@ -3,7 +3,9 @@
     python bench/run.py [--quick] [--without-peers] [--only PART]
 
 Parts: start (ready, idle memory), ctl (a cold gatewayctl), chat (a message through `sim`), and of events fanout (to 1,
-10, 100 and 1,000 subscribers), durable (publishes acknowledged after fsync). What each row means is in bench/README.md.
+10, 100 and 1,000 subscribers), latency (2,000 events/s to 100), requests (between two clients), durable (publishes
+acknowledged after fsync), memory (idle connections and streams), growth (subscriptions that do not match), publishers
+(1, 4 and 16 to 100) and filters (each subscriber gets a part). What each row means is in bench/README.md.
 
 Exit code 0: all is right, whether or not every target is met. 1: an answer was wrong. 2: a row could not be measured.
 """

@@ -11,6 +11,8 @@ Take = Callable[[int], None]
 """Told how many more events a subscriber has got."""
 Look = Callable[[bytes], None]
 """Shown one payload."""
+Glance = Callable[[bytes, int], None]
+"""Shown bytes, and where in them a payload begins."""
 
 
 class Subscriber(Protocol):
@@ -24,6 +26,10 @@ class Subscriber(Protocol):
         """From now on show each payload, too."""
         ...
 
+    def glance(self, glance: Glance) -> None:
+        """From now on show where each payload is, at the least cost; nothing is checked."""
+        ...
+
 
 class Publisher(Protocol):
     """One publisher on a connection of its own."""
@@ -35,8 +41,8 @@ class Publisher(Protocol):
         """
         ...
 
-    def publish_payload(self, data: bytes) -> None:
-        """Publish one event with this payload."""
+    def publish_payloads(self, payloads: Sequence[bytes]) -> None:
+        """Publish an event with each of these payloads."""
         ...
 
     more: Callable[[], None]
@@ -90,4 +96,4 @@ def ring(events: Sequence[bytes], first: int, count: int) -> Iterator[bytes]:
         yield events[number % size]
 
 
-__all__ = ["Arm", "Clients", "Look", "Publisher", "Subscriber", "Take", "ring"]
+__all__ = ["Arm", "Clients", "Glance", "Look", "Publisher", "Subscriber", "Take", "ring"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from processes import ROOT, Running, WrongAnswer, free_port, peer
 
-from events.arms import Look, Take, ring
+from events.arms import Glance, Look, Take, ring
 from events.gateway import varint
 from events.h2 import Connection, Stream, connect, framed
 from events.payload import EVENT_BYTES, RING, payload
@@ -49,17 +49,17 @@ class AutogenSubscriber:
         self._stream.on_message = lambda _message: take(1)
 
     def inspect(self, take: Take, look: Look) -> None:
-        mark = varint(BINARY << 3 | 2) + varint(PAYLOAD_BYTES)
-
         def inspect(message: bytes) -> None:
             if len(message) != EVENT_BYTES + 3:
                 raise WrongAnswer(f"the host sent {message[:80]!r}")
-            # Where no attributes are set, the data is the last field.
-            place = message.rindex(mark, 0, len(message) - PAYLOAD_BYTES) + len(mark)
-            look(message[place : place + PAYLOAD_BYTES])
+            look(message[-PAYLOAD_BYTES:])  # where no attributes are set, the data is the last field
             take(1)
 
         self._stream.on_message = inspect
+
+    def glance(self, glance: Glance) -> None:
+        place = EVENT_BYTES + 3 - PAYLOAD_BYTES
+        self._stream.on_message = lambda message: glance(message, place)
 
 
 class AutogenPublisher:
@@ -77,8 +77,9 @@ class AutogenPublisher:
         self._stream.send_framed(b"".join(ring(self._entries, first, events)))
         return events
 
-    def publish_payload(self, data: bytes) -> None:
-        self._stream.send(cloud_event(data, 0, self._index))
+    def publish_payloads(self, payloads: Sequence[bytes]) -> None:
+        for data in payloads:
+            self._stream.send(cloud_event(data, 0, self._index))
 
 
 class AutogenClients:

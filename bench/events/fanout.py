@@ -81,27 +81,26 @@ TARGETS: Mapping[tuple[int, int], tuple[str, float, float]] = {
 """By subscribers and window: against whom, at least, aim."""
 
 
-def row(found: Found, ours: Arm, *, subscribers: int, window: int, what: str = "", note: str = "") -> Row:
-    """One fan-out beside all peers."""
-    against, least, aim = TARGETS.get((subscribers, window), ("AutoGen host", 0.0, 0.0))
+def row(
+    found: Found, ours: Arm, *, subscribers: int, window: int, what: str = "", against: str = "", note: str = ""
+) -> Row:
+    """One fan-out beside all peers. With `what` it is another than the plain one, and has no target of its own."""
+    peer, least, aim = TARGETS.get((subscribers, window), ("AutoGen host", 0.0, 0.0))
     if what:
-        least = 0.0
-    value = ratio(found, ours.name, against)
-    others = "; ".join(f"{name} {figure(each)}" for name, each in found.items() if each and name != ours.name)
-    count = len(found[ours.name])
-    ratios = ", ".join(
-        f"{ratio(found, ours.name, name):.2f}× {name}" for name, each in found.items() if each and name != ours.name
-    )
+        peer, least = against or peer, 0.0
+    value = ratio(found, ours.name, peer)
+    others = [name for name, each in found.items() if each and name != ours.name]
+    ratios = ", ".join(f"{ratio(found, ours.name, name):.2f}× {name}" for name in others)
     return Row(
-        what or f"fan-out to {subscribers}",
+        what or f"fan-out to {subscribers:,}",
         figure(found[ours.name]),
-        others or "no peer",
+        "; ".join(f"{name} {figure(found[name])}" for name in others) or "no peer",
         value,
-        f"≥ {least:g}× {against} (aim {aim:g}×)" if least else "none",
-        None if least and not value else value >= least if least else True,
+        f"≥ {least:g}× {peer} (aim {aim:g}×)" if least else "–",
+        (value >= least if value else None) if least else True,
         durable="no",
         authenticated="yes (peers: no)",
         in_flight=f"window {window}",
         processes=ours.processes,
-        note="; ".join(part for part in (note, f"{count} rounds", ratios, load_note(found)) if part),
+        note="; ".join(part for part in (note, f"{len(found[ours.name])} rounds", ratios, load_note(found)) if part),
     )

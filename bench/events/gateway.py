@@ -12,7 +12,7 @@ from gateway.internal.v1 import frames_pb2 as twin
 from gateway.v1 import event_pb2, event_service_pb2, event_type_pb2
 from processes import Running, WrongAnswer, daemon
 
-from events.arms import Look, Take, ring
+from events.arms import Glance, Look, Take, ring
 from events.h2 import Connection, Metadata, Stream, connect
 from events.payload import EVENT_BYTES, RING, payload
 from gatewayctl.sdk.publisher import MAX_EVENTS, MAX_IN_FLIGHT
@@ -58,6 +58,13 @@ def event_filter(place: str) -> event_pb2.EventFilter:
 
 PAYLOAD_BYTES = EVENT_BYTES - len(event(b"", 0, 0).SerializeToString()) - 2
 """Two more bytes hold the length of a payload that is not empty: its own field's and one digit of those around it."""
+
+_MARK = event(_SAMPLE := payload(PAYLOAD_BYTES, 1), 1, 0).custom.SerializeToString().partition(_SAMPLE)[0]
+
+
+def payload_place(data: bytes) -> int:
+    """Where in an event its payload begins. It is the same for all events that one server passes on."""
+    return data.index(_MARK) + len(_MARK)
 
 
 class Talk:
@@ -172,6 +179,18 @@ class GatewaySubscriber:
 
         self._talk.on_delivery = inspect
 
+    def glance(self, glance: Glance) -> None:
+        parse = twin.ConnectResponse.FromString
+        place = 0
+
+        def on_delivery(message: bytes) -> None:
+            nonlocal place
+            for one in parse(message).delivery.events:
+                place = place or payload_place(one)
+                glance(one, place)
+
+        self._talk.on_delivery = on_delivery
+
 
 class GatewayPublisher:
     """See `arms.Publisher`. It keeps to the SDK's bounds."""
@@ -194,8 +213,8 @@ class GatewayPublisher:
             taken += part
         return taken
 
-    def publish_payload(self, data: bytes) -> None:
-        self._send([entry(event(data, 0, self._index))])
+    def publish_payloads(self, payloads: Sequence[bytes]) -> None:
+        self._send([entry(event(data, 0, self._index)) for data in payloads])
 
     def _send(self, entries: Sequence[bytes]) -> None:
         self._in_flight += 1

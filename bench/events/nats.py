@@ -13,7 +13,7 @@ from typing import cast
 
 from processes import ROOT, Running, WrongAnswer, free_port, peer
 
-from events.arms import Look, Take, ring
+from events.arms import Glance, Look, Take, ring
 from events.payload import EVENT_BYTES, RING, payload
 
 SERVER = ROOT / ".build/peers/nats/bin/nats-server"
@@ -119,6 +119,22 @@ class NatsSubscriber:
 
         self._connection.on_data = on_data
 
+    def glance(self, glance: Glance) -> None:
+        rest = b""
+
+        def on_data(data: bytes) -> None:
+            nonlocal rest
+            if data == b"PING\r\n":
+                self._connection.write(b"PONG\r\n")
+                return
+            data = rest + data if rest else data
+            whole = len(data) // self._size * self._size
+            for place in range(self._head, whole, self._size):
+                glance(data, place)
+            rest = data[whole:]
+
+        self._connection.on_data = on_data
+
 
 class NatsPublisher:
     """See `arms.Publisher`. It never waits."""
@@ -135,8 +151,8 @@ class NatsPublisher:
         self._connection.write(b"".join(ring(self._entries, first, events)))
         return events
 
-    def publish_payload(self, data: bytes) -> None:
-        self._connection.write(self._heads[0] + data + b"\r\n")
+    def publish_payloads(self, payloads: Sequence[bytes]) -> None:
+        self._connection.write(b"".join(self._heads[0] + data + b"\r\n" for data in payloads))
 
 
 class NatsClients:

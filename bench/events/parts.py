@@ -5,7 +5,7 @@ from typing import Any
 
 from report import Row
 
-from events import durable, fanout
+from events import durable, fanout, filters, growth, latency
 from events.arms import Arm
 from events.autogen import Autogen
 from events.gateway import Gateway
@@ -41,8 +41,44 @@ async def _fanout(quick: bool, with_peers: bool) -> list[Row]:
     return found
 
 
+async def _latency(quick: bool, with_peers: bool) -> list[Row]:
+    ours = Gateway()
+    arms: list[Arm] = [ours, *(peers() if with_peers else [])]
+    found = await latency.rounds(arms, number=3 if quick else 5, seconds=1.5 if quick else 3.0)
+    return [latency.row(found, ours)]
+
+
 async def _durable(quick: bool, with_peers: bool) -> list[Row]:
     return await durable.rows(rounds=3 if quick else 5, seconds=1.0 if quick else 2.0, with_peers=with_peers)
 
 
-PARTS: Mapping[str, Part] = {"fanout": _fanout, "durable": _durable}
+async def _growth(quick: bool, _with_peers: bool) -> list[Row]:
+    return await growth.rows(rounds=3 if quick else 5, seconds=0.7 if quick else 1.5)
+
+
+async def _publishers(quick: bool, with_peers: bool) -> list[Row]:
+    ours = Gateway()
+    arms: list[Arm] = [ours, *(peers() if with_peers and not quick else [])]
+    found = []
+    for count in (4, 16) if quick else (1, 4, 16):
+        shape = Shape([""] * 100, publishers=count)
+        number, seconds = (2, 0.7) if quick else (5, 1.0)
+        measured = await fanout.rounds(arms, shape, window=1024, number=number, seconds=seconds)
+        what = f"{count} publisher{'s' if count > 1 else ''} to 100"
+        note = "one window for all publishers together"
+        found.append(fanout.row(measured, ours, subscribers=100, window=1024, what=what, note=note))
+    return found
+
+
+async def _filters(quick: bool, with_peers: bool) -> list[Row]:
+    return await filters.rows(rounds=3 if quick else 5, seconds=0.7 if quick else 1.0, with_peers=with_peers)
+
+
+PARTS: Mapping[str, Part] = {
+    "fanout": _fanout,
+    "latency": _latency,
+    "durable": _durable,
+    "growth": _growth,
+    "publishers": _publishers,
+    "filters": _filters,
+}

@@ -8,8 +8,8 @@ from pathlib import Path
 from gateway.v1 import event_pb2
 from processes import ROOT, Running, free_port, peer
 
-from events.arms import Look, Take, ring
-from events.gateway import PAYLOAD_BYTES, event
+from events.arms import Glance, Look, Take, ring
+from events.gateway import PAYLOAD_BYTES, event, payload_place
 from events.h2 import Connection, Stream, connect, framed
 from events.payload import RING, payload
 
@@ -33,6 +33,16 @@ class PlainSubscriber:
 
         self._stream.on_message = inspect
 
+    def glance(self, glance: Glance) -> None:
+        place = 0
+
+        def on_message(message: bytes) -> None:
+            nonlocal place
+            place = place or payload_place(message)
+            glance(message, place)
+
+        self._stream.on_message = on_message
+
 
 class PlainPublisher:
     """See `arms.Publisher`. It never waits."""
@@ -50,8 +60,9 @@ class PlainPublisher:
         self._stream.send_framed(b"".join(ring(self._entries, first, events)))
         return events
 
-    def publish_payload(self, data: bytes) -> None:
-        self._stream.send(event(data, 0, self._index).SerializeToString())
+    def publish_payloads(self, payloads: Sequence[bytes]) -> None:
+        for data in payloads:
+            self._stream.send(event(data, 0, self._index).SerializeToString())
 
 
 class PlainClients:

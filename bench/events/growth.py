@@ -1,0 +1,86 @@
+"""What an event costs when more and more subscriptions that it does not match are held."""
+
+import statistics
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from gateway.v1 import event_service_pb2
+from report import Row
+
+from events.gateway import Gateway, GatewayClients, Talk, event_filter
+from events.load import Round, Session, Shape, session
+
+FEW, MANY = 100, 100_000
+TARGET = 1.2
+HELD_BY = 1000
+"""Subscriptions of one connection: the most that the daemon allows."""
+SUBSCRIBERS, WINDOW = 10, 256
+KINDS = ("stream-{0}|", "|other.{0}.created", "|other.{0}.*", "stream-{0}|other.*.created")
+"""Filters by stream, by topic, by pattern, and by both, in turn."""
+AT_ONCE = 200
+"""Subscribe requests without an answer."""
+
+
+async def rows(*, rounds: int, seconds: float) -> list[Row]:
+    """Two daemons, measured in turn."""
+    shape = Shape([""] * SUBSCRIBERS)
+    found: dict[int, list[Round]] = {FEW: [], MANY: []}
+    async with AsyncExitStack() as stack:
+        sessions: dict[int, Session] = {}
+        for count in found:
+            current = sessions[count] = await stack.enter_async_context(session(Gateway(), shape))
+            await _hold(current, count)
+            await current.check(1000, WINDOW)
+        for _ in range(rounds):
+            for count, current in sessions.items():
+                found[count].append(await current.measure(seconds, WINDOW))
+    return [_row(found[FEW], found[MANY])]
+
+
+async def _hold(current: Session, count: int) -> None:
+    clients = current.clients
+    assert isinstance(clients, GatewayClients)
+    for start in range(0, count, HELD_BY):
+        talk = await clients.talk(f"holder-{start}")
+        numbers = range(start, min(count, start + HELD_BY))
+        for part in range(0, len(numbers), AT_ONCE):
+            await _subscribe(talk, numbers[part : part + AT_ONCE])
+
+
+async def _subscribe(talk: Talk, numbers: Sequence[int]) -> None:
+    answers = []
+    for number in numbers:
+        place = KINDS[number % len(KINDS)].format(number)
+        subscribe = event_service_pb2.Subscribe(subscription_id=str(number), filter=event_filter(place))
+        answers.append(talk.request(subscribe=subscribe))
+    for answer in answers:
+        await answer
+
+
+def _row(few: Sequence[Round], many: Sequence[Round]) -> Row:
+    ratio = statistics.median(_cost(b) / _cost(a) for a, b in zip(few, many, strict=True))
+
+    def figure(rounds_: Sequence[Round]) -> str:
+        cost = statistics.median(_cost(each) for each in rounds_)
+        rate = statistics.median(each.published / each.seconds for each in rounds_)
+        return f"{cost * 1e6:.2f} µs of CPU an event, {rate:,.0f} events/s"
+
+    return Row(
+        f"growth, {FEW} to {MANY:,} subscriptions that do not match",
+        figure(many),
+        f"with {FEW} {figure(few)}",
+        ratio,
+        f"≤ {TARGET}× (aim: flat)",
+        ratio <= TARGET,
+        durable="no",
+        authenticated="yes",
+        in_flight=f"window {WINDOW}",
+        processes="1 + load",
+        note=f"{len(few)} rounds; {SUBSCRIBERS} subscribers that match; others by stream, topic, pattern and both, "
+        f"{HELD_BY} to a connection",
+    )
+
+
+def _cost(one: Round) -> float:
+    """Seconds of processor time for an event, its deliveries included."""
+    return one.cpu / max(1, one.published)
