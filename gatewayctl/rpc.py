@@ -65,7 +65,7 @@ class Daemon:
             items, token = call(token, min(left, page_size) if left else page_size)
             yield from items[:left] if left else items
             left -= len(items)
-            if not token or not items or (limit and left <= 0):
+            if not token or (limit and left <= 0):  # a page may be empty and have one after it
                 return
 
     def close(self) -> None:

@@ -14,7 +14,6 @@ from gatewayctl.words import shorten
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
 
     from gateway.v1.event_pb2 import Event, EventFilter
 
@@ -37,6 +36,7 @@ def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser)
     parser.add_argument("--session", default="", metavar="ID", help="only this session")
     parser.add_argument("--execution", default="", metavar="ID", help="only this execution")
     parser.add_argument("--stream", default="", metavar="ID", help="only this stream")
+    parser.add_argument("--node", default="", metavar="ID", help="only this node of a graph")
     parser.add_argument("--correlation", default="", metavar="ID", help="only this correlation id")
     parser.add_argument("--limit", type=int, metavar="N", help=f"at most so many of the past ({DEFAULT_LIMIT})")
     parser.epilog = f"Types: {', '.join(event_types())}."
@@ -54,7 +54,9 @@ def run(args: argparse.Namespace, ctl: Ctl) -> int | None:
     if args.follow:
         return _follow(args, wanted, ctl)
     limit = DEFAULT_LIMIT if args.limit is None else args.limit
-    events = _since(ctl, wanted, args.since, limit) if args.since else reversed(_history(ctl, wanted, limit))
+    events = _list(ctl, wanted, limit, args.since)
+    if not args.since:
+        events.reverse()
     shown, cursor = 0, args.since
     for event in events:
         _show(ctl, event)
@@ -76,7 +78,7 @@ def _conditions(args: argparse.Namespace) -> str:
     import shlex  # noqa: PLC0415 - for people only
 
     words = [word for each in args.type for word in ("--type", each)]
-    for name in ("topic", "session", "execution", "stream", "correlation"):
+    for name in ("topic", "session", "execution", "stream", "node", "correlation"):
         if value := getattr(args, name):
             words += [f"--{name}", value]
     return f" {shlex.join(words)}" if words else ""
@@ -95,31 +97,20 @@ def _filter(args: argparse.Namespace) -> EventFilter:
         session_id=args.session,
         execution_id=args.execution,
         stream_id=args.stream,
+        node_id=args.node,
         correlation_id=args.correlation,
     )
 
 
-def _history(ctl: Ctl, wanted: EventFilter, limit: int) -> list[Event]:
-    """The newest events, newest first."""
+def _list(ctl: Ctl, wanted: EventFilter, limit: int, since: str = "") -> list[Event]:
+    """The newest events, newest first; behind a cursor the first ones, oldest first."""
 
     def page(token: str, size: int) -> tuple[list[Event], str]:
-        request = pb.ListEventsRequest(page_size=size, page_token=token, filter=wanted)
+        request = pb.ListEventsRequest(page_size=size, page_token=token, filter=wanted, since=since)
         answer = ctl.daemon.call("EventService/ListEvents", request, pb.ListEventsResponse)
         return list(answer.events), answer.next_page_token
 
     return list(ctl.daemon.pages(page, limit)) if limit else []
-
-
-def _since(ctl: Ctl, wanted: EventFilter, cursor: str, limit: int) -> Iterator[Event]:
-    """The first events behind the cursor, oldest first."""
-    for _ in range(limit):
-        request = pb.WaitForEventRequest(filter=wanted, since=cursor)
-        request.timeout.FromMilliseconds(0)
-        answer = ctl.daemon.call("EventService/WaitForEvent", request, pb.WaitForEventResponse)
-        if answer.timed_out or not answer.HasField("event"):
-            return
-        cursor = answer.cursor
-        yield answer.event
 
 
 def _follow(args: argparse.Namespace, wanted: EventFilter, ctl: Ctl) -> int | None:
@@ -137,7 +128,7 @@ def _follow(args: argparse.Namespace, wanted: EventFilter, ctl: Ctl) -> int | No
         subscription = live.call(subscribe())
         seen = set()
         if args.limit and not args.since:
-            for event in reversed(_history(ctl, wanted, args.limit)):
+            for event in reversed(_list(ctl, wanted, args.limit)):
                 seen.add((event.epoch, event.seq))
                 _show(ctl, event)
         try:

@@ -11,6 +11,7 @@ from gatewayctl.events import event_type, event_types, new_event
 from gatewayctl.failures import USAGE, Failure
 from gatewayctl.sdk.pace import Ids
 from gatewayctl.system import SystemChance, SystemClock
+from gatewayctl.words import plural
 
 if TYPE_CHECKING:
     import argparse
@@ -61,8 +62,15 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
         raise Failure(str(error), USAGE) from None
     event.id = args.id or Ids(SystemClock(), SystemChance()).new()
     answer = ctl.daemon.call("EventService/Publish", pb.PublishRequest(events=[event]), pb.PublishResponse)
-    values = {"event_id": answer.event_ids[0] if answer.event_ids else event.id, "cursor": answer.cursor}
-    ctl.out.record(values, [("published", values["event_id"]), ("cursor", answer.cursor)])
+    values = {
+        "event_id": answer.event_ids[0] if answer.event_ids else event.id,
+        "cursor": answer.cursor,
+        "count": answer.count,
+    }
+    lines = [("published", values["event_id"]), ("cursor", answer.cursor)]
+    if args.target or args.type == "broadcast":
+        lines.append(("addressed to", plural(answer.count, "client")))
+    ctl.out.record(values, lines)
 
 
 def _data(text: str) -> dict[str, Any]:

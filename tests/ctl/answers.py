@@ -186,6 +186,19 @@ def event(number: int) -> event_pb2.Event:
     return event
 
 
+def queue(name: str, state: int, **more: Any) -> admin_service_pb2.ClientQueue:
+    overflow = pb.OVERFLOW_DISCONNECT if name else pb.OVERFLOW_DROP_OLDEST
+    oldest = ago(2) if more.get("queued_events") else None
+    return admin_service_pb2.ClientQueue(
+        subscription_id=name,
+        state=state,  # type: ignore[arg-type]
+        overflow=overflow,
+        limit_bytes=1 << 20,
+        oldest_queued_time=oldest,
+        **more,
+    )
+
+
 def everything() -> dict[str, Any]:
     """The answers by method."""
     admin = admin_service_pb2
@@ -206,7 +219,24 @@ def everything() -> dict[str, Any]:
                     subscriptions=2,
                     queued_bytes=1536,
                     delivered=9,
-                )
+                    queued_events=12,
+                    oldest_queued_time=ago(2),
+                    dropped=3,
+                    queues=[
+                        queue("", admin.CLIENT_QUEUE_STATE_LIVE),
+                        queue("audit", admin.CLIENT_QUEUE_STATE_CATCHING_UP, behind=400),
+                        queue("s1", admin.CLIENT_QUEUE_STATE_SLOW, dropped=3, queued_events=12, queued_bytes=1536),
+                    ],
+                ),
+                admin.Client(
+                    client_id="laptop",
+                    principal="ann",
+                    state=admin.CLIENT_STATE_AWAY,
+                    connect_time=ago(3),
+                    active_time=ago(2),
+                    subscriptions=1,
+                    queues=[queue("", admin.CLIENT_QUEUE_STATE_AWAY)],
+                ),
             ]
         ),
         "AdminService/ListMessages": admin.ListMessagesResponse(messages=[message()]),
@@ -252,7 +282,9 @@ def everything() -> dict[str, Any]:
             content="hello\nyou",
             state=execution_pb2.EXECUTION_STATE_SUCCEEDED,
         ),
-        "EventService/ListEvents": pb.ListEventsResponse(events=[event(2), event(1)]),
+        "EventService/ListEvents": lambda request: pb.ListEventsResponse(
+            events=[event(2), event(3)] if request.since else [event(2), event(1)]
+        ),
         "EventService/Publish": lambda request: pb.PublishResponse(cursor="e1:3", event_ids=[request.events[0].id]),
         "SessionService/ListSessions": session_page,
         "SessionService/GetSession": session_service_pb2.GetSessionResponse(session=session(), history=history()),

@@ -70,7 +70,7 @@ async def test_a_refused_configuration_lists_every_problem(gateway: FakeGateway,
 
 
 async def test_lost_history_says_where_to_go_on(gateway: FakeGateway, capsys: Capture) -> None:
-    gateway.answers["EventService/WaitForEvent"] = Refusal(
+    gateway.answers["EventService/ListEvents"] = Refusal(
         grpc.StatusCode.OUT_OF_RANGE, "HISTORY_LOST", "that is no longer kept", metadata={"oldest_cursor": "e1:7"}
     )
 

@@ -39,7 +39,9 @@ VERBS = {
     "route-explain": "route explain vip dm 42",
     "dead-letters": "dead-letters",
     "dead-letters-retry": "dead-letters retry D1",
+    "events-since": "events --since e1:1 --node writer",
     "clients": "clients",
+    "clients-queues": "clients --queues",
     "token-revoke": "token revoke ci",
 }
 

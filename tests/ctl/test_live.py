@@ -176,7 +176,9 @@ async def test_following_says_when_history_was_lost(gateway: FakeGateway) -> Non
 
 
 async def test_filters_of_events_reach_the_daemon(gateway: FakeGateway) -> None:
-    words = "--type message,error --topic a.> --session S1 --execution X1 --stream st --correlation c --limit 3"
+    words = (
+        "--type message,error --topic a.> --session S1 --execution X1 --stream st --node no --correlation c --limit 3"
+    )
 
     await (await Process.start("events", *words.split(), "--address", gateway.address)).end()
 
@@ -185,4 +187,4 @@ async def test_filters_of_events_reach_the_daemon(gateway: FakeGateway) -> None:
     assert request.page_size == 3
     wanted = request.filter
     assert (list(wanted.types), wanted.topic, wanted.session_id, wanted.execution_id) == ([1, 4], "a.>", "S1", "X1")
-    assert (wanted.stream_id, wanted.correlation_id) == ("st", "c")
+    assert (wanted.stream_id, wanted.node_id, wanted.correlation_id) == ("st", "no", "c")
