@@ -13,6 +13,7 @@ the user is told only that it happened. Text that was put out before a failure i
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
+from gatewayd.agents.emitting import Emits
 from gatewayd.core.clock import Clock
 from gatewayd.core.value import value
 from gatewayd.storage.records import HistoryEntry
@@ -79,8 +80,8 @@ class ToolCompleted:
 Output = TextOutput | ReasoningOutput | ToolStarted | ToolCompleted
 
 
-class AgentContext(Protocol):
-    """What an agent may use while it runs."""
+class AgentContext(Emits, Protocol):
+    """What an agent may use while it runs; with `emit_*` it tells of its work beside its outputs."""
 
     @property
     def execution_id(self) -> str: ...

@@ -7,7 +7,7 @@ router, writes the end of an execution as one unit, for live and recovered ones 
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 
 from gatewayd.agents.base import (
     AgentFailed,
@@ -26,6 +26,7 @@ from gatewayd.core.failpoints import Failpoints
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.providers.bounds import closing
+from gatewayd.runtime.context import RunContext
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.live import LiveExecution, Outcome
@@ -47,24 +48,6 @@ class AgentLoad:
 
     running: int = 0
     queued: int = 0
-
-
-class _Context:
-    """What a running agent may use."""
-
-    def __init__(self, live: LiveExecution, clock: Clock, lanes: Lanes) -> None:
-        self._live = live
-        self._lanes = lanes
-        self.clock = clock
-
-    @property
-    def execution_id(self) -> str:
-        return self._live.execution.id
-
-    def take_steering(self) -> Sequence[str]:
-        taken = self._lanes.take_steerable(self._live.execution.session_id)
-        self._live.absorbed.extend(taken)
-        return [one.execution.text for one in taken]
 
 
 class AgentRuntime:
@@ -201,7 +184,7 @@ class AgentRuntime:
                 channel=execution.reply_to.channel,
                 history=await self._sessions.history(execution.session_id),
             )
-            context = _Context(live, self._clock, self.lanes)
+            context = RunContext(live, self._clock, self.lanes, self._events, self._tell)
             async with self._clock.timeout(agent.timeout), closing(agent.run(turn, context)) as outputs:
                 async for output in outputs:
                     self._put_out(live, output)
@@ -237,6 +220,13 @@ class AgentRuntime:
             case ToolCompleted(tool_use_id, tool_name, result, is_error):
                 data = {"tool_use_id": tool_use_id, "tool_name": tool_name, "result": result, "is_error": is_error}
                 self._record(self._events.make(execution, EventType.TOOL_CALL_COMPLETED, data))
+
+    def _tell(self, event: Event) -> None:
+        """What an agent says beside its outputs."""
+        if event.durable:
+            self._record(event)
+        else:
+            self._publish(event)
 
     def _record(self, event: Event) -> None:
         """Submit a durable event; the agent goes on, and a failure of the store stops the daemon by itself."""

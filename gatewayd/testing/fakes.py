@@ -6,13 +6,15 @@ order of its instants, each with the loop given time to act on it. It moves noth
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TypeVar
 
+from gatewayd.agents.emitting import Emits
 from gatewayd.core.clock import Clock
+from gatewayd.core.event import EventType
 from gatewayd.core.value import value
 from gatewayd.providers.base import Delta, Finished, FinishReason, ModelError, Prompt, Text, ToolCallPiece
 
@@ -230,12 +232,18 @@ def calls(name: str, arguments: str = "{}", call_id: str = "call-1") -> list[Scr
 
 
 @dataclass(slots=True)
-class FakeContext:
+class FakeContext(Emits):
     """An `AgentContext` for running an agent by itself."""
 
     clock: Clock
     execution_id: str = "execution-1"
     steering: list[str] = field(default_factory=list)
+    emitted: list[tuple[EventType, Mapping[str, Any]]] = field(default_factory=list)
+    """What it told beside its outputs: types and data."""
+
+    def emit(self, kind: EventType, data: Mapping[str, Any], **envelope: Any) -> None:
+        del envelope
+        self.emitted.append((kind, data))
 
     def take_steering(self) -> Sequence[str]:
         taken, self.steering = tuple(self.steering), []
