@@ -78,7 +78,9 @@ async def paced(current: Session, seconds: float) -> Waits:
         subscriber.glance(timed.glance)
     publisher = current.publishers[0]
     began = time.perf_counter() + 0.01
-    timed.since, timed.until = began + WARM, began + WARM + seconds
+    # Half an event earlier, so that no rounding moves one over the border.
+    timed.since = began + WARM - 0.5 / RATE
+    timed.until = timed.since + seconds
     number, events = 0, int((WARM + seconds) * RATE)
     with trouble():
         used, own = current.running.cpu(), time.process_time()

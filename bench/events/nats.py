@@ -18,6 +18,7 @@ from events.payload import EVENT_BYTES, RING, payload
 
 SERVER = ROOT / ".build/peers/nats/bin/nats-server"
 SUBJECT = "bench"
+PING, PONG = b"PING\r\n", b"PONG\r\n"
 ANSWER = 20.0
 """Seconds that the server may take to answer."""
 
@@ -60,7 +61,7 @@ class Connection(asyncio.Protocol):
 
     async def joined(self) -> None:
         """Everything written so far was taken in."""
-        self.write(b"PING\r\n")
+        self.write(PING)
         async with asyncio.timeout(ANSWER):
             await self._pong
 
@@ -73,7 +74,7 @@ class Connection(asyncio.Protocol):
         self._lines += data
         if b"-ERR" in self._lines:
             raise WrongAnswer(f"nats-server: {self._lines!r}")
-        if b"PONG\r\n" in self._lines and not self._pong.done():
+        if PONG in self._lines and not self._pong.done():
             self._pong.set_result(None)
             self.on_data = lambda _data: None
 
@@ -95,9 +96,9 @@ class NatsSubscriber:
 
         def on_data(data: bytes) -> None:
             nonlocal rest
-            if data == b"PING\r\n":
-                self._connection.write(b"PONG\r\n")
-                return
+            if data.endswith(PING):
+                self._connection.write(PONG)
+                data = data[: -len(PING)]
             events, rest = divmod(rest + len(data), size)
             if events:
                 take(events)
@@ -109,13 +110,11 @@ class NatsSubscriber:
 
         def on_data(data: bytes) -> None:
             nonlocal rest
-            rest += data
-            while len(rest) >= self._size:
-                if not rest.startswith(b"MSG "):
-                    raise WrongAnswer(f"nats-server sent {rest[:80]!r}")
-                look(rest[self._head : self._head + EVENT_BYTES])
-                rest = rest[self._size :]
-                take(1)
+            data = rest + data if rest else data
+            rest, places = self._cut(data)
+            for place in places:
+                look(data[place : place + EVENT_BYTES])
+            take(len(places))
 
         self._connection.on_data = on_data
 
@@ -124,16 +123,27 @@ class NatsSubscriber:
 
         def on_data(data: bytes) -> None:
             nonlocal rest
-            if data == b"PING\r\n":
-                self._connection.write(b"PONG\r\n")
-                return
             data = rest + data if rest else data
-            whole = len(data) // self._size * self._size
-            for place in range(self._head, whole, self._size):
+            rest, places = self._cut(data)
+            for place in places:
                 glance(data, place)
-            rest = data[whole:]
 
         self._connection.on_data = on_data
+
+    def _cut(self, data: bytes) -> tuple[bytes, list[int]]:
+        """What is left over, and where payloads begin."""
+        places = []
+        start, size = 0, len(data)
+        while size - start >= self._size or data.startswith(PING, start):
+            if data.startswith(b"MSG ", start):
+                places.append(start + self._head)
+                start += self._size
+            elif data.startswith(PING, start):
+                self._connection.write(PONG)
+                start += len(PING)
+            else:
+                raise WrongAnswer(f"nats-server sent {data[start : start + 80]!r}")
+        return data[start:], places
 
 
 class NatsPublisher:

@@ -5,7 +5,7 @@ from typing import Any
 
 from report import Row
 
-from events import durable, fanout, filters, growth, latency
+from events import durable, fanout, filters, growth, latency, memory, requests
 from events.arms import Arm
 from events.autogen import Autogen
 from events.gateway import Gateway
@@ -52,6 +52,14 @@ async def _durable(quick: bool, with_peers: bool) -> list[Row]:
     return await durable.rows(rounds=3 if quick else 5, seconds=1.0 if quick else 2.0, with_peers=with_peers)
 
 
+async def _requests(quick: bool, with_peers: bool) -> list[Row]:
+    return await requests.rows(rounds=3 if quick else 5, seconds=0.7 if quick else 2.0, with_peers=with_peers)
+
+
+async def _memory(quick: bool, with_peers: bool) -> list[Row]:
+    return await memory.rows(connections=500 if quick else 2000, streams=1000 if quick else 5000, with_peers=with_peers)
+
+
 async def _growth(quick: bool, _with_peers: bool) -> list[Row]:
     return await growth.rows(rounds=3 if quick else 5, seconds=0.7 if quick else 1.5)
 
@@ -77,7 +85,9 @@ async def _filters(quick: bool, with_peers: bool) -> list[Row]:
 PARTS: Mapping[str, Part] = {
     "fanout": _fanout,
     "latency": _latency,
+    "requests": _requests,
     "durable": _durable,
+    "memory": _memory,
     "growth": _growth,
     "publishers": _publishers,
     "filters": _filters,

@@ -74,9 +74,14 @@ class PlainClients:
         self._port = port
         self._connections: list[Connection] = []
 
-    async def _open(self, role: str, on_message: Callable[[bytes], None]) -> Stream:
+    async def connect(self) -> Connection:
+        """A connection that `close` cuts."""
         connection = await connect(self._port)
         self._connections.append(connection)
+        return connection
+
+    async def _open(self, role: str, on_message: Callable[[bytes], None]) -> Stream:
+        connection = await self.connect()
         return connection.open(METHOD, (("role", role),), on_message)
 
     async def subscriber(self, _index: int, _place: str = "") -> PlainSubscriber:

@@ -72,16 +72,11 @@ async def run(port: int) -> None:
         await runtime.start()
     await Echo.register(answerer, "echo", Echo)
     print(json.dumps({"ready": True}), flush=True)
-    for line in iter(await_line, ""):
+    while line := await asyncio.to_thread(sys.stdin.readline):
         in_flight, seconds = line.split()
         print(json.dumps(await ask(asker, int(in_flight), float(seconds))), flush=True)
     await asker.stop()
     await answerer.stop()
-
-
-def await_line() -> str:
-    """The next order; nothing else goes on meanwhile."""
-    return sys.stdin.readline()
 
 
 def main() -> None:

@@ -1,0 +1,241 @@
+"""Requests from one client to another and back, through the gateway.
+
+A request is a CUSTOM event with `target`, the answer another one with the request's correlation id; both are ephemeral.
+Beside it stands AutoGen's `send_message` between two of its own worker runtimes through its host. Ours is measured
+twice: by the load's raw clients, which is what the gateway can do, and by two of our own SDK's, as AutoGen's is.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from gateway.v1 import event_pb2, event_service_pb2
+from load import Round, percentile, summary
+from processes import ROOT, Running, WrongAnswer, environment
+from report import Row
+
+from events.autogen import PYTHON, Autogen
+from events.gateway import PAYLOAD_BYTES, Gateway, GatewayClients, Talk, entry, event, event_filter
+from events.load import trouble
+from gatewayctl.sdk.publisher import MAX_IN_FLIGHT
+
+IN_FLIGHT = (1, 64)
+TARGET, AIM = 8.0, 20.0
+AIM_P99 = 3.0
+"""Milliseconds with 64 in flight."""
+ANSWER = 60.0
+"""Seconds that one answer may take."""
+WARM = 0.3
+
+Ask = Callable[[int, float], Coroutine[Any, Any, Round]]
+"""So many requests at a time for so many seconds."""
+
+
+class Mouth:
+    """Sends what is ready in one turn of the loop in one frame, a few frames under way, as the SDK does."""
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+        self._ready: list[bytes] = []
+        self._frames = 0
+        self._scheduled = False
+
+    def say(self, one: event_pb2.Event) -> None:
+        """Send an event soon."""
+        self._ready.append(entry(one))
+        if not self._scheduled and self._frames < MAX_IN_FLIGHT:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._send)
+
+    def _send(self) -> None:
+        self._scheduled = False
+        if self._ready and self._frames < MAX_IN_FLIGHT:
+            ready, self._ready = self._ready, []
+            self._frames += 1
+            self._talk.publish(ready).add_done_callback(self._answered)
+
+    def _answered(self, _answer: object) -> None:
+        self._frames -= 1
+        self._send()
+
+
+def _events(message: bytes) -> list[event_pb2.Event]:
+    return list(event_service_pb2.ConnectResponse.FromString(message).delivery.events)
+
+
+class Raw:
+    """Two raw clients: one asks, the other answers with what it was asked."""
+
+    def __init__(self, clients: GatewayClients, cpu: Callable[[], float]) -> None:
+        self._clients = clients
+        self._cpu = cpu
+        self._waiting: dict[str, tuple[float, bytes]] = {}
+        self._waits: list[float] = []
+        self._asked = 0
+        self._going = False
+
+    async def join(self) -> None:
+        """Connect both."""
+        asker, answerer = await self._clients.talk("asker"), await self._clients.talk("answerer")
+        self._asker, self._answerer = Mouth(asker), Mouth(answerer)
+        asker.on_delivery = self._on_answers
+        answerer.on_delivery = self._on_questions
+        for talk in (asker, answerer):
+            await talk.subscribe("mine", event_filter(""))
+
+    def _on_questions(self, message: bytes) -> None:
+        for one in _events(message):
+            answer = event(one.custom.content, 0, 2)
+            answer.target, answer.correlation_id = "asker", one.correlation_id
+            self._answerer.say(answer)
+
+    def _on_answers(self, message: bytes) -> None:
+        now = time.perf_counter()
+        for one in _events(message):
+            began, said = self._waiting.pop(one.correlation_id)
+            if one.custom.content != said:
+                raise WrongAnswer(f"asked {said!r}, answered {one.custom.content!r}")
+            self._waits.append(now - began)
+            if self._going:
+                self._ask()
+
+    def _ask(self) -> None:
+        self._asked += 1
+        said = str(self._asked).encode().ljust(PAYLOAD_BYTES)
+        question = event(said, self._asked, 1)
+        question.target, question.correlation_id = "answerer", str(self._asked)
+        self._waiting[question.correlation_id] = (time.perf_counter(), said)
+        self._asker.say(question)
+
+    async def ask(self, in_flight: int, seconds: float) -> Round:
+        """See `Ask`."""
+        self._waits.clear()
+        self._going = True
+        with trouble():
+            for _ in range(in_flight):
+                self._ask()
+            began, used = time.perf_counter(), self._cpu()
+            await asyncio.sleep(seconds)
+            took, used, done = time.perf_counter() - began, self._cpu() - used, len(self._waits)
+            self._going = False
+            async with asyncio.timeout(ANSWER):
+                while self._waiting:
+                    await asyncio.sleep(0.002)
+        return Round(done, took, used, tuple(self._waits[:done]))
+
+
+@asynccontextmanager
+async def _server(arm: Gateway | Autogen) -> AsyncIterator[Running]:
+    with TemporaryDirectory(prefix="bench-") as home:
+        server = arm.start(Path(home))
+        running = await asyncio.to_thread(server.__enter__)
+        try:
+            yield running
+        finally:
+            await asyncio.to_thread(server.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def _raw() -> AsyncIterator[Ask]:
+    async with _server(Gateway()) as running:
+        clients = Gateway().clients(running)
+        raw = Raw(clients, running.cpu)
+        await raw.join()
+        try:
+            yield raw.ask
+        finally:
+            clients.close()
+
+
+@asynccontextmanager
+async def _program(arm: Gateway | Autogen, command: Callable[[Running], list[str]]) -> AsyncIterator[Ask]:
+    """Clients in a process of their own, which take orders line by line and answer in JSON."""
+    async with _server(arm) as running:
+        process = await asyncio.create_subprocess_exec(
+            *command(running),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=environment(running.home, {"PYTHONPATH": str(ROOT / "bench")} if isinstance(arm, Gateway) else {}),
+            limit=64 << 20,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        stdin, stdout = process.stdin, process.stdout
+
+        async def answer() -> dict[str, Any]:
+            async with asyncio.timeout(ANSWER):
+                line = await stdout.readline()
+            if not line:
+                raise WrongAnswer(f"the clients of {arm.name} ended")
+            said: dict[str, Any] = json.loads(line)
+            return said
+
+        async def ask(in_flight: int, seconds: float) -> Round:
+            used = running.cpu()
+            stdin.write(f"{in_flight} {seconds}\n".encode())
+            said = await answer()
+            return Round(len(said["waits"]), said["seconds"], running.cpu() - used, tuple(said["waits"]))
+
+        try:
+            await answer()
+            yield ask
+        finally:
+            stdin.close()
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def _sdk_command(running: Running) -> list[str]:
+    token = str(running.home / "state" / "token")
+    return [sys.executable, "-m", "events.sdk_requests", "--port", str(running.port), "--token-file", token]
+
+
+def _autogen_command(running: Running) -> list[str]:
+    return [str(PYTHON), str(ROOT / "bench/peers/autogen_requests.py"), "--port", str(running.port)]
+
+
+async def rows(*, rounds: int, seconds: float, with_peers: bool) -> list[Row]:
+    """A row for each number in flight, by raw clients and by the SDK's."""
+    found = []
+    async with AsyncExitStack() as stack:
+        arms: dict[str, Ask] = {"raw": await stack.enter_async_context(_raw())}
+        arms["SDK"] = await stack.enter_async_context(_program(Gateway(), _sdk_command))
+        if with_peers and not Autogen().missing():
+            arms["AutoGen"] = await stack.enter_async_context(_program(Autogen(), _autogen_command))
+        for in_flight in IN_FLIGHT:
+            measured: dict[str, list[Round]] = {name: [] for name in arms}
+            for ask in arms.values():
+                await ask(in_flight, WARM)
+            for _ in range(rounds):
+                for name, ask in arms.items():
+                    measured[name].append(await ask(in_flight, seconds))
+            found += [_row(name, in_flight, measured) for name in ("raw", "SDK")]
+    return found
+
+
+def _row(name: str, in_flight: int, measured: Mapping[str, list[Round]]) -> Row:
+    ours, theirs = measured[name], measured.get("AutoGen", [])
+    ratio = statistics.median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True)) if theirs else 0.0
+    p99 = percentile([wait for each in ours for wait in each.waits], 0.99) * 1000
+    target = in_flight == IN_FLIGHT[-1] and name == "raw"
+    return Row(
+        f"request and answer between two clients ({'raw clients' if name == 'raw' else 'SDK'})",
+        summary(ours),
+        f"AutoGen host, its own clients {summary(theirs)}" if theirs else "no peer",
+        ratio,
+        f"≥ {TARGET:g}× AutoGen host (aim {AIM:g}×, p99 {AIM_P99:g} ms)" if target else "–",
+        (ratio >= TARGET if theirs else None) if target else True,
+        durable="no",
+        authenticated="yes (peer: no)",
+        in_flight=str(in_flight),
+        processes="1 + load" if name == "raw" else "1 + 1 client process (peer: the same)",
+        note=f"{len(ours)} rounds; p99 {p99:.2f} ms; every answer compared with its question",
+    )
