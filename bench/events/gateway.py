@@ -111,9 +111,13 @@ class Talk:
         self._stream.send(request.SerializeToString())
         return answer
 
-    async def subscribe(self, name: str, selection: event_pb2.EventFilter, since: str = "") -> str:
+    async def subscribe(
+        self, name: str, selection: event_pb2.EventFilter, *, since: str = "", buffer_bytes: int = 0
+    ) -> str:
         """Subscribe; the cursor where it starts."""
-        subscribe = event_service_pb2.Subscribe(subscription_id=name, filter=selection, since=since)
+        subscribe = event_service_pb2.Subscribe(
+            subscription_id=name, filter=selection, since=since, buffer_bytes=buffer_bytes
+        )
         async with asyncio.timeout(ANSWER):
             return (await self.request(subscribe=subscribe)).cursor
 
