@@ -44,7 +44,7 @@ class Left:
     token: str
     lost: tuple[LostSubscription, ...]
     filters: tuple[EventFilter, ...]
-    """Of the lost subscriptions: their cursors bring the durable events that these select."""
+    """Of the lost subscriptions, in their order: each cursor brings the durable events that its filter selects."""
     waiting: tuple[Waiting, ...]
     version: str
     """What the client said of its software."""
@@ -105,7 +105,9 @@ class Directory:
             self._away_bytes -= client.inbox.bytes
         resumed = left if left is not None and token and left.token == token else None
         client.conversation = conversation
-        conversation.subscriptions.attach(client.inbox, resumed.filters if resumed else ())
+        places = [one.cursor for one in resumed.lost] if resumed else []
+        lost = list(zip(resumed.filters, places, strict=True)) if resumed else []
+        conversation.subscriptions.attach(client.inbox, lost)
         return resumed
 
     def leave(self, conversation: Conversation, left: Left | None) -> None:

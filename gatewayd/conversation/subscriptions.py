@@ -1,6 +1,6 @@
 """The subscriptions of one connection: from mailboxes to frames, in turn, so that none starves the others."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from gatewayd.access.principals import Principal
@@ -68,11 +68,15 @@ class Subscriptions:
         """Of lost subscriptions, and in how many ticks they are given up: their cursors bring what is kept."""
         self.inbox = Inbox()
 
-    def attach(self, inbox: Inbox, lost: Iterable[EventFilter]) -> None:
-        """Take from this inbox, from now on. `lost`: what the client is about to subscribe to from its cursors."""
+    def attach(self, inbox: Inbox, lost: Sequence[tuple[EventFilter, Cursor | None]]) -> None:
+        """Take from this inbox, from now on. `lost`: what the client is about to subscribe to, behind which cursors."""
         self.inbox = inbox
-        self._expected = dict.fromkeys(lost, EXPECTED_TICKS)
-        inbox.forget(lambda event: event.seq > 0 and any(each.matches(event) for each in self._expected))
+        self._expected = {wanted: EXPECTED_TICKS for wanted, _ in lost}
+
+        def brought(event: Event) -> bool:
+            return any(cursor is not None and event.seq > cursor.seq and it.matches(event) for it, cursor in lost)
+
+        inbox.forget(brought)
         inbox.wake = partial(self._has_news, _INBOX)
         if inbox:
             inbox.wake()

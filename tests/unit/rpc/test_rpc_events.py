@@ -290,3 +290,33 @@ async def test_the_publish_rate_holds_here_too(rig):
     await service.Publish(request, FakeCall("bob"))
     await rig.clock.advance(1.0)
     await service.Publish(request, FakeCall("ann"))
+
+
+FILTERS = {
+    "topic": ({"topic": "orders.eu"}, {"topic": "orders.*"}),
+    "stream_id": ({"stream_id": "st"}, {"stream_id": "st"}),
+    "node_id": ({"node_id": "no"}, {"node_id": "no"}),
+    "execution_id": ({"execution_id": "ex"}, {"execution_id": "ex"}),
+    "session_id": ({"session_id": "se"}, {"session_id": "se"}),
+    "correlation_id": ({"correlation_id": "co"}, {"correlation_id": "co"}),
+}
+
+
+@pytest.mark.parametrize("look_back", [True, False])
+@pytest.mark.parametrize("field", FILTERS)
+async def test_a_wait_takes_each_filter_back_and_forward(rig, field, look_back):
+    """P4.5: the first match, of what is kept behind a cursor and of what comes."""
+    envelope, wanted = FILTERS[field]
+    start = str(rig.bus.end)
+    selection = event_pb2.EventFilter(types=[event_type_pb2.EVENT_TYPE_CUSTOM], **wanted)
+    events = (custom("no"), custom("yes", **envelope), custom("later", **envelope))
+    if look_back:
+        await publish(rig, *events)
+        answer = await wait(rig, filter=selection, since=start, timeout=Duration())
+    else:
+        waiting = asyncio.create_task(wait(rig, filter=selection))
+        await rig.clock.settle()
+        await publish(rig, *events)
+        answer = await asyncio.wait_for(waiting, 60)
+    assert (answer.event.id, answer.timed_out) == ("yes", False)
+    assert (await wait(rig, filter=selection, since=answer.cursor, timeout=Duration())).event.id == "later"

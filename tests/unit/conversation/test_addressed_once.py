@@ -1,0 +1,195 @@
+"""Whatever a client does, what is addressed to it arrives: durable events once, ephemeral ones at most once, in order.
+
+Over a real bus and a real log, with subscriptions that come and go, catch up, and connections that break.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gatewayd.access.principals import Principal
+from gatewayd.access.scopes import EVERY_SCOPE
+from gatewayd.bus.memory import MemoryBus
+from gatewayd.conversation.directory import Directory, Left
+from gatewayd.conversation.subscriptions import Subscriptions
+from gatewayd.core.clock import SeededRandomness
+from gatewayd.core.event import Cursor, Event, EventType
+from gatewayd.core.filter import EventFilter
+from gatewayd.core.frames import Delivery, Ended, EndReason, Gap, LostSubscription, Subscribe
+from gatewayd.core.ids import IdSource
+from gatewayd.core.topic import TopicPattern
+from gatewayd.service import TaskSet
+from gatewayd.storage.records import Published
+from gatewayd.storage.sqlite import SQLiteStore
+from gatewayd.testing.fakes import FakeClock
+from gatewayd.wire import decode_event, encode_event
+
+TOPICS = ("a", "b", "c")
+
+
+class Story:
+    """One client called `me`, and somebody who publishes to it."""
+
+    def __init__(self, place: Path, chance: random.Random) -> None:
+        self.chance = chance
+        self.clock = FakeClock()
+        self.tasks = TaskSet("story")
+        self.bus = MemoryBus(self.tasks)
+        self.store = SQLiteStore(
+            place / "gateway.db",
+            clock=self.clock,
+            ids=IdSource(self.clock, SeededRandomness(1)),
+            sink=self.bus,
+            encode=encode_event,
+            decode=decode_event,
+            on_failed=lambda _error: None,
+        )
+        self.directory = Directory(self.clock, is_agent=lambda _name: False, queue_bytes=lambda: 1 << 20)
+        self.bus.on_addressed(self.directory.deliver)
+        self.principal = Principal("ann", EVERY_SCOPE)
+        self.connection: Any = None
+        self.token = ""
+        self.lost: tuple[LostSubscription, ...] = ()
+        self.wanted: dict[str, str] = {}
+        """Topics of the subscriptions, by id."""
+        self.sent: list[tuple[int, bool]] = []
+        """Numbers, and whether they are durable."""
+        self.seen: list[tuple[int, str]] = []
+        """Numbers, and the subscription that brought them."""
+        self.writing: list[asyncio.Future[list[Event]]] = []
+        self.made = 0
+
+    # What may happen
+
+    async def publish(self) -> None:
+        durable, number = self.chance.random() < 0.6, len(self.sent)
+        event = Event(
+            str(number),
+            EventType.CUSTOM,
+            "x",
+            "s",
+            1.0,
+            {"n": number},
+            target=self.chance.choice(["me", "ann"]),
+            owner="ann",
+            topic=self.chance.choice(TOPICS),
+            custom_type="note",
+            durable=durable,
+        )
+        self.sent.append((number, durable))
+        if durable:
+            writing = self.store.append([Published(event)], scope="")
+            self.writing.append(writing)
+            if self.chance.random() < 0.7:
+                await writing
+        else:
+            self.bus.publish(event)
+
+    async def subscribe(self, since: Cursor | None = None, topic: str = "") -> None:
+        if self.connection is None or (not topic and len(self.wanted) > 3):
+            return
+        self.made += 1
+        topic = topic or self.chance.choice([each for each in TOPICS if each not in self.wanted.values()] or [""])
+        if not topic:
+            return
+        name = f"s{self.made}"
+        selection = EventFilter(topic=TopicPattern.parse(topic))
+        self.connection.subscriptions.add(Subscribe("r", name, selection, since), self.principal, "me", 1 << 20)
+        self.wanted[name] = topic
+
+    async def unsubscribe(self) -> None:
+        """Only once all that it brings was taken: the rest would be given up."""
+        if self.connection is not None and self.wanted:
+            await self.drain()
+            name = self.chance.choice(sorted(self.wanted))
+            del self.wanted[name]
+            self.connection.subscriptions.remove(name)
+
+    async def read(self) -> None:
+        for _ in range(self.chance.randrange(1, 4)):
+            self.take()
+
+    def take(self) -> bool:
+        if self.connection is None:
+            return False
+        frame = self.connection.subscriptions.next_frame()
+        if frame is None:
+            return False
+        assert not isinstance(frame, Gap | Ended), frame
+        assert isinstance(frame, Delivery)
+        self.seen += [(int(event.id), ",".join(frame.subscription_ids)) for event in frame.chunk.events]
+        self.connection.subscriptions.sent()
+        return True
+
+    async def settle(self) -> None:
+        """All that is under way has its turn."""
+        await self.clock.settle()
+        self.bus.flush()
+
+    async def cut(self) -> None:
+        if self.connection is None:
+            return
+        one, self.connection = self.connection, None
+        filters = one.subscriptions.filters
+        self.lost = one.subscriptions.lost(EndReason.CONNECTION_LOST)
+        left = Left(self.token, self.lost, filters, (), "", 0.0, 0.0, self.clock.monotonic() + 60.0)
+        self.directory.leave(one, left)
+
+    async def come_back(self) -> None:
+        """With the token: subscribe anew from the cursors, perhaps a little later."""
+        if self.connection is not None:
+            return
+        subscriptions = Subscriptions(bus=self.bus, oldest=lambda: self.bus.oldest, wake=lambda: None)
+        self.connection = SimpleNamespace(principal=self.principal, client_id="me", subscriptions=subscriptions)
+        left = self.directory.connect(cast(Any, self.connection), self.token)
+        before, self.wanted = self.wanted, {}
+        assert (left is not None) == bool(self.token)
+        self.token = "again"
+        if self.chance.random() < 0.5:
+            await self.publish()
+        for each in self.lost:
+            await self.subscribe(each.cursor, before[each.subscription_id])
+        self.lost = ()
+
+    async def drain(self) -> None:
+        """Until nothing comes any more."""
+        await asyncio.gather(*self.writing)
+        self.writing.clear()
+        idle = 0
+        while idle < 20:
+            await self.settle()
+            idle = 0 if self.take() else idle + 1
+            if idle:
+                await self.store.read_forward(0, EventFilter(), 1)  # a turn for what reads from the disk
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_each_event_arrives_once_and_each_way_is_in_order(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    story = Story(tmp_path, chance)
+    await story.store.open()
+    story.bus.attach(story.store)
+    try:
+        await story.come_back()
+        steps = [story.publish] * 6 + [story.read] * 4 + [story.subscribe, story.unsubscribe, story.settle]
+        steps += [story.cut, story.come_back]
+        for _ in range(150):
+            await chance.choice(steps)()
+        await story.come_back()
+        await story.drain()
+    finally:
+        await story.tasks.close()
+        await story.store.close()
+
+    count = Counter(number for number, _ in story.seen)
+    assert {number for number, durable in story.sent if durable} - set(count) == set(), "durable ones are missing"
+    assert [number for number, times in count.items() if times > 1] == [], "some came twice"
+    for way in {way for _, way in story.seen}:
+        numbers = [number for number, its_way in story.seen if its_way == way]
+        durable = [number for number in numbers if dict(story.sent)[number]]
+        assert durable == sorted(durable), way
