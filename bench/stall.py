@@ -22,9 +22,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvloop
-from events.gateway import Gateway, GatewayClients, GatewaySubscriber, Talk, entry, event, event_filter
+from events.envelope import entry, event, event_filter
+from events.gateway import Gateway, GatewayClients, GatewaySubscriber
 from events.load import trouble
 from events.payload import Inspector, opened, payload
+from events.talk import Talk
 from load import percentile
 from processes import ROOT, Running, WrongAnswer, environment
 from report import Row, text

@@ -12,7 +12,7 @@ from pathlib import Path
 from processes import ROOT, Running, WrongAnswer, free_port, peer
 
 from events.arms import Glance, Look, Take, ring
-from events.gateway import varint
+from events.envelope import varint
 from events.h2 import Connection, Stream, connect, framed
 from events.payload import EVENT_BYTES, RING, payload
 

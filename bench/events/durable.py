@@ -15,10 +15,12 @@ from gateway.v1 import event_service_pb2
 from processes import Running, WrongAnswer
 from report import Row
 
-from events.gateway import PAYLOAD_BYTES, Gateway, GatewayClients, Talk, entry, event, event_filter
+from events.envelope import PAYLOAD_BYTES, entry, event, event_filter
+from events.gateway import Gateway, GatewayClients
 from events.load import Round, trouble
 from events.nats import Connection, Nats, NatsClients, subject
 from events.payload import EVENT_BYTES, Inspector, payload
+from events.talk import Talk
 from gatewayctl.sdk.publisher import MAX_IN_FLIGHT
 
 TARGET = 20_000

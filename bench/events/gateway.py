@@ -3,163 +3,31 @@
 Publishes go out as the SDK sends them: whatever is ready in one turn of the loop in one frame, a few frames under way.
 """
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.internal.v1 import frames_pb2 as twin
-from gateway.v1 import event_pb2, event_service_pb2, event_type_pb2
+from gateway.v1 import event_service_pb2
 from processes import Running, WrongAnswer, daemon
 
 from events.arms import Glance, Look, Take, ring
-from events.h2 import Connection, Metadata, Stream, connect
-from events.payload import EVENT_BYTES, RING, payload
+from events.envelope import PAYLOAD_BYTES, entry, event, event_filter, payload_place
+from events.h2 import Connection, Metadata, connect
+from events.payload import RING, payload
+from events.talk import Talk
 from gatewayctl.sdk.publisher import MAX_EVENTS, MAX_IN_FLIGHT
 
 CONFIG = """
 gateway:
   max_connections: 50000
-  heartbeat_interval: 1h
   limits: {streams_per_client: 100000}
   logging: {level: warning}
 bus:
   history: {max_events: 1000000}
 """
-"""More connections than the default, since that is what is measured, and no heartbeats in between; every other bound is
-as it comes."""
+"""More connections than the default, since that is what is measured; every other bound is as it comes."""
 CONNECT = "/gateway.v1.EventService/Connect"
-CONTENT_TYPE = "application/octet-stream"
-ANSWER = 60.0
-"""Seconds that an answer to a request may take."""
-DELIVERY = 0x32
-"""First byte of a frame that carries events."""
-
-
-def event(data: bytes, number: int, publisher: int, place: str = "", *, durable: bool = False) -> event_pb2.Event:
-    """A CUSTOM event. `place` is a stream and a topic with a bar between."""
-    stream, _, topic = place.partition("|")
-    return event_pb2.Event(
-        id=f"{publisher:06}{number:020}",
-        type=event_type_pb2.EVENT_TYPE_CUSTOM,
-        stream_id=stream,
-        topic=topic or "bench.events",
-        custom_type="bench",
-        ephemeral=not durable,
-        custom={"content": data, "content_type": CONTENT_TYPE},
-    )
-
-
-def event_filter(place: str) -> event_pb2.EventFilter:
-    """What `place` selects: a stream and a topic pattern with a bar between, either or both empty."""
-    stream, _, topic = place.partition("|")
-    return event_pb2.EventFilter(types=[event_type_pb2.EVENT_TYPE_CUSTOM], stream_id=stream, topic=topic)
-
-
-PAYLOAD_BYTES = EVENT_BYTES - len(event(b"", 0, 0).SerializeToString()) - 2
-"""Two more bytes hold the length of a payload that is not empty: its own field's and one digit of those around it."""
-
-_MARK = event(_SAMPLE := payload(PAYLOAD_BYTES, 1), 1, 0).custom.SerializeToString().partition(_SAMPLE)[0]
-
-
-def payload_place(data: bytes) -> int:
-    """Where in an event its payload begins. It is the same for all events that one server passes on."""
-    return data.index(_MARK) + len(_MARK)
-
-
-class Talk:
-    """One `Connect` stream: requests are answered by id, frames of events go to whoever took them."""
-
-    def __init__(self, stream: Stream, name: str) -> None:
-        self._stream = stream
-        self._name = name
-        self._requests = 0
-        self._answers: dict[str, asyncio.Future[event_service_pb2.Accepted]] = {}
-        self.on_delivery: Callable[[bytes], None] = self._unexpected
-        self.on_last_word: Callable[[event_service_pb2.ConnectResponse], None] = self._last_word
-        self.welcome: event_service_pb2.Welcome | None = None
-
-    async def hello(self, resume_token: str = "") -> None:
-        """Open the conversation."""
-        welcomed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def first(message: bytes) -> None:
-            frame = event_service_pb2.ConnectResponse.FromString(message)
-            if not frame.HasField("welcome"):
-                raise WrongAnswer(f"hello was answered with {frame}")
-            self.welcome = frame.welcome
-            self._stream.on_message = self.on_message
-            welcomed.set_result(None)
-
-        self._stream.on_message = first
-        hello = event_service_pb2.Hello(client_id=self._name, protocol_max=1, resume_token=resume_token)
-        self._stream.send(event_service_pb2.ConnectRequest(hello=hello).SerializeToString())
-        await self._first(welcomed)
-
-    async def _first(self, future: "asyncio.Future[None]") -> None:
-        async with asyncio.timeout(ANSWER):
-            await asyncio.wait((future, self._stream.ended), return_when=asyncio.FIRST_COMPLETED)
-        if not future.done():
-            raise WrongAnswer(f"the stream of {self._name} ended: {self._stream.ended.result()}")
-
-    def request(self, **frame: object) -> "asyncio.Future[event_service_pb2.Accepted]":
-        """Send a request; its answer comes later."""
-        self._requests += 1
-        request_id = str(self._requests)
-        answer = self._answers[request_id] = asyncio.get_running_loop().create_future()
-        request = event_service_pb2.ConnectRequest(request_id=request_id, **frame)
-        self._stream.send(request.SerializeToString())
-        return answer
-
-    async def subscribe(
-        self, name: str, selection: event_pb2.EventFilter, *, since: str = "", buffer_bytes: int = 0
-    ) -> str:
-        """Subscribe; the cursor where it starts."""
-        subscribe = event_service_pb2.Subscribe(
-            subscription_id=name, filter=selection, since=since, buffer_bytes=buffer_bytes
-        )
-        async with asyncio.timeout(ANSWER):
-            return (await self.request(subscribe=subscribe)).cursor
-
-    async def unsubscribe(self, name: str) -> None:
-        """End a subscription."""
-        self.on_last_word = lambda _frame: None
-        async with asyncio.timeout(ANSWER):
-            await self.request(unsubscribe=event_service_pb2.Unsubscribe(subscription_id=name))
-
-    def publish(self, entries: Sequence[bytes]) -> "asyncio.Future[event_service_pb2.Accepted]":
-        """Publish encoded events, each with the tag and length that it has in a frame."""
-        self._requests += 1
-        request_id = str(self._requests)
-        answer = self._answers[request_id] = asyncio.get_running_loop().create_future()
-        events = b"".join(entries)
-        head = request_id.encode()
-        self._stream.send(b"\x0a" + bytes((len(head),)) + head + b"\x2a" + varint(len(events)) + events)
-        return answer
-
-    def on_message(self, message: bytes) -> None:
-        """A frame of the server."""
-        if message[0] == DELIVERY:
-            self.on_delivery(message)
-            return
-        frame = event_service_pb2.ConnectResponse.FromString(message)
-        kind = frame.WhichOneof("frame")
-        if kind == "accepted":
-            answer = self._answers.pop(frame.request_id)
-            if not answer.done():
-                answer.set_result(frame.accepted)
-        elif kind == "rejected":
-            raise WrongAnswer(f"{self._name}: refused: {frame.rejected.error}")
-        elif kind == "delivery":
-            self.on_delivery(message)
-        elif kind != "progress":
-            self.on_last_word(frame)
-
-    def _last_word(self, frame: event_service_pb2.ConnectResponse) -> None:
-        raise WrongAnswer(f"{self._name} was told {frame}")
-
-    def _unexpected(self, _message: bytes) -> None:
-        raise WrongAnswer(f"{self._name} got events that it did not ask for")
 
 
 class GatewaySubscriber:
@@ -170,11 +38,19 @@ class GatewaySubscriber:
 
     def count(self, take: Take) -> None:
         parse = twin.ConnectResponse.FromString
-        self._talk.on_delivery = lambda message: take(len(parse(message).delivery.events))
+
+        def count(message: bytes) -> None:
+            delivery = parse(message).delivery
+            if delivery.subscription_ids:  # otherwise it is a heartbeat
+                take(len(delivery.events))
+
+        self._talk.on_delivery = count
 
     def inspect(self, take: Take, look: Look) -> None:
         def inspect(message: bytes) -> None:
             delivery = event_service_pb2.ConnectResponse.FromString(message).delivery
+            if not delivery.subscription_ids:
+                return
             for one in delivery.events:
                 if not one.HasField("time") or one.source != "default":
                     raise WrongAnswer(f"the server's own fields are missing from {one}")
@@ -189,9 +65,11 @@ class GatewaySubscriber:
 
         def on_delivery(message: bytes) -> None:
             nonlocal place
-            for one in parse(message).delivery.events:
-                place = place or payload_place(one)
-                glance(one, place)
+            delivery = parse(message).delivery
+            if delivery.subscription_ids:
+                for one in delivery.events:
+                    place = place or payload_place(one)
+                    glance(one, place)
 
         self._talk.on_delivery = on_delivery
 
@@ -287,19 +165,3 @@ class Gateway:
     def clients(self, running: Running) -> GatewayClients:
         token = (running.home / "state" / "token").read_text().strip()
         return GatewayClients(running.port, token)
-
-
-def entry(one: event_pb2.Event) -> bytes:
-    """The event as a member of `publish.events`."""
-    data = one.SerializeToString()
-    return b"\x0a" + varint(len(data)) + data
-
-
-def varint(number: int) -> bytes:
-    """Protobuf's encoding of a number."""
-    found = bytearray()
-    while number > 127:
-        found.append(number & 127 | 128)
-        number >>= 7
-    found.append(number)
-    return bytes(found)

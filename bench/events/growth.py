@@ -7,8 +7,10 @@ from contextlib import AsyncExitStack
 from gateway.v1 import event_service_pb2
 from report import Row
 
-from events.gateway import Gateway, GatewayClients, Talk, event_filter
+from events.envelope import event_filter
+from events.gateway import Gateway, GatewayClients
 from events.load import Round, Session, Shape, session
+from events.talk import Talk
 
 FEW, MANY = 100, 100_000
 TARGET = 1.2

@@ -58,6 +58,11 @@ class Stream:
         self.ended: asyncio.Future[tuple[int, str]] = loop.create_future()
         """Status and message of its end."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was us who cut its connection."""
+        return self._connection.closed
+
     def send(self, message: bytes) -> None:
         """Send one message."""
         self.send_framed(framed(message))
@@ -115,6 +120,7 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._streams: dict[int, Stream] = {}
+        self.closed = False
         self.credit = 65535
         self.first_credit = 65535
         self.max_frame = 16384
@@ -156,6 +162,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Cut the connection."""
+        self.closed = True
         if self._transport is not None:
             self._transport.abort()
 

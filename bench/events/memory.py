@@ -1,7 +1,7 @@
 """What an idle connection and an idle stream cost the server in memory.
 
 A connection is a TCP connection on which HTTP/2 has settled and one call was made. A stream is a conversation on one of
-few connections: it has said hello and subscribes to one type of events. A client that stays connected costs both.
+few connections: it has said hello and subscribes to a stream of events. A client that stays connected costs both.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 from processes import Running, WrongAnswer
 from report import Row
 
-from events.gateway import Gateway, GatewayClients, event_filter
+from events.envelope import event_filter
+from events.gateway import Gateway, GatewayClients
 from events.h2 import CONNECT, Connection
 from events.plain import METHOD, Plain, PlainClients
 
@@ -70,7 +71,7 @@ async def streams_on(
         async with gate:
             if isinstance(clients, GatewayClients):
                 talk = await clients.talk(f"idle-{first + number}", connection)
-                await talk.subscribe("all", event_filter(""))
+                await talk.subscribe("mine", event_filter(f"idle-{first + number}|"))
                 return
             stream = connection.open(METHOD, (("role", "subscriber"),), lambda _message: None)
             async with asyncio.timeout(CONNECT):

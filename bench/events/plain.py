@@ -9,7 +9,7 @@ from gateway.v1 import event_pb2
 from processes import ROOT, Running, free_port, peer
 
 from events.arms import Glance, Look, Take, ring
-from events.gateway import PAYLOAD_BYTES, event, payload_place
+from events.envelope import PAYLOAD_BYTES, event, payload_place
 from events.h2 import Connection, Stream, connect, framed
 from events.payload import RING, payload
 

@@ -22,8 +22,10 @@ from processes import ROOT, Running, WrongAnswer, environment
 from report import Row
 
 from events.autogen import PYTHON, Autogen
-from events.gateway import PAYLOAD_BYTES, Gateway, GatewayClients, Talk, entry, event, event_filter
+from events.envelope import PAYLOAD_BYTES, entry, event, event_filter
+from events.gateway import Gateway, GatewayClients
 from events.load import trouble
+from events.talk import Talk
 from gatewayctl.sdk.publisher import MAX_IN_FLIGHT
 
 IN_FLIGHT = (1, 64)
@@ -67,7 +69,8 @@ class Mouth:
 
 
 def _events(message: bytes) -> list[event_pb2.Event]:
-    return list(event_service_pb2.ConnectResponse.FromString(message).delivery.events)
+    delivery = event_service_pb2.ConnectResponse.FromString(message).delivery
+    return list(delivery.events) if delivery.subscription_ids else []
 
 
 class Raw:

@@ -18,7 +18,7 @@ import uvloop
 from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import event_service_pb2_grpc
 
-from events.gateway import event_filter
+from events.envelope import event_filter
 from events.payload import opened
 
 READ = 60.0
@@ -86,6 +86,8 @@ class Reader:
         await stream.write(pb.ConnectRequest(request_id="s", subscribe=subscribe))
 
     async def _take(self, delivery: pb.Delivery) -> None:
+        if not delivery.subscription_ids:
+            return  # a heartbeat
         for one in delivery.events:
             number, _, _ = opened(one.custom.content)
             if self._next is not None and number != self._next:

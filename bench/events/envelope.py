@@ -1,0 +1,54 @@
+"""Events of `gateway.v1` as the load makes them: CUSTOM, with the payload as their content."""
+
+from gateway.v1 import event_pb2, event_type_pb2
+
+from events.payload import EVENT_BYTES, payload
+
+CONTENT_TYPE = "application/octet-stream"
+
+
+def event(data: bytes, number: int, publisher: int, place: str = "", *, durable: bool = False) -> event_pb2.Event:
+    """A CUSTOM event. `place` is a stream and a topic with a bar between."""
+    stream, _, topic = place.partition("|")
+    return event_pb2.Event(
+        id=f"{publisher:06}{number:020}",
+        type=event_type_pb2.EVENT_TYPE_CUSTOM,
+        stream_id=stream,
+        topic=topic or "bench.events",
+        custom_type="bench",
+        ephemeral=not durable,
+        custom={"content": data, "content_type": CONTENT_TYPE},
+    )
+
+
+def event_filter(place: str) -> event_pb2.EventFilter:
+    """What `place` selects: a stream and a topic pattern with a bar between, either or both empty."""
+    stream, _, topic = place.partition("|")
+    return event_pb2.EventFilter(types=[event_type_pb2.EVENT_TYPE_CUSTOM], stream_id=stream, topic=topic)
+
+
+PAYLOAD_BYTES = EVENT_BYTES - len(event(b"", 0, 0).SerializeToString()) - 2
+"""Two more bytes hold the length of a payload that is not empty: its own field's and one digit of those around it."""
+
+_MARK = event(_SAMPLE := payload(PAYLOAD_BYTES, 1), 1, 0).custom.SerializeToString().partition(_SAMPLE)[0]
+
+
+def payload_place(data: bytes) -> int:
+    """Where in an event its payload begins. It is the same for all events that one server passes on."""
+    return data.index(_MARK) + len(_MARK)
+
+
+def entry(one: event_pb2.Event) -> bytes:
+    """The event as a member of `publish.events`."""
+    data = one.SerializeToString()
+    return b"\x0a" + varint(len(data)) + data
+
+
+def varint(number: int) -> bytes:
+    """Protobuf's encoding of a number."""
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
