@@ -49,10 +49,24 @@ class History:
         self.recent = RecentEvents()
         self._store = store
 
-    async def after(self, seq: int, end: int, selection: EventFilter) -> Page:
-        """The next page behind `seq`, up to `end`, the last event that was delivered to those who are live."""
+    async def after(self, seq: int, end: int, selection: EventFilter) -> Page | None:
+        """The next page behind `seq`, up to `end`, the last event that was delivered to those who are live.
+
+        None when the log was cut behind `seq` while it was read. Raises what the store raises.
+        """
         recent = self.recent.after(seq, min(_RECENT_PAGE, end - seq))
         if recent:
             return Page([event for event in recent if selection.matches(event)], recent[-1].seq)
         page = await self._store.read_forward(seq, selection, _PAGE)
+        if not await reaches_back(self._store, seq):
+            return None
         return Page([event for event in page.events if event.seq <= end], min(page.scanned_to, end))
+
+
+async def reaches_back(store: Store, seq: int) -> bool:
+    """Whether nothing behind that place, which is not the end of the log, is deleted by now.
+
+    To be asked after a page was read: only then is it known to be whole. `store.log` lags behind the disk a little.
+    """
+    first = (await store.read_forward(store.log.first_seq - 1, EventFilter(), 1)).events
+    return bool(first) and first[0].seq <= seq + 1

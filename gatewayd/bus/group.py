@@ -44,6 +44,7 @@ class Group:
         """While something is gathered: the `seq` before its first durable event."""
         self.delivered = 0
         """Events handed out to members, over all."""
+        self._handing_out = False
         self._dirty = dirty
         self._members: dict[Member, None] = {}
         self._events: list[Event] = []
@@ -68,8 +69,8 @@ class Group:
 
     @property
     def gathered(self) -> bool:
-        """Whether something waits to be handed out."""
-        return bool(self._events)
+        """Whether something waits to be handed out, or is on its way to the members."""
+        return self._handing_out or bool(self._events)
 
     def add(self, event: Event, delivered_seq: int) -> None:
         """Gather one event that the filter selects. `delivered_seq`: the last durable one that came before it."""
@@ -98,17 +99,21 @@ class Group:
         return audience
 
     def flush(self) -> None:
-        """Hand out what has gathered."""
+        """Hand out what has gathered. A member that cannot keep up leaves, and may have been the last one."""
         if not self._events:
             return
         events, personal, size = self._events, self._personal, self._bytes
         self._events, self._personal, self._bytes = [], {}, 0
         everybody = tuple(self._members)
-        if not personal:
-            self._hand_out(Chunk(events, size), everybody)
-            return
-        for run, audience in _runs(events, personal, everybody):
-            self._hand_out(Chunk(run), audience)
+        self._handing_out = True  # until all have everything, nobody's place is behind `before` for having nothing
+        try:
+            if not personal:
+                self._hand_out(Chunk(events, size), everybody)
+                return
+            for run, audience in _runs(events, personal, everybody):
+                self._hand_out(Chunk(run), audience)
+        finally:
+            self._handing_out = False
 
     def _hand_out(self, chunk: Chunk, audience: Iterable[Member]) -> None:
         for member in audience:

@@ -3,23 +3,27 @@
 I own the subscriptions and their catch-up from the log. I never write to the store, and I never wait for a reader.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from gatewayd.bus.base import BusStats, SubscriptionSpec
-from gatewayd.bus.catchup import History
+from gatewayd.bus.catchup import History, Page
 from gatewayd.bus.group import Group
 from gatewayd.bus.index import Index
 from gatewayd.bus.mailbox import Mailbox
 from gatewayd.bus.order import StreamOrder
 from gatewayd.bus.pacer import Pacer
 from gatewayd.core.chunk import Chunk
+from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import EndReason
 from gatewayd.service import TaskSet
 from gatewayd.storage.base import Store
 from gatewayd.wire import with_wire
+
+log = logging.getLogger("gatewayd.bus")
 
 
 class MemorySubscription:
@@ -121,8 +125,7 @@ class MemoryBus:
 
     async def _catch_up(self, subscription: MemorySubscription) -> None:
         """Read the log until it meets the live events; the last check and the switch are one turn of the loop."""
-        assert self._history is not None
-        mailbox, selection = subscription.mailbox, subscription.spec.selection
+        mailbox = subscription.mailbox
         while not subscription.closed and mailbox.ended is None:
             if subscription.looked < self.oldest.seq:
                 mailbox.end(EndReason.HISTORY_LOST)
@@ -130,7 +133,9 @@ class MemoryBus:
                 self._join(subscription)
                 return
             else:
-                page = await self._history.after(subscription.looked, self._delivered_seq, selection)
+                page = await self._page_for(subscription)
+                if page is None:
+                    return
                 for chunk in page.chunks(subscription.spec):
                     while not mailbox.fits(chunk) and mailbox.ended is None:
                         await mailbox.emptied()  # history is read at the reader's pace; its policy is for live events
@@ -139,9 +144,25 @@ class MemoryBus:
                     self._delivered += len(chunk)
                 subscription.looked = page.scanned_to
 
+    async def _page_for(self, subscription: MemorySubscription) -> Page | None:
+        """The next page of history; None when there is none to be had, of which the reader is told."""
+        assert self._history is not None
+        looked = subscription.looked
+        try:
+            page = await self._history.after(looked, self._delivered_seq, subscription.spec.selection)
+        except GatewayError as error:
+            log.error("catch_up_failed", extra={"after": looked, "reason": error.reason, "error": error.message})
+            subscription.mailbox.end(EndReason.CONNECTION_LOST)
+            return None
+        if page is None:
+            subscription.mailbox.end(EndReason.HISTORY_LOST)
+        return page
+
     def _join(self, subscription: MemorySubscription) -> None:
         selection = subscription.spec.selection
-        group = self._groups.get(selection)
+        if (group := self._groups.get(selection)) is not None:
+            group.flush()  # which may end its last member, and the group with it
+            group = self._groups.get(selection)
         if group is None:
             group = self._groups[selection] = Group(selection, self._dirty.append)
             self._index.add(selection, group)
@@ -209,7 +230,10 @@ class MemoryBus:
         dirty = self._dirty.copy()
         self._dirty.clear()
         for group in dirty:
-            group.flush()
+            try:
+                group.flush()
+            except Exception:  # the boundary of one filter: what goes wrong with its readers is not the others'
+                log.exception("handing_out_failed")
 
     def stats(self) -> BusStats:
         """See `EventBus.stats`."""

@@ -43,9 +43,11 @@ class Pacer:
         assert self._loop is not None
         began = self._loop.time()
         self._due, self._measuring = False, True
-        self._flush()
-        # Readers that were woken stand in the loop's queue before this call: it comes when each has had its turn.
-        self._loop.call_soon(self._measured, began)
+        try:
+            self._flush()
+        finally:
+            # Readers that were woken stand in the loop's queue before this call: it comes when each has had its turn.
+            self._loop.call_soon(self._measured, began)
 
     def _measured(self, began: float) -> None:
         assert self._loop is not None

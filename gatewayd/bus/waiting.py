@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Callable
 
 from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
+from gatewayd.bus.catchup import reaches_back
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import HistoryLost
+from gatewayd.core.errors import HistoryLost, StoreFailed
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
-from gatewayd.core.frames import Overflow
+from gatewayd.core.frames import EndReason, Overflow
 from gatewayd.core.value import value
 from gatewayd.storage.base import Store
 
@@ -42,7 +43,7 @@ async def wait_for(
 ) -> Waited:
     """The first match after `since` (None: from now on) within `timeout` seconds; 0 looks at what is there already.
 
-    Raises `HistoryLost` when the log no longer reaches back to `since`.
+    Raises `HistoryLost` when the log no longer reaches back to `since`, and `StoreFailed` when it cannot be read.
     """
     if timeout <= 0:
         return await _look(bus, store, selection, visible, since)
@@ -56,6 +57,8 @@ async def wait_for(
     except TimeoutError:
         return waiter.taken or Waited(None, waiter.position)  # it may have come in the very same turn of the loop
     except _Lost:
+        if waiter.ended is not EndReason.HISTORY_LOST:
+            raise StoreFailed("the event log could not be read") from None
         raise history_lost(bus, since) from None
     finally:
         waiter.close()
@@ -76,6 +79,8 @@ async def _look(
         if after >= end.seq:
             return Waited(None, Cursor(end.epoch, after))
         page = await store.read_forward(after, selection, _PAGE)
+        if not await reaches_back(store, after):
+            raise history_lost(bus, since)
         for event in page.events:
             if visible(event):
                 return Waited(event, Cursor(event.epoch, event.seq))
@@ -107,6 +112,10 @@ class _Waiter:
     def position(self) -> Cursor:
         assert self._subscription is not None
         return self._subscription.mailbox.position
+
+    @property
+    def ended(self) -> EndReason | None:
+        return self._subscription.mailbox.ended if self._subscription is not None else None
 
     def wake(self) -> None:
         if self._subscription is None or self.found.done():

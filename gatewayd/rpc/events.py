@@ -9,6 +9,7 @@ from gateway.v1 import event_pb2, event_service_pb2
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
+from gatewayd.bus.catchup import reaches_back
 from gatewayd.bus.waiting import Waited, history_lost, wait_for
 from gatewayd.conversation.publishing import Publishing
 from gatewayd.core.clock import Clock
@@ -112,6 +113,8 @@ class EventService:
             if after >= end.seq:
                 return found, ""
             read = await self._store.read_forward(after, selection, _READ)
+            if not await reaches_back(self._store, after):
+                raise history_lost(self._bus, Cursor(end.epoch, after))
             for event in filter(visible, read.events):
                 data = event_bytes(event)
                 if found and (len(found) == page.size or size + len(data) > MAX_PAGE_BYTES):
