@@ -76,7 +76,7 @@ class LedgerRetention(Retention):
 
 
 class SeenRetention(Retention):
-    """Ids that were seen before, against duplicates; a platform repeats for days at most."""
+    """Ids of messages and of published events that were seen before; a platform repeats for days at most."""
 
     max_age: Age = setting(default=8 * DAY, description="Since it was first seen. Default 8d; 0: no bound by age.")
     max_count: Count = setting(default=1_000_000, description="Number of ids. Default 1000000; 0: no bound by number.")
@@ -114,7 +114,11 @@ class RetentionSection(Section):
     )
     outbox: OutboxRetention = setting(default=OutboxRetention(), description="Messages that have been sent.")
     ledger: LedgerRetention = setting(default=LedgerRetention(), description="The ended stories of messages.")
-    seen: SeenRetention = setting(default=SeenRetention(), description="Ids kept against duplicates.")
+    seen: SeenRetention = setting(
+        default=SeenRetention(),
+        description="Ids of messages, and of published durable events by principal, kept against duplicates: what "
+        "comes again within this time is known.",
+    )
     audit: AuditRetention = setting(default=AuditRetention(), description="Who did what.")
     dead_letters: DeadLetterRetention = setting(
         default=DeadLetterRetention(), description="Messages that could not be sent and wait for an operator."

@@ -95,8 +95,8 @@ class Event(_message.Message):
     CUSTOM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifies the event among those of its principal. Empty lets the server make one. Publishing the id of a durable
-    event again, within `storage.retention.seen`, returns the first acknowledgement; with other content it is
-    ID_CONFLICT. Ids of ephemeral events are not remembered.
+    event again, within `storage.retention.seen` (8 days by default), returns the first acknowledgement; with other
+    content it is ID_CONFLICT. Ids of ephemeral events are not remembered.
     """
     type: _event_type_pb2.EventType.ValueType
     """What has happened. Required."""
