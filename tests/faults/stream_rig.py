@@ -115,7 +115,8 @@ async def clients(rig: House) -> dict[str, admin_service_pb2.Client]:
     answer = await rig.client.call(
         "AdminService/ListClients", request, admin_service_pb2.ListClientsResponse, timeout=PATIENCE
     )
-    return {each.client_id: each for each in answer.clients}
+    connected = admin_service_pb2.CLIENT_STATE_CONNECTED
+    return {each.client_id: each for each in answer.clients if each.state == connected}
 
 
 async def only(rig: House, *names: str) -> None:
