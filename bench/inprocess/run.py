@@ -1,0 +1,170 @@
+"""The message engine in one process, beside AutoGen's runtime and agentopera's engine, from one run.
+
+    python bench/inprocess/run.py [--quick] [--make-peers]
+
+Parts: a call and its reply, one at a time and 64 at once; a message published to 100 agents, one at a time and 16 at
+once. Every arm is a process on uvloop that is ordered to do the same; rounds alternate, the ratio is the median of the
+ratios of the rounds. Replies are compared and deliveries counted.
+
+Exit code 0: all is right, whether or not every target is met. 1: an answer was wrong. 2: a peer is not there.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent))
+
+from report import Row, text  # noqa: E402 - beside the other benchmarks
+
+PEERS = {"AutoGen": ("autogen", "autogen_core"), "agentopera": ("agentopera", "agentopera.core")}
+AGENTS = 100
+_END = 60.0
+"""Seconds that an arm may take to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One kind of load. The counts are of messages in a round; a peer's is smaller, since its rounds last longer."""
+
+    name: str
+    order: str
+    in_flight: int
+    ours: int
+    theirs: int
+    target: float
+    aim: float
+
+
+PARTS = (
+    Part("send, in process", "send", 1, 40_000, 8_000, 3, 8),
+    Part("send, in process", "send", 64, 64_000, 8_000, 3, 8),
+    Part("publish to 100 agents, in process", "publish", 1, 1_000, 200, 3, 8),
+    Part("publish to 100 agents, in process", "publish", 16, 1_000, 200, 3, 8),
+)
+
+
+class Process:
+    """One arm."""
+
+    def __init__(self, *command: str) -> None:
+        self._process = subprocess.Popen(
+            command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise AssertionError(f"{' '.join(map(str, self._process.args))} gave no answer")  # type: ignore[arg-type]
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def rate(self, part: Part, count: int) -> tuple[float, float]:
+        """Messages a second, and microseconds of the processor for each."""
+        assert self._process.stdin is not None
+        order = {"part": part.order, "count": count, "in_flight": part.in_flight}
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        wanted = count * (AGENTS if part.order == "publish" else 1)
+        if answer["handled"] != wanted:
+            raise AssertionError(f"{part.name}: {answer['handled']} of {wanted} were handled")
+        return count / answer["seconds"], answer["cpu"] / count * 1e6
+
+    def close(self) -> None:
+        """Let it end by itself."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--make-peers", action="store_true", help="make the environments of the peers first")
+    arguments = parser.parse_args()
+    if arguments.make_peers:
+        for name, _ in PEERS.values():
+            _make(name)
+    try:
+        rows = measure(rounds=2 if arguments.quick else 5)
+    except AssertionError as error:
+        print(f"WRONG: {error}", file=sys.stderr)
+        return 1
+    print(text(rows))
+    print(f"\n{sum(row.met is True for row in rows)} of {len(rows)} targets met")
+    return 2 if any(row.met is None for row in rows) else 0
+
+
+def measure(*, rounds: int) -> list[Row]:
+    """Each part against each peer; one round more, uncounted, warms up."""
+    rows = []
+    with ExitStack() as stack:
+        ours = Process(sys.executable, "gatewayd_arm.py")
+        stack.callback(ours.close)
+        peers: dict[str, Process | None] = {}
+        for name, (environment, library) in PEERS.items():
+            python = _python(environment)
+            peers[name] = Process(str(python), "autogen_arm.py", library) if python.exists() else None
+            if (peer := peers[name]) is not None:
+                stack.callback(peer.close)
+        for part in PARTS:
+            own: list[tuple[float, float]] = []
+            found: dict[str, list[tuple[float, float]]] = {name: [] for name in PEERS}
+            for _ in range(rounds + 1):
+                own.append(ours.rate(part, part.ours))
+                for name, peer in peers.items():
+                    if peer is not None:
+                        found[name].append(peer.rate(part, part.theirs))
+            rows += [_row(part, own[1:], name, theirs[1:]) for name, theirs in found.items()]
+    return rows
+
+
+def _row(part: Part, ours: list[tuple[float, float]], peer: str, theirs: list[tuple[float, float]]) -> Row:
+    ratio = statistics.median(a[0] / b[0] for a, b in zip(ours, theirs, strict=True)) if theirs else 0.0
+    return Row(
+        part.name,
+        _figure(ours),
+        f"{peer} {_figure(theirs)}" if theirs else f"{peer}: no environment (--make-peers)",
+        ratio,
+        f"≥ {part.target:g}× (aim {part.aim:g}×)",
+        ratio >= part.target if theirs else None,
+        in_flight=str(part.in_flight),
+        note=f"{len(ours)} rounds; every reply compared, every delivery counted",
+    )
+
+
+def _figure(rounds: list[tuple[float, float]]) -> str:
+    rate, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
+    return f"{rate:,.0f}/s, {cpu:.1f} µs of CPU each"
+
+
+def _python(environment: str) -> Path:
+    return ROOT / ".build/peers" / environment / "bin/python"
+
+
+def _make(environment: str) -> None:
+    python = _python(environment)
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(python.parent.parent)], check=True)
+    wanted = ROOT / f"bench/peers/{environment}.txt"
+    subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", wanted], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
