@@ -4,9 +4,9 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-PEERS := .build/peers/praisonai/.ready
+PEERS := .build/peers/praisonai/.ready .build/peers/autogen/.ready .build/peers/nats/.ready .build/peers/cpp/plain
 
-.PHONY: help venv demo run test check fix format lint types floors proto verify-proto lint-proto lock faults chaos bench-quick bench bench-peers scenario wheel clean
+.PHONY: help venv demo run test check fix format lint types floors proto verify-proto lint-proto lock faults chaos bench-quick bench bench-stall bench-idle bench-peers scenario wheel clean
 
 help: ## What there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -85,12 +85,21 @@ bench-quick: venv bench-peers ## The benchmarks, few rounds
 bench: venv bench-peers ## The benchmarks, in full
 	$(PY) bench/run.py
 
+bench-stall: venv ## What a subscriber that stops reading costs the others
+	$(PY) bench/stall.py
+
+bench-idle: venv ## Ten thousand idle clients: memory, and whether a new one is served
+	$(PY) bench/idle.py
+
 bench-peers: $(PEERS) ## The environments of what is measured against
 
-$(PEERS): bench/peers/praisonai.txt
+.build/peers/%/.ready: bench/peers/%.txt
 	@test -x $(@D)/bin/python || python3 -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+.build/peers/cpp/plain: bench/peers/cpp/plain.cc bench/peers/cpp/plain.proto bench/peers/cpp/build.sh
+	bench/peers/cpp/build.sh $(@D)
 
 wheel: venv ## The wheel, in dist/
 	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation -w dist .

@@ -17,6 +17,8 @@ BIN = Path(sys.executable).parent
 QUICKSTART = ROOT / "packaging" / "gateway.quickstart.yaml"
 START = 30.0
 """Seconds that a process may take to become ready."""
+PATIENCE = 0.5
+"""Seconds between two looks whether it still runs."""
 END = 20.0
 """Seconds that a process may take to end before it is killed."""
 
@@ -120,24 +122,27 @@ def free_port() -> int:
 def _started(command: Sequence[str], home: Path, more: Mapping[str, str]) -> Iterator[Running]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, (home / "log").open("wb") as log:
         manager.bind(str(home / "notify.sock"))
-        manager.settimeout(START)
+        manager.settimeout(PATIENCE)
         environ = environment(home, {**more, "NOTIFY_SOCKET": str(home / "notify.sock")})
         began = time.perf_counter()
         process = subprocess.Popen(command, env=environ, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            yield Running(process, home, _wait_ready(manager, home) - began)
+            yield Running(process, home, _wait_ready(manager, process, home) - began)
         finally:
             end(process)
     if process.returncode != 0:
         raise WrongAnswer(f"{command[0]} ended with {process.returncode}:\n{(home / 'log').read_text()[-2000:]}")
 
 
-def _wait_ready(manager: socket.socket, home: Path) -> float:
+def _wait_ready(manager: socket.socket, process: subprocess.Popen[bytes], home: Path) -> float:
+    until = time.monotonic() + START
     while True:
         try:
             said = manager.recv(4096)
         except TimeoutError:
-            raise WrongAnswer(f"not ready after {START} s:\n{(home / 'log').read_text()[-2000:]}") from None
+            if process.poll() is None and time.monotonic() < until:
+                continue
+            raise WrongAnswer(f"not ready after {START} s, or ended:\n{(home / 'log').read_text()[-2000:]}") from None
         if b"READY=1" in said:
             return time.perf_counter()
 

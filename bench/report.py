@@ -3,10 +3,11 @@
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 from processes import ROOT
 
@@ -29,6 +30,8 @@ class Row:
     in_flight: str = "–"
     processes: str = "1"
     note: str = ""
+    bars: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    """What a chart shows of it: values by group and name."""
 
     @property
     def verdict(self) -> str:
@@ -70,7 +73,15 @@ def text(rows: Sequence[Row]) -> str:
     return "\n\n".join(blocks)
 
 
-def markdown(rows: Sequence[Row], *, command: str, seconds: float, peers: Sequence[str], left: str) -> str:
+def markdown(
+    rows: Sequence[Row],
+    *,
+    command: str,
+    seconds: float,
+    peers: Sequence[str],
+    left: str,
+    charts: Sequence[tuple[str, str]] = (),
+) -> str:
     """RESULTS.md: the machine, the versions, the command, the table, what is left."""
     lines = ["# What the benchmarks measured", "", f"`{command}`, {seconds:.0f} s, revision {_revision()}.", ""]
     lines += [
@@ -85,9 +96,14 @@ def markdown(rows: Sequence[Row], *, command: str, seconds: float, peers: Sequen
         "|" + "---|" * len(HEAD),
     ]
     lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
-    notes = [f"- {row.what}: {row.note}" for row in rows if row.note]
-    lines += ["", *notes, "", left.strip(), ""]
-    return "\n".join(lines)
+    notes = [f"- {row.what}{_window(row)}: {row.note}" for row in rows if row.note]
+    pictures = [f"![{alt}]({name})\n" for name, alt in charts]
+    lines += ["", *pictures, *notes, "", left.strip(), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _window(row: Row) -> str:
+    return f" ({row.in_flight})" if row.in_flight != "–" else ""
 
 
 def _machine() -> str:

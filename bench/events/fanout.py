@@ -102,5 +102,12 @@ def row(
         authenticated="yes (peers: no)",
         in_flight=f"window {window}",
         processes=ours.processes,
+        bars={}
+        if what
+        else {
+            f"{subscribers:,}, window {window}": {
+                name: statistics.median(each.rate for each in rounds_) for name, rounds_ in found.items() if rounds_
+            }
+        },
         note="; ".join(part for part in (note, f"{len(found[ours.name])} rounds", ratios, load_note(found)) if part),
     )

@@ -160,6 +160,10 @@ def row(found: Figures, ours: Arm) -> Row:
         authenticated="yes (peers: no)",
         in_flight="paced",
         processes=ours.processes,
+        bars={
+            part: {name: at(found[name], quantile) for name in (ours.name, *kept_up)}
+            for part, quantile in (("p50", 0.5), ("p99", 0.99))
+        },
         note=f"{len(waits)} rounds; from the moment an event was due; the target is the figure; p99: {ratios or '–'}; "
         f"the load's processor {median(waits, lambda each: each.load_cpu) * 100:.0f} %",
     )

@@ -1,5 +1,6 @@
 """The peers that take one event in a frame: the plain grpc.aio server and the C++ one, which speak alike."""
 
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -130,3 +131,11 @@ class Cpp(Plain):
 
     def command(self, port: int) -> list[str]:
         return [str(CPP), str(port)]
+
+
+def cpp_installed() -> str:
+    """What the C++ peer is built on; '' when it is not built."""
+    if not CPP.exists():
+        return ""
+    found = subprocess.run(["pkg-config", "--modversion", "grpc++"], capture_output=True, text=True, check=False)
+    return f"C++ gRPC {found.stdout.strip()}"
