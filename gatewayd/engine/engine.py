@@ -126,7 +126,7 @@ class MessageEngine(Posting):
     async def get(self, agent_type: str, key: str = DEFAULT_KEY, *, lazy: bool = True) -> AgentId:
         """The id of an instance; with `lazy=False` the instance is made now if it is not there.
 
-        `AgentNotFound`, `ConstructionFailed`, `LimitExceeded`.
+        `AgentNotFound`, `ConstructionFailed`, `LimitExceeded`; `EngineMisused` once the engine is closed.
         """
         registration = self._registration(agent_type)
         agent_id = AgentId(agent_type, key)

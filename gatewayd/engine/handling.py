@@ -35,6 +35,7 @@ class Handling:
         tracer: Tracer | None,
         queue_limit: int,
         make: Callable[[Lane], bool],
+        abandon: Callable[[Lane], None],
         unhandled: Callable[[BaseException], None],
     ) -> None:
         self._traffic = traffic
@@ -45,6 +46,7 @@ class Handling:
         self._observed = tracer is not None or news.wanted
         self._queue_limit = queue_limit
         self._make = make
+        self._abandon = abandon
         self._unhandled = unhandled
         self.ready: deque[Lane] = deque()
         """Lanes with a message that may begin. Each stands here at most once."""
@@ -66,9 +68,8 @@ class Handling:
         queue = lane.queue
         if lane.running and lane.limit == 1 and call.waiter is not None and call.comes_from(lane):
             raise CallCycle(f"{lane.id} waits for a call that asks {lane.id}, which handles one message at a time")
-        if lane.latest_only and queue:
-            self.cut(queue[0], Superseded(f"{lane.id} got a newer message"))
-        elif len(queue) >= self._queue_limit:
+        displaced = queue[0] if lane.latest_only and queue else None
+        if displaced is None and len(queue) >= self._queue_limit:
             self._traffic.refused += 1
             raise LimitExceeded(
                 f"{self._queue_limit} messages wait for {lane.id}",
@@ -77,6 +78,8 @@ class Handling:
             )
         queue.append(call)
         self._traffic.queued += 1
+        if displaced is not None:
+            self.cut(displaced, Superseded(f"{lane.id} got a newer message"))
         if lane.listed or lane.held or lane.running >= lane.limit:
             self._deadlines.watch(call)
             return
@@ -249,8 +252,11 @@ class Handling:
         if call.link is not None:
             call.link.leave()
         self._news.dropped(call, reason_of(verdict))
-        if not call.lane.queue and not call.lane.running:
-            call.lane.free()
+        lane = call.lane
+        if not lane.queue and not lane.running:
+            lane.free()
+            if lane.agent is None and lane.idle:
+                self._abandon(lane)  # nobody ever got as far as making it
         self._traffic.ended()
 
     def interrupt(self, call: Call) -> None:

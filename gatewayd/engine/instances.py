@@ -12,7 +12,7 @@ from gatewayd.core.clock import Clock
 from gatewayd.core.errors import Cancelled, GatewayError, LimitExceeded
 from gatewayd.engine.base import Construction, MessageAgent, Sending, StateStore, within, within_async
 from gatewayd.engine.call import Call
-from gatewayd.engine.errors import ConstructionFailed
+from gatewayd.engine.errors import ConstructionFailed, EngineMisused
 from gatewayd.engine.lane import Lane, Registration
 from gatewayd.engine.limits import Limits
 from gatewayd.engine.news import News
@@ -56,8 +56,8 @@ class Instances:
         """Constructions under way."""
         self.count = 0
 
-    def attach(self, tasks: TaskSet) -> None:
-        """Make instances in these tasks from now on."""
+    def attach(self, tasks: TaskSet | None) -> None:
+        """Make instances in these tasks from now on; None: make no more."""
         self._tasks = tasks
 
     def lanes(self) -> Iterator[Lane]:
@@ -101,6 +101,11 @@ class Instances:
             await asyncio.shield(making)
 
     def _make(self, lane: Lane) -> asyncio.Future[None] | None:
+        tasks = self._tasks
+        if tasks is None:
+            self.withdraw(lane, lambda: Cancelled("the engine is closed"))
+            self.drop(lane)
+            raise EngineMisused(f"the engine is closed and makes no {lane.id}")
         construction = Construction(lane.id, self._engine)
         try:
             made = within(construction, lane.registration.factory)
@@ -109,11 +114,10 @@ class Instances:
                 return None
         except Exception as error:  # the boundary of the factory's own code
             raise self._failed(lane, error) from error
-        assert self._tasks is not None
         making: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         lane.making, lane.held = making, True
         self.making[making] = None
-        self._tasks.start(self._make_slowly(lane, construction, made, making), name=f"make {lane.id}")
+        tasks.start(self._make_slowly(lane, construction, made, making), name=f"make {lane.id}")
         return making
 
     async def _make_slowly(
@@ -125,6 +129,8 @@ class Instances:
                 agent = await _made(construction, made)
                 self._check(lane, agent)
                 await self._restore(lane.id, agent)
+                if lane.registration.lanes.get(lane.id.key) is not lane:
+                    await agent.close()  # its type was taken back meanwhile
         except TimeoutError as error:
             failure = error
         except asyncio.CancelledError as error:

@@ -73,8 +73,6 @@ class EngineLife:
         """See `MessageEngine.start`."""
         if self._closed or self.state not in (State.NEW, State.STOPPED):
             raise EngineMisused(f"an engine that is {'closed' if self._closed else self.state} cannot be started")
-        if self.state is State.STOPPED:
-            self._renew()
         self.state = State.RUNNING
         self._runners.open(self._tasks)
         if self._limits.idle is not None:
@@ -147,6 +145,7 @@ class EngineLife:
         if not await Deadline(self._clock, CANCEL_GRACE).run(self._quiet(), name="engine: handlers tidy up"):
             log.warning("handlers_left_behind", extra={"agents": self._busy()})
         await self._end_tasks()
+        self._renew()  # states are loaded, and so instances made, between a stop and a start
         self._raise_failure()
 
     async def close(self) -> None:
@@ -159,11 +158,11 @@ class EngineLife:
         finally:
             self._closed = True
             self._withdraw("the engine was closed")
+            await self._end_tasks()
+            self._instances.attach(None)
             for lane in self._instances.lanes():
                 await self._instances.close(lane)
-                if lane.idle:
-                    self._instances.drop(lane)
-            await self._end_tasks()
+                self._instances.drop(lane)
 
     async def _quiet(self) -> None:
         await self._traffic.until(lambda: not self._traffic.running)

@@ -23,13 +23,13 @@ from gatewayd.engine.life import EngineLife
 from gatewayd.engine.limits import Limits
 from gatewayd.engine.news import News
 from gatewayd.engine.once import Once
-from gatewayd.engine.runners import Runners
+from gatewayd.engine.runners import BURST, Runners
 from gatewayd.engine.serializers import Serializers
 from gatewayd.engine.subscriptions import Subscriptions
 from gatewayd.engine.traffic import Traffic
 
 _AHEAD = 256
-"""Messages that a publisher may be ahead of the handlers before the loop gets a turn."""
+"""Messages that may wait before a publisher lets the handlers have their turn."""
 
 
 class Posting:
@@ -51,6 +51,7 @@ class Posting:
         self.new_id = ids.new
         self._clock = clock
         self._limits = limits
+        self._ahead = min(_AHEAD, limits.queue // 2)
         self._tracer = tracer
         self._admit = admit
         self._traffic = traffic = Traffic()
@@ -66,6 +67,7 @@ class Posting:
             tracer=tracer,
             queue_limit=limits.queue,
             make=lambda lane: self._instances.make(lane),  # noqa: PLW0108 - made below
+            abandon=lambda lane: self._instances.drop(lane),  # noqa: PLW0108 - made below
             unhandled=lambda error: self._life.unhandled(error),  # noqa: PLW0108 - made below
         )
         self._instances = Instances(
@@ -213,8 +215,10 @@ class Posting:
                 self._news.not_delivered(DropReason.OVERLOADED, message, message_id, sender, topic, agent=missed)
             else:
                 taken += 1
-        if len(self._handling.ready) > _AHEAD:
-            await asyncio.sleep(0)  # who publishes in a loop lets the handlers keep up, as far as they do not wait
+        if self._traffic.queued > self._ahead:
+            # Who publishes in a loop lets the handlers keep up, as far as they do not wait for something.
+            for _ in range(1 + len(self._handling.ready) // BURST):
+                await asyncio.sleep(0)
         return taken
 
     # What both need

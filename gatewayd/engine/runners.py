@@ -18,7 +18,7 @@ from gatewayd.engine.call import Call, Suspended
 from gatewayd.engine.handling import Handling
 from gatewayd.service import TaskSet
 
-_BURST = 128
+BURST = 128
 """Messages after which the loop gets a turn for everything else."""
 _PARKED = 64
 """Runners that are kept for the next handlers that wait."""
@@ -125,7 +125,7 @@ class Runners:
                 if contextvars.copy_context() != clean:
                     return  # a handler left context variables behind: the next one shall not find them
                 burst += 1
-                if burst >= _BURST:
+                if burst >= BURST:
                     burst = 0
                     await asyncio.sleep(0)
                     handling.now = self._clock.monotonic()

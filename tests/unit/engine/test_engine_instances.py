@@ -4,13 +4,13 @@ import asyncio
 from contextvars import ContextVar
 
 import pytest
-from engine_rig import PATIENCE, Answer, Collector, Echo, Gate, Note, collector, gate, running
+from engine_rig import PATIENCE, Answer, Collector, Echo, Gate, Note, Rig, collector, gate, running
 
 from gatewayd.core.agents import AgentId, TopicId
-from gatewayd.core.errors import AgentNotFound, AlreadyExists, LimitExceeded, Unavailable
+from gatewayd.core.errors import AgentNotFound, AlreadyExists, DeadlineExceeded, LimitExceeded, Unavailable
 from gatewayd.engine.base import constructing
 from gatewayd.engine.context import MessageContext
-from gatewayd.engine.errors import AgentTypeExists, ConstructionFailed, SubscriptionExists
+from gatewayd.engine.errors import AgentTypeExists, ConstructionFailed, EngineMisused, SubscriptionExists
 from gatewayd.engine.events import AgentEvicted, AgentNotMade, DropReason, MessageDropped
 from gatewayd.engine.handlers import HandlerAgent, message_handler
 from gatewayd.engine.limits import Limits
@@ -276,3 +276,37 @@ async def test_context_variables_of_one_handler_are_not_the_next_ones() -> None:
         variable.set("of the sender")
         for number in (0, 1, 0, 1):
             assert await rig.engine.send(Note("dirt", number), AgentId("dirty")) == "clean"
+
+
+async def test_an_instance_whose_type_is_taken_back_while_it_is_made_is_closed() -> None:
+    go = asyncio.Event()
+    made: list[Collector] = []
+
+    async def make() -> Collector:
+        await go.wait()
+        made.append(Collector())
+        return made[0]
+
+    async with running() as rig:
+        rig.engine.register("one", make)
+        call = asyncio.create_task(rig.engine.send(Note(""), AgentId("one")))
+        await rig.clock.settle()
+        await rig.engine.unregister("one")
+        with pytest.raises(Unavailable):
+            await call
+        go.set()
+        await until(lambda: bool(made) and made[0].closed == 1)
+
+
+async def test_a_message_that_is_withdrawn_before_its_instance_is_made_leaves_none() -> None:
+    rig = Rig()
+    rig.engine.register("one", Collector)
+    for number in range(10):
+        call = asyncio.create_task(rig.engine.send(Note(""), AgentId("one", str(number)), timeout=5.0))
+        await rig.clock.advance(6.0)
+        with pytest.raises(DeadlineExceeded):
+            await call
+    assert list(rig.engine._instances.lanes()) == []
+    await rig.engine.close()
+    with pytest.raises(EngineMisused):
+        await rig.engine.get("one", lazy=False)

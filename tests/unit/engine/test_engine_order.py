@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 
 import pytest
-from engine_rig import Gate, Note, gate, running
+from engine_rig import Collector, Gate, Note, collector, gate, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,6 +125,17 @@ async def test_of_what_waits_for_an_agent_that_wants_the_latest_only_that_is_kep
         assert await asyncio.gather(runs, latest) == ["runs", "latest"]
         assert one.ended == ["runs", "latest"]
         assert [each.reason for each in rig.told(MessageDropped)] == [DropReason.SUPERSEDED]
+
+
+async def test_the_latest_of_several_first_messages_reaches_the_one_instance_that_is_made() -> None:
+    async with running() as rig:
+        rig.engine.register("one", Collector, order=LATEST)
+        calls = [asyncio.create_task(rig.engine.send(Note(str(n)), AgentId("one"))) for n in range(5)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+        assert [type(each) for each in outcomes] == [Superseded] * 4 + [int]
+        assert await rig.engine.send(Note("5"), AgentId("one")) == 2
+        assert collector(rig.engine, "one").got == ["4", "5"]
 
 
 async def test_an_agent_that_waits_holds_up_no_other() -> None:

@@ -111,3 +111,18 @@ async def test_a_state_goes_through_the_store() -> None:
         for refused in (rig.engine.save(), rig.engine.load()):
             with pytest.raises(Unavailable):
                 await refused
+
+
+async def test_a_state_may_be_taken_up_between_a_stop_and_a_start() -> None:
+    async def make() -> Collector:
+        await asyncio.sleep(0)
+        return Collector()
+
+    async with running() as rig:
+        rig.engine.register("one", make)
+        await rig.engine.send(Note("a"), AgentId("one"))
+        state = await rig.engine.save_state()
+        await rig.engine.stop()
+        await rig.engine.load_state({**state, "agents": {"one/b": {"got": ["b"]}}})
+        await rig.engine.start()
+        assert await rig.engine.send(Note("c"), AgentId("one", "b")) == 2
