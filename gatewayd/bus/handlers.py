@@ -111,39 +111,44 @@ class Handling:
 
     async def _work(self) -> None:
         self._starting = False
+        taken, workers = self._taken, self._workers
         try:
-            while len(self._workers) <= max(1, self._concurrency()) and (event := self._next()) is not None:
-                if self._taken:
+            # One alone is always within the bound; that is the common case, and asking costs.
+            while len(workers) == 1 or len(workers) <= self._concurrency():
+                event = taken.popleft() if taken else self._next()
+                if event is None:
+                    break
+                if taken and not self._starting:
                     self._hire()
-                await self._handle(event)
+                self._running += 1
+                try:
+                    await self._handler(event)
+                    self._handled += 1
+                except Exception:  # the boundary of a handler: what it does wrong is its own
+                    self._tell_failure(event)
+                finally:
+                    self._running -= 1
         finally:
             task = asyncio.current_task()
             assert task is not None
-            self._workers.discard(task)
+            workers.discard(task)
             self._settle()
             self.wake()
 
-    async def _handle(self, event: Event) -> None:
-        self._running += 1
-        try:
-            await self._handler(event)
-            self._handled += 1
-        except Exception:  # the boundary of a handler: what it does wrong is its own
-            self._failed += 1
-            log.exception("handler_failed", extra={"handler": self.name, "type": event.type.label, "event": event.id})
-        finally:
-            self._running -= 1
+    def _tell_failure(self, event: Event) -> None:
+        self._failed += 1
+        log.exception("handler_failed", extra={"handler": self.name, "type": event.type.label, "event": event.id})
 
     def _next(self) -> Event | None:
+        """The next event, when those that were taken are used up."""
         if self.ended or self._subscription is None:
             return None
         box = self._subscription.mailbox
-        if not self._taken:
-            if box.dropped:
-                dropped, _ = box.take_gap()
-                self._dropped += dropped
-                log.warning("handler_missed_events", extra={"handler": self.name, "events": dropped})
-            self._taken.extend(box.take(_TAKEN))
+        if box.dropped:
+            dropped, _ = box.take_gap()
+            self._dropped += dropped
+            log.warning("handler_missed_events", extra={"handler": self.name, "events": dropped})
+        self._taken.extend(box.take(_TAKEN))
         return self._taken.popleft() if self._taken else None
 
     def _settle(self) -> None:

@@ -133,12 +133,12 @@ class GatewaySection(Section):
         default=0, description="Conversations that one agent may have at a time. 0 (default): no bound; to 100000000."
     )
     heartbeat_interval: Annotated[float, Duration(1.0, HOUR)] = setting(
-        default=30.0, description="Time between two signs of life on an idle connection. Default 30s, 1s to 1h."
+        default=30.0, description="Time between two heartbeats on a connection. Default 30s, 1s to 1h."
     )
     reconnect_timeout: Annotated[float, Duration(0.0, DAY)] = setting(
         default=60.0,
-        description="How long the subscriptions and pending replies of a client that was cut off wait for it. Default "
-        "1m, to 1d; 0: not at all.",
+        description="How long a client that was cut off is expected back: the places of its subscriptions, its pending "
+        "replies and what is addressed to it wait for it. Default 1m, to 1d; 0: not at all.",
     )
     drain_timeout: Annotated[float, Duration(0.0, HOUR)] = setting(
         default=10.0, description="How long a stop waits for running work. Default 10s, to 1h; 0: not at all."
