@@ -4,36 +4,18 @@ import asyncio
 from contextvars import ContextVar
 
 import pytest
-from engine_rig import PATIENCE, Answer, Collector, Echo, Gate, Note, Rig, collector, gate, running
+from engine_rig import Answer, Collector, Echo, Gate, Note, Rig, gate, running
 
 from gatewayd.core.agents import AgentId, TopicId
 from gatewayd.core.errors import AgentNotFound, AlreadyExists, DeadlineExceeded, LimitExceeded, Unavailable
 from gatewayd.engine.base import constructing
 from gatewayd.engine.context import MessageContext
 from gatewayd.engine.errors import AgentTypeExists, ConstructionFailed, EngineMisused, SubscriptionExists
-from gatewayd.engine.events import AgentEvicted, AgentNotMade, DropReason, MessageDropped
+from gatewayd.engine.events import AgentNotMade, DropReason, MessageDropped
 from gatewayd.engine.handlers import HandlerAgent, message_handler
 from gatewayd.engine.limits import Limits
 from gatewayd.engine.subscriptions import Subscription
 from gatewayd.testing.fakes import until
-
-
-class Keep:
-    """A store for states in memory; fails while `broken`."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-        self.broken = False
-
-    async def save(self, key: str, state: bytes) -> None:
-        await asyncio.sleep(0)
-        if self.broken:
-            raise Unavailable("no disk")
-        self.kept[key] = state
-
-    async def load(self, key: str) -> bytes | None:
-        await asyncio.sleep(0)
-        return self.kept.get(key)
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -164,71 +146,6 @@ async def test_the_number_of_instances_is_bounded() -> None:
         assert refused.value.metadata["limit"] == "engine.instances"
         assert await rig.engine.publish(Note(""), TopicId("news", "c")) == 0
         assert [each.reason for each in rig.told(MessageDropped)] == [DropReason.OVERLOADED]
-
-
-async def test_an_idle_instance_is_put_away_with_its_state_and_comes_back_with_it() -> None:
-    store = Keep()
-    async with running(limits=Limits(idle=100.0), state=store) as rig:
-        rig.engine.register("one", Collector)
-        rig.engine.register("gate", Gate)
-        one, busy = AgentId("one", "a"), await gate(rig.engine)
-        call = asyncio.create_task(rig.engine.send(Note(""), AgentId("gate"), timeout=1000.0))
-        await rig.engine.send(Note("kept"), one)
-        first = collector(rig.engine, "one", "a")
-        await rig.clock.advance(99.0)
-        assert rig.engine.instances() == [one, AgentId("gate")]
-        await rig.clock.advance(27.0)
-
-        assert rig.engine.instances() == [AgentId("gate")], "what is busy stays"
-        assert rig.told(AgentEvicted) == [AgentEvicted(one)]
-        assert first.closed == 1
-        assert await rig.engine.send(Note("new"), one) == 2
-        assert collector(rig.engine, "one", "a").got == ["kept", "new"]
-        busy.open.set()
-        await call
-
-
-async def test_an_instance_whose_state_cannot_be_kept_stays() -> None:
-    store = Keep()
-    store.broken = True
-    async with running(limits=Limits(idle=100.0), state=store) as rig:
-        rig.engine.register("one", Collector)
-        await rig.engine.send(Note("kept"), AgentId("one"))
-        await rig.clock.advance(130.0)
-        assert rig.engine.instances() == [AgentId("one")]
-        store.broken = False
-        await rig.clock.advance(130.0)
-        assert rig.engine.instances() == []
-
-    async with running(limits=Limits(idle=100.0)) as rig:
-        rig.engine.register("one", Collector)
-        rig.engine.register("echo", Echo)
-        await rig.engine.send(Note("kept"), AgentId("one"))
-        await rig.engine.send(Note(""), AgentId("echo"))
-        await rig.clock.advance(130.0)
-        assert rig.engine.instances() == [AgentId("one")], "without a store only what has no state is put away"
-
-
-async def test_a_message_that_comes_while_an_instance_is_put_away_is_handled_by_the_next() -> None:
-    store = Keep()
-    saving, saved = asyncio.Event(), asyncio.Event()
-
-    class Slow(Collector):
-        async def close(self) -> None:
-            saving.set()
-            await saved.wait()
-
-    async with running(limits=Limits(idle=100.0), state=store) as rig:
-        rig.engine.register("one", Slow)
-        await rig.engine.send(Note("a"), AgentId("one"))
-        await rig.clock.advance(126.0)
-        await asyncio.wait_for(saving.wait(), PATIENCE)
-        call = asyncio.create_task(rig.engine.send(Note("b"), AgentId("one")))
-        await rig.clock.settle()
-        assert not call.done()
-        saved.set()
-
-        assert await asyncio.wait_for(call, PATIENCE) == 2
 
 
 async def test_a_type_that_is_taken_back_fails_what_waits_and_what_runs() -> None:
