@@ -43,6 +43,9 @@ _PUBLISH = Permission(Action.PUBLISH)
 _SUBSCRIBE = Permission(Action.SUBSCRIBE)
 _SEND = Permission(Action.SEND)
 _SESSIONS = Permission(Action.SESSIONS)
+_PUSH_JOIN = Permission(Action.PUSH_JOIN)
+_PUSH_PUBLISH = Permission(Action.PUSH_PUBLISH)
+_PUSH_MANAGE = Permission(Action.PUSH_MANAGE)
 
 
 def _service(name: str, **methods: Permission) -> dict[str, Permission]:
@@ -87,6 +90,22 @@ METHODS: Mapping[str, Permission] = MappingProxyType(
         RevokeToken=_ADMIN_WRITE,
         ReloadConfig=_ADMIN_WRITE,
     )
+    | _service(
+        "gateway.v1.PushService",
+        CreateTopic=_PUSH_MANAGE,
+        DeleteTopic=_PUSH_MANAGE,
+        GetTopic=AUTHENTICATED,
+        ListTopics=AUTHENTICATED,
+        PublishToTopic=_PUSH_PUBLISH,
+        GetPresence=_PUSH_JOIN,
+        ListTopicDeadLetters=AUTHENTICATED,
+        Register=_PUSH_JOIN,
+        Poll=_PUSH_JOIN,
+        Ack=_PUSH_JOIN,
+        JoinTopic=_PUSH_JOIN,
+        LeaveTopic=_PUSH_JOIN,
+        Heartbeat=_PUSH_JOIN,
+    )
     | _service("grpc.health.v1.Health", Check=OPEN, Watch=OPEN, List=OPEN)
     | _service("grpc.reflection.v1.ServerReflection", ServerReflectionInfo=AUTHENTICATED)
     | _service("grpc.reflection.v1alpha.ServerReflection", ServerReflectionInfo=AUTHENTICATED)
@@ -112,6 +131,12 @@ FRAMES: Mapping[str, Permission] = MappingProxyType(
         "publish": _PUBLISH,
         "send": _SEND,
         "cancel": _SEND,
+        "join_topic": _PUSH_JOIN,
+        "leave_topic": AUTHENTICATED,
+        "push": _PUSH_PUBLISH,
+        "update_presence": _PUSH_JOIN,
+        "ack": _PUSH_JOIN,
+        "nack": _PUSH_JOIN,
     }
 )
 """Name of a frame in `ConnectRequest.frame` → what it requires."""

@@ -3,13 +3,14 @@
 One scope is one line of `clients.<id>.scopes`:
 
     events.publish:TYPE@TOPICS      events.subscribe:TYPE@TOPICS
-    agents.send:NAMES    agents.register:NAMES    runtime:NAMES    push:TOPICS
+    agents.send:NAMES    agents.register:NAMES    runtime:NAMES
+    push.join:TOPICS     push.publish:TOPICS      push.manage:TOPICS     push:TOPICS
     sessions:own         sessions:all
     admin.read           admin.write              approve
 
 TYPE is the label of an event type or `*`. NAMES is a name in which `*` stands for any run of characters. TOPICS is a
 topic pattern (`*` is one word, `>` the rest); alone, `*` and `>` both mean every topic, and no topic too. What no
-scope allows is denied, and no scope implies another, except `sessions:all` that of `own`.
+scope allows is denied, and no scope implies another, except `sessions:all` that of `own`, and `push` its three parts.
 """
 
 import difflib
@@ -39,6 +40,12 @@ class Action(StrEnum):
     REGISTER = "agents.register"
     RUNTIME = "runtime"
     PUSH = "push"
+    """All three that follow."""
+    PUSH_JOIN = "push.join"
+    """To be on a push topic, and to see who is."""
+    PUSH_PUBLISH = "push.publish"
+    PUSH_MANAGE = "push.manage"
+    """To make a push topic, and to delete one's own."""
     SESSIONS = "sessions"
     ADMIN_READ = "admin.read"
     ADMIN_WRITE = "admin.write"
@@ -46,6 +53,8 @@ class Action(StrEnum):
 
 
 _EVENTS = frozenset({Action.PUBLISH, Action.SUBSCRIBE})
+_PUSH = frozenset({Action.PUSH_JOIN, Action.PUSH_PUBLISH, Action.PUSH_MANAGE})
+_TOPICS = _PUSH | {Action.PUSH}
 _PLAIN = frozenset({Action.ADMIN_READ, Action.ADMIN_WRITE, Action.APPROVE})
 
 
@@ -79,7 +88,7 @@ class Scope:
             return cls._parse_event(text, action, rest)
         if action is Action.SESSIONS and rest not in ("own", "all"):
             raise InvalidArgument(f"scope {text!r}: write 'sessions:own' or 'sessions:all'")
-        if action is Action.PUSH:
+        if action in _TOPICS:
             _topics(rest, text)
         elif not _NAMES.match(rest):
             raise InvalidArgument(f"scope {text!r}: a name holds letters, digits and -.:=, and '*' for any of them")
@@ -121,7 +130,7 @@ class Scopes:
 
     def holds(self, action: Action) -> bool:
         """Whether there is any scope of that kind; what it holds for is asked with the subject at hand."""
-        return any(scope.action is action for scope in self.items)
+        return any(_grants(scope, action) for scope in self.items)
 
     def allows(self, action: Action, subject: str = "") -> bool:
         """Whether the action is allowed on an agent, entry point, push topic, or on sessions `own` or `all`.
@@ -130,7 +139,7 @@ class Scopes:
         """
         if action in _EVENTS:
             raise ValueError(f"{action} depends on a type and a topic")
-        return any(scope.action is action and _covers_subject(scope, subject) for scope in self.items)
+        return any(_grants(scope, action) and _covers_subject(scope, subject) for scope in self.items)
 
     def may_publish(self, kind: EventType, topic: str) -> bool:
         """Whether an event of this type and topic ('' when it has none) may be published."""
@@ -182,6 +191,10 @@ def check_scope(text: str) -> None:
     Scope.parse(text)
 
 
+def _grants(scope: Scope, action: Action) -> bool:
+    return scope.action is action or (scope.action is Action.PUSH and action in _PUSH)
+
+
 def _covers_subject(scope: Scope, subject: str) -> bool:
     if scope.action in _PLAIN:
         return not subject
@@ -189,7 +202,7 @@ def _covers_subject(scope: Scope, subject: str) -> bool:
         return subject in ("own", "all") and scope.pattern in (subject, "all")
     if not subject:
         return False
-    if scope.action is Action.PUSH:
+    if scope.action in _TOPICS:
         return _has_topic(scope.pattern, subject)
     return _matches_name(scope.pattern, subject)
 

@@ -146,6 +146,14 @@ def _retention(subject: Subject) -> Iterator[Finding]:
             yield Finding(path, "nothing bounds this table", "leave one of max_age, max_count and max_bytes above 0")
 
 
+def _push(subject: Subject) -> Iterator[Finding]:
+    presence = subject.config.push.presence
+    if presence.offline_timeout <= presence.heartbeat_interval:
+        what = "a client would count as gone before its next sign of life is due"
+        hint = "make it longer than push.presence.heartbeat_interval; three times as long is usual"
+        yield Finding(("push", "presence", "offline_timeout"), what, hint)
+
+
 def _separate_secrets(subject: Subject) -> Iterator[Finding]:
     """One secret for two purposes opens the second door to whoever learns it at the first (security.md, I6)."""
     tokens: dict[Secret, str] = {}
@@ -200,6 +208,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     _tools,
     _clients,
     _retention,
+    _push,
     _separate_secrets,
     _silence,
 )

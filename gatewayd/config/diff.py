@@ -19,6 +19,7 @@ RESTART: Final[frozenset[Path]] = frozenset(
         ("gateway", "http", "websocket"),
         ("gateway", "limits", "message_bytes"),
         ("gateway", "limits", "metadata_bytes"),
+        ("push", "polling", "http"),
         ("storage", "url"),
         ("storage", "durability"),
     )

@@ -140,7 +140,7 @@ class _Loading:
     def read(self, text: bytes) -> GatewayConfig:
         root = self._root(text)
         sections: dict[str, Any] = {"gateway": self._gateway(root)}
-        for key in ("provider", "storage", "bus"):
+        for key in ("provider", "storage", "bus", "push"):
             section = shape.section_of(shape.keys(GatewayConfig)[key])
             if section is not None and key in root.entries:
                 sections[key] = self._part(section, root.entries[key], (key,), Unset.REFUSE)

@@ -32,6 +32,7 @@ from gatewayd.config.fields import (
     socket_path,
 )
 from gatewayd.config.http import HttpSection
+from gatewayd.config.push import PushSection
 from gatewayd.config.retention import BusSection, HistorySection, Retention, RetentionSection, StorageSection
 from gatewayd.config.section import Section, setting
 from gatewayd.core.secret import Secret
@@ -247,7 +248,7 @@ class GatewayConfig(Section):
 
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
         dict.fromkeys(
-            ("schedules", "guardrails", "runtime", "entry_points", "graphs", "goals", "webhooks", "push", "tools"),
+            ("schedules", "guardrails", "runtime", "entry_points", "graphs", "goals", "webhooks", "tools"),
             _LATER,
         )
         | {"routing": "routing stands inside each channel: channels.<name>.routing"}
@@ -260,6 +261,7 @@ class GatewayConfig(Section):
     clients: dict[Name, ClientSection] = setting(default={}, description="Clients with a token of their own, by name.")
     storage: StorageSection = setting(default=StorageSection(), description="Where state is kept, and for how long.")
     bus: BusSection = setting(default=BusSection(), description="The event bus.")
+    push: PushSection = setting(default=PushSection(), description="Topics on which clients meet.")
 
 
 __all__ = [
@@ -276,6 +278,7 @@ __all__ = [
     "LimitsSection",
     "LoggingSection",
     "ProviderSection",
+    "PushSection",
     "Retention",
     "RetentionSection",
     "Section",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
-from gatewayd.config.fields import DAY, GIB, KIB, YEAR, Bound, Duration, Size, Whole, database_url
+from gatewayd.config.fields import DAY, GIB, KIB, MIB, YEAR, Bound, Duration, Size, Whole, database_url
 from gatewayd.config.section import Section, setting
 
 Age = Annotated[float | None, Bound(Duration(1.0, 100 * YEAR))]
@@ -100,6 +100,16 @@ class DeadLetterRetention(Retention):
     )
 
 
+class PushDeadLetterRetention(Retention):
+    """Pushed messages that were given up for a client."""
+
+    max_age: Age = setting(default=7 * DAY, description="Since it was given up. Default 7d; 0: no bound by age.")
+    max_count: Count = setting(
+        default=10_000, description="Number of dead letters. Default 10000; 0: no bound by number."
+    )
+    max_bytes: Bytes = setting(default=64 * MIB, description="Size of all of them. Default 64MiB; 0: no bound by size.")
+
+
 class RetentionSection(Section):
     """`storage.retention`: one entry per table. Events have theirs in `bus.history`."""
 
@@ -122,6 +132,9 @@ class RetentionSection(Section):
     audit: AuditRetention = setting(default=AuditRetention(), description="Who did what.")
     dead_letters: DeadLetterRetention = setting(
         default=DeadLetterRetention(), description="Messages that could not be sent and wait for an operator."
+    )
+    push_dead_letters: PushDeadLetterRetention = setting(
+        default=PushDeadLetterRetention(), description="Pushed messages that were given up for a client."
     )
 
 

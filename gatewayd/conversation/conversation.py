@@ -14,6 +14,7 @@ from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.requests import Requests
 from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.subscriptions import Subscriptions
+from gatewayd.conversation.topics import ConversationTopics
 from gatewayd.conversation.writing import Writing
 from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, ProtocolViolation
 from gatewayd.core.frames import (
@@ -57,6 +58,9 @@ class Conversation:
         self._wake = asyncio.Event()
         self._ending = False
         self._requests: Requests | None = None
+        self.topics = ConversationTopics(
+            push=doors.push, principal=principal, clock=doors.clock, wake=self._wake.set, put=self.put
+        )
         self.subscriptions = Subscriptions(
             bus=doors.bus, oldest=doors.oldest, wake=self._wake.set, begun=self._text_so_far
         )
@@ -89,12 +93,15 @@ class Conversation:
             client_id=hello.client_id,
             doors=self._doors,
             subscriptions=self.subscriptions,
+            topics=self.topics,
             put=self.put,
         )
         answer = self._greet(self, hello)
         self.put(answer)
         if isinstance(answer, Refused):
             self.end(answer.error)
+        else:
+            self.topics.welcomed(hello.client_id)
 
     def refuse(self, error: InvalidArgument) -> None:
         """A frame whose words are wrong: its request is refused; without a welcome the stream ends."""
@@ -142,8 +149,10 @@ class Conversation:
                 if isinstance(frame, Delivery):
                     self.delivered += len(frame.chunk)
                 return encode_server_frame(frame)
+            if self.topics.have_news and (pushed := self.topics.next_frame()) is not None:
+                return encode_server_frame(pushed)
             self._wake.clear()
-            if not self._control and not self.subscriptions.have_news:
+            if not self._control and not self.subscriptions.have_news and not self.topics.have_news:
                 await self._wake.wait()
 
     def tick(self) -> None:
@@ -177,6 +186,7 @@ class Conversation:
         """Let go of subscriptions and unanswered sends: what a next connection of this client may take up."""
         self._ending = True
         self._wake.set()
+        self.topics.detach(lost=reason is not EndReason.UNSUBSCRIBED, active=self.active)
         waiting = self._requests.give_up() if self._requests is not None else ()
         return self.subscriptions.lost(reason), waiting
 

@@ -9,6 +9,7 @@ from gatewayd.conversation.sends import Sends
 from gatewayd.core.clock import Clock
 from gatewayd.core.event import Cursor
 from gatewayd.core.value import value
+from gatewayd.push.service import Push
 from gatewayd.routing.router import Router
 
 
@@ -19,6 +20,7 @@ class Doors:
     router: Router
     publishing: Publishing
     sends: Sends
+    push: Push
     bus: EventBus
     oldest: Callable[[], Cursor]
     settings: Callable[[], GatewaySection]

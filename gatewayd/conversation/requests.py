@@ -6,8 +6,10 @@ its own and ends nothing.
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import get_args
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.rules import required_for_frame
@@ -15,6 +17,7 @@ from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.publishing import Batch
 from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.subscriptions import Subscriptions
+from gatewayd.conversation.topics import ConversationTopics
 from gatewayd.core.errors import DeadlineExceeded, GatewayError, Internal, LimitExceeded
 from gatewayd.core.frames import (
     Accepted,
@@ -32,6 +35,7 @@ from gatewayd.core.frames import (
     Subscribe,
     Unsubscribe,
 )
+from gatewayd.core.push import Push, PushRequest
 from gatewayd.core.rate import TokenBucket
 from gatewayd.core.work import ExecutionState
 from gatewayd.routing.router import Caller
@@ -41,6 +45,8 @@ log = logging.getLogger("gatewayd.conversation")
 
 MAX_PENDING = 256
 """Requests of one connection that may be under way; the next one is read when one of them is answered."""
+_KINDS = {kind: re.sub(r"(?<=.)(?=[A-Z])", "_", kind.__name__).lower() for kind in get_args(Request)}
+"""The name of each kind of request in `ConnectRequest.frame`."""
 
 
 class Requests:
@@ -53,12 +59,14 @@ class Requests:
         client_id: str,
         doors: Doors,
         subscriptions: Subscriptions,
+        topics: ConversationTopics,
         put: Callable[[ServerFrame], None],
     ) -> None:
         self._principal = principal
         self._client_id = client_id
         self._doors = doors
         self._subscriptions = subscriptions
+        self._topics = topics
         self._put = put
         self._slots = asyncio.Semaphore(MAX_PENDING)
         self._tasks = TaskSet("conversation")
@@ -71,7 +79,7 @@ class Requests:
     async def serve(self, frame: Request) -> None:
         """Begin to serve a request; waits only while too many are under way."""
         try:
-            required_for_frame(type(frame).__name__.lower()).check(self._principal)
+            required_for_frame(_KINDS[type(frame)]).check(self._principal)
             match frame:
                 case Publish():
                     _check_rate(self._publish_rate, len(frame.events), "limits.publish_rate")
@@ -87,6 +95,10 @@ class Requests:
                     await self._later(frame.request_id, partial(self._cancelled, frame))
                 case Ping():
                     self._put(Pong(frame.request_id))
+                case _:
+                    if isinstance(frame, Push):
+                        _check_rate(self._publish_rate, 1, "limits.publish_rate")
+                    await self._later(frame.request_id, partial(self._about_topics, frame))
         except GatewayError as error:
             self._put(Rejected(frame.request_id, error))
 
@@ -148,6 +160,11 @@ class Requests:
         self._put(Accepted(frame.request_id, cursor=position, existed=position is not None))
         if position is not None:
             self._put(Ended(frame.subscription_id, EndReason.UNSUBSCRIBED, position))
+
+    # Push topics
+
+    async def _about_topics(self, frame: PushRequest) -> None:
+        self._put(await self._topics.begin(frame))
 
     # Messages to agents
 

@@ -269,6 +269,25 @@ class ExecutionFinished(GatewayError):
     reason = "EXECUTION_FINISHED"
 
 
+class PushDisabled(GatewayError):
+    """Push is asked for, and `push.enabled` is false."""
+
+    code = Code.FAILED_PRECONDITION
+    reason = "PUSH_DISABLED"
+
+
+class TopicNotFound(NotFound):
+    """There is no push topic of that name."""
+
+    reason = "TOPIC_NOT_FOUND"
+
+
+class PollerNotFound(NotFound):
+    """The poll token is unknown, was replaced, has expired or is somebody else's; the client registers again."""
+
+    reason = "POLLER_NOT_FOUND"
+
+
 def all_errors() -> list[type[GatewayError]]:
     """Every class of this module, for the test of totality; subclasses elsewhere share their parent's verdict."""
     found: list[type[GatewayError]] = []

@@ -12,6 +12,7 @@ from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Cursor
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.message import ChatContext
+from gatewayd.core.push import PushRequest, TopicDelivery, TopicEnded
 from gatewayd.core.value import value
 from gatewayd.core.work import ExecutionState
 
@@ -118,7 +119,7 @@ class Ping:
     request_id: str
 
 
-Request = Subscribe | Unsubscribe | Publish | Send | Cancel | Ping
+Request = Subscribe | Unsubscribe | Publish | Send | Cancel | Ping | PushRequest
 """What is answered once, under its request id."""
 
 ClientFrame = Hello | Request
@@ -175,9 +176,10 @@ class Accepted:
     execution_id: str = ""
     message_id: str = ""
     existed: bool = True
-    """For an unsubscribe, whether there was such a subscription."""
+    """For an unsubscribe or a leave, whether there was one to end."""
     count: int = 0
-    """For a publish, the clients that it is addressed to."""
+    """For a publish, the clients that it is addressed to; for a push, its recipients; for ack and nack, the deliveries
+    that waited; for a join, those that wait."""
 
 
 @value(frozen=True, slots=True)
@@ -240,4 +242,18 @@ class Goodbye:
     cursor: Cursor
 
 
-ServerFrame = Welcome | Refused | Accepted | Rejected | Delivery | Reply | Progress | Gap | Ended | Pong | Goodbye
+ServerFrame = (
+    Welcome
+    | Refused
+    | Accepted
+    | Rejected
+    | Delivery
+    | Reply
+    | Progress
+    | Gap
+    | Ended
+    | Pong
+    | Goodbye
+    | TopicDelivery
+    | TopicEnded
+)

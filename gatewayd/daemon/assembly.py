@@ -179,12 +179,12 @@ class Assembly:
             agents=self.agents,
             sessions=self.sessions,
             router=self.router,
-            settings=lambda: self.reloader.config.gateway,
+            config=lambda: self.reloader.config,
             denied=self._denied,
         )
-        self.hub = talk.hub
+        self.hub, self.push = talk.hub, talk.push
         self.handlers = Handlers(self.bus, lambda: self.reloader.config.bus.handler_concurrency)
-        self.authenticator.on_revoked(self.hub.end_revoked)
+        self.authenticator.on_revoked(talk.end_revoked)
         self.operator = Operator(
             reloader=self.reloader,
             config_path=str(options.config or ""),
@@ -219,6 +219,7 @@ class Assembly:
             bus=self.bus,
             publishing=talk.publishing,
             sends=talk.sends,
+            push=self.push,
             operations=self.operator,
             clock=clock,
         )
@@ -249,7 +250,10 @@ class Assembly:
         def settings(_: GatewayConfig | None, new: Loaded) -> Change:
             return Swap(lambda: self._settle(new))
 
-        return [access, agents, channels, settings]
+        def push(old: GatewayConfig | None, new: Loaded) -> Change:
+            return self.push.plan(old, new)
+
+        return [access, agents, channels, push, settings]
 
     def _settle(self, loaded: Loaded) -> None:
         self.router.config = loaded.config

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from gatewayd.access.principals import Principal
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
-from gatewayd.config.model import GatewaySection
+from gatewayd.config.model import GatewayConfig
 from gatewayd.conversation.directory import Directory
 from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.hub import ConversationHub
@@ -13,6 +13,7 @@ from gatewayd.conversation.publishing import Publishing
 from gatewayd.conversation.sends import Sends
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.ids import IdSource
+from gatewayd.push.service import Push
 from gatewayd.routing.router import Router
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
@@ -32,13 +33,13 @@ class Conversations:
         agents: AgentRegistry,
         sessions: SessionManager,
         router: Router,
-        settings: Callable[[], GatewaySection],
+        config: Callable[[], GatewayConfig],
         denied: Callable[[Principal, str, str], None],
     ) -> None:
         self.directory = Directory(
             clock,
             is_agent=lambda name: name in agents.names(),
-            queue_bytes=lambda: settings().limits.queue_bytes,
+            queue_bytes=lambda: config().gateway.limits.queue_bytes,
         )
         self.publishing = Publishing(
             store=store,
@@ -50,14 +51,16 @@ class Conversations:
             denied=denied,
         )
         self.sends = Sends(router=router, store=store, clock=clock)
+        self.push = Push(store=store, publish=bus.publish, config=config, clock=clock, randomness=randomness, ids=ids)
         self.hub = ConversationHub(
             doors=Doors(
                 router=router,
                 publishing=self.publishing,
                 sends=self.sends,
+                push=self.push,
                 bus=bus,
                 oldest=lambda: bus.oldest,
-                settings=settings,
+                settings=lambda: config().gateway,
                 clock=clock,
             ),
             directory=self.directory,
@@ -67,3 +70,8 @@ class Conversations:
             ids=ids,
             end_of_log=lambda: bus.end,
         )
+
+    def end_revoked(self, digests: frozenset[str]) -> None:
+        """These tokens are worth nothing any more: end what was opened with them."""
+        self.hub.end_revoked(digests)
+        self.push.end_revoked(digests)

@@ -111,6 +111,7 @@ class Gateway:
             ("rpc", house.rpc.stop),
             *([("http", house.http.stop)] if house.http is not None else []),
             ("hub", house.hub.stop),
+            ("push", house.push.stop),
             ("handlers", house.handlers.stop),
             ("router", house.router.stop),
             ("channels", house.channels.stop),

@@ -11,6 +11,7 @@ from gateway.v1 import (
     admin_service_pb2,
     agent_service_pb2,
     event_service_pb2,
+    push_service_pb2,
     runtime_service_pb2,
     session_service_pb2,
 )
@@ -27,6 +28,7 @@ from gatewayd.conversation.sends import Sends
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.operations import Operations
+from gatewayd.push.service import Push
 from gatewayd.routing.closing import Closing
 from gatewayd.routing.router import Router
 from gatewayd.rpc.admin import AdminService
@@ -35,6 +37,7 @@ from gatewayd.rpc.connect import ConnectHandler
 from gatewayd.rpc.events import EventService
 from gatewayd.rpc.guard import Context, Guard, Handler
 from gatewayd.rpc.patience import Rates
+from gatewayd.rpc.push import PushService
 from gatewayd.rpc.runtime import RuntimeService
 from gatewayd.rpc.sessions import SessionService
 from gatewayd.runtime.runtime import AgentRuntime
@@ -48,6 +51,7 @@ SERVICES: Mapping[str, ServiceDescriptor] = {
         agent_service_pb2,
         runtime_service_pb2,
         session_service_pb2,
+        push_service_pb2,
         admin_service_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
@@ -72,6 +76,7 @@ def handlers(
     bus: EventBus,
     publishing: Publishing,
     sends: Sends,
+    push: Push,
     operations: Operations,
     clock: Clock,
 ) -> list[Handler]:
@@ -87,6 +92,7 @@ def handlers(
         "gateway.v1.SessionService": SessionService(
             guard=guard, runtime=runtime, store=store, closing=closing, audit=Audit(store, clock)
         ),
+        "gateway.v1.PushService": PushService(guard=guard, push=push, rates=rates),
         "gateway.v1.AdminService": AdminService(guard=guard, operations=operations, store=store),
     }
     connect = ConnectHandler(hub, guard, clock)

@@ -260,7 +260,8 @@ class Limits:
 
 @value(frozen=True, slots=True)
 class Retention:
-    """Retention by table name: events, sessions, executions, inbox, outbox, ledger, seen, audit, dead_letters."""
+    """Retention by table name: events, sessions, executions, inbox, outbox, ledger, seen, audit, dead_letters,
+    push_dead_letters."""
 
     tables: dict[str, Limits] = field(default_factory=dict)
 

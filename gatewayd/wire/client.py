@@ -12,13 +12,9 @@ from gatewayd.core.errors import InvalidArgument, ProtocolViolation
 from gatewayd.core.message import ChatContext
 from gatewayd.wire.events import check_batch
 from gatewayd.wire.filters import cursor_from, filter_from_proto
+from gatewayd.wire.names import MAX_ID, name, required
+from gatewayd.wire.push import READERS as PUSH_READERS
 from gatewayd.wire.values import refuse, span_from
-
-MAX_ID = 128
-"""Longest id of a request, subscription or client, in characters."""
-
-MAX_KEY = 256
-"""Longest of the other names in a frame, in characters."""
 
 _OVERFLOW = {
     event_service_pb2.OVERFLOW_UNSPECIFIED: frames.Overflow.DISCONNECT,
@@ -50,25 +46,11 @@ def decode_client_frame(data: bytes) -> frames.ClientFrame:
         raise ProtocolViolation("frame: holds no kind of frame that this gateway knows")
     try:
         if reader is not _hello:
-            _required(frame.request_id, "request_id", MAX_ID)
+            required(frame.request_id, "request_id", MAX_ID)
         return reader(frame)
     except InvalidArgument as error:
         error.metadata["request_id"] = frame.request_id[:MAX_ID]
         raise
-
-
-def _required(text: str, path: str, limit: int = MAX_KEY) -> str:
-    if not text:
-        raise refuse(path, "is required")
-    return _name(text, path, limit)
-
-
-def _name(text: str, path: str, limit: int = MAX_KEY) -> str:
-    if len(text) > limit:
-        raise refuse(path, f"is longer than {limit} characters")
-    if not text.isprintable():
-        raise refuse(path, "holds characters that are not printable")
-    return text
 
 
 def _hello(frame: frames_pb2.ConnectRequest) -> frames.Hello:
@@ -78,11 +60,11 @@ def _hello(frame: frames_pb2.ConnectRequest) -> frames.Hello:
     if not 1 <= low <= high:
         raise refuse("hello.protocol_max", "the range of protocol versions begins at 1 and is not empty")
     return frames.Hello(
-        client_id=_required(hello.client_id, "hello.client_id", MAX_ID),
+        client_id=required(hello.client_id, "hello.client_id", MAX_ID),
         protocol_min=low,
         protocol_max=high,
-        resume_token=_name(hello.resume_token, "hello.resume_token"),
-        client_version=_name(hello.client_version, "hello.client_version", MAX_ID),
+        resume_token=name(hello.resume_token, "hello.resume_token"),
+        client_version=name(hello.client_version, "hello.client_version", MAX_ID),
     )
 
 
@@ -97,7 +79,7 @@ def _subscribe(frame: frames_pb2.ConnectRequest) -> frames.Subscribe:
         raise refuse("subscribe.filter", "is required")
     return frames.Subscribe(
         request_id=frame.request_id,
-        subscription_id=_required(subscribe.subscription_id, "subscribe.subscription_id", MAX_ID),
+        subscription_id=required(subscribe.subscription_id, "subscribe.subscription_id", MAX_ID),
         filter=filter_from_proto(subscribe.filter, "subscribe.filter"),
         since=cursor_from(subscribe.since, "subscribe.since"),
         overflow=overflow,
@@ -107,7 +89,7 @@ def _subscribe(frame: frames_pb2.ConnectRequest) -> frames.Subscribe:
 
 
 def _unsubscribe(frame: frames_pb2.ConnectRequest) -> frames.Unsubscribe:
-    subscription_id = _required(frame.unsubscribe.subscription_id, "unsubscribe.subscription_id", MAX_ID)
+    subscription_id = required(frame.unsubscribe.subscription_id, "unsubscribe.subscription_id", MAX_ID)
     return frames.Unsubscribe(frame.request_id, subscription_id)
 
 
@@ -129,12 +111,12 @@ def _send(frame: frames_pb2.ConnectRequest) -> frames.Send:
     return frames.Send(
         request_id=frame.request_id,
         text=send.text,
-        agent=_name(send.agent, "send.agent"),
-        channel=_name(send.channel, "send.channel"),
+        agent=name(send.agent, "send.agent"),
+        channel=name(send.channel, "send.channel"),
         context=context,
-        session_id=_name(send.session_id, "send.session_id"),
-        correlation_id=_name(send.correlation_id, "send.correlation_id"),
-        idempotency_key=_name(send.idempotency_key, "send.idempotency_key"),
+        session_id=name(send.session_id, "send.session_id"),
+        correlation_id=name(send.correlation_id, "send.correlation_id"),
+        idempotency_key=name(send.idempotency_key, "send.idempotency_key"),
         timeout=span_from(send.timeout, "send.timeout"),
         partial_replies=send.partial_replies,
         await_reply=not send.no_reply,
@@ -142,7 +124,7 @@ def _send(frame: frames_pb2.ConnectRequest) -> frames.Send:
 
 
 def _cancel(frame: frames_pb2.ConnectRequest) -> frames.Cancel:
-    return frames.Cancel(frame.request_id, _required(frame.cancel.execution_id, "cancel.execution_id"))
+    return frames.Cancel(frame.request_id, required(frame.cancel.execution_id, "cancel.execution_id"))
 
 
 def _ping(frame: frames_pb2.ConnectRequest) -> frames.Ping:
@@ -158,5 +140,6 @@ _READERS: Mapping[str, Callable[[frames_pb2.ConnectRequest], frames.ClientFrame]
         "send": _send,
         "cancel": _cancel,
         "ping": _ping,
+        **PUSH_READERS,
     }
 )

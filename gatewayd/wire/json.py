@@ -11,7 +11,7 @@ from gateway.v1 import event_service_pb2 as pb
 from google.protobuf import json_format
 
 from gatewayd.core.errors import InvalidArgument, ProtocolViolation, Violation
-from gatewayd.wire.client import MAX_ID
+from gatewayd.wire.names import MAX_ID
 
 MAX_DEPTH = 32
 """Objects and lists within each other."""

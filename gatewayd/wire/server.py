@@ -8,11 +8,12 @@ from gateway.internal.v1 import frames_pb2
 from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import execution_pb2
 
-from gatewayd.core import frames
+from gatewayd.core import frames, push
 from gatewayd.core.event import Cursor
 from gatewayd.core.work import ExecutionState
 from gatewayd.wire.errors import error_to_proto
 from gatewayd.wire.events import event_bytes
+from gatewayd.wire.push import topic_delivery, topic_ended
 from gatewayd.wire.values import span, valid_text
 
 _STEPS = {step: pb.RecoveryStep.Value(f"RECOVERY_STEP_{step.name}") for step in frames.RecoveryStep}
@@ -133,7 +134,7 @@ def _goodbye(frame: frames.Goodbye) -> pb.ConnectResponse:
     return pb.ConnectResponse(goodbye=goodbye)
 
 
-_WRITERS: Mapping[type, Callable[[Any], pb.ConnectResponse]] = MappingProxyType(
+_WRITERS: Mapping[type, Callable[[Any], pb.ConnectResponse | frames_pb2.ConnectResponse]] = MappingProxyType(
     {
         frames.Welcome: _welcome,
         frames.Refused: _refused,
@@ -145,5 +146,7 @@ _WRITERS: Mapping[type, Callable[[Any], pb.ConnectResponse]] = MappingProxyType(
         frames.Ended: _ended,
         frames.Pong: _pong,
         frames.Goodbye: _goodbye,
+        push.TopicDelivery: topic_delivery,
+        push.TopicEnded: topic_ended,
     }
 )

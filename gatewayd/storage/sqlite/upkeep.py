@@ -59,6 +59,7 @@ _RULES = {
     "seen": _Rule("scope, id", "time", "length(CAST(id AS BLOB)) + length(CAST(ref AS BLOB))", order="time"),
     "audit": _Rule("number", "time", "length(CAST(principal || action || subject || decision || detail AS BLOB))"),
     "dead_letters": _Rule("id", "time"),
+    "push_dead_letters": _Rule("number", "time", "length(wire)"),
 }
 
 

@@ -116,7 +116,9 @@ def test_every_scope_is_every_scope():
         ("agents.send:ab*ba", Action.SEND, ["abba", "abXba"], ["aba"]),
         ("sessions:own", Action.SESSIONS, ["own"], ["all", ""]),
         ("sessions:all", Action.SESSIONS, ["own", "all"], [""]),
-        ("push:a.*", Action.PUSH, ["a.b"], ["a", "a.b.c", ""]),
+        ("push.join:a.*", Action.PUSH_JOIN, ["a.b"], ["a", "a.b.c", ""]),
+        ("push.publish:a.>", Action.PUSH_PUBLISH, ["a.b", "a.b.c"], ["a", ""]),
+        ("push.manage:a", Action.PUSH_MANAGE, ["a"], ["b", ""]),
         ("admin.read", Action.ADMIN_READ, [""], ["x"]),
         ("runtime:n*", Action.RUNTIME, ["nightly"], ["daily"]),
     ],
@@ -127,6 +129,15 @@ def test_a_scope_holds_for_what_it_names(scope, action, allowed, denied):
     assert not any(scopes.allows(action, subject) for subject in denied)
     others = set(Action) - {action, Action.PUBLISH, Action.SUBSCRIBE}
     assert not any(scopes.allows(other, subject) for other in others for subject in (*allowed, *denied))
+
+
+def test_push_is_its_three_parts_and_nothing_else():
+    scopes = Scopes.parse(["push:a.*"])
+    parts = {Action.PUSH, Action.PUSH_JOIN, Action.PUSH_PUBLISH, Action.PUSH_MANAGE}
+    assert all(scopes.allows(action, "a.b") and scopes.holds(action) for action in parts)
+    assert not any(scopes.allows(action, topic) for action in parts for topic in ("a", "a.b.c", ""))
+    others = set(Action) - parts
+    assert not any(scopes.holds(action) for action in others)
 
 
 def test_an_event_without_a_topic_needs_a_scope_for_all_topics():

@@ -125,12 +125,40 @@ ARRIVES: dict[str, tuple[str, object]] = {
     "storage.url": ("sqlite:///x.db", "sqlite:///x.db"),
     "storage.durability": ("relaxed", "relaxed"),
     "bus.handler_concurrency": ("7", 7),
+    "push.enabled": ("true", True),
+    **{f"push.{key}": ("70", 70) for key in ("max_topics", "max_members", "max_joined", "max_clients", "max_metadata")},
+    "push.presence.heartbeat_interval": ("7s", 7.0),
+    "push.presence.offline_timeout": ("70s", 70.0),
+    "push.presence.min_interval": ("7s", 7.0),
+    "push.delivery.ack_timeout": ("7s", 7.0),
+    "push.delivery.max_retries": ("7", 7),
+    "push.delivery.retry_backoff": ("7", 7.0),
+    "push.delivery.message_ttl": ("7s", 7.0),
+    "push.delivery.membership_ttl": ("7s", 7.0),
+    "push.delivery.max_pending": ("7", 7),
+    "push.delivery.max_pending_bytes": ("1MiB", 1 << 20),
+    "push.delivery.queue": ("7", 7),
+    "push.polling.wait": ("7s", 7.0),
+    "push.polling.batch": ("7", 7),
+    "push.polling.queue": ("7", 7),
+    "push.polling.max_clients": ("7", 7),
+    "push.polling.http": ("true", True),
     "bus.history.max_events": ("7", 7),
     "bus.history.max_age": ("7s", 7.0),
     "bus.history.max_bytes": ("1MiB", 1 << 20),
     **{
         f"storage.retention.{table}.{bound}": value
-        for table in ("sessions", "executions", "inbox", "outbox", "ledger", "seen", "audit", "dead_letters")
+        for table in (
+            "sessions",
+            "executions",
+            "inbox",
+            "outbox",
+            "ledger",
+            "seen",
+            "audit",
+            "dead_letters",
+            "push_dead_letters",
+        )
         for bound, value in (("max_age", ("7s", 7.0)), ("max_count", ("7", 7)), ("max_bytes", ("1MiB", 1 << 20)))
     },
 }

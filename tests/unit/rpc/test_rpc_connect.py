@@ -54,6 +54,7 @@ class Line:
             router=rig.router,
             publishing=rig.publishing,
             sends=SimpleNamespace(),  # type: ignore[arg-type]
+            push=SimpleNamespace(is_on=False),  # type: ignore[arg-type]
             bus=rig.bus,
             oldest=lambda: Cursor("L", 0),
             settings=lambda: self.settings,

@@ -25,6 +25,7 @@ async def channel(rig, tmp_path):
         bus=rig.bus,
         publishing=rig.publishing,
         sends=rig.sends,
+        push=None,
         operations=rig.operations,
         clock=rig.clock,
     )

@@ -94,6 +94,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: a newer connection with the same client id, `metadata.client_id`, took the place of this one. Do
     not come back under that id: it would displace the other in turn.
     """
+    ERROR_REASON_PUSH_DISABLED: _ErrorReason.ValueType  # 33
+    """FAILED_PRECONDITION: `push.enabled` is false."""
+    ERROR_REASON_TOPIC_NOT_FOUND: _ErrorReason.ValueType  # 34
+    """NOT_FOUND: there is no push topic of that name."""
+    ERROR_REASON_POLLER_NOT_FOUND: _ErrorReason.ValueType  # 35
+    """NOT_FOUND: the poll token is unknown, was replaced, has expired or is somebody else's: register again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed; finer than the canonical status code that each comment names. Values
@@ -170,4 +176,10 @@ ERROR_REASON_CONNECTION_REPLACED: ErrorReason.ValueType  # 32
 """ABORTED: a newer connection with the same client id, `metadata.client_id`, took the place of this one. Do
 not come back under that id: it would displace the other in turn.
 """
+ERROR_REASON_PUSH_DISABLED: ErrorReason.ValueType  # 33
+"""FAILED_PRECONDITION: `push.enabled` is false."""
+ERROR_REASON_TOPIC_NOT_FOUND: ErrorReason.ValueType  # 34
+"""NOT_FOUND: there is no push topic of that name."""
+ERROR_REASON_POLLER_NOT_FOUND: ErrorReason.ValueType  # 35
+"""NOT_FOUND: the poll token is unknown, was replaced, has expired or is somebody else's: register again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -11,9 +11,11 @@ from gateway.v1 import error_pb2 as _error_pb2
 from gateway.v1 import event_pb2 as _event_pb2
 from gateway.v1 import event_type_pb2 as _event_type_pb2
 from gateway.v1 import execution_pb2 as _execution_pb2
+from gateway.v1 import topic_pb2 as _topic_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -123,6 +125,30 @@ END_REASON_CONNECTION_LOST: EndReason.ValueType  # 6
 """The connection broke."""
 Global___EndReason: _TypeAlias = EndReason  # noqa: Y015
 
+class _TopicEndReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TopicEndReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TopicEndReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOPIC_END_REASON_UNSPECIFIED: _TopicEndReason.ValueType  # 0
+    """Never sent."""
+    TOPIC_END_REASON_DELETED: _TopicEndReason.ValueType  # 1
+    """The topic was deleted."""
+    TOPIC_END_REASON_DISABLED: _TopicEndReason.ValueType  # 2
+    """Push was turned off by a reload."""
+
+class TopicEndReason(_TopicEndReason, metaclass=_TopicEndReasonEnumTypeWrapper):
+    """Why a membership was ended by the server."""
+
+TOPIC_END_REASON_UNSPECIFIED: TopicEndReason.ValueType  # 0
+"""Never sent."""
+TOPIC_END_REASON_DELETED: TopicEndReason.ValueType  # 1
+"""The topic was deleted."""
+TOPIC_END_REASON_DISABLED: TopicEndReason.ValueType  # 2
+"""Push was turned off by a reload."""
+Global___TopicEndReason: _TypeAlias = TopicEndReason  # noqa: Y015
+
 @_typing.final
 class ConnectRequest(_message.Message):
     """A frame of the client."""
@@ -137,6 +163,12 @@ class ConnectRequest(_message.Message):
     SEND_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
+    JOIN_TOPIC_FIELD_NUMBER: _builtins.int
+    LEAVE_TOPIC_FIELD_NUMBER: _builtins.int
+    PUSH_FIELD_NUMBER: _builtins.int
+    UPDATE_PRESENCE_FIELD_NUMBER: _builtins.int
+    ACK_FIELD_NUMBER: _builtins.int
+    NACK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the client, unique among its open requests, printable, at most 128 characters; the answer
     repeats it. Required except with `hello`.
@@ -169,6 +201,30 @@ class ConnectRequest(_message.Message):
     def ping(self) -> Global___Ping:
         """Asks for a `pong`."""
 
+    @_builtins.property
+    def join_topic(self) -> Global___JoinTopic:
+        """Becomes a member of a push topic. Answered by `accepted`, then `topic_delivery`."""
+
+    @_builtins.property
+    def leave_topic(self) -> Global___LeaveTopic:
+        """Ends a membership. Answered by `accepted`."""
+
+    @_builtins.property
+    def push(self) -> Global___Push:
+        """Pushes a message to a topic. Answered by `accepted`, for a message to be acknowledged once it is on disk."""
+
+    @_builtins.property
+    def update_presence(self) -> Global___UpdatePresence:
+        """Changes what this client says of itself on topics. Answered by `accepted`."""
+
+    @_builtins.property
+    def ack(self) -> Global___Ack:
+        """Deliveries that were handled. Answered by `accepted` once that is on disk."""
+
+    @_builtins.property
+    def nack(self) -> Global___Nack:
+        """Deliveries that are to come again. Answered by `accepted`."""
+
     def __init__(
         self,
         *,
@@ -180,12 +236,18 @@ class ConnectRequest(_message.Message):
         send: Global___Send | None = ...,
         cancel: Global___Cancel | None = ...,
         ping: Global___Ping | None = ...,
+        join_topic: Global___JoinTopic | None = ...,
+        leave_topic: Global___LeaveTopic | None = ...,
+        push: Global___Push | None = ...,
+        update_presence: Global___UpdatePresence | None = ...,
+        ack: Global___Ack | None = ...,
+        nack: Global___Nack | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "frame", b"frame", "hello", b"hello", "ping", b"ping", "publish", b"publish", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "frame", b"frame", "hello", b"hello", "ping", b"ping", "publish", b"publish", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -441,6 +503,201 @@ class Ping(_message.Message):
 Global___Ping: _TypeAlias = Ping  # noqa: Y015
 
 @_typing.final
+class JoinTopic(_message.Message):
+    """Becomes a member of a topic, or changes how. A membership belongs to the principal and the client id: a client that
+    was cut off and comes back within `policy.reconnect_timeout` is still on its topics, and with `acknowledged` for as
+    long as `push.delivery.membership_ttl`. A client that ends its stream in order leaves those that it joined without.
+    PUSH_DISABLED, TOPIC_NOT_FOUND, PERMISSION_DENIED, LIMIT_EXCEEDED.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: _builtins.int
+    CREATE_IF_MISSING_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    WATCH_PRESENCE_FIELD_NUMBER: _builtins.int
+    topic: _builtins.str
+    """The topic. Required."""
+    create_if_missing: _builtins.bool
+    """Whether to make it if there is none; that needs `push.manage`. Default false: TOPIC_NOT_FOUND."""
+    acknowledged: _builtins.bool
+    """Whether this client acknowledges: what asks for it then waits while the client is away, and comes again until it
+    is acknowledged. Default false.
+    """
+    status: _builtins.str
+    """What the client says of itself, at most 64 characters; empty means `online`."""
+    watch_presence: _builtins.bool
+    """Whether to be told who comes and goes. Default false."""
+    @_builtins.property
+    def metadata(self) -> _struct_pb2.Struct:
+        """More of that; at most `push.max_metadata`."""
+
+    def __init__(
+        self,
+        *,
+        topic: _builtins.str = ...,
+        create_if_missing: _builtins.bool = ...,
+        acknowledged: _builtins.bool = ...,
+        status: _builtins.str = ...,
+        metadata: _struct_pb2.Struct | None = ...,
+        watch_presence: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "create_if_missing", b"create_if_missing", "metadata", b"metadata", "status", b"status", "topic", b"topic", "watch_presence", b"watch_presence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JoinTopic: _TypeAlias = JoinTopic  # noqa: Y015
+
+@_typing.final
+class LeaveTopic(_message.Message):
+    """Leaves a topic; what waits there for the client becomes dead letters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: _builtins.int
+    topic: _builtins.str
+    """The topic. Required. Leaving one that was not joined is accepted with `existed` false."""
+    def __init__(
+        self,
+        *,
+        topic: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeaveTopic: _TypeAlias = LeaveTopic  # noqa: Y015
+
+@_typing.final
+class Push(_message.Message):
+    """A message for all members of a topic but its sender. It reaches those that are there once; with `acknowledged` it
+    reaches members that acknowledge, too, at least once. PUSH_DISABLED, TOPIC_NOT_FOUND, PERMISSION_DENIED,
+    LIMIT_EXCEEDED, STORE_BUSY, STORE_FULL.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    topic: _builtins.str
+    """The topic. Required."""
+    acknowledged: _builtins.bool
+    """Whether members that acknowledge have to. Default false."""
+    idempotency_key: _builtins.str
+    """With `acknowledged`: pushing again with the same key returns the first outcome; with other data it is
+    ID_CONFLICT. At most 128 characters; empty means every request is new.
+    """
+    @_builtins.property
+    def data(self) -> _struct_pb2.Struct:
+        """What to push. Required; at most 256 KiB encoded."""
+
+    def __init__(
+        self,
+        *,
+        topic: _builtins.str = ...,
+        data: _struct_pb2.Struct | None = ...,
+        acknowledged: _builtins.bool = ...,
+        idempotency_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "data", b"data", "idempotency_key", b"idempotency_key", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Push: _TypeAlias = Push  # noqa: Y015
+
+@_typing.final
+class UpdatePresence(_message.Message):
+    """Changes what this client says of itself; while its connection is open it is present. Other members are told only of
+    what is new.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    topic: _builtins.str
+    """The topic; empty means all that this client has joined. NOT_FOUND if it is not on it."""
+    status: _builtins.str
+    """In a word, such as `busy`; at most 64 characters. Empty means `online`."""
+    @_builtins.property
+    def metadata(self) -> _struct_pb2.Struct:
+        """More of that; at most `push.max_metadata`."""
+
+    def __init__(
+        self,
+        *,
+        topic: _builtins.str = ...,
+        status: _builtins.str = ...,
+        metadata: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "status", b"status", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdatePresence: _TypeAlias = UpdatePresence  # noqa: Y015
+
+@_typing.final
+class Ack(_message.Message):
+    """Deliveries that were handled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERY_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def delivery_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """From 1 to 1000 `delivery_id`s. Those that do not wait are left out of the count."""
+
+    def __init__(
+        self,
+        *,
+        delivery_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_ids", b"delivery_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ack: _TypeAlias = Ack  # noqa: Y015
+
+@_typing.final
+class Nack(_message.Message):
+    """Deliveries that failed: they come again at once, and each counts as a retry; one without a retry left is given up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERY_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def delivery_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """From 1 to 1000 `delivery_id`s. Those that do not wait are left out of the count."""
+
+    def __init__(
+        self,
+        *,
+        delivery_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_ids", b"delivery_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Nack: _TypeAlias = Nack  # noqa: Y015
+
+@_typing.final
 class ConnectResponse(_message.Message):
     """A frame of the server."""
 
@@ -458,6 +715,8 @@ class ConnectResponse(_message.Message):
     ENDED_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
+    TOPIC_DELIVERY_FIELD_NUMBER: _builtins.int
+    TOPIC_ENDED_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request that it answers. Empty for what the server sends of itself, and in the answer to `hello`."""
     @_builtins.property
@@ -504,6 +763,14 @@ class ConnectResponse(_message.Message):
     def goodbye(self) -> Global___Goodbye:
         """The daemon stops soon."""
 
+    @_builtins.property
+    def topic_delivery(self) -> Global___TopicDelivery:
+        """What was pushed to topics of this client."""
+
+    @_builtins.property
+    def topic_ended(self) -> Global___TopicEnded:
+        """A membership has ended from the server's side."""
+
     def __init__(
         self,
         *,
@@ -519,12 +786,14 @@ class ConnectResponse(_message.Message):
         ended: Global___Ended | None = ...,
         pong: Global___Pong | None = ...,
         goodbye: Global___Goodbye | None = ...,
+        topic_delivery: Global___TopicDelivery | None = ...,
+        topic_ended: Global___TopicEnded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "request_id", b"request_id", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "request_id", b"request_id", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "refused", "accepted", "rejected", "delivery", "reply", "progress", "gap", "ended", "pong", "goodbye"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "refused", "accepted", "rejected", "delivery", "reply", "progress", "gap", "ended", "pong", "goodbye", "topic_delivery", "topic_ended"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -640,7 +909,10 @@ class LostSubscription(_message.Message):
     reason: Global___EndReason.ValueType
     """Why it ended."""
     cursor: _builtins.str
-    """Give it as `since` to go on without a gap. Empty if it had seen no durable event and began at no cursor."""
+    """Give it as `since` to go on where the client has no cursor of its own. Everything before it was handed to the
+    transport, but may have been lost with the connection: the cursor of the last delivery that the client handled is
+    the better one. Empty if it had seen no durable event and began at no cursor.
+    """
     def __init__(
         self,
         *,
@@ -702,12 +974,13 @@ class Accepted(_message.Message):
     execution_id: _builtins.str
     """For `send`, the execution that will answer; else empty."""
     message_id: _builtins.str
-    """For `send`, the message in the ledger; else empty."""
+    """For `send`, the message in the ledger; for `push`, the message on the topic; else empty."""
     existed: _builtins.bool
-    """For `unsubscribe`, whether there was such a subscription; else true."""
+    """For `unsubscribe` and `leave_topic`, whether there was one to end; else true."""
     count: _builtins.int
     """For `publish`, the clients that its events are addressed to by `target` or BROADCAST, one that is away included,
-    added up over the events; else 0.
+    added up over the events; for `push`, the members that it was sent to or waits for; for `ack` and `nack`, the
+    deliveries that waited; for `join_topic`, those that wait from before; else 0.
     """
     def __init__(
         self,
@@ -981,6 +1254,66 @@ class Goodbye(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Goodbye: _TypeAlias = Goodbye  # noqa: Y015
+
+@_typing.final
+class TopicDelivery(_message.Message):
+    """What was pushed to topics of this client, oldest first. At most 256 KiB, unless a single message is larger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    PRESENCE_CHANGES_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    dropped: _builtins.int
+    """Messages that were not to be acknowledged and found no room, since the frame before; the reader was too slow."""
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_topic_pb2.TopicMessage]:
+        """The messages; may be empty."""
+
+    @_builtins.property
+    def presence_changes(self) -> _containers.RepeatedCompositeFieldContainer[_topic_pb2.PresenceChange]:
+        """Who came and went on topics that were joined with `watch_presence`."""
+
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[_topic_pb2.TopicMessage] | None = ...,
+        presence_changes: _abc.Iterable[_topic_pb2.PresenceChange] | None = ...,
+        dropped: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "messages", b"messages", "presence_changes", b"presence_changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TopicDelivery: _TypeAlias = TopicDelivery  # noqa: Y015
+
+@_typing.final
+class TopicEnded(_message.Message):
+    """The last word on a membership that the server has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    topic: _builtins.str
+    """The topic."""
+    reason: Global___TopicEndReason.ValueType
+    """Why it has ended."""
+    def __init__(
+        self,
+        *,
+        topic: _builtins.str = ...,
+        reason: Global___TopicEndReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TopicEnded: _TypeAlias = TopicEnded  # noqa: Y015
 
 @_typing.final
 class PublishRequest(_message.Message):

@@ -10,6 +10,7 @@ is checked once and encoded once, however many frames it travels in. A test hold
 
 from collections import abc as _abc
 from gateway.v1 import event_service_pb2 as _event_service_pb2
+from gateway.v1 import topic_pb2 as _topic_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -38,6 +39,12 @@ class ConnectRequest(_message.Message):
     SEND_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
+    JOIN_TOPIC_FIELD_NUMBER: _builtins.int
+    LEAVE_TOPIC_FIELD_NUMBER: _builtins.int
+    PUSH_FIELD_NUMBER: _builtins.int
+    UPDATE_PRESENCE_FIELD_NUMBER: _builtins.int
+    ACK_FIELD_NUMBER: _builtins.int
+    NACK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """As in the public message."""
     @_builtins.property
@@ -68,6 +75,30 @@ class ConnectRequest(_message.Message):
     def ping(self) -> _event_service_pb2.Ping:
         """As in the public message."""
 
+    @_builtins.property
+    def join_topic(self) -> _event_service_pb2.JoinTopic:
+        """As in the public message."""
+
+    @_builtins.property
+    def leave_topic(self) -> _event_service_pb2.LeaveTopic:
+        """As in the public message."""
+
+    @_builtins.property
+    def push(self) -> _event_service_pb2.Push:
+        """As in the public message."""
+
+    @_builtins.property
+    def update_presence(self) -> _event_service_pb2.UpdatePresence:
+        """As in the public message."""
+
+    @_builtins.property
+    def ack(self) -> _event_service_pb2.Ack:
+        """As in the public message."""
+
+    @_builtins.property
+    def nack(self) -> _event_service_pb2.Nack:
+        """As in the public message."""
+
     def __init__(
         self,
         *,
@@ -79,12 +110,18 @@ class ConnectRequest(_message.Message):
         send: _event_service_pb2.Send | None = ...,
         cancel: _event_service_pb2.Cancel | None = ...,
         ping: _event_service_pb2.Ping | None = ...,
+        join_topic: _event_service_pb2.JoinTopic | None = ...,
+        leave_topic: _event_service_pb2.LeaveTopic | None = ...,
+        push: _event_service_pb2.Push | None = ...,
+        update_presence: _event_service_pb2.UpdatePresence | None = ...,
+        ack: _event_service_pb2.Ack | None = ...,
+        nack: _event_service_pb2.Nack | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "frame", b"frame", "hello", b"hello", "ping", b"ping", "publish", b"publish", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "frame", b"frame", "hello", b"hello", "ping", b"ping", "publish", b"publish", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -116,29 +153,69 @@ Global___Publish: _TypeAlias = Publish  # noqa: Y015
 
 @_typing.final
 class ConnectResponse(_message.Message):
-    """Twin of `gateway.v1.ConnectResponse`, with the one frame that carries events."""
+    """Twin of `gateway.v1.ConnectResponse`, with the frames that carry what is encoded already."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DELIVERY_FIELD_NUMBER: _builtins.int
+    TOPIC_DELIVERY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def delivery(self) -> Global___Delivery:
+        """The twin."""
+
+    @_builtins.property
+    def topic_delivery(self) -> Global___TopicDelivery:
         """The twin."""
 
     def __init__(
         self,
         *,
         delivery: Global___Delivery | None = ...,
+        topic_delivery: Global___TopicDelivery | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "frame", b"frame"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "frame", b"frame", "topic_delivery", b"topic_delivery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "frame", b"frame"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "frame", b"frame", "topic_delivery", b"topic_delivery"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["delivery"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["delivery", "topic_delivery"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
 Global___ConnectResponse: _TypeAlias = ConnectResponse  # noqa: Y015
+
+@_typing.final
+class TopicDelivery(_message.Message):
+    """Twin of `gateway.v1.TopicDelivery`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    PRESENCE_CHANGES_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    dropped: _builtins.int
+    """As in the public message."""
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Each the encoding of one `gateway.v1.TopicMessage`."""
+
+    @_builtins.property
+    def presence_changes(self) -> _containers.RepeatedCompositeFieldContainer[_topic_pb2.PresenceChange]:
+        """As in the public message."""
+
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[_builtins.bytes] | None = ...,
+        presence_changes: _abc.Iterable[_topic_pb2.PresenceChange] | None = ...,
+        dropped: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "messages", b"messages", "presence_changes", b"presence_changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TopicDelivery: _TypeAlias = TopicDelivery  # noqa: Y015
 
 @_typing.final
 class Packed(_message.Message):
