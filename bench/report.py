@@ -4,10 +4,9 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from types import MappingProxyType
 
 from processes import ROOT
 
@@ -30,7 +29,7 @@ class Row:
     in_flight: str = "–"
     processes: str = "1"
     note: str = ""
-    bars: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    bars: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What a chart shows of it: values by group and name."""
 
     @property

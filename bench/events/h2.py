@@ -14,7 +14,7 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION =
 END_STREAM, ACK, END_HEADERS = 0x1, 0x1, 0x4
 CREDIT = (1 << 31) - 1
 """The most that HTTP/2 allows."""
-REFILL = 1 << 29
+REFILL = 1 << 20
 """Bytes taken after which credit is given again."""
 FRAME = 1 << 18
 """Largest frame that the server may send."""
