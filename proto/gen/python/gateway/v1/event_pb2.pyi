@@ -24,9 +24,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class Event(_message.Message):
     """One fact. A publisher sets `type`, the data that belongs to it and what else it knows; the server checks all
     of it and adds `source`, `time` and, for a durable event, `epoch` and `seq`. From a client, every string but
-    those in the data is printable and at most 256 bytes long, a string in the data at most 64 KiB and an event
-    at most 256 KiB; else it is refused with INVALID_ARGUMENT. Fields that the server does not know are not
-    passed on.
+    those in the data is printable and at most 256 bytes long, a string in the data at most 64 KiB, JSON has at most
+    32 levels and 10000 values, and an event is at most 256 KiB long; else it is refused with INVALID_ARGUMENT. Fields
+    that the server does not know are not passed on.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
