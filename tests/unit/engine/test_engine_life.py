@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from engine_rig import PATIENCE, Answer, Collector, Echo, Gate, Note, Other, Rig, collector, gate, running
+from engine_rig import PATIENCE, Answer, Collector, Echo, Gate, Note, Rig, collector, gate, running
 
 from gatewayd.core.agents import AgentId, TopicId
 from gatewayd.core.errors import Cancelled, DeadlineExceeded, Draining
@@ -235,43 +235,6 @@ async def test_a_stop_when_something_holds_looks_after_each_message_and_now_and_
         with pytest.raises(ZeroDivisionError):
             await rig.engine.stop_when(lambda: bool(1 / 0))
         assert rig.engine.state is State.RUNNING
-
-
-async def test_a_new_engine_keeps_messages_and_can_be_stepped() -> None:
-    rig = Rig()
-    rig.engine.register("one", Collector)
-    rig.engine.register("echo", Echo)
-    await rig.engine.publish(Note("a"), TopicId("news"))
-    call = asyncio.create_task(rig.engine.send(Note("b"), AgentId("echo")))
-    await rig.clock.settle()
-    assert rig.engine.stats().queued == 2
-
-    assert await rig.engine.process_next()
-    assert collector(rig.engine, "one").got == ["a"]
-    assert not call.done()
-    assert await rig.engine.process_next()
-    assert await call == Answer("b")
-    assert not await rig.engine.process_next()
-    await rig.engine.close()
-
-
-async def test_a_step_waits_for_a_factory_and_raises_what_is_not_ignored() -> None:
-    async def make() -> Bad:
-        await asyncio.sleep(0)
-        return Bad()
-
-    rig = Rig(ignore_unhandled_exceptions=False)
-    rig.engine.register("bad", make, expected_class=Bad)
-    await rig.engine.publish(Other(), TopicId("bad:", "x"))
-    with pytest.raises(OSError, match="disk"):
-        await rig.engine.process_next()
-    await rig.engine.close()
-
-
-class Bad(HandlerAgent):
-    @message_handler
-    async def on_other(self, message: Other, ctx: MessageContext) -> None:
-        raise OSError("disk")
 
 
 async def test_a_close_closes_every_agent_and_ends_what_waits() -> None:
