@@ -13,7 +13,7 @@ from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
 from gatewayd.core.catalogue import CATALOGUE, Emitter
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import GatewayError, InvalidArgument, NotFound, PermissionDenied, Violation
+from gatewayd.core.errors import GatewayError, InvalidArgument, NotFound, PermissionDenied, ServerOnlyField, Violation
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.ids import IdSource
 from gatewayd.storage.base import Store
@@ -76,7 +76,8 @@ class Publishing:
         self._owner_of = owner_of
         """The principal of a session that is going on; None for one that is not known."""
         self._denied = denied
-        """Told of each refusal for lack of right: principal, action, subject; for the audit."""
+        """Told of each refusal for lack of right: principal, action, subject (a type, or a field that is the server's);
+        for the audit."""
 
     def publish(self, raw: Sequence[bytes], principal: Principal, client_id: str) -> Batch:
         """Submit a batch, all or nothing.
@@ -128,7 +129,11 @@ class Publishing:
         for number, one in enumerate(raw):
             path = f"events[{number}]"
             may_send = partial(self._check_emitter, principal, path)
-            parse_event(one, stamp, stream_id="", new_id=str, path=path, may_send=may_send)
+            try:
+                parse_event(one, stamp, stream_id="", new_id=str, path=path, may_send=may_send)
+            except ServerOnlyField as error:
+                self._denied(principal, "events.publish", error.violations[0].field.removeprefix(f"{path}."))
+                raise
 
     def _check_emitter(self, principal: Principal, path: str, kind: EventType) -> None:
         """Before anything else is found fault with: what such an event lacks would only mislead."""

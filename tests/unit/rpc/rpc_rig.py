@@ -160,6 +160,7 @@ class Rig:
         self.rates = Rates(lambda: self.router.config.gateway.limits, self.clock)
         gate = Gate(authenticator=cast(Any, ByName()), audit=self.audit, ids=self.ids, streams_per_client=lambda: 100)
         self.guard = Guard(gate)
+        self.denied: list[tuple[str, str, str]] = []
         self.directory = Directory(self.clock, is_agent=lambda name: name == "echo", queue_bytes=lambda: 1 << 20)
         self.publishing = Publishing(
             store=self.store,
@@ -168,7 +169,7 @@ class Rig:
             ids=self.ids,
             addressing=self.directory,
             owner_of=self.sessions.owner_of,
-            denied=lambda *_: None,
+            denied=lambda who, action, subject: self.denied.append((who.id, action, subject)),
         )
         self.operations: Any = SimpleNamespace()
         self.sends: Any = SimpleNamespace()

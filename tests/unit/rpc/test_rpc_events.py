@@ -53,6 +53,7 @@ async def test_a_batch_that_is_wrong_is_refused_as_a_whole(rig):
         await publish(rig, custom("a"), custom("b", source="me"))
     assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "SERVER_ONLY_FIELD")
     assert not (await listed(rig)).events
+    assert rig.denied == [("ann", "events.publish", "source")]
 
 
 @pytest.mark.parametrize("more", [{}, {"source": "me"}, {"custom_type": "x"}])
