@@ -1,5 +1,6 @@
 """`gatewayctl events`, `publish` and `clients` against the real daemon: filters, cursors, who is slow."""
 
+import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
@@ -7,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gateway.v1 import admin_service_pb2
 
-from gatewayctl.client import Event, event_filter, new_event
+from gatewayctl.client import Client, Event, event_filter, new_event
 from tests.ctl.command import Done, Process
 from tests.rigs.house import eventually
 from tests.rigs.process import Daemon
@@ -107,44 +109,51 @@ async def test_publish_says_whom_it_is_addressed_to(daemon: Daemon) -> None:
     assert [each.broadcast.content or each.message.content for each in heard] == ["hello", "psst"]
 
 
+async def listed(client: Client, client_id: str) -> admin_service_pb2.Client | None:
+    request = admin_service_pb2.ListClientsRequest()
+    answer = await client.call("AdminService/ListClients", request, admin_service_pb2.ListClientsResponse)
+    return next((each for each in answer.clients if each.client_id == client_id), None)
+
+
 async def test_clients_show_who_is_behind_and_who_is_away(daemon: Daemon) -> None:
     """Queue, lag and policy of each subscription; one that is away with what waits for it (P10.1)."""
-
-    async def queues(client_id: str) -> dict[str, dict[str, Any]]:
-        done = await run(daemon, "-o", "json", "clients", "--queues")
-        return {each["subscription_id"]: each for each in json.loads(done.out) if each["client_id"] == client_id}
-
+    text = "x" * 60_000
     async with daemon.client("publisher") as publisher:
         async with RawStream(daemon.address) as slow:
             await slow.hello("slow")
             await slow.subscribe("all", event_filter(topic="flood"), buffer_bytes=1 << 20)
             await slow.subscribe("other", event_filter(topic="none"), overflow="OVERFLOW_DROP_OLDEST")
-            big = new_event("custom", {"text": "x" * 60_000}, custom_type="note", topic="flood")
 
-            async def lags() -> dict[str, Any] | None:
-                event = Event()
-                event.CopyFrom(big)
-                await publisher.publish(event)
-                queue = (await queues("slow"))["all"]
-                return queue if queue["state"] == "slow" else None
+            async def is_slow() -> bool:
+                """Soon after its first blocked write, which is ten seconds before it is cut."""
+                flood = [new_event("custom", {"text": text}, custom_type="note", topic="flood") for _ in range(5)]
+                await publisher.publish(flood)
+                client = await listed(publisher, "slow")
+                assert client is not None
+                return any(each.state == admin_service_pb2.CLIENT_QUEUE_STATE_SLOW for each in client.queues)
 
-            queue = await eventually(lags)
-            table = await run(daemon, "clients")
-        (line,) = [each for each in table.out.splitlines() if each.startswith("slow ")]
-        idle = await eventually(lambda: _away(daemon))
+            await eventually(is_slow)
+            table, queues = await asyncio.gather(
+                run(daemon, "clients"), run(daemon, "-o", "json", "clients", "--queues")
+            )
+
+        async def is_away() -> bool:
+            client = await listed(publisher, "slow")
+            return client is not None and client.state == admin_service_pb2.CLIENT_STATE_AWAY
+
+        await eventually(is_away)
         assert await publisher.announce(note(1, target="slow")) == 1
-        waiting = (await queues("slow"))[""]
+        away = await run(daemon, "-o", "json", "clients")
 
-    assert queue["queued_events"] > 0
-    assert queue["queued_bytes"] * 2 >= queue["limit_bytes"]
-    assert queue["behind"] > 0
-    assert queue["oldest_queued_time"]
-    assert "events, " in line
+    (line,) = [each for each in table.out.splitlines() if each.startswith("slow ")]
+    assert " events, " in line
     assert "disconnect, drop oldest" in line
-    assert idle["state"] == "away"
-    assert (waiting["state"], waiting["queued_events"], waiting["overflow"]) == ("away", 1, "drop_oldest")
-
-
-async def _away(daemon: Daemon) -> dict[str, Any] | None:
-    clients = json.loads((await run(daemon, "-o", "json", "clients")).out)
-    return next((each for each in clients if each["client_id"] == "slow" and each["state"] == "away"), None)
+    own = {each["subscription_id"]: each for each in json.loads(queues.out) if each["client_id"] == "slow"}
+    assert set(own) == {"", "all", "other"}
+    assert own["all"]["state"] == "slow"
+    assert own["all"]["queued_bytes"] * 2 >= own["all"]["limit_bytes"] == 1 << 20
+    assert own["all"]["behind"] >= own["all"]["queued_events"] > 0
+    assert own["all"]["oldest_queued_time"]
+    assert own["other"]["overflow"] == "drop_oldest"
+    (waiting,) = [each for each in json.loads(away.out) if each["client_id"] == "slow"]
+    assert (waiting["state"], waiting["queued_events"], waiting["subscriptions"]) == ("away", 1, 2)
