@@ -5,11 +5,12 @@
         async for event in client.subscribe(event_filter(types=["execution_completed"])):
             ...
 
-Everything of one client shares one stream. The connection is kept up with back-off and jitter; sends, publishes and
-subscriptions survive its loss (see each). The waits between attempts double from 0.1 s to 30 s, each shortened by up to
-a half by chance. Whenever a connection was welcomed, however short, the next wait is at most 3.2 s, and 0.1 s if it
-lasted a second; so a daemon that has crashed a few times and serves again is not left waiting for. A daemon that asks
-for a longer pause gets it. A client belongs to one event loop, and one process: not across a fork.
+Everything of one client shares one stream. The connection is kept up with back-off and jitter; sends, publishes,
+subscriptions and memberships of push topics (`client.topics`) survive its loss (see each). The waits between attempts
+double from 0.1 s to 30 s, each shortened by up to a half by chance. Whenever a connection was welcomed, however
+short, the next wait is at most 3.2 s, and 0.1 s if it lasted a second; so a daemon that has crashed a few times and
+serves again is not left waiting for. A daemon that asks for a longer pause gets it. A client belongs to one event
+loop, and one process: not across a fork.
 """
 
 from gatewayctl.events import Event, EventFilter, event_filter, new_event
@@ -29,11 +30,15 @@ from gatewayctl.sdk.errors import (
     LimitExceeded,
     NotFound,
     PermissionDenied,
+    TopicEnded,
     Unauthenticated,
     Unavailable,
 )
 from gatewayctl.sdk.facade import Client
+from gatewayctl.sdk.membership import Membership
 from gatewayctl.sdk.subscription import Gap, Subscription
+from gatewayctl.sdk.topic_message import Presence, TopicMessage
+from gatewayctl.sdk.topics import Topics
 
 __all__ = [
     "Addressed",
@@ -53,10 +58,15 @@ __all__ = [
     "HistoryLost",
     "InvalidArgument",
     "LimitExceeded",
+    "Membership",
     "NotFound",
     "PermissionDenied",
+    "Presence",
     "Reply",
     "Subscription",
+    "TopicEnded",
+    "TopicMessage",
+    "Topics",
     "Unauthenticated",
     "Unavailable",
     "event_filter",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gatewayctl.failures import USAGE, Failure
 from gatewayctl.plain import plain
 
 if TYPE_CHECKING:
@@ -51,3 +52,16 @@ def listed(
         return list(getattr(got, field)), got.next_page_token
 
     return [plain(each) for each in ctl.daemon.pages(page, max(0, limit))]
+
+
+def json_object(text: str, what: str) -> dict[str, Any]:
+    """The JSON object of an argument, which is called `what`. Failure if it is none."""
+    import json  # noqa: PLC0415 - few verbs take any
+
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Failure(f"{what} is no JSON: {error}", USAGE) from None
+    if not isinstance(data, dict):
+        raise Failure(f'{what} must be a JSON object, such as \'{{"content": "hello"}}\'', USAGE)
+    return data

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from google.protobuf.descriptor import EnumDescriptor
     from google.protobuf.message import Message
+    from google.protobuf.timestamp_pb2 import Timestamp
 
 _FREE = {"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"}
 
@@ -51,10 +52,20 @@ def _one(field: Any, value: Any) -> Any:
     if name == "google.protobuf.Duration":
         return value.ToTimedelta().total_seconds()
     if name in _FREE:
-        from google.protobuf import json_format  # noqa: PLC0415 - rare
-
-        return _whole(json_format.MessageToDict(value))
+        return free_values(value)
     return plain(value)
+
+
+def seconds(time: Timestamp) -> float:
+    """Since the Unix epoch."""
+    return float(time.seconds + time.nanos / 1e9)
+
+
+def free_values(value: Message) -> Any:
+    """What a Struct, Value or ListValue holds."""
+    from google.protobuf import json_format  # noqa: PLC0415 - rare
+
+    return _whole(json_format.MessageToDict(value))
 
 
 def _whole(value: Any) -> Any:

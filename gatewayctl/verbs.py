@@ -11,6 +11,7 @@ VERBS = {
     "executions": "runs of agents: list, show, cancel",
     "events": "what has happened, and what happens now",
     "publish": "publish an event",
+    "topics": "push topics: list, show, create, delete, push, follow, dead letters",
     "messages": "the ledger of accepted messages",
     "trace": "the story of one message",
     "route": "which agent a message would go to, and why",

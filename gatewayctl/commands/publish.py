@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.events import event_type, event_types, new_event
 from gatewayctl.failures import USAGE, Failure
+from gatewayctl.nouns import json_object
 from gatewayctl.sdk.pace import Ids
 from gatewayctl.system import SystemChance, SystemClock
 from gatewayctl.words import plural
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
     try:
         event = new_event(
             args.type or "custom",
-            _data(args.data),
+            json_object(args.data, "--data"),
             custom_type=args.custom,
             ephemeral=args.ephemeral,
             topic=args.topic,
@@ -71,13 +71,3 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
     if args.target or args.type == "broadcast":
         lines.append(("addressed to", plural(answer.count, "client")))
     ctl.out.record(values, lines)
-
-
-def _data(text: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Failure(f"--data is no JSON: {error}", USAGE) from None
-    if not isinstance(data, dict):
-        raise Failure('--data must be a JSON object, such as \'{"content": "hello"}\'', USAGE)
-    return data

@@ -24,7 +24,7 @@ from gatewayctl.sdk.errors import (
     from_frame,
     from_rpc,
 )
-from gatewayctl.sdk.link import EOF, Link, Stream
+from gatewayctl.sdk.link import EOF, Link, Stream, TopicFeed
 from gatewayctl.sdk.pace import Backoff
 from gatewayctl.system import Chance, Clock
 
@@ -71,7 +71,9 @@ class Conversation:
         identity: Identity,
         clock: Clock,
         chance: Chance,
+        *,
         addressed: Callable[[pb.ConnectResponse], None],
+        topics: TopicFeed,
     ) -> None:
         self.connects = 0
         """How often a welcome came."""
@@ -80,14 +82,20 @@ class Conversation:
         self._dial = dial
         self._identity = identity
         self._addressed = addressed
+        self._topics = topics
         self._clock = clock
-        self._backoff = Backoff(chance)
+        self._chance = chance
+        self._backoff = self.new_backoff()
         self._resume_token = ""
         self._link: Link | None = None
         self._failed: GatewayError | None = None
         self._parting = False
         self._parted = asyncio.Event()
         self._changed = asyncio.Event()
+
+    def new_backoff(self) -> Backoff:
+        """For whoever tries again something of its own."""
+        return Backoff(self._chance)
 
     async def link(self) -> Link:
         """The open link, waiting for it if need be. GatewayError once the daemon has refused us for good."""
@@ -221,7 +229,9 @@ class Conversation:
         if kind != "welcome":
             raise _Refused(GatewayError(f"the daemon began with {kind} instead of a welcome", code=13))
         self._resume_token = frame.welcome.resume_token
-        return Link(stream, frame.welcome, self._clock, self.connects + 1, self._addressed)
+        return Link(
+            stream, frame.welcome, self._clock, self.connects + 1, addressed=self._addressed, topics=self._topics
+        )
 
 
 def _unless_torn(error: GatewayError) -> GatewayError:

@@ -27,6 +27,7 @@ __all__ = [
     "LimitExceeded",
     "NotFound",
     "PermissionDenied",
+    "TopicEnded",
     "Unauthenticated",
     "Unavailable",
 ]
@@ -117,6 +118,28 @@ class EventsLost(GatewayError):
 
 class HistoryLost(EventsLost):
     """Events after the cursor are no longer kept; `metadata["oldest_cursor"]` is where history begins now."""
+
+
+class TopicEnded(GatewayError):
+    """The daemon has ended a membership: `metadata["topic"]`; `ended` is `deleted`, or `disabled` for push as a whole.
+
+    Joining again makes sense once the topic is there again, or push is on.
+    """
+
+    ended = ""
+
+    @classmethod
+    def of(cls, topic: str, ended: str) -> TopicEnded:
+        disabled = ended == "disabled"
+        said = "push was turned off" if disabled else f"the topic {topic!r} was deleted"
+        error = cls(
+            said,
+            code=9 if disabled else 5,
+            reason="PUSH_DISABLED" if disabled else "TOPIC_NOT_FOUND",
+            metadata={"topic": topic},
+        )
+        error.ended = ended
+        return error
 
 
 class ClientClosed(GatewayError):

@@ -29,6 +29,7 @@ from gatewayctl.sdk.errors import ClientClosed, from_rpc
 from gatewayctl.sdk.pace import Backoff, Ids, Tasks
 from gatewayctl.sdk.publisher import Publisher
 from gatewayctl.sdk.subscription import BUFFER_BYTES, Gap, Subscription
+from gatewayctl.sdk.topics import Members, Topics
 from gatewayctl.system import Chance, Clock, SystemChance, SystemClock
 
 __all__ = ["Client"]
@@ -78,9 +79,14 @@ class Client(Emits):
         self._channel: grpc.aio.Channel | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         identity = Identity(self.client_id, f"gatewayctl/{__version__}")
-        self._addressed = Addressed()
-        self._conversation = Conversation(self._dial, identity, self._clock, self._chance, self._addressed.feed)
+        self._addressed, members = Addressed(), Members()
+        self._conversation = Conversation(
+            self._dial, identity, self._clock, self._chance, addressed=self._addressed.feed, topics=members.feed
+        )
         self._publisher = Publisher(self._conversation, self._ids)
+        self.topics = Topics(
+            self._conversation, members, self.call, start=self._tasks.start, ids=self._ids, timeout=timeout
+        )
 
     async def __aenter__(self) -> Client:
         """Connect. Unavailable if nobody answers in `connect_timeout`; another GatewayError if we are refused."""
@@ -89,6 +95,7 @@ class Client(Emits):
         _open.add(self)
         self._tasks.start(self._conversation.run(), "conversation")
         self._tasks.start(self._publisher.run(), "publisher")
+        self.topics.opened()
         try:
             await self._conversation.first_link(self._connect_timeout)
         except BaseException:
@@ -100,7 +107,7 @@ class Client(Emits):
         await self.close()
 
     async def close(self) -> None:
-        """Wait for the answers to what was published (at most `close_timeout` seconds), then disconnect.
+        """Wait for the answers to what was published or acknowledged (at most `close_timeout` s), then disconnect.
 
         Also done when the interpreter exits, if the loop of the client can still run. Calling it again does nothing.
         """
@@ -108,7 +115,7 @@ class Client(Emits):
             return
         try:
             async with asyncio.timeout(self._close_timeout):
-                await self._publisher.flush()
+                await asyncio.gather(self._publisher.flush(), self.topics.flush())
             await self._conversation.part()
         except TimeoutError:
             pass  # whoever awaits a publish gets ClientClosed below
@@ -272,6 +279,7 @@ class Client(Emits):
         for subscription in list(self._subscriptions):
             subscription.client_closed()
         self._addressed.client_closed()
+        self.topics.closed()
         await self._tasks.stop()
         if channel is not None:
             await channel.close(grace=None)

@@ -24,10 +24,14 @@ MAX_OUTGOING = 64
 MAX_MESSAGE_BYTES = 4 << 20
 """Where the daemon does not say: gRPC's own bound."""
 
+PATIENT = ("ack", "nack")
+"""Requests whose answer nobody waits for before reading on."""
+
 REQUEST_ID_BYTES = 64
 """What a request id that is still to be made adds to a frame, at most."""
 
 Feed = Callable[[pb.ConnectResponse], Awaitable[None]]
+TopicFeed = Callable[["Link", pb.ConnectResponse], Awaitable[None]]
 OnReply = Callable[[pb.Reply], None]
 Stream = Any
 """grpc.aio's call object, which has no type of its own in the stubs."""
@@ -46,20 +50,26 @@ class Link:
         welcome: pb.Welcome,
         clock: Clock,
         number: int,
+        *,
         addressed: Callable[[pb.ConnectResponse], None],
+        topics: TopicFeed,
     ) -> None:
-        """`addressed` takes what is for the client itself; it must not wait."""
+        """`addressed` takes what is for the client itself; it must not wait. `topics` takes what topics bring."""
         self.welcome = welcome
         self._addressed = addressed
+        self._topics = topics
         self.max_message_bytes = welcome.policy.max_message_bytes or MAX_MESSAGE_BYTES
         """Largest frame that the daemon takes; a larger one would end the stream."""
         self.lost = False
+        self.gone = asyncio.Event()
+        """Set with `lost`."""
         self.goodbye: pb.Goodbye | None = None
         self._stream = stream
         self._clock = clock
         self._number = number
         self._requests = 0
         self._answers: dict[str, asyncio.Future[pb.Accepted]] = {}
+        self._patient: set[str] = set()
         self._replies: dict[str, tuple[OnReply, asyncio.Future[None]]] = {}
         self._routes: dict[str, tuple[Feed, asyncio.Future[pb.Ended]]] = {}
         self._outgoing: deque[pb.ConnectRequest] = deque()
@@ -73,7 +83,7 @@ class Link:
     @property
     def busy(self) -> bool:
         """Whether somebody waits for an answer, and so for the reading to go on."""
-        return bool(self._answers or self._replies)
+        return len(self._answers) > len(self._patient) or bool(self._replies)
 
     def new_id(self) -> str:
         """A request id that no other link of this client has used.
@@ -107,6 +117,8 @@ class Link:
         answer: asyncio.Future[pb.Accepted] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(_retrieve)
         self._answers[frame.request_id] = answer
+        if frame.WhichOneof("frame") in PATIENT:
+            self._patient.add(frame.request_id)
         self._outgoing.append(frame)
         self._work.set()
         return answer
@@ -182,6 +194,7 @@ class Link:
 
     async def _take(self, frame: pb.ConnectResponse) -> None:
         kind = frame.WhichOneof("frame")
+        self._patient.discard(frame.request_id)
         if kind == "accepted":
             if (answer := self._answers.pop(frame.request_id, None)) and not answer.done():
                 answer.set_result(frame.accepted)
@@ -195,6 +208,8 @@ class Link:
             self.goodbye = frame.goodbye
         elif kind in ("delivery", "progress", "gap"):
             await self._events(kind, frame)
+        elif kind in ("topic_delivery", "topic_ended"):
+            await self._held_up(self._topics(self, frame))
         elif kind == "ended":
             _, over = self._routes.pop(frame.ended.subscription_id, (None, None))
             if over and not over.done():
@@ -218,10 +233,14 @@ class Link:
                 done.set_result(None)
 
     async def _feed(self, ids: Any, frame: pb.ConnectResponse) -> None:
-        self._reading = False
         for subscription_id in ids:
             if route := self._routes.get(subscription_id):
-                await route[0](frame)
+                await self._held_up(route[0](frame))
+
+    async def _held_up(self, feed: Awaitable[None]) -> None:
+        """While somebody has no room nothing is read, and so the silence says nothing of the connection."""
+        self._reading = False
+        await feed
         self._reading = True
         self._heard = self._clock.monotonic()
 
@@ -256,10 +275,12 @@ class Link:
 
     def _lose(self) -> None:
         self.lost = True
+        self.gone.set()
         waiting: list[asyncio.Future[Any]] = list(self._answers.values())
         waiting += [done for _, done in self._replies.values()]
         waiting += [over for _, over in self._routes.values()]
         self._answers.clear()
+        self._patient.clear()
         self._replies.clear()
         self._routes.clear()
         self._room.set()

@@ -22,12 +22,9 @@ from gatewayctl.sdk.conversation import Conversation
 from gatewayctl.sdk.errors import ClientClosed, EventsLost, GatewayError, HistoryLost, PermissionDenied, from_frame
 from gatewayctl.sdk.link import Link, LinkLost
 from gatewayctl.sdk.pace import Backoff
+from gatewayctl.sdk.room import BUFFER_BYTES, Room
 
 __all__ = ["BUFFER_BYTES", "Gap", "Subscription"]
-
-BUFFER_BYTES = 1 << 20
-STALL_BUSY = 0.5
-STALL = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +78,10 @@ class Subscription:
         self._request = request
         self._backoff = backoff
         self._on_gap = on_gap
-        self._limit = buffer_bytes
         self._received = request.since
         self._chunks: deque[_Chunk] = deque()
-        self._buffered = 0
         self._ready = asyncio.Event()
-        self._room = asyncio.Event()
+        self._room = Room(buffer_bytes)
         self._started = asyncio.Event()
         self._error: GatewayError | None = None
         self._closed = False
@@ -105,6 +100,7 @@ class Subscription:
         """End it; what is buffered is dropped and iteration stops."""
         self._closed = True
         self._chunks.clear()
+        self._room.close()
         self._wake()
 
     async def __aenter__(self) -> Subscription:
@@ -137,9 +133,8 @@ class Subscription:
         chunk.next += 1
         if chunk.next >= len(chunk.events):
             self._chunks.popleft()
-            self._buffered -= chunk.size
             self.cursor = chunk.cursor or self.cursor
-            self._room.set()
+            self._room.free(chunk.size)
         if chunk.gap is None:
             return event
         if self._on_gap is None or not isinstance(chunk.gap, EventsLost) or not isinstance(chunk.gap.gap, Gap):
@@ -164,7 +159,7 @@ class Subscription:
         self._wake()
 
     def _wake(self) -> None:
-        for event in (self._ready, self._room, self._started):
+        for event in (self._ready, self._started):
             event.set()
         self._pause()
 
@@ -222,9 +217,7 @@ class Subscription:
 
     async def _drained(self) -> None:
         """After a pause: until the reader has made room for more than a drop."""
-        while self._buffered > self._limit // 2 and not self._closed:
-            self._room.clear()
-            await self._room.wait()
+        await self._room.wait_drained()
         if self._missed:
             self._gap("paused", self._missed, "")
             self._missed = 0
@@ -238,27 +231,13 @@ class Subscription:
         elif frame.HasField("gap"):
             self._gap("dropped", frame.gap.dropped, frame.gap.cursor)
             self._received = frame.gap.cursor or self._received
-        elif await self._space():
+        elif await self._room.wait(self._link):
             delivery = frame.delivery
             self._put(_Chunk(delivery.events, delivery.cursor, frame.ByteSize()))
             self._received = delivery.cursor or self._received
         else:
             self._skip(frame)
             self._pause()
-
-    async def _space(self) -> bool:
-        """Wait for room in the buffer; False when that takes too long for the others on the stream."""
-        waited = 0.0
-        while self._buffered >= self._limit and not self._closed:
-            if self._link is None or waited >= (STALL_BUSY if self._link.busy else STALL):
-                return False
-            self._room.clear()
-            try:
-                async with asyncio.timeout(0.1):
-                    await self._room.wait()
-            except TimeoutError:
-                waited += 0.1
-        return not self._closed
 
     def _skip(self, frame: pb.ConnectResponse) -> None:
         self._missed += sum(1 for event in frame.delivery.events if not event.HasField("seq"))
@@ -276,7 +255,7 @@ class Subscription:
 
     def _put(self, chunk: _Chunk) -> None:
         self._chunks.append(chunk)
-        self._buffered += chunk.size
+        self._room.take(chunk.size)
         self._ready.set()
 
     def client_closed(self) -> None:

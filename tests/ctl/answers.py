@@ -10,10 +10,12 @@ from gateway.v1 import (
     event_pb2,
     execution_pb2,
     message_pb2,
+    push_service_pb2,
     runtime_service_pb2,
     session_pb2,
     session_service_pb2,
     status_pb2,
+    topic_pb2,
 )
 from gateway.v1 import event_service_pb2 as pb
 from google.protobuf.message import Message
@@ -199,6 +201,53 @@ def queue(name: str, state: int, **more: Any) -> admin_service_pb2.ClientQueue:
     )
 
 
+def topic() -> topic_pb2.Topic:
+    return topic_pb2.Topic(
+        name="orders.eu",
+        owner="ci",
+        metadata={"about": "orders of the shop"},
+        create_time=ago(26),
+        member_count=3,
+        present_count=2,
+        pending_count=7,
+    )
+
+
+def topic_members() -> list[topic_pb2.TopicMember]:
+    return [
+        topic_pb2.TopicMember(
+            client_id="worker",
+            principal="ci",
+            present=True,
+            acknowledged=True,
+            status="busy",
+            metadata={"desk": 4},
+            join_time=ago(2),
+            pending_count=7,
+        ),
+        topic_pb2.TopicMember(client_id="screen", principal="local", present=True, status="online", join_time=ago(1)),
+    ]
+
+
+def topic_dead_letter() -> topic_pb2.TopicDeadLetter:
+    return topic_pb2.TopicDeadLetter(
+        id="T1",
+        client_id="worker",
+        principal="ci",
+        reason=topic_pb2.TOPIC_DEAD_REASON_RETRIES,
+        attempts=4,
+        time=ago(3),
+        message=topic_pb2.TopicMessage(
+            topic="orders.eu",
+            message_id="P1",
+            client_id="shop",
+            principal="local",
+            data={"order": 5},
+            publish_time=at(0),
+        ),
+    )
+
+
 def everything() -> dict[str, Any]:
     """The answers by method."""
     admin = admin_service_pb2
@@ -286,6 +335,15 @@ def everything() -> dict[str, Any]:
             events=[event(2), event(3)] if request.since else [event(2), event(1)]
         ),
         "EventService/Publish": lambda request: pb.PublishResponse(cursor="e1:3", event_ids=[request.events[0].id]),
+        "PushService/ListTopics": push_service_pb2.ListTopicsResponse(topics=[topic()]),
+        "PushService/GetTopic": push_service_pb2.GetTopicResponse(topic=topic()),
+        "PushService/GetPresence": push_service_pb2.GetPresenceResponse(members=topic_members()),
+        "PushService/CreateTopic": push_service_pb2.CreateTopicResponse(topic=topic()),
+        "PushService/DeleteTopic": push_service_pb2.DeleteTopicResponse(member_count=3, dead_letter_count=7),
+        "PushService/PublishToTopic": push_service_pb2.PublishToTopicResponse(message_id="P1", recipient_count=3),
+        "PushService/ListTopicDeadLetters": push_service_pb2.ListTopicDeadLettersResponse(
+            dead_letters=[topic_dead_letter()]
+        ),
         "SessionService/ListSessions": session_page,
         "SessionService/GetSession": session_service_pb2.GetSessionResponse(session=session(), history=history()),
         "SessionService/ExportSession": session_service_pb2.ExportSessionResponse(

@@ -14,74 +14,25 @@ import grpc
 from gateway.v1 import (
     admin_service_pb2,
     agent_service_pb2,
-    error_pb2,
-    error_reason_pb2,
     event_pb2,
     event_type_pb2,
     execution_pb2,
+    push_service_pb2,
     runtime_service_pb2,
     session_service_pb2,
 )
 from gateway.v1 import event_service_pb2 as pb
-from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc import error_details_pb2, status_pb2
 
-FILES = (admin_service_pb2, agent_service_pb2, pb, runtime_service_pb2, session_service_pb2)
+from tests.ctl.fake_push import FakePush
+from tests.ctl.refusal import Refusal
+
+__all__ = ["FakeGateway", "Refusal", "Stream"]
+
+FILES = (admin_service_pb2, agent_service_pb2, pb, push_service_pb2, runtime_service_pb2, session_service_pb2)
 EPHEMERAL = {event_type_pb2.EVENT_TYPE_LLM_TEXT_DELTA, event_type_pb2.EVENT_TYPE_BROADCAST}
 Answer = Message | Exception | Callable[[Any], Message]
-
-
-class Refusal(Exception):
-    """A typed refusal, as the daemon packs it."""
-
-    def __init__(
-        self,
-        code: grpc.StatusCode,
-        reason: str,
-        message: str,
-        *,
-        metadata: dict[str, str] | None = None,
-        violations: tuple[tuple[str, str], ...] = (),
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.code, self.reason, self.message = code, reason, message
-        self.metadata, self.violations, self.retry_after = metadata or {}, violations, retry_after
-
-    def packed(self) -> bytes:
-        """The value of grpc-status-details-bin."""
-        details: list[Message] = [
-            error_details_pb2.ErrorInfo(reason=self.reason, domain="gatewayd", metadata=self.metadata)
-        ]
-        if self.violations:
-            bad = error_details_pb2.BadRequest()
-            for name, text in self.violations:
-                bad.field_violations.add(field=name, description=text)
-            details.append(bad)
-        if self.retry_after is not None:
-            retry = error_details_pb2.RetryInfo()
-            retry.retry_delay.FromMilliseconds(int(self.retry_after * 1000))
-            details.append(retry)
-        status = status_pb2.Status(code=self.code.value[0], message=self.message)
-        for each in details:
-            packed = any_pb2.Any()
-            packed.Pack(each)
-            status.details.append(packed)
-        return status.SerializeToString()
-
-    def frame(self) -> error_pb2.Error:
-        """The same inside a frame."""
-        error = error_pb2.Error(
-            code=self.code.value[0],
-            reason=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{self.reason}"),
-            message=self.message,
-            metadata=self.metadata,
-        )
-        if self.retry_after is not None:
-            error.retry_after.FromMilliseconds(int(self.retry_after * 1000))
-        return error
 
 
 @dataclass(eq=False)
@@ -91,6 +42,7 @@ class Stream:
     out: asyncio.Queue[pb.ConnectResponse | None] = field(default_factory=lambda: asyncio.Queue(10_000))
     subscriptions: dict[str, event_pb2.EventFilter] = field(default_factory=dict)
     half_closed: bool = False
+    client_id: str = ""
 
     def say(self, **frame: Any) -> None:
         self.out.put_nowait(pb.ConnectResponse(**frame))
@@ -126,6 +78,7 @@ class FakeGateway(grpc.GenericRpcHandler):
         self.reject_publish: Callable[[event_pb2.Event], bool] = lambda event: False
         self.answer_gate = asyncio.Event()
         self.answer_gate.set()
+        self.push = FakePush(self.streams)
         self._seen: dict[str, str] = {}
         self._replies: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -223,6 +176,8 @@ class FakeGateway(grpc.GenericRpcHandler):
                 task = asyncio.create_task(self._send(stream, frame))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+            elif kind in FakePush.REQUESTS:
+                self._topics(stream, frame)
             else:
                 getattr(self, f"_{kind}")(stream, frame)
         stream.half_closed = True
@@ -241,6 +196,7 @@ class FakeGateway(grpc.GenericRpcHandler):
 
     def _hello(self, stream: Stream, frame: pb.ConnectRequest) -> None:
         self.hellos.append(frame.hello)
+        stream.client_id = frame.hello.client_id
         if self.refuse_hello is not None:
             stream.say(refused=self.refuse_hello)
             return
@@ -353,6 +309,19 @@ class FakeGateway(grpc.GenericRpcHandler):
             final = pb.Reply(final=True, content=text, state=execution_pb2.EXECUTION_STATE_SUCCEEDED)
         final.execution_id, final.message_id = f"x-{key}", f"m-{key}"
         stream.say(request_id=frame.request_id, reply=final)
+
+    def _topics(self, stream: Stream, frame: pb.ConnectRequest) -> None:
+        """Answered at once, unless a test cuts in between."""
+        try:
+            answer = self.push.take(stream.client_id, frame)
+        except Refusal as refusal:
+            stream.say(request_id=frame.request_id, rejected=pb.Rejected(error=refusal.frame()))
+            return
+        if self._cut_at(f"did_{frame.WhichOneof('frame')}", stream):
+            return
+        stream.say(request_id=frame.request_id, accepted=answer)
+        if frame.HasField("join_topic"):
+            self.push.redeliver(stream.client_id, frame.join_topic.topic)
 
     def _cancel(self, stream: Stream, frame: pb.ConnectRequest) -> None:
         self.requests.append(("cancel", frame.cancel))

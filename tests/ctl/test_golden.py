@@ -42,6 +42,12 @@ VERBS = {
     "events-since": "events --since e1:1 --node writer",
     "clients": "clients",
     "clients-queues": "clients --queues",
+    "topics": "topics --pattern orders.>",
+    "topics-show": "topics show orders.eu",
+    "topics-create": 'topics create orders.eu --metadata {"about":"orders"}',
+    "topics-delete": "topics delete orders.eu",
+    "topics-push": 'topics push orders.eu {"order":5} --acknowledged',
+    "topics-dead-letters": "topics dead-letters --topic orders.eu",
     "token-revoke": "token revoke ci",
 }
 
