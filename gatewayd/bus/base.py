@@ -59,6 +59,7 @@ class BusStats:
     subscriptions: int
     delivered: int
     dropped: int
+    """For lack of room: in the queue of a subscription, or while they waited for the commit of another."""
     slow_consumers: int
 
 
@@ -85,8 +86,11 @@ class EventBus(EventSink, Protocol):
         """Begin to receive. `wake` is called (on the loop, cheaply) whenever the mailbox stops being empty."""
         ...
 
-    def publish(self, event: Event) -> None:
-        """Publish an ephemeral event."""
+    def publish(self, event: Event, before: int = 0) -> None:
+        """Publish an ephemeral event.
+
+        `before`: how many of the durable events of its stream that were submitted last come behind it.
+        """
         ...
 
     def on_addressed(self, hear: Callable[[Event], None]) -> None:

@@ -191,9 +191,9 @@ class MemoryBus:
 
     # Publishing
 
-    def publish(self, event: Event) -> None:
+    def publish(self, event: Event, before: int = 0) -> None:
         """See `EventBus.publish`."""
-        self._order.publish(event)
+        self._order.publish(event, before)
 
     def expected(self, stream_ids: Sequence[str]) -> None:
         self._order.expected(stream_ids)
@@ -242,7 +242,7 @@ class MemoryBus:
             by_type={kind.label: count for kind, count in self._by_type.items()},
             subscriptions=len(self._subscriptions),
             delivered=self._delivered + sum(group.delivered for group in self._groups.values()),
-            dropped=self._dropped + sum(one.mailbox.total_dropped for one in self._subscriptions),
+            dropped=self._dropped + self._order.dropped + sum(one.mailbox.total_dropped for one in self._subscriptions),
             slow_consumers=self._slow,
         )
 

@@ -3,10 +3,13 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from gatewayd.core.chunk import EVENT_OVERHEAD
 from gatewayd.core.event import Event
 
 PARKED_LIMIT = 10_000
 """Ephemeral events that may wait for commits, over all streams; beyond it the oldest of the stream are dropped."""
+PARKED_BYTES = 16 * 1024 * 1024
+"""Bytes of them, likewise."""
 
 
 class _Stream:
@@ -25,6 +28,7 @@ class StreamOrder:
         self._deliver = deliver
         self._streams: dict[str, _Stream] = {}
         self._parked = 0
+        self._parked_bytes = 0
         self.dropped = 0
 
     def expected(self, stream_ids: Sequence[str]) -> None:
@@ -35,18 +39,34 @@ class StreamOrder:
                 stream = self._streams[stream_id] = _Stream()
             stream.submitted += 1
 
-    def publish(self, event: Event) -> None:
-        """Deliver an ephemeral event now, or after what its stream waits for."""
+    def publish(self, event: Event, before: int = 0) -> None:
+        """Deliver an ephemeral event now, or after what its stream waits for.
+
+        `before`: how many of the durable events that were submitted last in its stream come behind it.
+        """
         stream = self._streams.get(event.stream_id)
-        if stream is None:
+        place = stream.submitted - before if stream is not None else 0
+        if stream is None or (place <= stream.done and not stream.parked):
             self._deliver(event)
             return
-        if self._parked >= PARKED_LIMIT and stream.parked:
-            stream.parked.popleft()
-            self._parked -= 1
+        while stream.parked and not self._has_room(event):
+            self._unpark(stream)
             self.dropped += 1
-        stream.parked.append((stream.submitted, event))
+        if not self._has_room(event):  # others have taken it all
+            self.dropped += 1
+            return
+        stream.parked.append((place, event))
         self._parked += 1
+        self._parked_bytes += _size(event)
+
+    def _has_room(self, event: Event) -> bool:
+        return self._parked < PARKED_LIMIT and self._parked_bytes + _size(event) <= PARKED_BYTES
+
+    def _unpark(self, stream: _Stream) -> Event:
+        event = stream.parked.popleft()[1]
+        self._parked -= 1
+        self._parked_bytes -= _size(event)
+        return event
 
     def settled(self, stream_ids: Sequence[str]) -> None:
         """As many durable events of these streams were delivered, or will never come."""
@@ -56,7 +76,10 @@ class StreamOrder:
                 continue
             stream.done += 1
             while stream.parked and stream.parked[0][0] <= stream.done:
-                self._parked -= 1
-                self._deliver(stream.parked.popleft()[1])
+                self._deliver(self._unpark(stream))
             if stream.done == stream.submitted and self._streams.get(stream_id) is stream:
                 del self._streams[stream_id]
+
+
+def _size(event: Event) -> int:
+    return len(event.wire) + EVENT_OVERHEAD

@@ -4,6 +4,7 @@ Used by the `Connect` stream and by the unary call alike, so that the same thing
 """
 
 from asyncio import Future
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import attrgetter
@@ -121,6 +122,7 @@ class Publishing:
                 path = f"events[{place}].target"
                 raise type(error)(f"{path}: {error.message}", violations=(Violation(path, error.message),)) from None
         elif event.type is EventType.BROADCAST:
+            event.owner = owner  # type: ignore[misc]  # it is not shared yet
             count = self._addressing.audience(event)
         return owner, count
 
@@ -152,11 +154,13 @@ class Publishing:
     def _submit(self, events: Sequence[Event], stamp: Stamp, principal: Principal, count: int) -> Batch:
         durable = [Published(event, content_digest(event, stamp)) for event in events if event.durable]
         ids = tuple(event.id for event in events)
-        first = next((place for place, event in enumerate(events) if event.durable), len(events))
-        for event in events[:first]:
-            self._bus.publish(event)
         stored = self._store.append(durable, scope=f"publish:{principal.id}") if durable else None
-        for event in events[first:]:
-            if not event.durable:
-                self._bus.publish(event)
+        if stored is not None and stored.done() and stored.exception() is not None:
+            return Batch(ids, stored, count)  # refused as a whole
+        behind = Counter(event.stream_id for event in events if event.durable)
+        for event in events:
+            if event.durable:
+                behind[event.stream_id] -= 1
+            else:
+                self._bus.publish(event, behind[event.stream_id])
         return Batch(ids, stored, count)

@@ -7,6 +7,7 @@ import pytest
 
 from gatewayd.bus import order as module
 from gatewayd.bus.order import StreamOrder
+from gatewayd.core.chunk import EVENT_OVERHEAD
 from gatewayd.core.event import Event, EventType
 
 
@@ -67,6 +68,38 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert ordered.seen == ["a", "2", "3", "4"]
     assert ordered.order.dropped == 2
+
+
+def test_what_waits_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that has nothing waiting yet gets no room that others have taken; what was taken is given back."""
+    monkeypatch.setattr(module, "PARKED_BYTES", 3 * (1000 + EVENT_OVERHEAD))
+    ordered = Ordered()
+    for _ in range(2):
+        ordered.order.expected(["s", "t"])
+        for number in range(4):
+            ordered.order.publish(replace(ephemeral(number), wire=b"x" * 1000))
+        ordered.order.publish(replace(ephemeral(9, "t"), wire=b"x" * 1000))
+        ordered.commit("a")
+        ordered.commit("b", "t")
+
+    assert ordered.seen == ["a", "1", "2", "3", "b"] * 2
+    assert ordered.order.dropped == 4
+
+
+def test_an_ephemeral_event_may_come_before_durable_ones_that_were_submitted_already() -> None:
+    """Those of its own batch that stand behind it."""
+    ordered = Ordered()
+    ordered.order.expected(["s"])
+    ordered.order.expected(["s", "s"])
+    ordered.order.publish(ephemeral(1), 2)
+    ordered.order.publish(ephemeral(2), 1)
+    ordered.order.publish(ephemeral(3))
+    for name in "abc":
+        ordered.commit(name)
+    ordered.order.expected(["s"])
+    ordered.order.publish(ephemeral(4), 1)
+
+    assert ordered.seen == ["a", "1", "b", "2", "c", "3", "4"]
 
 
 def test_a_publish_from_within_a_delivery_keeps_the_order() -> None:
