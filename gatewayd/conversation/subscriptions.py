@@ -140,6 +140,8 @@ class Subscriptions:
         self._snapshots.pop(subscription_id, None)
         if subscription is None:
             return None
+        if self._sending is not None and self._sending[0] == subscription_id:
+            self._sending = None  # the id may be used again before that frame is through
         subscription.close()
         self._ready.pop(subscription_id, None)
         return subscription.mailbox.position
@@ -199,7 +201,8 @@ class Subscriptions:
                 self._sending = (subscription_id, chunk.cursor)
             return Delivery((subscription_id,), chunk)
         if mailbox.ended is not None:
-            self._expected[self._filters[subscription_id]] = EXPECTED_TICKS
+            if len(self._expected) < MAX_SUBSCRIPTIONS:
+                self._expected[self._filters[subscription_id]] = EXPECTED_TICKS
             self.remove(subscription_id)
             return self._ended(subscription_id, mailbox.ended, mailbox.position)
         return None
@@ -207,6 +210,8 @@ class Subscriptions:
     def progress(self) -> Iterator[Progress]:
         """Cursors of readers that had nothing to read, but may go on from a later place; for idle times."""
         for subscription_id, subscription in self._all.items():
+            if subscription.mailbox.has_news:
+                continue  # what is lost is told first
             position = subscription.mailbox.position
             if position != self._told.get(subscription_id):
                 self._told[subscription_id] = position

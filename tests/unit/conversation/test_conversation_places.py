@@ -7,11 +7,11 @@ import pytest
 
 from gatewayd.access.principals import local_principal
 from gatewayd.bus.memory import MemoryBus
-from gatewayd.conversation.subscriptions import Subscriptions
+from gatewayd.conversation.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
 from gatewayd.core.clock import SeededRandomness
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter
-from gatewayd.core.frames import Delivery, EndReason, Gap, Overflow, Subscribe
+from gatewayd.core.frames import Delivery, Ended, EndReason, Gap, Overflow, Subscribe
 from gatewayd.core.ids import IdSource
 from gatewayd.service import TaskSet
 from gatewayd.storage.records import Published
@@ -121,3 +121,46 @@ async def test_what_was_dropped_and_not_told_lies_behind_the_place(reader: Reade
     assert reader.subscriptions._place("s", one.mailbox) == first
     reader.subscriptions.sent()
     assert reader.lost() == gap.cursor
+
+
+async def test_a_frame_on_its_way_says_nothing_of_a_new_subscription_with_its_id(reader: Reader) -> None:
+    """The client unsubscribed and began anew from an earlier place while the frame was written."""
+    start = reader.subscribe()
+    await reader.append(3)
+    assert isinstance(reader.subscriptions.next_frame(), Delivery)
+    reader.subscriptions.remove("s")
+    reader.subscriptions.add(Subscribe("r", "s", EventFilter(), since=start), local_principal(), "me", MOST)
+    await reader.append()
+    reader.subscriptions.sent()
+    assert isinstance(reader.subscriptions.next_frame(), Delivery)
+
+    assert reader.lost() == start
+
+
+async def test_what_was_dropped_is_told_before_the_place_behind_it(reader: Reader) -> None:
+    """Another subscription has used up what the connection may hold, so that this one has nothing but a gap."""
+    full = Subscribe("r", "full", EventFilter(), overflow=Overflow.DROP_OLDEST)
+    reader.subscriptions.add(full, local_principal(), "me", 4096)
+    reader.subscribe(Overflow.DROP_OLDEST)
+    reader.subscriptions._budget.limit = 4096
+    end = await reader.append(8)
+
+    assert not [each for each in reader.subscriptions.progress() if "s" in each.subscription_ids]
+    frames = [reader.subscriptions.next_frame() for _ in range(4)]
+    (gap,) = [frame for frame in frames if isinstance(frame, Gap) and frame.subscription_id == "s"]
+    assert gap.cursor is not None
+    assert gap.cursor <= end
+
+
+async def test_lost_subscriptions_that_are_expected_back_are_bounded(reader: Reader) -> None:
+    """However many a client begins from places that are gone."""
+    await reader.append()
+    for number in range(MAX_SUBSCRIPTIONS + 10):
+        selection = EventFilter(stream_id=str(number))
+        request = Subscribe("r", "s", selection, since=Cursor("another log", 1))
+        reader.subscriptions.add(request, local_principal(), "me", MOST)
+        ended = reader.subscriptions.next_frame()
+        assert isinstance(ended, Ended)
+        assert ended.reason is EndReason.HISTORY_LOST
+
+    assert len(reader.subscriptions._expected) == MAX_SUBSCRIPTIONS
