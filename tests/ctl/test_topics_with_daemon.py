@@ -38,7 +38,7 @@ async def test_nothing_to_be_acknowledged_is_lost_over_kills_and_nothing_handled
     finished = asyncio.Event()
 
     async def push() -> None:
-        async with daemon.client("shop") as shop:
+        async with daemon.client("shop", timeout=60.0) as shop:
             while not finished.is_set():
                 number = len(pushed)
                 assert await shop.topics.push("orders", {"n": number}, acknowledged=True) == 1
@@ -58,6 +58,8 @@ async def test_nothing_to_be_acknowledged_is_lost_over_kills_and_nothing_handled
                 async with asyncio.timeout(60):
                     while len(pushed) < before + 100:
                         await asyncio.sleep(0.01)
+                        assert not pushing.done(), pushing.exception()
+                        assert not handling.done(), handling.exception()
                 await daemon.kill()
                 await daemon.stop()
                 await daemon.start()
