@@ -66,9 +66,8 @@ async def test_nothing_to_be_acknowledged_is_lost_over_kills_and_nothing_handled
             finished.set()
             await pushing
             async with asyncio.timeout(60):
-                while not set(pushed) <= set(handled):
+                while messages.connects < 3 or not set(pushed) <= set(handled):
                     await asyncio.sleep(0.05)
-            assert messages.connects == 3
             await till.topics.flush()
             (topic,) = await till.topics.find("orders")
             handling.cancel()
