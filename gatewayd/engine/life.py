@@ -138,7 +138,6 @@ class EngineLife:
             await deadline.run(self._quiet(), name="engine: handlers end")
         finally:
             # Synchronous, so that also a stop which is itself cancelled leaves nobody waiting.
-            self._withdraw("the engine stopped")
             for call in list(self._handling.suspended):
                 self._handling.cancel(call, "the engine stopped")
             self.state = State.STOPPED

@@ -59,6 +59,20 @@ async def test_running_handlers_may_end_within_the_budget_and_are_cancelled_afte
         assert rig.engine.state is State.STOPPED
 
 
+async def test_a_stop_that_is_itself_cancelled_leaves_nobody_waiting() -> None:
+    async with running() as rig:
+        rig.engine.register("gate", Gate)
+        calls = [asyncio.create_task(rig.engine.send(Note(str(n)), AgentId("gate"))) for n in range(3)]
+        await until(lambda: rig.engine.stats().running == 1)
+        stopping = asyncio.create_task(rig.engine.stop())
+        await rig.clock.settle()
+        stopping.cancel()
+
+        outcomes = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), PATIENCE)
+        assert {type(each) for each in outcomes} == {Cancelled}
+        assert rig.engine.state is State.STOPPED
+
+
 async def test_a_handler_that_will_not_be_cancelled_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
     release = asyncio.Event()
 

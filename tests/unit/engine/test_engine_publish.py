@@ -165,6 +165,25 @@ async def test_where_exceptions_are_not_ignored_one_stops_the_engine_and_is_rais
             await calls[1]
 
 
+async def test_who_waits_for_idleness_is_told_of_the_failure_though_something_else_runs_on() -> None:
+    async def fail(message: Note, ctx: MessageContext) -> None:
+        raise OSError("disk")
+
+    async with running(ignore_unhandled_exceptions=False) as rig:
+        rig.engine.register_function("bad", fail, subscriptions=[Subscription("news", "bad")])
+        rig.engine.register("gate", Gate)
+        call = asyncio.create_task(rig.engine.send(Note(""), AgentId("gate")))
+        await until(lambda: rig.engine.stats().running == 1)
+        stopping = asyncio.create_task(rig.engine.stop_when_idle())
+        await rig.engine.publish(Note(""), NEWS)
+        await rig.clock.advance(12.0)
+
+        with pytest.raises(OSError, match="disk"):
+            await asyncio.wait_for(stopping, PATIENCE)
+        with pytest.raises(Cancelled):
+            await call
+
+
 async def test_an_error_for_a_caller_never_stops_the_engine() -> None:
     class Bad(HandlerAgent):
         @message_handler
