@@ -196,6 +196,43 @@ async def test_messages_that_come_while_the_disk_is_read_are_neither_lost_nor_do
         assert heard == [str(number) for number in range(60)]
 
 
+async def test_a_message_that_is_pushed_while_the_last_page_is_read_is_read_too(tmp_path):
+    async with PushRig(tmp_path) as rig:
+        ann = Hand(rig, "ann")
+        await ann.join("news", acknowledged=True)
+        ann.cut()
+        await rig.push("news", "early", acknowledged=True)
+        read, late = rig.harness.store.list_pending, ["late"]
+
+        async def slow(peer, after, limit):
+            rows = await read(peer, after, limit)
+            if late:
+                await rig.push("news", late.pop(), acknowledged=True)
+            return rows
+
+        rig.harness.store.list_pending = slow
+        ann = Hand(rig, "ann")
+        await rig.settle()
+        assert ann.told() == ["early", "late"]
+        await rig.push("news", "later", acknowledged=True)
+        assert ann.told() == ["later"]
+
+
+async def test_a_message_that_was_read_before_its_publisher_heard_of_it_comes_once(tmp_path):
+    async with PushRig(tmp_path) as rig:
+        ann = Hand(rig, "ann")
+        await ann.join("news", acknowledged=True)
+        ann.cut()
+        heard = []
+        rig.house.delivery._kept, kept = lambda *given: heard.append(given), rig.house.delivery._kept
+        await rig.push("news", "hello", acknowledged=True)
+        ann = Hand(rig, "ann")
+        await rig.settle()
+        assert ann.told() == ["hello"]
+        kept(*heard[0])
+        assert ann.told() == []
+
+
 async def test_it_takes_both_sides_to_acknowledge(tmp_path):
     async with PushRig(tmp_path) as rig:
         ann, bob = Hand(rig, "ann"), Hand(rig, "bob")
