@@ -17,7 +17,7 @@ from events.window import Window
 
 WARM = 0.3
 """Seconds of load before it counts."""
-BURSTS = 100
+BURSTS = 20
 """Deliveries for each event of the window that a measurement should see at least, so that no burst is cut in two."""
 LONGER = 4
 """Times as long as wanted that a measurement may take for that."""

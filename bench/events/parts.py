@@ -17,35 +17,35 @@ Part = Callable[[bool, bool], Coroutine[Any, Any, list[Row]]]
 """Told whether to be quick, and whether to measure peers."""
 
 
-def peers() -> list[Arm]:
-    """Those that can be measured here."""
-    arms: tuple[Arm, ...] = (Autogen(), Plain(), Cpp(), Nats())
-    return [arm for arm in arms if not arm.missing()]
+def _arms(quick: bool, with_peers: bool, *quick_peers: str) -> list[Arm]:
+    """The daemon first, then the peers that can be measured here; a quick run has only those that are named."""
+    peers: tuple[Arm, ...] = (Autogen(), Plain(), Cpp(), Nats())
+    wanted = [arm for arm in peers if with_peers and not arm.missing() and (not quick or arm.name in quick_peers)]
+    return [Gateway(), *wanted]
 
 
 async def _fanout(quick: bool, with_peers: bool) -> list[Row]:
-    ours = Gateway()
-    arms: list[Arm] = [ours, *(peers() if with_peers else [])]
     found = []
     for subscribers in (100, 1000) if quick else (1, 10, 100, 1000):
         for window in (32, 1024):
             if quick and (subscribers, window) not in fanout.TARGETS:
                 continue
-            number, seconds = (3, 0.7) if quick else (5, 1.0)
-            if subscribers >= 1000:
-                seconds *= 2
+            against = fanout.TARGETS[subscribers, window][0] if quick else ""
+            arms = _arms(quick, with_peers, against, "nats-server")
+            many = subscribers >= 1000
+            number, seconds = (2 if many else 3, 0.7) if quick else (5, 1.0)
+            shape = Shape([""] * subscribers)
             measured = await fanout.rounds(
-                arms, Shape([""] * subscribers), window=window, number=number, seconds=seconds
+                arms, shape, window=window, number=number, seconds=seconds * 2 if many else seconds
             )
-            found.append(fanout.row(measured, ours, subscribers=subscribers, window=window))
+            found.append(fanout.row(measured, arms[0], subscribers=subscribers, window=window))
     return found
 
 
 async def _latency(quick: bool, with_peers: bool) -> list[Row]:
-    ours = Gateway()
-    arms: list[Arm] = [ours, *(peers() if with_peers else [])]
-    found = await latency.rounds(arms, number=3 if quick else 5, seconds=1.5 if quick else 3.0)
-    return [latency.row(found, ours)]
+    arms = _arms(quick, with_peers, "C++ gRPC", "nats-server")
+    found = await latency.rounds(arms, number=3 if quick else 5, seconds=1.0 if quick else 3.0)
+    return [latency.row(found, arms[0])]
 
 
 async def _durable(quick: bool, with_peers: bool) -> list[Row]:
@@ -53,7 +53,7 @@ async def _durable(quick: bool, with_peers: bool) -> list[Row]:
 
 
 async def _requests(quick: bool, with_peers: bool) -> list[Row]:
-    return await requests.rows(rounds=3 if quick else 5, seconds=0.7 if quick else 2.0, with_peers=with_peers)
+    return await requests.rows(rounds=2 if quick else 5, seconds=0.7 if quick else 2.0, with_peers=with_peers)
 
 
 async def _memory(quick: bool, with_peers: bool) -> list[Row]:
@@ -61,20 +61,19 @@ async def _memory(quick: bool, with_peers: bool) -> list[Row]:
 
 
 async def _growth(quick: bool, _with_peers: bool) -> list[Row]:
-    return await growth.rows(rounds=3 if quick else 5, seconds=0.7 if quick else 1.5)
+    return await growth.rows(rounds=3 if quick else 5, seconds=0.4 if quick else 1.5)
 
 
 async def _publishers(quick: bool, with_peers: bool) -> list[Row]:
-    ours = Gateway()
-    arms: list[Arm] = [ours, *(peers() if with_peers and not quick else [])]
+    arms = _arms(quick, with_peers)
     found = []
-    for count in (4, 16) if quick else (1, 4, 16):
+    for count in (16,) if quick else (1, 4, 16):
         shape = Shape([""] * 100, publishers=count)
         number, seconds = (2, 0.7) if quick else (5, 1.0)
         measured = await fanout.rounds(arms, shape, window=1024, number=number, seconds=seconds)
         what = f"{count} publisher{'s' if count > 1 else ''} to 100"
         note = "one window for all publishers together"
-        found.append(fanout.row(measured, ours, subscribers=100, window=1024, what=what, note=note))
+        found.append(fanout.row(measured, arms[0], subscribers=100, window=1024, what=what, note=note))
     return found
 
 
