@@ -26,6 +26,7 @@ from gatewayd.core.frames import (
     RecoveryStep,
     Refused,
     Rejected,
+    Reply,
     ServerFrame,
 )
 from gatewayd.wire import decode_client_frame, encode_server_frame
@@ -53,7 +54,10 @@ class Conversation:
         self.writing = Writing()
         self._doors = doors
         self._greet = greet
-        self._control: deque[bytes] = deque()
+        self._control: deque[tuple[bytes, str]] = deque()
+        """Frames, each with the request whose final reply it is, if it is one."""
+        self._replying = ""
+        """The request whose final reply is on its way."""
         self._control_bytes = 0
         self._wake = asyncio.Event()
         self._ending = False
@@ -128,7 +132,7 @@ class Conversation:
         if self._ending and not isinstance(frame, Goodbye):
             return
         data = encode_server_frame(frame)
-        self._control.append(data)
+        self._control.append((data, frame.request_id if isinstance(frame, Reply) and frame.final else ""))
         self._control_bytes += len(data)
         if self._control_bytes > MAX_CONTROL_BYTES:
             self._control.clear()
@@ -137,10 +141,10 @@ class Conversation:
 
     async def next_frame(self) -> bytes | None:
         """The next frame to send, when there is one; None when the conversation has ended. The last one is sent."""
-        self.subscriptions.sent()
+        self._sent()
         while True:
             if self._control:
-                data = self._control.popleft()
+                data, self._replying = self._control.popleft()
                 self._control_bytes -= len(data)
                 return data
             if self._ending:
@@ -154,6 +158,13 @@ class Conversation:
             self._wake.clear()
             if not self._control and not self.subscriptions.have_news and not self.topics.have_news:
                 await self._wake.wait()
+
+    def _sent(self) -> None:
+        """The frame that was given out last has been handed to the transport."""
+        self.subscriptions.sent()
+        if self._replying and self._requests is not None:
+            self._requests.reply_sent(self._replying)
+            self._replying = ""
 
     def tick(self) -> None:
         """Called every heartbeat interval: idle readers learn how far they may go on from."""

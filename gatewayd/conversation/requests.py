@@ -71,6 +71,8 @@ class Requests:
         self._slots = asyncio.Semaphore(MAX_PENDING)
         self._tasks = TaskSet("conversation")
         self._waiting: dict[str, Waiting] = {}
+        self._answered: dict[str, Waiting] = {}
+        """Sends whose final reply is queued, or on its way to the transport."""
         self._leaving: Callable[[], None] | None = None
         limits = doors.settings().limits
         self._publish_rate = TokenBucket(doors.clock, limits.publish_rate, limits.publish_rate)
@@ -186,11 +188,17 @@ class Requests:
         self._tasks.start(self._reply(waiting), name=f"reply {waiting.request_id}")
 
     async def _reply(self, waiting: Waiting) -> None:
-        reply: Reply = await self._doors.sends.reply(waiting, self._put)
+        try:
+            reply = await self._doors.sends.reply(waiting, self._put)
+        except GatewayError as error:  # the row that holds the answer cannot be read
+            reply = Reply(
+                waiting.request_id, waiting.execution_id, waiting.message_id, "", final=True, state=None, error=error
+            )
         put_off = reply.state is ExecutionState.QUEUED and not isinstance(reply.error, DeadlineExceeded)
         if self._leaving is not None and put_off:
             return  # put off to the next start, where the client asks again by its key
-        self._waiting.pop(waiting.request_id, None)
+        if self._waiting.pop(waiting.request_id, None) is not None:
+            self._answered[waiting.request_id] = waiting
         self._put(reply)
         self._leave_if_done()
 
@@ -203,14 +211,19 @@ class Requests:
         if self._leaving is not None and not self._waiting:
             self._leaving()
 
+    def reply_sent(self, request_id: str) -> None:
+        """The final reply of a send has been handed to the transport."""
+        self._answered.pop(request_id, None)
+
     @property
     def pending_replies(self) -> int:
         """Sends that were accepted and have no final reply yet."""
         return len(self._waiting)
 
     def give_up(self) -> tuple[Waiting, ...]:
-        """The sends that are unanswered, for a next connection of this client to wait for."""
-        waiting = tuple(self._waiting.values())
+        """The sends whose reply was not sent, for a next connection of this client to wait for."""
+        waiting = (*self._answered.values(), *self._waiting.values())
+        self._answered.clear()
         self._waiting.clear()
         return waiting
 

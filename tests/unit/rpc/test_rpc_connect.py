@@ -53,7 +53,7 @@ class Line:
         doors = Doors(
             router=rig.router,
             publishing=rig.publishing,
-            sends=SimpleNamespace(),  # type: ignore[arg-type]
+            sends=rig.sends,
             push=SimpleNamespace(is_on=False),  # type: ignore[arg-type]
             bus=rig.bus,
             oldest=lambda: Cursor("L", 0),
