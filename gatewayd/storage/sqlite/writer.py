@@ -167,8 +167,6 @@ class Writer:
         if ends is not None:
             self.first_seq, self.last_seq = ends
         self._note_health(error)
-        if erased:
-            self._sink.erased()
         ready: list[Event] = []
         for unit in units:
             self._waiting -= 1
@@ -185,6 +183,8 @@ class Writer:
             self._sink.abandoned(unit.not_written())
         if ready:
             self._sink.committed(ready)
+        if erased:  # told last: what the same group had brought before may be what was erased
+            self._sink.erased()
         for unit in units:
             unit.settle()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gatewayd.bus.base import SubscriptionSpec
 from gatewayd.bus.budget import Budget
 from gatewayd.bus.group import CHUNK_BYTES
 from gatewayd.bus.waiting import wait_for
@@ -13,7 +14,9 @@ from gatewayd.core.errors import HistoryLost, StoreCorrupt, StoreFailed
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import EndReason
-from gatewayd.storage.records import EventPage, Limits, Retention
+from gatewayd.storage.records import EventPage, Limits, Published, Retention
+from gatewayd.testing.store_cases import samples
+from gatewayd.wire import data_of
 from tests.unit.bus.test_bus_memory import Rig
 
 LARGE = {"json": {"n": "x" * 8000}}
@@ -190,3 +193,24 @@ async def test_a_place_is_not_ahead_of_what_one_commit_brings_in_parts(rig: Rig)
     assert len(places) > 1
     assert all(place.seq in seen for place in places)
     assert [place.seq for place in places] == sorted({place.seq for place in places})
+
+
+async def test_what_is_erased_in_the_commit_that_brought_it_is_kept_nowhere(rig: Rig) -> None:
+    """A reader who comes later gets the event as it is in the log: without its content."""
+    start = await rig.append(rig.event(1))
+    acceptance = samples.acceptance(1)
+    assert acceptance.execution is not None
+    session = acceptance.execution.session_id
+    await rig.store.accept(acceptance)
+    rig.store.append([Published(rig.event(2))], scope="")  # a commit is under way, the next two share theirs
+    rig.store.append([Published(rig.event(3, session_id=session))], scope="")
+    assert await rig.store.erase_session(session)
+
+    spec = SubscriptionSpec(EventFilter(session_id=session), lambda _event: True, start)
+    news = asyncio.Event()
+    mailbox = rig.bus.subscribe(spec, news.set).mailbox
+    async with asyncio.timeout(60):
+        await news.wait()
+    (event,) = mailbox.take(1 << 20)
+    assert event.id == "id-3-t"
+    assert not data_of(event)
