@@ -38,7 +38,6 @@ class Deadlines:
         self._tasks = tasks
         self._rings_at = math.inf
         self._alarm = None
-        self._plan()
 
     def watch(self, call: Call) -> None:
         """From now on until `forget`."""

@@ -161,7 +161,7 @@ def test_protobuf_messages_go_by_their_full_name() -> None:
     with pytest.raises(MalformedMessage):
         known.decode(Message("google.protobuf.Struct", b"\xff", ContentType.PROTOBUF))
     with pytest.raises(MalformedMessage):
-        known.decode(Message("google.protobuf.Struct", b"{}", ContentType.JSON))
+        known.decode(Message("google.protobuf.Struct", b"", ContentType.JSON))
 
 
 async def test_who_sends_bytes_is_answered_in_bytes() -> None:
