@@ -21,8 +21,9 @@ PUBLIC = {
     "gatewayd.storage.base": "EventSink Store",
     "gatewayctl.client": (
         "Addressed Answer Cancelled Client ClientClosed Conflict ConnectionReplaced DeadlineExceeded Event EventFilter "
-        "EventsLost ExecutionFailed Gap GatewayError HistoryLost InvalidArgument LimitExceeded NotFound "
-        "PermissionDenied Reply Subscription Unauthenticated Unavailable event_filter new_event"
+        "EventsLost ExecutionFailed Gap GatewayError HistoryLost InvalidArgument LimitExceeded Membership NotFound "
+        "PermissionDenied Presence Reply Subscription TopicEnded TopicMessage Topics Unauthenticated Unavailable "
+        "event_filter new_event"
     ),
 }
 
