@@ -57,7 +57,7 @@ def _bind(subject: Subject) -> Iterator[Finding]:
     gateway = subject.config.gateway
     yield from _bind_one(gateway.host, ("gateway", "host"))
     yield from _bind_one(gateway.http.host, ("gateway", "http", "host"))
-    if gateway.http.is_open and gateway.port and gateway.port == gateway.http.port:
+    if subject.config.opens_http and gateway.port and gateway.port == gateway.http.port:
         what = f"{gateway.port} is the port of gRPC, too"
         yield Finding(("gateway", "http", "port"), what, "give each listener a port of its own, or 0 for any free one")
 

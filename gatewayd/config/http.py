@@ -24,7 +24,7 @@ def origin(value: object) -> str:
 
 
 class HttpSection(Section):
-    """`gateway.http`: the HTTP listener. It is opened only if a door behind it is: `websocket`."""
+    """`gateway.http`: the HTTP listener. It is opened only if a door behind it is: `websocket`, `push.polling.http`."""
 
     host: Line = setting(
         default="127.0.0.1",
@@ -49,8 +49,3 @@ class HttpSection(Section):
         description="Whether clients may connect by WebSocket, at /v1/connect. Default false. A change needs a "
         "restart.",
     )
-
-    @property
-    def is_open(self) -> bool:
-        """Whether anything is served."""
-        return self.websocket

@@ -263,6 +263,11 @@ class GatewayConfig(Section):
     bus: BusSection = setting(default=BusSection(), description="The event bus.")
     push: PushSection = setting(default=PushSection(), description="Topics on which clients meet.")
 
+    @property
+    def opens_http(self) -> bool:
+        """Whether anything is served over HTTP."""
+        return self.gateway.http.websocket or self.push.polling.http
+
 
 __all__ = [
     "ROUTES",

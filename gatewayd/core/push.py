@@ -56,6 +56,22 @@ class PresenceChange:
     time: float
 
 
+@value(frozen=True, slots=True)
+class MemberInfo:
+    """A client on a topic, as others may see it."""
+
+    peer: Peer
+    present: bool
+    acknowledged: bool
+    status: str
+    """'' while it is away, and then without metadata."""
+    metadata: Mapping[str, Any]
+    joined: float
+    """Unix seconds."""
+    pending: int
+    """Deliveries that wait for it there."""
+
+
 # Frames of the client
 
 
@@ -126,3 +142,62 @@ class TopicDelivery:
 class TopicEnded:
     topic: str
     reason: TopicEndReason
+
+
+# Calls of a client that polls; `token` is that of its registration
+
+
+@value(frozen=True, slots=True)
+class RegisterCall:
+    client_id: str
+
+
+@value(frozen=True, slots=True)
+class Registered:
+    """What a client that polls has to know; times in seconds."""
+
+    client_id: str
+    token: str
+    wait: float
+    heartbeat_interval: float
+    expire_after: float
+
+
+@value(frozen=True, slots=True)
+class PollCall:
+    token: str
+    wait: float | None
+    """Seconds; None is as long as the gateway lets one wait."""
+    count: int
+    """Messages at most; 0 is as many as the gateway gives."""
+
+
+@value(frozen=True, slots=True)
+class AckCall:
+    token: str
+    acks: Sequence[str]
+    nacks: Sequence[str]
+
+
+@value(frozen=True, slots=True)
+class JoinCall:
+    token: str
+    topic: str
+    create_if_missing: bool
+    acknowledged: bool
+    status: str
+    metadata: Mapping[str, Any] | None
+    watch_presence: bool
+
+
+@value(frozen=True, slots=True)
+class LeaveCall:
+    token: str
+    topic: str
+
+
+@value(frozen=True, slots=True)
+class HeartbeatCall:
+    token: str
+    status: str
+    metadata: Mapping[str, Any] | None

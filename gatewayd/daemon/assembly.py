@@ -228,6 +228,7 @@ class Assembly:
         self.http = http_server(
             config,
             hub=self.hub,
+            push=self.push,
             gate=gate,
             settings=lambda: self.reloader.config.gateway,
             draining=draining,

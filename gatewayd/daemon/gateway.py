@@ -162,6 +162,7 @@ class Gateway:
             "queued": house.runtime.lanes.queued,
             "bus": house.bus.stats(),
             "channels": [(one.name, one.state.value, one.queued) for one in house.channels.statuses()],
+            "push": house.push.stats(),
             "store": house.store.health.value,
         }
 

@@ -9,6 +9,7 @@ from gatewayd.config.model import GatewayConfig, GatewaySection
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import Clock
 from gatewayd.daemon.options import Options
+from gatewayd.push.service import Push
 from gatewayd.rpc.server import Listen
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def http_server(
     config: GatewayConfig,
     *,
     hub: ConversationHub,
+    push: Push,
     gate: Gate,
     settings: Callable[[], GatewaySection],
     draining: Callable[[], bool],
@@ -39,9 +41,10 @@ def http_server(
 ) -> "HttpServer | None":
     """The listener with the routes of every open door; None when none is."""
     http = config.gateway.http
-    if not http.is_open:
+    if not config.opens_http:
         return None
     # aiohttp costs time and memory: only those who listen pay it.
+    from gatewayd.http.polling import PollingDoor  # noqa: PLC0415
     from gatewayd.http.server import HttpServer  # noqa: PLC0415
     from gatewayd.http.websocket import WebSocketDoor  # noqa: PLC0415
 
@@ -49,5 +52,8 @@ def http_server(
     if http.websocket:
         door = WebSocketDoor(hub=hub, gate=gate, settings=settings, draining=draining, clock=clock)
         for route in door.routes():
+            server.add(route)
+    if config.push.polling.http:
+        for route in PollingDoor(push=push, gate=gate).routes():
             server.add(route)
     return server

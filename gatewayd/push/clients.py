@@ -10,7 +10,7 @@ from collections.abc import Callable
 from gatewayd.config.push import PresenceSection
 from gatewayd.core.clock import Clock
 from gatewayd.push.delivery import Delivery
-from gatewayd.push.members import Client, Reader
+from gatewayd.push.members import Client, Held, Reader
 from gatewayd.push.presence import Presence
 from gatewayd.push.timers import Timers
 from gatewayd.push.topics import Topics
@@ -27,6 +27,7 @@ class Clients:
         presence: Presence,
         settings: Callable[[], PresenceSection],
         reconnect_timeout: Callable[[], float],
+        held: Held,
         timers: Timers,
         clock: Clock,
     ) -> None:
@@ -35,6 +36,7 @@ class Clients:
         self._presence = presence
         self._settings = settings
         self._reconnect_timeout = reconnect_timeout
+        self._held = held
         self._timers = timers
         self._clock = clock
 
@@ -42,7 +44,7 @@ class Clients:
         """Somebody reads for the client from now on; who did before does no more."""
         client.reader = reader
         client.session += 1
-        client.held_until = None
+        self._end_holding(client)
         if reader.polls:
             self.sign_of_life(client)
         else:
@@ -72,6 +74,7 @@ class Clients:
         now = self._clock.monotonic()
         self._offline_at(client, max(now, now - silent_for + self._settings().offline_timeout))
         until = client.held_until = now + self._reconnect_timeout()
+        self._held.size += client.queue.plain_bytes
         self._timers.at(until, lambda: self._let_go(client, until))
 
     def sign_of_life(self, client: Client) -> None:
@@ -113,9 +116,14 @@ class Clients:
     def _let_go(self, client: Client, until: float) -> None:
         """The connection that broke did not come back in time."""
         if client.held_until == until:
-            client.held_until = None
+            self._end_holding(client)
             self._drop_plain(client)
             self._topics.forget_if_nothing(client)
+
+    def _end_holding(self, client: Client) -> None:
+        if client.held_until is not None:
+            client.held_until = None
+            self._held.size -= client.queue.plain_bytes
 
     def _drop_plain(self, client: Client) -> None:
         client.queue.forget_plain()

@@ -17,7 +17,7 @@ from gatewayd.core.errors import GatewayError
 from gatewayd.core.ids import IdSource
 from gatewayd.core.push import Peer, TopicDelivery
 from gatewayd.core.value import value
-from gatewayd.push.members import Client, Member, Topic
+from gatewayd.push.members import Client, Held, Member, Topic
 from gatewayd.push.queue import Owed
 from gatewayd.push.receipts import Receipts
 from gatewayd.push.timers import Timers
@@ -31,6 +31,8 @@ log = logging.getLogger("gatewayd.push")
 
 PAGE = 50
 """Deliveries that are read from disk at once."""
+ALL_HELD_BYTES = 64 << 20
+"""Bytes of messages that are held for all clients whose connection broke; beyond it what comes for them is dropped."""
 
 
 @value(frozen=True, slots=True)
@@ -52,9 +54,11 @@ class Delivery:
         settings: Callable[[], DeliverySection],
         timers: Timers,
         tasks: TaskSet,
+        held: Held,
         clock: Clock,
         ids: IdSource,
     ) -> None:
+        self._held = held
         self._store = store
         self._topics = topics
         self._settings = settings
@@ -137,9 +141,18 @@ class Delivery:
 
     def _send(self, members: Sequence[Member], wire: bytes) -> None:
         for member in members:
-            if _is_on(member) and member.client.holding:
-                member.client.queue.put(wire)
-                member.client.wake()
+            client = member.client
+            if not (_is_on(member) and client.holding):
+                continue
+            if client.reader is not None:
+                client.queue.put(wire)
+                client.wake()
+            elif self._held.size + len(wire) > ALL_HELD_BYTES:
+                client.queue.drop()
+            else:
+                before = client.queue.plain_bytes
+                client.queue.put(wire)
+                self._held.size += client.queue.plain_bytes - before
 
     def _after_earlier(self, topic: Topic, send: Callable[[], None]) -> None:
         """Now, or behind what was pushed to the topic before and is not on disk yet."""

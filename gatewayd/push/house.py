@@ -11,7 +11,7 @@ from gatewayd.core.ids import IdSource
 from gatewayd.core.push import Peer, TopicDeadReason, TopicEndReason
 from gatewayd.push.clients import Clients
 from gatewayd.push.delivery import Delivery
-from gatewayd.push.members import Client, Member, Reader, Topic
+from gatewayd.push.members import Client, Held, Member, Reader, Topic
 from gatewayd.push.polling import Pollers
 from gatewayd.push.presence import Presence
 from gatewayd.push.queue import Bounds
@@ -22,6 +22,8 @@ from gatewayd.storage.base import Store
 
 log = logging.getLogger("gatewayd.push")
 
+HELD_BYTES = 256 * 1024
+"""Bytes of messages that are held for one client whose connection broke."""
 BITE = 500
 """Deliveries that expire in one unit of the store."""
 
@@ -43,7 +45,7 @@ class PushHouse:
         self._config = config
         self._clock = clock
         self._tasks = TaskSet("push")
-        self._closed = False
+        self.held = Held()
         self.timers = Timers(clock)
         self.presence = Presence(
             publish=publish, settings=lambda: config().push.presence, timers=self.timers, clock=clock, ids=ids
@@ -61,6 +63,7 @@ class PushHouse:
             settings=lambda: config().push.delivery,
             timers=self.timers,
             tasks=self._tasks,
+            held=self.held,
             clock=clock,
             ids=ids,
         )
@@ -70,6 +73,7 @@ class PushHouse:
             presence=self.presence,
             settings=lambda: config().push.presence,
             reconnect_timeout=lambda: config().gateway.reconnect_timeout,
+            held=self.held,
             timers=self.timers,
             clock=clock,
         )
@@ -91,7 +95,6 @@ class PushHouse:
 
     def close(self, reason: TopicEndReason) -> None:
         """Tell who is there that it is over; nothing is given out any more."""
-        self._closed = True
         for client in list(self.topics.clients.values()):
             if client.reader is not None:
                 for topic in list(client.members):
@@ -131,6 +134,7 @@ class PushHouse:
             "clients": len(self.topics.clients),
             "pollers": len(self.pollers),
             "pending": sum(client.pending for client in self.topics.clients.values()),
+            "held_bytes": self.held.size,
             "given_up": self.delivery.receipts.given_up,
             "presence_changes": self.presence.told,
         }
@@ -139,7 +143,8 @@ class PushHouse:
         config = self._config()
         polls = client.reader is not None and client.reader.polls
         count = config.push.polling.queue if polls else config.push.delivery.queue
-        return Bounds(count, config.gateway.limits.queue_bytes)
+        size = config.gateway.limits.queue_bytes
+        return Bounds(count, size if client.reader is not None else min(size, HELD_BYTES))
 
     # Upkeep
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from gatewayd.core.push import ONLINE, Peer, TopicEndReason
+from gatewayd.core.push import ONLINE, MemberInfo, Peer, TopicEndReason
 from gatewayd.push.queue import Bounds, PushQueue
 
 
@@ -20,6 +20,13 @@ class Reader(Protocol):
     def ended(self, topic: str, reason: TopicEndReason) -> None:
         """The client is not on that topic any more, by no wish of its own."""
         ...
+
+
+class Held:
+    """What is held in memory for all clients whose connection broke, in bytes."""
+
+    def __init__(self) -> None:
+        self.size = 0
 
 
 class Topic:
@@ -122,3 +129,16 @@ class Member:
         self.status = ONLINE
         self.metadata: Mapping[str, Any] = {}
         self.pending = 0
+
+    def info(self) -> MemberInfo:
+        """What others may see of it."""
+        present = self.client.present
+        return MemberInfo(
+            self.client.peer,
+            present,
+            self.acknowledged,
+            self.status if present else "",
+            self.metadata if present else {},
+            self.joined,
+            self.pending,
+        )

@@ -13,8 +13,7 @@ from gatewayd.config.push import PollingSection
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.errors import AlreadyExists, LimitExceeded, PollerNotFound, Unauthenticated
 from gatewayd.core.ids import IdSource
-from gatewayd.core.push import Peer, TopicDelivery, TopicEndReason
-from gatewayd.core.value import value
+from gatewayd.core.push import Peer, Registered, TopicDelivery, TopicEndReason
 from gatewayd.push.clients import Clients
 from gatewayd.push.delivery import Delivery
 from gatewayd.push.members import Client
@@ -24,17 +23,6 @@ from gatewayd.push.topics import Topics
 TOKEN_BYTES = 24
 MAX_BYTES = 1024 * 1024
 """Bytes of messages in the answer to one poll, unless a single message is larger."""
-
-
-@value(frozen=True, slots=True)
-class Registered:
-    """What a client that polls has to know."""
-
-    client_id: str
-    token: str
-    wait: float
-    heartbeat_interval: float
-    expire_after: float
 
 
 class Poller:

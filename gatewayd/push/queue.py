@@ -79,6 +79,15 @@ class PushQueue:
 
     # In
 
+    @property
+    def plain_bytes(self) -> int:
+        """Bytes of messages that nobody has to acknowledge."""
+        return self._plain_bytes
+
+    def drop(self) -> None:
+        """A message found no room elsewhere: it is counted here."""
+        self._dropped += 1
+
     def put(self, wire: bytes) -> None:
         """A message that nobody has to acknowledge."""
         bounds = self._bounds()

@@ -19,7 +19,7 @@ from gatewayd.core.ids import IdSource
 from gatewayd.core.push import ONLINE, Peer, TopicEndReason
 from gatewayd.push.delivery import Pushed
 from gatewayd.push.house import PushHouse
-from gatewayd.push.members import Client, Topic
+from gatewayd.push.members import Client, Member, Topic
 from gatewayd.push.topics import Wish
 from gatewayd.service import TaskSet
 from gatewayd.storage.base import Store
@@ -115,11 +115,14 @@ class Push:
             principal.require(Action.PUSH_JOIN, name)
         return house.topics.need(name)
 
-    def topic_to_join(self, principal: Principal, name: str) -> Topic:
-        """A topic that the principal may be on, and so see who is."""
+    def presence(self, principal: Principal, name: str, *, include_away: bool = False) -> list[Member]:
+        """Who is on a topic that the principal may join; those that are away only for who has `admin.read`."""
         house = self.house
         principal.require(Action.PUSH_JOIN, name)
-        return house.topics.need(name)
+        members = house.topics.need(name).members.values()
+        if include_away:
+            principal.require(Action.ADMIN_READ)
+        return [one for one in members if include_away or one.client.present]
 
     async def publish(
         self, principal: Principal, client_id: str, name: str, data: bytes, *, acknowledged: bool, key: str
@@ -243,3 +246,8 @@ def may_see(principal: Principal, topic: str) -> bool:
     """Whether any scope of push covers the topic."""
     actions = (Action.PUSH_JOIN, Action.PUSH_PUBLISH, Action.PUSH_MANAGE)
     return any(principal.scopes.allows(action, topic) for action in actions)
+
+
+def place_of(member: Member) -> str:
+    """Where a member stands in the list of a topic."""
+    return f"{member.client.peer.principal} {member.client.peer.client_id}"

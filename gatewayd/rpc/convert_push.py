@@ -2,15 +2,13 @@
 
 import json
 
-from gateway.v1 import push_service_pb2 as pb
 from gateway.v1 import topic_pb2
 
-from gatewayd.core.push import TopicDeadReason, TopicDelivery
-from gatewayd.push.members import Member, Topic
+from gatewayd.core.push import TopicDeadReason
+from gatewayd.push.members import Topic
 from gatewayd.rpc.convert import instant
 from gatewayd.storage.push import TopicLetter
-from gatewayd.wire.push import presence_change
-from gatewayd.wire.values import fill_struct, valid_text
+from gatewayd.wire.values import fill_struct
 
 _REASONS = {reason: topic_pb2.TopicDeadReason.Value(f"TOPIC_DEAD_REASON_{reason.name}") for reason in TopicDeadReason}
 
@@ -29,23 +27,6 @@ def topic_message(topic: Topic) -> topic_pb2.Topic:
     return message
 
 
-def member_message(member: Member) -> topic_pb2.TopicMember:
-    """A client on a topic."""
-    client = member.client
-    message = topic_pb2.TopicMember(
-        client_id=client.peer.client_id,
-        principal=client.peer.principal,
-        present=client.present,
-        acknowledged=member.acknowledged,
-        join_time=instant(member.joined),
-        pending_count=member.pending,
-    )
-    if client.present:
-        message.status = valid_text(member.status)
-        fill_struct(message.metadata, member.metadata, "metadata")
-    return message
-
-
 def letter_message(letter: TopicLetter) -> topic_pb2.TopicDeadLetter:
     """A message that was given up for a client."""
     return topic_pb2.TopicDeadLetter(
@@ -56,13 +37,4 @@ def letter_message(letter: TopicLetter) -> topic_pb2.TopicDeadLetter:
         attempts=letter.attempts,
         time=instant(letter.time),
         message=topic_pb2.TopicMessage.FromString(letter.wire),
-    )
-
-
-def poll_message(found: TopicDelivery) -> pb.PollResponse:
-    """What a poll has found."""
-    return pb.PollResponse(
-        messages=[topic_pb2.TopicMessage.FromString(one) for one in found.messages],
-        presence_changes=[presence_change(one) for one in found.presence_changes],
-        dropped=found.dropped,
     )

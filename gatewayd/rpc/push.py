@@ -4,18 +4,30 @@ from gateway.v1 import push_service_pb2 as pb
 from gateway.v1 import push_service_pb2_grpc
 
 from gatewayd.access.principals import Principal
-from gatewayd.access.scopes import Action
 from gatewayd.core.topic import TopicPattern
-from gatewayd.push.members import Member
-from gatewayd.push.service import Push, may_see
-from gatewayd.push.topics import Wish
-from gatewayd.rpc.convert_push import letter_message, member_message, poll_message, topic_message
+from gatewayd.push.calls import PollCalls
+from gatewayd.push.service import Push, may_see, place_of
+from gatewayd.rpc.convert_push import letter_message, topic_message
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import cut, page_of
 from gatewayd.rpc.patience import Rates, time_left
-from gatewayd.wire.names import MAX_ID, name, required
-from gatewayd.wire.push import data_bytes, delivery_ids, metadata_of, status_of, topic_of
-from gatewayd.wire.values import refuse, span, span_from
+from gatewayd.wire.names import MAX_ID, name
+from gatewayd.wire.push import data_bytes, metadata_of, topic_of
+from gatewayd.wire.push_calls import (
+    ack_call,
+    ack_response,
+    heartbeat_call,
+    heartbeat_response,
+    join_call,
+    join_response,
+    leave_call,
+    leave_response,
+    poll_call,
+    poll_response,
+    presence_response,
+    register_call,
+    register_response,
+)
 
 MAX_SCANNED = 20_000
 """Topics that one call looks through; then its page ends early, with a token to go on."""
@@ -29,6 +41,7 @@ class PushService(push_service_pb2_grpc.PushServiceServicer):
         self._guard = guard
         self._push = push
         self._rates = rates
+        self._calls = PollCalls(push)
 
     async def CreateTopic(self, request: pb.CreateTopicRequest, context: Context) -> pb.CreateTopicResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.CreateTopicResponse:
@@ -93,13 +106,10 @@ class PushService(push_service_pb2_grpc.PushServiceServicer):
     async def GetPresence(self, request: pb.GetPresenceRequest, context: Context) -> pb.GetPresenceResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.GetPresenceResponse:
             topic = topic_of(request.topic, "topic")
-            found = self._push.topic_to_join(principal, topic)
-            if request.include_away:
-                principal.require(Action.ADMIN_READ)
+            members = self._push.presence(principal, topic, include_away=request.include_away)
             page = page_of(request.page_size, request.page_token, "GetPresence", topic, request.include_away)
-            members = [one for one in found.members.values() if one.client.present or request.include_away]
-            taken, token = cut(members, _place, page)
-            return pb.GetPresenceResponse(members=[member_message(one) for one in taken], next_page_token=token)
+            taken, token = cut(members, place_of, page)
+            return presence_response([one.info() for one in taken], token)
 
         return await self._guard.unary(f"{_NAME}GetPresence", context, run)
 
@@ -123,73 +133,36 @@ class PushService(push_service_pb2_grpc.PushServiceServicer):
 
     async def Register(self, request: pb.RegisterRequest, context: Context) -> pb.RegisterResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.RegisterResponse:
-            client_id = name(request.client_id, "client_id", MAX_ID)
-            done = self._push.house.pollers.register(principal, client_id)
-            return pb.RegisterResponse(
-                client_id=done.client_id,
-                poll_token=done.token,
-                wait=span(done.wait),
-                heartbeat_interval=span(done.heartbeat_interval),
-                expire_after=span(done.expire_after),
-            )
+            return register_response(self._calls.register(principal, register_call(request)))
 
         return await self._guard.unary(f"{_NAME}Register", context, run)
 
     async def Poll(self, request: pb.PollRequest, context: Context) -> pb.PollResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.PollResponse:
-            pollers = self._push.house.pollers
-            if request.max_messages < 0:
-                raise refuse("max_messages", "is negative")
-            wait = span_from(request.wait, "wait") if request.HasField("wait") else None
-            poller = pollers.find(principal, required(request.poll_token, "poll_token"))
-            left = time_left(context)
-            if left is not None:
-                wait = left if wait is None else min(wait, left)
-            return poll_message(await pollers.poll(poller, wait, request.max_messages))
+            return poll_response(await self._calls.poll(principal, poll_call(request), at_most=time_left(context)))
 
         return await self._guard.unary(f"{_NAME}Poll", context, run)
 
     async def Ack(self, request: pb.AckRequest, context: Context) -> pb.AckResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.AckResponse:
-            peer = self._push.house.pollers.find(principal, required(request.poll_token, "poll_token")).client.peer
-            delivery_ids([*request.ack_ids, *request.nack_ids], "ack_ids")
-            done = await self._push.ack(peer, list(dict.fromkeys(request.ack_ids))) if request.ack_ids else 0
-            again = await self._push.nack(peer, list(dict.fromkeys(request.nack_ids))) if request.nack_ids else 0
-            return pb.AckResponse(ack_count=done, nack_count=again)
+            return ack_response(*await self._calls.ack(principal, ack_call(request)))
 
         return await self._guard.unary(f"{_NAME}Ack", context, run)
 
     async def JoinTopic(self, request: pb.JoinTopicRequest, context: Context) -> pb.JoinTopicResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.JoinTopicResponse:
-            topic = topic_of(request.topic, "topic")
-            status = status_of(request.status, "status")
-            wish = Wish(request.acknowledged, status, metadata_of(request, "metadata"), request.watch_presence)
-            poller = self._push.house.pollers.find(principal, required(request.poll_token, "poll_token"))
-            waiting = await self._push.join(
-                principal, poller.client, topic, wish, create_if_missing=request.create_if_missing
-            )
-            return pb.JoinTopicResponse(pending_count=waiting)
+            return join_response(await self._calls.join(principal, join_call(request)))
 
         return await self._guard.unary(f"{_NAME}JoinTopic", context, run)
 
     async def LeaveTopic(self, request: pb.LeaveTopicRequest, context: Context) -> pb.LeaveTopicResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.LeaveTopicResponse:
-            topic = topic_of(request.topic, "topic")
-            poller = self._push.house.pollers.find(principal, required(request.poll_token, "poll_token"))
-            return pb.LeaveTopicResponse(existed=await self._push.leave(poller.client.peer, topic))
+            return leave_response(existed=await self._calls.leave(principal, leave_call(request)))
 
         return await self._guard.unary(f"{_NAME}LeaveTopic", context, run)
 
     async def Heartbeat(self, request: pb.HeartbeatRequest, context: Context) -> pb.HeartbeatResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.HeartbeatResponse:
-            status, metadata = status_of(request.status, "status"), metadata_of(request, "metadata")
-            house = self._push.house
-            poller = house.pollers.find(principal, required(request.poll_token, "poll_token"))
-            self._push.update_presence(poller.client.peer, "", status, metadata, keep=True)
-            return pb.HeartbeatResponse(present_for=span(house.clients.offline_timeout))
+            return heartbeat_response(self._calls.heartbeat(principal, heartbeat_call(request)))
 
         return await self._guard.unary(f"{_NAME}Heartbeat", context, run)
-
-
-def _place(member: Member) -> str:
-    return f"{member.client.peer.principal} {member.client.peer.client_id}"

@@ -23,14 +23,7 @@ def request_from_json(text: str) -> bytes:
     Raises `ProtocolViolation` for what is no JSON object, and `InvalidArgument` for one that is no such frame: its
     violation says what is wrong, and `metadata['request_id']` which request is to be rejected.
     """
-    try:
-        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolViolation(f"frame: is not JSON: {_short(error)}") from None
-    if not isinstance(found, dict):
-        raise ProtocolViolation("frame: is not a JSON object")
-    if _deeper_than(found, MAX_DEPTH):
-        raise ProtocolViolation(f"frame: is nested deeper than {MAX_DEPTH} levels")
+    found = json_object(text, "frame")
     try:
         frame: bytes = json_format.ParseDict(found, pb.ConnectRequest()).SerializeToString()
     except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
@@ -39,6 +32,19 @@ def request_from_json(text: str) -> bytes:
             f"frame: {what}", violations=[Violation("frame", what)], metadata={"request_id": _request_id(found)}
         ) from None
     return frame
+
+
+def json_object(text: str, path: str) -> dict[str, Any]:
+    """The JSON object, within our depth; `ProtocolViolation` under `path` for anything else."""
+    try:
+        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolViolation(f"{path}: is not JSON: {_short(error)}") from None
+    if not isinstance(found, dict):
+        raise ProtocolViolation(f"{path}: is not a JSON object")
+    if _deeper_than(found, MAX_DEPTH):
+        raise ProtocolViolation(f"{path}: is nested deeper than {MAX_DEPTH} levels")
+    return found
 
 
 def response_to_json(data: bytes) -> str:

@@ -24,6 +24,7 @@ _AGENT = f"{_KEYS}::test_what_an_agent_is_reaches_its_model"
 _IDLE = f"{_SESSIONS}::test_a_conversation_ends_when_it_was_idle_for_too_long"
 _LISTEN = f"{_KEYS}::test_where_it_listens_and_who_gets_in_is_as_the_file_says"
 _SCRIPTED = f"{_FAULTS}::test_a_network_of_the_channels_own_has_users_and_faults"
+_PUSH, _RETRIES = "scenario/test_push_keys.py", "unit/push/test_push_retries.py"
 _SIM = "unit/channels/test_channel_sim.py"
 
 PROOF = {
@@ -98,9 +99,46 @@ PROOF = {
     "storage.durability": f"{_KEYS}::test_the_store_is_where_and_as_safe_as_the_file_says",
     **{
         f"storage.retention.{table}.{bound}": _RETENTION
-        for table in ("sessions", "executions", "inbox", "outbox", "ledger", "seen", "audit", "dead_letters")
+        for table in (
+            "sessions",
+            "executions",
+            "inbox",
+            "outbox",
+            "ledger",
+            "seen",
+            "audit",
+            "dead_letters",
+            "push_dead_letters",
+        )
         for bound in ("max_age", "max_count", "max_bytes")
     },
+    "push.enabled": f"{_PUSH}::test_a_reload_turns_push_on_and_off_and_what_is_kept_stays",
+    **{
+        f"push.{key}": f"{_PUSH}::test_every_bound_holds_from_the_reload_on"
+        for key in ("max_topics", "max_members", "max_joined", "max_clients", "max_metadata", "polling.max_clients")
+    },
+    **{
+        f"push.{key}": f"{_PUSH}::test_what_may_wait_is_as_the_file_says"
+        for key in ("delivery.max_pending", "delivery.max_pending_bytes", "polling.queue", "polling.batch")
+    },
+    **{
+        f"push.{key}": f"{_PUSH}::test_times_are_as_the_file_says"
+        for key in ("presence.heartbeat_interval", "polling.wait", "delivery.message_ttl")
+    },
+    "push.presence.offline_timeout": "scenario/test_push_presence_told.py::"
+    "test_a_connection_that_breaks_counts_as_there_until_the_timeout",
+    "push.presence.min_interval": "unit/push/test_push_presence.py::"
+    "test_F82_somebody_who_flaps_costs_one_change_in_each_interval",
+    **{
+        f"push.delivery.{key}": "scenario/test_push_delivery.py::"
+        "test_what_is_never_acknowledged_becomes_a_dead_letter_that_can_be_read"
+        for key in ("ack_timeout", "max_retries")
+    },
+    "push.delivery.retry_backoff": f"{_RETRIES}::"
+    "test_what_is_not_acknowledged_comes_again_three_times_with_twice_the_time_and_is_then_given_up",
+    "push.delivery.membership_ttl": f"{_RETRIES}::test_a_member_that_stays_away_for_too_long_is_one_no_more",
+    "push.delivery.queue": "unit/push/test_push_members.py::test_a_slow_reader_loses_the_oldest_and_is_told_how_many",
+    "push.polling.http": "scenario/test_push_http.py::test_polling_is_served_over_http_only_where_the_file_says_so",
     "bus.history.max_events": "scenario/test_events_kept.py::"
     "test_F51_history_that_is_no_longer_kept_is_told_with_the_oldest_place",
     "bus.handler_concurrency": "scenario/test_handlers.py::test_so_many_run_at_once_and_a_reload_holds_at_once",

@@ -72,6 +72,29 @@ async def test_a_queue_is_bounded_by_bytes_too(tmp_path):
         assert (len(frame.messages), frame.dropped) == (3, 7)
 
 
+async def test_what_is_held_for_clients_that_are_away_is_bounded_for_each_and_for_all(tmp_path, monkeypatch):
+    monkeypatch.setattr("gatewayd.push.delivery.ALL_HELD_BYTES", 400_000)
+    async with PushRig(tmp_path) as rig:
+        hands = [Hand(rig, f"c{number}") for number in range(4)]
+        for hand in hands:
+            await hand.join("news")
+            hand.cut()
+        for _ in range(10):
+            await rig.push("news", "x" * 30_000)
+        assert rig.house.held.size <= 400_000
+        assert rig.house.held.size == sum(hand.client.queue.plain_bytes for hand in hands)
+        frames = [Hand(rig, f"c{number}").frame() for number in range(4)]
+        assert [len(frame.messages) + frame.dropped for frame in frames if frame] == [10] * 4
+        assert rig.house.held.size == 0
+        hands[0] = Hand(rig, "c0")
+        hands[0].cut()
+        for _ in range(10):
+            await rig.push("news", "x" * 30_000)
+        assert 0 < hands[0].client.queue.plain_bytes <= 256 * 1024
+        await rig.pass_time(100)
+        assert rig.house.held.size == 0
+
+
 async def test_what_is_to_be_acknowledged_is_never_dropped_for_what_is_not(tmp_path):
     async with PushRig(tmp_path, {"delivery": {"queue": 3}}) as rig:
         ann = Hand(rig, "ann")

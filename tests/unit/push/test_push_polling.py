@@ -8,7 +8,7 @@ from gateway.v1 import topic_pb2
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import EVERY_SCOPE
 from gatewayd.core.errors import AlreadyExists, LimitExceeded, PollerNotFound, Unauthenticated
-from gatewayd.push.polling import Registered
+from gatewayd.core.push import Registered
 from gatewayd.push.topics import Wish
 from tests.rigs.push_house import Hand, PushRig
 
