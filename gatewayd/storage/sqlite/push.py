@@ -117,6 +117,7 @@ def _find(tx: Tx, peer: Peer, message_ids: Sequence[str]) -> list[_Row]:
     for message_id in message_ids:
         row = tx.execute(f"SELECT {_PENDING} FROM push_pending WHERE {_PLACE}", (*_peer(peer), message_id)).fetchone()
         if row is not None:
+            _check_pending(row)
             found.append(row)
     return found
 
@@ -192,11 +193,16 @@ def list_pending(connection: sqlite3.Connection, peer: Peer, after: str, limit: 
 
 
 def count_pending(connection: sqlite3.Connection) -> list[Waiting]:
-    rows = connection.execute(
-        "SELECT principal, client_id, topic, count(*), sum(size) FROM push_pending GROUP BY principal, client_id, topic"
-    )
+    """Row by row, because a sum would hide a damaged one."""
+    found: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for row in connection.execute(f"SELECT {_PENDING} FROM push_pending ORDER BY principal, client_id, message_id"):
+        _check_pending(row)
+        key = row[0], row[1], row[3]
+        count, size = found.get(key, (0, 0))
+        found[key] = count + 1, size + row[4]
     return [
-        Waiting(Peer(principal, client_id), topic, count, size) for principal, client_id, topic, count, size in rows
+        Waiting(Peer(principal, client_id), topic, count, size)
+        for (principal, client_id, topic), (count, size) in found.items()
     ]
 
 

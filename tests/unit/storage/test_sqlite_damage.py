@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from gatewayd.core.errors import StoreCorrupt
+from gatewayd.core.push import Peer
 from gatewayd.storage.base import Store
+from gatewayd.storage.push import MemberRecord, PushedMessage, Recipient, TopicRecord
 from gatewayd.storage.records import AuditRecord
 from gatewayd.testing.store_cases.samples import (
     ALL,
@@ -29,6 +31,7 @@ from gatewayd.testing.store_cases.samples import (
 from gatewayd.testing.store_cases.sqlite import SQLiteHarness
 
 PAGE = 4096
+PEER = Peer("ann", "laptop")
 
 
 async def _fill(store: Store) -> None:
@@ -49,6 +52,11 @@ async def _fill(store: Store) -> None:
     for number in range(5):
         await store.record_audit(AuditRecord(NOW, "ann", "Reload", "gateway.yaml", "allow", f"{number}"))
     await store.revoke_token("ab" * 32, NOW)
+    for number in range(4):
+        await store.add_topic(TopicRecord(f"t{number}", "ann", '{"n": 1}', NOW))
+        await store.keep_member(MemberRecord(f"t{number}", PEER, NOW, NOW))
+        message = PushedMessage(f"p{number}", "t1", f"pushed {number}".encode() * 20, NOW, NOW + 100)
+        await store.keep_push(message, [Recipient(PEER, number)], [Peer("bob", "phone")])
 
 
 async def _content(store: Store) -> list[object]:
@@ -78,6 +86,11 @@ async def _content(store: Store) -> list[object]:
         await store.list_dead_letters(channel="", before="", limit=1000),
         await store.list_audit(limit=1000),
         await store.revoked_tokens(),
+        await store.list_topics("", 1000),
+        await store.list_members(("", "", ""), 1000),
+        await store.list_pending(PEER, "", 1000),
+        await store.count_pending(),
+        await store.list_topic_letters(topic="", principal="", before=0, limit=1000),
     ]
 
 
