@@ -1,6 +1,6 @@
 """Events of `gateway.v1` as the load makes them: CUSTOM, with the payload as their content."""
 
-from gateway.v1 import event_pb2, event_type_pb2
+from gateway.v1 import event_data_pb2, event_pb2, event_type_pb2
 
 from events.payload import EVENT_BYTES, payload
 
@@ -17,7 +17,7 @@ def event(data: bytes, number: int, publisher: int, place: str = "", *, durable:
         topic=topic or "bench.events",
         custom_type="bench",
         ephemeral=not durable,
-        custom={"content": data, "content_type": CONTENT_TYPE},
+        custom=event_data_pb2.CustomData(content=data, content_type=CONTENT_TYPE),
     )
 
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import uvloop
-from gateway.v1 import event_pb2, event_type_pb2
+from gateway.v1 import event_data_pb2, event_pb2, event_type_pb2
 
 from gatewayctl.sdk.facade import Client
 
@@ -30,7 +30,7 @@ def event(target: str, correlation_id: str, text: str) -> event_pb2.Event:
         ephemeral=True,
         target=target,
         correlation_id=correlation_id,
-        custom={"content": text.encode(), "content_type": "text/plain"},
+        custom=event_data_pb2.CustomData(content=text.encode(), content_type="text/plain"),
     )
 
 
@@ -53,7 +53,8 @@ class Asker:
         name = str(self._asked)
         answer = self._waiting[name] = asyncio.get_running_loop().create_future()
         await self._client.publish(event("answerer", name, text))
-        return await answer
+        said: str = await answer
+        return said
 
 
 async def answer_all(client: Client) -> None:

@@ -21,6 +21,7 @@ from gateway.v1 import event_service_pb2_grpc
 from events.envelope import event_filter
 from events.payload import opened
 
+EOF: Any = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not know it
 READ = 60.0
 """Seconds without a frame after which something is wrong."""
 
@@ -42,7 +43,7 @@ class Reader:
 
     async def run(self, channel: grpc.aio.Channel) -> None:
         """Read for ever, over as many streams as it takes."""
-        stub = event_service_pb2_grpc.EventServiceStub(channel)
+        stub: Any = event_service_pb2_grpc.EventServiceStub(channel)
         while True:
             stream = stub.Connect(metadata=self._metadata)
             try:
@@ -58,7 +59,7 @@ class Reader:
         while True:
             async with asyncio.timeout(READ):
                 frame = await stream.read()
-            if frame is grpc.aio.EOF:
+            if frame is EOF:
                 return
             kind = frame.WhichOneof("frame")
             if kind == "welcome":

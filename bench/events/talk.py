@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from gateway.internal.v1 import frames_pb2 as twin
 from gateway.v1 import event_pb2, event_service_pb2
@@ -56,7 +57,7 @@ class Talk:
         if not self._stream.closed:
             raise WrongAnswer(f"the stream of {self._name} ended: {ended.result()}")
 
-    def request(self, **frame: object) -> "asyncio.Future[event_service_pb2.Accepted]":
+    def request(self, **frame: Any) -> "asyncio.Future[event_service_pb2.Accepted]":
         """Send a request; its answer comes later."""
         self._requests += 1
         request_id = str(self._requests)
