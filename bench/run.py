@@ -92,7 +92,9 @@ def _measure(arguments: argparse.Namespace) -> list[Row]:
         rows += uvloop.run(chat.rows(rounds=rounds, messages=messages, with_peer=with_peer))
     for name, part in PARTS.items():
         if only in (None, name):
+            began = time.monotonic()
             rows += uvloop.run(part(quick, not arguments.without_peers))
+            print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     return rows
 
 

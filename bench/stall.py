@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvloop
+from events.arms import Look
 from events.envelope import entry, event, event_filter
 from events.gateway import Gateway, GatewayClients, GatewaySubscriber
 from events.load import trouble
@@ -59,8 +60,11 @@ class Load:
         for index in range(SUBSCRIBERS):
             talk = await self._clients.talk(f"subscriber-{index}")
             await talk.subscribe("all", event_filter(""), buffer_bytes=BUFFER)
-            GatewaySubscriber(talk).inspect(lambda _events: None, lambda data, index=index: self._look(index, data))
+            GatewaySubscriber(talk).inspect(lambda _events: None, self._look_for(index))
         self._talk: Talk = await self._clients.talk("publisher")
+
+    def _look_for(self, index: int) -> Look:
+        return lambda data: self._look(index, data)
 
     def _look(self, index: int, data: bytes) -> None:
         self._inspector.look(index, data)

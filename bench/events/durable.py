@@ -155,7 +155,10 @@ async def _check(pump: Ours, clients: GatewayClients) -> None:
     reader = await clients.talk("reader")
 
     def on_delivery(message: bytes) -> None:
-        for one in event_service_pb2.ConnectResponse.FromString(message).delivery.events:
+        delivery = event_service_pb2.ConnectResponse.FromString(message).delivery
+        if not delivery.subscription_ids:
+            return  # a heartbeat
+        for one in delivery.events:
             if not one.HasField("seq"):
                 raise WrongAnswer("a durable event came without its place in the log")
             inspector.look(0, one.custom.content)
