@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from gatewayd.bus.pacer import Pacer
 from gatewayd.config.push import DeliverySection
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError
@@ -59,6 +60,8 @@ class Delivery:
         ids: IdSource,
     ) -> None:
         self._held = held
+        self._woken: dict[Client, None] = {}
+        self._pacer = Pacer(self._wake_all)
         self._store = store
         self._topics = topics
         self._settings = settings
@@ -146,7 +149,7 @@ class Delivery:
                 continue
             if client.reader is not None:
                 client.queue.put(wire)
-                client.wake()
+                self._wake(client)
             elif self._held.size + len(wire) > ALL_HELD_BYTES:
                 client.queue.drop()
             else:
@@ -174,7 +177,17 @@ class Delivery:
             return
         client.loaded_to = message.id
         client.queue.owe(Owed(message.id, message.topic, message.wire, attempts=0, recorded=1, retries=0))
-        client.wake()
+        self._wake(client)
+
+    def _wake(self, client: Client) -> None:
+        """Soon: what comes close together goes out in one frame, which is what costs."""
+        self._woken[client] = None
+        self._pacer.due()
+
+    def _wake_all(self) -> None:
+        woken, self._woken = self._woken, {}
+        for client in woken:
+            client.wake()
 
     # Out
 
