@@ -44,7 +44,7 @@ from gatewayd.storage.records import Published
 log = logging.getLogger("gatewayd.conversation")
 
 FEATURES = ("subscribe", "publish", "send", "resume", "addressed", "snapshot")
-"""What this version speaks on a stream."""
+"""What this version speaks on a stream; `push` comes with it where it is enabled."""
 
 
 class ConversationHub:
@@ -128,7 +128,7 @@ class ConversationHub:
         return Welcome(
             protocol=PROTOCOL,
             server_version=gatewayd.__version__,
-            features=FEATURES,
+            features=(*FEATURES, "push") if self._doors.push.is_on else FEATURES,
             policy=policy,
             resume_token=token,
             resumed=before is not None,

@@ -3,6 +3,7 @@
 from gateway.v1 import push_service_pb2 as pb
 from gateway.v1 import push_service_pb2_grpc
 
+from gatewayd.access.audit import Audit
 from gatewayd.access.principals import Principal
 from gatewayd.core.topic import TopicPattern
 from gatewayd.push.calls import PollCalls
@@ -37,10 +38,11 @@ _NAME = "/gateway.v1.PushService/"
 class PushService(push_service_pb2_grpc.PushServiceServicer):
     """Serves the whole service."""
 
-    def __init__(self, *, guard: Guard, push: Push, rates: Rates) -> None:
+    def __init__(self, *, guard: Guard, push: Push, rates: Rates, audit: Audit) -> None:
         self._guard = guard
         self._push = push
         self._rates = rates
+        self._audit = audit
         self._calls = PollCalls(push)
 
     async def CreateTopic(self, request: pb.CreateTopicRequest, context: Context) -> pb.CreateTopicResponse:  # noqa: N802
@@ -55,7 +57,15 @@ class PushService(push_service_pb2_grpc.PushServiceServicer):
 
     async def DeleteTopic(self, request: pb.DeleteTopicRequest, context: Context) -> pb.DeleteTopicResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.DeleteTopicResponse:
-            members, letters = await self._push.delete_topic(principal, topic_of(request.topic, "topic"))
+            topic = topic_of(request.topic, "topic")
+            members, letters = await self._push.delete_topic(principal, topic)
+            self._audit.record(
+                principal=principal.id,
+                action="delete_topic",
+                subject=topic,
+                decision="deleted",
+                detail=f"{members} members, {letters} dead letters",
+            )
             return pb.DeleteTopicResponse(member_count=members, dead_letter_count=letters)
 
         return await self._guard.unary(f"{_NAME}DeleteTopic", context, run)

@@ -92,7 +92,7 @@ def handlers(
         "gateway.v1.SessionService": SessionService(
             guard=guard, runtime=runtime, store=store, closing=closing, audit=Audit(store, clock)
         ),
-        "gateway.v1.PushService": PushService(guard=guard, push=push, rates=rates),
+        "gateway.v1.PushService": PushService(guard=guard, push=push, rates=rates, audit=Audit(store, clock)),
         "gateway.v1.AdminService": AdminService(guard=guard, operations=operations, store=store),
     }
     connect = ConnectHandler(hub, guard, clock)

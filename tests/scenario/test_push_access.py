@@ -1,7 +1,9 @@
 """Two users never meet: what each scope of push opens, and what it leaves closed."""
 
 import asyncio
+import contextlib
 import hashlib
+import sqlite3
 
 import pytest
 from gateway.v1 import admin_service_pb2
@@ -153,6 +155,9 @@ async def test_only_its_owner_or_an_administrator_deletes_a_topic(tmp_path):
             await chief.call(
                 "PushService/DeleteTopic", push_pb.DeleteTopicRequest(topic="shared.two"), push_pb.DeleteTopicResponse
             )
+    with contextlib.closing(sqlite3.connect(daemon.state / "gatewayd.db")) as rows:
+        audit = rows.execute("SELECT principal, subject, decision FROM audit WHERE action = 'delete_topic'").fetchall()
+    assert audit == [("ann", "shared.one", "deleted"), ("chief", "shared.two", "deleted")]
 
 
 async def test_dead_letters_are_shown_to_their_owner_and_to_who_may_read_everything(tmp_path):

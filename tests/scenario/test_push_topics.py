@@ -32,7 +32,7 @@ async def test_a_message_reaches_every_member_but_its_sender(tmp_path):
 
 async def test_joining_what_does_not_exist_needs_to_be_asked_for(tmp_path):
     async with Daemon(tmp_path, PUSH) as daemon, RawStream(daemon.address) as ann:
-        await ann.hello("ann")
+        assert "push" in (await ann.hello("ann")).features
 
         error = await ann.rejected(await ann.ask(join_frame("nowhere")))
         assert reason_of(error) == "TOPIC_NOT_FOUND"
@@ -62,7 +62,7 @@ async def test_while_push_is_off_everything_is_refused(tmp_path):
         RawStream(daemon.address) as ann,
         daemon.client() as client,
     ):
-        await ann.hello("ann")
+        assert "push" not in (await ann.hello("ann")).features
         for frame in (
             join_frame("news", create_if_missing=True),
             pb.ConnectRequest(push=pb.Push(topic="news")),
