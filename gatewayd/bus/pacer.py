@@ -8,7 +8,7 @@ leaves no air to gather in, and a fixed one is too short for many readers and to
 import asyncio
 from collections.abc import Callable
 
-FACTOR = 0.5
+FACTOR = 1.0
 """Holds so many times what was measured."""
 LONGEST = 0.25
 """Seconds that nothing is ever held beyond; a handing-out to 10,000 readers takes about as long."""
