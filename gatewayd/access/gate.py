@@ -4,15 +4,14 @@ gRPC and HTTP share one gate, so a lock-out or a bound that holds at one door ho
 """
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from gatewayd.access.audit import Audit
 from gatewayd.access.authenticator import Authenticator, Transport
+from gatewayd.access.calls import OpenCall, OpenCalls
 from gatewayd.access.principals import Principal
 from gatewayd.access.rules import required
-from gatewayd.core.errors import Internal, LimitExceeded, PermissionDenied
+from gatewayd.core.errors import Internal, PermissionDenied
 from gatewayd.core.ids import IdSource
 
 log = logging.getLogger("gatewayd.access")
@@ -27,8 +26,7 @@ class Gate:
         self._authenticator = authenticator
         self._audit = audit
         self._ids = ids
-        self._streams_per_client = streams_per_client
-        self._calls: Counter[str] = Counter()
+        self._calls = OpenCalls(streams_per_client)
 
     def admit(self, method: str, token: str | None, transport: Transport, source: str) -> Principal:
         """Who calls, if they may: `Unauthenticated`, `TooManyFailures` or `PermissionDenied` otherwise.
@@ -46,28 +44,15 @@ class Gate:
             raise
         return principal
 
-    @contextmanager
-    def counted(self, principal: Principal) -> Iterator[None]:
-        """Hold one of `limits.streams_per_client` while the call runs.
+    def call(self) -> OpenCall:
+        """A call that has just come, and counts for nobody yet."""
+        return OpenCall(self._calls)
 
-        The principal `local` is exempt. Everybody on the unix socket shares it and has no address to be told apart by,
-        so a bound would let one program shut out the operator; `gateway.max_connections` and the mode of the socket
-        hold there.
-        """
-        limit = self._streams_per_client()
-        if self._calls[principal.id] >= limit and not principal.local:
-            raise LimitExceeded(
-                f"client {principal.id!r} has {limit} calls open (gateway.limits.streams_per_client)",
-                metadata={"limit": "streams_per_client"},
-                retry_after=1.0,
-            )
-        self._calls[principal.id] += 1
-        try:
-            yield
-        finally:
-            self._calls[principal.id] -= 1
-            if not self._calls[principal.id]:
-                del self._calls[principal.id]
+    def counted(self, principal: Principal) -> OpenCall:
+        """A call that counts for its caller; see `OpenCall.count`."""
+        call = self.call()
+        call.count(principal)
+        return call
 
     def incident(self, method: str) -> Internal:
         """The error for a handler that crashed: the log gets the traceback, the caller the id under which it stands."""

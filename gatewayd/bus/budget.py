@@ -12,7 +12,7 @@ class Budget:
     def __init__(self, limit: int = sys.maxsize) -> None:
         self.limit = limit
         self.used = 0
-        self._released = asyncio.Event()
+        self._released: asyncio.Event | None = None
 
     def has_room(self, size: int) -> bool:
         """Whether so many bytes may be taken; anything may while nothing is."""
@@ -21,9 +21,12 @@ class Budget:
     def release(self, size: int) -> None:
         """Give back what was taken; 0 only wakes who waits."""
         self.used -= size
-        self._released.set()
+        if self._released is not None:
+            self._released.set()
 
     async def released(self) -> None:
         """Wait until something is given back."""
+        if self._released is None:
+            self._released = asyncio.Event()
         self._released.clear()
         await self._released.wait()

@@ -27,7 +27,7 @@ class _Bucket(Generic[T]):
 
     def __init__(self) -> None:
         self.any_topic: set[T] = set()
-        self.topics: TopicTree[T] = TopicTree()
+        self.topics: TopicTree[T] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.any_topic or self.topics)
@@ -62,6 +62,7 @@ class Index(Generic[T]):
             if selection.topic is None:
                 bucket.any_topic.add(item)
             else:
+                bucket.topics = bucket.topics or TopicTree()
                 bucket.topics.add(selection.topic, item)
         self._with_topic += selection.topic is not None
         self._changed()
@@ -74,7 +75,7 @@ class Index(Generic[T]):
             bucket = shape.buckets[key]
             if selection.topic is None:
                 bucket.any_topic.discard(item)
-            else:
+            elif bucket.topics is not None:
                 bucket.topics.remove(selection.topic, item)
             if not bucket:
                 del shape.buckets[key]

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gatewayd.bus.budget import Budget
-from gatewayd.core.chunk import EVENT_OVERHEAD, Chunk, joined
+from gatewayd.core.chunk import EVENT_OVERHEAD, NOTHING, Chunk, joined
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.frames import EndReason, Overflow
 
@@ -31,7 +31,7 @@ class Mailbox:
         self.limit_bytes = limit_bytes
         self.overflow = overflow
         self._wake = wake
-        self._chunks: deque[Chunk] = deque()
+        self._chunks = NOTHING
         self._bytes = 0
         self._dropped = 0
         self._dropped_to: Cursor | None = None
@@ -74,10 +74,12 @@ class Mailbox:
         return all(self._squeeze(Chunk((event,))) for event in chunk.events)
 
     def _append(self, chunk: Chunk) -> None:
-        self._chunks.append(chunk)
         self._bytes += chunk.size
         self._budget.used += chunk.size
-        if len(self._chunks) == 1:
+        if self._chunks:
+            self._chunks.append(chunk)
+        else:
+            self._chunks = deque((chunk,))
             self._wake()
 
     def _squeeze(self, chunk: Chunk) -> bool:
@@ -97,7 +99,8 @@ class Mailbox:
     def take_chunk(self, max_bytes: int) -> Chunk | None:
         """The oldest events as one chunk, at least one, up to that many bytes of content; None if there is none."""
         if len(self._chunks) == 1 and self._chunks[0].content_bytes <= max_bytes:
-            only = self._chunks.popleft()
+            only = self._chunks[0]
+            self._chunks = NOTHING
             self._bytes = 0
             if only.cursor is not None:
                 self._taken = only.cursor
@@ -152,7 +155,7 @@ class Mailbox:
         if self.ended is None:
             self._taken = self.position
             self.ended = reason
-            self._chunks.clear()
+            self._chunks = NOTHING
             self._budget.release(self._bytes)
             self._bytes = 0
             self._wake()

@@ -5,7 +5,6 @@ control lane that is always sent before data, so no answer waits behind more tha
 is answered by `rejected` and ends nothing; a frame that cannot be read ends the stream.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 
@@ -29,6 +28,7 @@ from gatewayd.core.frames import (
     Reply,
     ServerFrame,
 )
+from gatewayd.core.wake import Wake
 from gatewayd.wire import decode_client_frame, encode_server_frame
 
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
@@ -59,7 +59,7 @@ class Conversation:
         self._replying = ""
         """The request whose final reply is on its way."""
         self._control_bytes = 0
-        self._wake = asyncio.Event()
+        self._wake = Wake()
         self._ending = False
         self._requests: Requests | None = None
         self.topics = ConversationTopics(

@@ -6,7 +6,7 @@ It outlives a connection that breaks: what waits, and what comes while the clien
 from collections import deque
 from collections.abc import Callable
 
-from gatewayd.core.chunk import Chunk, joined
+from gatewayd.core.chunk import NOTHING, Chunk, joined
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.frames import Overflow
 from gatewayd.core.queues import QueueReport, QueueState, state_of
@@ -22,7 +22,7 @@ class Inbox:
         self.bytes = 0
         """Of events that wait, each with its overhead."""
         self.total_dropped = 0
-        self._chunks: deque[Chunk] = deque()
+        self._chunks = NOTHING
         self._dropped = 0
         self._dropped_to: Cursor | None = None
 
@@ -34,7 +34,10 @@ class Inbox:
         while self._chunks and self.bytes + chunk.size > limit:
             self._drop(self._chunks.popleft())
         if limit:
-            self._chunks.append(chunk)
+            if self._chunks:
+                self._chunks.append(chunk)
+            else:
+                self._chunks = deque((chunk,))
             self.bytes += chunk.size
         else:
             self.bytes += chunk.size

@@ -152,10 +152,14 @@ class Publishing:
             raise
 
     def _submit(self, events: Sequence[Event], stamp: Stamp, principal: Principal, count: int) -> Batch:
+        ids = tuple([event.id for event in events])
         durable = [Published(event, content_digest(event, stamp)) for event in events if event.durable]
-        ids = tuple(event.id for event in events)
-        stored = self._store.append(durable, scope=f"publish:{principal.id}") if durable else None
-        if stored is not None and stored.done() and stored.exception() is not None:
+        if not durable:
+            for event in events:
+                self._bus.publish(event)
+            return Batch(ids, None, count)
+        stored = self._store.append(durable, scope=f"publish:{principal.id}")
+        if stored.done() and stored.exception() is not None:
             return Batch(ids, stored, count)  # refused as a whole
         behind = Counter(event.stream_id for event in events if event.durable)
         for event in events:

@@ -12,7 +12,8 @@ _CHANCE_BYTES = _CHANCE_BITS // 8
 _AT_ONCE = 64
 """Chances asked for together: one call to the kernel costs as much as a dozen ids."""
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
-_SHIFTS = tuple(range(120, -1, -10))
+_LOW_BITS = 40
+_HIGH_SHIFTS = tuple(range(120 - _LOW_BITS, -1, -10))
 
 
 class IdSource:
@@ -24,6 +25,8 @@ class IdSource:
         self._last_millis = -1
         self._last_chance = 0
         self._chances = b""
+        self._high = -1
+        self._high_text = ""
 
     def new(self) -> str:
         """A fresh id, greater than every earlier one of this source while the clock does not go backwards."""
@@ -34,7 +37,7 @@ class IdSource:
         else:
             self._last_chance = self._chance()
         self._last_millis = millis
-        return _encode((millis << _CHANCE_BITS) | self._last_chance)
+        return self._encode((millis << _CHANCE_BITS) | self._last_chance)
 
     def _chance(self) -> int:
         if not self._chances:
@@ -42,6 +45,16 @@ class IdSource:
         taken, self._chances = self._chances[:_CHANCE_BYTES], self._chances[_CHANCE_BYTES:]
         return int.from_bytes(taken, "big") >> 1
 
-
-def _encode(number: int) -> str:
-    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
+    def _encode(self, number: int) -> str:
+        high = number >> _LOW_BITS
+        if high != self._high:  # ids of one millisecond differ in their last characters alone
+            self._high = high
+            self._high_text = "".join([_PAIRS[high >> shift & 1023] for shift in _HIGH_SHIFTS])
+        pairs = _PAIRS
+        return (
+            self._high_text
+            + pairs[number >> 30 & 1023]
+            + pairs[number >> 20 & 1023]
+            + pairs[number >> 10 & 1023]
+            + pairs[number & 1023]
+        )

@@ -8,6 +8,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 from contextlib import ExitStack
 
 from gatewayd import __version__
@@ -27,6 +28,12 @@ from gatewayd.daemon.signals import Signals
 
 log = logging.getLogger(__name__)
 
+SWITCH_AFTER = 0.0001
+"""Seconds for which a thread may wait for the interpreter before it is handed over.
+
+A loop that lets go of it more often than that, at each look at its sockets, and takes it back at once, never hands it
+over at all: with the default of 5 ms a busy loop kept the store's threads waiting for seconds.
+"""
 COLLECT_AFTER = (20_000, 20, 50)
 """The collector's thresholds: a message makes hundreds of objects that die by themselves, and few cycles."""
 
@@ -42,6 +49,7 @@ def _run(options: Options, factory: GatewayFactory | None, report: Report) -> in
     signals = Signals()
     signals.catch()
     os.umask(UMASK)
+    sys.setswitchinterval(SWITCH_AFTER)
     clock = SystemClock()
     mask = Mask()
     # A detached daemon keeps its own log small; a file that somebody redirected to is theirs.

@@ -3,6 +3,9 @@
 Frames pass as bytes: the conversation reads and writes them with `wire`, so gRPC never makes a message of them.
 """
 
+from collections.abc import Awaitable
+from functools import partial
+
 from grpc import aio
 
 from gatewayd.access.principals import Principal
@@ -26,11 +29,10 @@ class ConnectHandler:
 
     async def serve(self, _requests: object, context: Context) -> None:
         """The gRPC handler (reader-writer style)."""
+        await self._guard.unary(METHOD, context, partial(self._converse, context))
 
-        async def run(principal: Principal) -> None:
-            await converse(self._hub, principal, context.peer(), _Link(context), self._clock, grace=CUT_GRACE)
-
-        await self._guard.conversation(METHOD, context, run)
+    def _converse(self, context: Context, principal: Principal) -> Awaitable[None]:
+        return converse(self._hub, principal, context.peer(), _Link(context), self._clock, grace=CUT_GRACE)
 
 
 class _Link:

@@ -6,7 +6,6 @@ a rule in `access.rules` cannot be served at all.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import grpc
@@ -39,10 +38,10 @@ class Guard:
 
     async def unary(self, method: str, context: Context, call: Callable[[Principal], Awaitable[_T]]) -> _T:
         """Run one unary call as its caller."""
-        with ExitStack() as held:
+        with self._gate.call() as opened:
             try:
                 principal = self.admit(method, context)
-                held.enter_context(self._gate.counted(principal))
+                opened.count(principal)
                 return await call(principal)
             except GatewayError as error:
                 await self.refuse(context, error)
@@ -53,20 +52,16 @@ class Guard:
         self, method: str, context: Context, serve: Callable[[Principal], AsyncIterator[_T]]
     ) -> AsyncIterator[_T]:
         """Run one call whose answers are a stream."""
-        with ExitStack() as held:
+        with self._gate.call() as opened:
             try:
                 principal = self.admit(method, context)
-                held.enter_context(self._gate.counted(principal))
+                opened.count(principal)
                 async for answer in serve(principal):
                     yield answer
             except GatewayError as error:
                 await self.refuse(context, error)
             except Exception:
                 await self.refuse(context, self._gate.incident(method))
-
-    async def conversation(self, method: str, context: Context, run: Callable[[Principal], Awaitable[None]]) -> None:
-        """Run one call that reads and writes for itself."""
-        await self.unary(method, context, run)
 
     def admit(self, method: str, context: Context) -> Principal:
         """Who calls, if they may: `Unauthenticated`, `TooManyFailures` or `PermissionDenied` otherwise."""
