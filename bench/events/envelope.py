@@ -1,5 +1,7 @@
 """Events of `gateway.v1` as the load makes them: CUSTOM, with the payload as their content."""
 
+from functools import cache
+
 from gateway.v1 import event_data_pb2, event_pb2, event_type_pb2
 
 from events.payload import EVENT_BYTES, payload
@@ -42,6 +44,23 @@ def entry(one: event_pb2.Event) -> bytes:
     """The event as a member of `publish.events`."""
     data = one.SerializeToString()
     return b"\x0a" + varint(len(data)) + data
+
+
+def addressed_entry(data: bytes, number: int, publisher: int, target: str, correlation_id: str) -> bytes:
+    """`entry` of an event for one client, joined of encoded fields: their order is free, and making a message costs."""
+    tail = event_pb2.Event(
+        id=f"{publisher:06}{number:020}", correlation_id=correlation_id, custom=event_data_pb2.CustomData(content=data)
+    ).SerializeToString()
+    one = _addressed_head(target) + tail
+    return b"\x0a" + varint(len(one)) + one
+
+
+@cache
+def _addressed_head(target: str) -> bytes:
+    head = event(b"", 0, 0)
+    head.ClearField("id")
+    head.target = target
+    return head.SerializeToString()
 
 
 def varint(number: int) -> bytes:

@@ -22,7 +22,7 @@ from processes import ROOT, Running, WrongAnswer, environment
 from report import Row
 
 from events.autogen import PYTHON, Autogen
-from events.envelope import PAYLOAD_BYTES, entry, event, event_filter
+from events.envelope import PAYLOAD_BYTES, addressed_entry, event_filter
 from events.gateway import Gateway, GatewayClients
 from events.load import trouble
 from events.talk import Talk
@@ -49,9 +49,9 @@ class Mouth:
         self._frames = 0
         self._scheduled = False
 
-    def say(self, one: event_pb2.Event) -> None:
-        """Send an event soon."""
-        self._ready.append(entry(one))
+    def say(self, one: bytes) -> None:
+        """Send an entry soon."""
+        self._ready.append(one)
         if not self._scheduled and self._frames < MAX_IN_FLIGHT:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._send)
@@ -81,7 +81,7 @@ class Raw:
         self._cpu = cpu
         self._waiting: dict[str, tuple[float, bytes]] = {}
         self._waits: list[float] = []
-        self._asked = 0
+        self._asked = self._answers = 0
         self._going = False
 
     async def join(self) -> None:
@@ -95,9 +95,8 @@ class Raw:
 
     def _on_questions(self, message: bytes) -> None:
         for one in _events(message):
-            answer = event(one.custom.content, 0, 2)
-            answer.target, answer.correlation_id = "asker", one.correlation_id
-            self._answerer.say(answer)
+            self._answers += 1
+            self._answerer.say(addressed_entry(one.custom.content, self._answers, 2, "asker", one.correlation_id))
 
     def _on_answers(self, message: bytes) -> None:
         now = time.perf_counter()
@@ -112,10 +111,9 @@ class Raw:
     def _ask(self) -> None:
         self._asked += 1
         said = str(self._asked).encode().ljust(PAYLOAD_BYTES)
-        question = event(said, self._asked, 1)
-        question.target, question.correlation_id = "answerer", str(self._asked)
-        self._waiting[question.correlation_id] = (time.perf_counter(), said)
-        self._asker.say(question)
+        name = str(self._asked)
+        self._waiting[name] = (time.perf_counter(), said)
+        self._asker.say(addressed_entry(said, self._asked, 1, "answerer", name))
 
     async def ask(self, in_flight: int, seconds: float) -> Round:
         """See `Ask`."""
