@@ -76,7 +76,7 @@ class TaskSet:
     def __init__(self, owner: str, *, on_failure: FailureHandler | None = None) -> None:
         self._owner = owner
         self._on_failure = on_failure
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._closed = False
 
     def start(self, work: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[Any]:
@@ -85,12 +85,12 @@ class TaskSet:
             work.close()
             raise RuntimeError(f"{self._owner} is closed and starts no {name}")
         task = asyncio.create_task(work, name=f"{self._owner}: {name}")
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if task.cancelled() or (error := task.exception()) is None:
             return
         log.error("task_failed", extra={"task": task.get_name()}, exc_info=error)
@@ -102,13 +102,13 @@ class TaskSet:
 
     async def wait(self) -> None:
         """Until every task has ended by itself, those included that start meanwhile."""
-        while others := self._tasks - {asyncio.current_task()}:
+        while others := self._tasks.keys() - {asyncio.current_task()}:
             await asyncio.wait(others)
 
     async def close(self) -> None:
         """Cancel every task and wait for their ends. Safe to call twice, and from one of the tasks."""
         self._closed = True
-        others = self._tasks - {asyncio.current_task()}
+        others = self._tasks.keys() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         if others:

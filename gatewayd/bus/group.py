@@ -38,6 +38,19 @@ Audience = tuple[Member, ...]
 class Group:
     """Filled event by event; `flush` hands out what has gathered, in order."""
 
+    __slots__ = (
+        "_audiences",
+        "_bytes",
+        "_dirty",
+        "_events",
+        "_handing_out",
+        "_members",
+        "_personal",
+        "before",
+        "delivered",
+        "selection",
+    )
+
     def __init__(self, selection: EventFilter, dirty: Callable[["Group"], None]) -> None:
         self.selection = selection
         self.before = 0

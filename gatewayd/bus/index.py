@@ -26,7 +26,7 @@ class _Bucket(Generic[T]):
     __slots__ = ("any_topic", "topics")
 
     def __init__(self) -> None:
-        self.any_topic: set[T] = set()
+        self.any_topic: tuple[T, ...] = ()
         self.topics: TopicTree[T] | None = None
 
     def __bool__(self) -> bool:
@@ -60,7 +60,7 @@ class Index(Generic[T]):
         for key in _keys(selection, fields):
             bucket = shape.buckets.setdefault(key, _Bucket())
             if selection.topic is None:
-                bucket.any_topic.add(item)
+                bucket.any_topic += (item,)
             else:
                 bucket.topics = bucket.topics or TopicTree()
                 bucket.topics.add(selection.topic, item)
@@ -74,7 +74,7 @@ class Index(Generic[T]):
         for key in _keys(selection, fields):
             bucket = shape.buckets[key]
             if selection.topic is None:
-                bucket.any_topic.discard(item)
+                bucket.any_topic = tuple([other for other in bucket.any_topic if other is not item])
             elif bucket.topics is not None:
                 bucket.topics.remove(selection.topic, item)
             if not bucket:

@@ -14,6 +14,21 @@ __all__ = ["EVENT_OVERHEAD", "Mailbox"]
 class Mailbox:
     """Filled by the bus, emptied by one reader. Once `ended` is set nothing more arrives."""
 
+    __slots__ = (
+        "_budget",
+        "_bytes",
+        "_chunks",
+        "_dropped",
+        "_dropped_to",
+        "_reached",
+        "_taken",
+        "_wake",
+        "ended",
+        "limit_bytes",
+        "overflow",
+        "total_dropped",
+    )
+
     def __init__(
         self,
         *,

@@ -29,6 +29,8 @@ log = logging.getLogger("gatewayd.bus")
 class MemorySubscription:
     """One interest; in the group of its filter once it has caught up with the log."""
 
+    __slots__ = ("_bus", "closed", "group", "looked", "mailbox", "put", "spec", "visible")
+
     def __init__(self, spec: SubscriptionSpec, bus: "MemoryBus", start: Cursor, wake: Callable[[], None]) -> None:
         self.spec = spec
         self.looked = start.seq
@@ -193,7 +195,10 @@ class MemoryBus:
 
     def publish(self, event: Event, before: int = 0) -> None:
         """See `EventBus.publish`."""
-        self._order.publish(event, before)
+        if self._order.idle:
+            self._deliver(event)
+        else:
+            self._order.publish(event, before)
 
     def expected(self, stream_ids: Sequence[str]) -> None:
         self._order.expected(stream_ids)

@@ -31,6 +31,11 @@ class StreamOrder:
         self._parked_bytes = 0
         self.dropped = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether no stream waits for anything: nothing is to be kept behind."""
+        return not self._streams
+
     def expected(self, stream_ids: Sequence[str]) -> None:
         """Durable events of these streams were submitted, one entry per event."""
         for stream_id in stream_ids:

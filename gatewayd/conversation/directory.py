@@ -180,7 +180,7 @@ class Directory:
     def deliver(self, event: Event) -> None:
         """Give an event that has a target, or is a broadcast, to those whose subscriptions do not bring it."""
         chunk: Chunk | None = None
-        for client in list(self._addressees(event) if event.target else self._audience(event)):
+        for client in self._addressees(event) if event.target else list(self._audience(event)):
             if client.conversation is not None and client.conversation.subscriptions.bring(event):
                 continue
             chunk = chunk or Chunk((with_wire(event),))
@@ -189,10 +189,12 @@ class Directory:
             else:
                 client.inbox.put(chunk, self._queue_bytes())
 
-    def _addressees(self, event: Event) -> Iterator[Client]:
-        for client in self._names.get(event.target, ()):
-            if event.owner in ("", client.principal):
-                yield client
+    def _addressees(self, event: Event) -> list[Client]:
+        known = self._names.get(event.target)
+        if known is None:
+            return []
+        owner = event.owner
+        return [client for client in known if not owner or client.principal == owner]
 
     def _audience(self, event: Event) -> Iterator[Client]:
         topic = TopicPattern(tuple(event.topic.split("."))) if event.topic else None

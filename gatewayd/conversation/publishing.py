@@ -12,7 +12,6 @@ from typing import Protocol
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
-from gatewayd.core.catalogue import CATALOGUE, Emitter
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError, InvalidArgument, NotFound, PermissionDenied, ServerOnlyField, Violation
 from gatewayd.core.event import Cursor, Event, EventType
@@ -139,10 +138,9 @@ class Publishing:
 
     def _check_emitter(self, principal: Principal, path: str, kind: EventType) -> None:
         """Before anything else is found fault with: what such an event lacks would only mislead."""
-        if CATALOGUE[kind].emitter is not Emitter.CLIENT:
-            if path:
-                self._denied(principal, "events.publish", kind.label)
-            raise PermissionDenied(f"{path}: {kind.label} events are the gateway's own to emit")
+        if path:
+            self._denied(principal, "events.publish", kind.label)
+        raise PermissionDenied(f"{path}: {kind.label} events are the gateway's own to emit")
 
     def _check(self, kind: EventType, topic: str, principal: Principal) -> None:
         try:

@@ -6,7 +6,6 @@ from functools import partial
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
 from gatewayd.bus.budget import Budget
-from gatewayd.bus.mailbox import Mailbox
 from gatewayd.conversation.inbox import Inbox
 from gatewayd.conversation.snapshots import FRAME_EVENTS, Snapshots
 from gatewayd.core.errors import AlreadyExists, HistoryLost, LimitExceeded, SlowConsumer
@@ -37,6 +36,20 @@ MIN_BUFFER = 4 * 1024
 DEFAULT_BUFFER = 1024 * 1024
 
 
+class Reading:
+    """One subscription, and how far its reader got."""
+
+    __slots__ = ("selection", "sent", "snapshots", "subscription", "told")
+
+    def __init__(self, selection: EventFilter, subscription: Subscription, snapshots: Snapshots | None) -> None:
+        self.selection = selection
+        self.subscription = subscription
+        self.snapshots = snapshots
+        self.told = self.sent = subscription.mailbox.position
+        """`told`: the last place that the reader was told of. `sent`: the place up to which it was sent everything, or
+        was told of what it lost."""
+
+
 class Subscriptions:
     """Owned by one conversation; `wake` is called when there may be something to send."""
 
@@ -51,19 +64,14 @@ class Subscriptions:
         """`begun` gives the text so far of an execution that runs."""
         self._bus = bus
         self._begun = begun
-        self._snapshots: dict[str, Snapshots] = {}
         self._oldest = oldest
         self._wake = wake
-        self._all: dict[str, Subscription] = {}
-        self._told: dict[str, Cursor] = {}
+        self._all: dict[str, Reading] = {}
         self._ready: dict[str, None] = {}
         """Those that may have something to send, in the order of their turns."""
-        self._sent: dict[str, Cursor] = {}
-        """The place up to which each was sent, or was told of what it lost."""
-        self._sending: tuple[str, Cursor] | None = None
-        """What the frame that is on its way brings `_sent` to."""
+        self._sending: tuple[Reading, Cursor] | None = None
+        """What the frame that is on its way brings `sent` to."""
         self._budget = Budget()
-        self._filters: dict[str, EventFilter] = {}
         self._expected: dict[EventFilter, int] = {}
         """Of lost subscriptions, and in how many ticks they are given up: their cursors bring what is kept."""
         self.inbox = Inbox()
@@ -83,9 +91,9 @@ class Subscriptions:
 
     def bring(self, event: Event) -> bool:
         """Whether a subscription brings this event, whose turn it is: now, or by the cursor that it goes on from."""
-        for subscription_id, wanted in self._filters.items():
-            if wanted.matches(event):
-                one = self._all[subscription_id]
+        for reading in self._all.values():
+            if reading.selection.matches(event):
+                one = reading.subscription
                 if event.seq or (one.live and one.mailbox.ended is None):
                     return True
         return event.seq > 0 and any(wanted.matches(event) for wanted in self._expected)
@@ -124,27 +132,18 @@ class Subscriptions:
         )
         self._expected.pop(request.filter, None)
         subscription = self._bus.subscribe(spec, partial(self._has_news, request.subscription_id))
-        self._filters[request.subscription_id] = request.filter
-        if request.snapshot:
-            self._snapshots[request.subscription_id] = Snapshots(self._begun)
-        self._all[request.subscription_id] = subscription
-        self._told[request.subscription_id] = self._sent[request.subscription_id] = subscription.mailbox.position
+        snapshots = Snapshots(self._begun) if request.snapshot else None
+        self._all[request.subscription_id] = Reading(request.filter, subscription, snapshots)
         return Accepted(request.request_id, cursor=subscription.mailbox.position)
 
     def remove(self, subscription_id: str) -> Cursor | None:
         """End one; its last position, or None if there was none."""
-        subscription = self._all.pop(subscription_id, None)
-        self._told.pop(subscription_id, None)
-        self._sent.pop(subscription_id, None)
-        self._filters.pop(subscription_id, None)
-        self._snapshots.pop(subscription_id, None)
-        if subscription is None:
+        reading = self._all.pop(subscription_id, None)
+        if reading is None:
             return None
-        if self._sending is not None and self._sending[0] == subscription_id:
-            self._sending = None  # the id may be used again before that frame is through
-        subscription.close()
+        reading.subscription.close()
         self._ready.pop(subscription_id, None)
-        return subscription.mailbox.position
+        return reading.subscription.mailbox.position
 
     def _has_news(self, subscription_id: str) -> None:
         self._ready[subscription_id] = None
@@ -153,10 +152,8 @@ class Subscriptions:
     def sent(self) -> None:
         """The frame that was given out last has been handed to the transport."""
         if self._sending is not None:
-            subscription_id, place = self._sending
-            self._sending = None
-            if subscription_id in self._sent:
-                self._sent[subscription_id] = place
+            reading, place = self._sending
+            reading.sent, self._sending = place, None
 
     def next_frame(self) -> ServerFrame | None:
         """One frame of the next subscription that has something to send; they take turns."""
@@ -167,10 +164,10 @@ class Subscriptions:
                 if (frame := self._addressed()) is not None:
                     return frame
                 continue
-            subscription = self._all.get(subscription_id)
-            frame = self._frame(subscription_id, subscription) if subscription is not None else None
+            reading = self._all.get(subscription_id)
+            frame = self._frame(subscription_id, reading) if reading is not None else None
             if frame is not None:
-                if subscription_id in self._all and subscription.mailbox.has_news:  # type: ignore[union-attr]
+                if subscription_id in self._all and reading.subscription.mailbox.has_news:  # type: ignore[union-attr]
                     self._ready[subscription_id] = None
                 return frame
         return None
@@ -185,36 +182,37 @@ class Subscriptions:
             self._ready[_INBOX] = None
         return frame
 
-    def _frame(self, subscription_id: str, subscription: Subscription) -> ServerFrame | None:
-        mailbox = subscription.mailbox
+    def _frame(self, subscription_id: str, reading: Reading) -> ServerFrame | None:
+        mailbox = reading.subscription.mailbox
         if mailbox.dropped:
             dropped, place = mailbox.take_gap()
-            self._sending = (subscription_id, place) if place is not None else None
+            self._sending = (reading, place) if place is not None else None
             return Gap(subscription_id, dropped, place)
-        snapshots = self._snapshots.get(subscription_id)
+        snapshots = reading.snapshots
         chunk = mailbox.take_chunk(MAX_FRAME if snapshots is None else FRAME_EVENTS)
         if chunk is not None and snapshots is not None:
             chunk = snapshots.fill(chunk)
         if chunk is not None:
             if chunk.cursor is not None:
-                self._told[subscription_id] = chunk.cursor
-                self._sending = (subscription_id, chunk.cursor)
+                reading.told = chunk.cursor
+                self._sending = (reading, chunk.cursor)
             return Delivery((subscription_id,), chunk)
         if mailbox.ended is not None:
             if len(self._expected) < MAX_SUBSCRIPTIONS:
-                self._expected[self._filters[subscription_id]] = EXPECTED_TICKS
+                self._expected[reading.selection] = EXPECTED_TICKS
             self.remove(subscription_id)
             return self._ended(subscription_id, mailbox.ended, mailbox.position)
         return None
 
     def progress(self) -> Iterator[Progress]:
         """Cursors of readers that had nothing to read, but may go on from a later place; for idle times."""
-        for subscription_id, subscription in self._all.items():
-            if subscription.mailbox.has_news:
+        for subscription_id, reading in self._all.items():
+            mailbox = reading.subscription.mailbox
+            if mailbox.has_news:
                 continue  # what is lost is told first
-            position = subscription.mailbox.position
-            if position != self._told.get(subscription_id):
-                self._told[subscription_id] = position
+            position = mailbox.position
+            if position != reading.told:
+                reading.told = position
                 yield Progress((subscription_id,), position)
 
     @property
@@ -226,7 +224,8 @@ class Subscriptions:
         """What waits for this connection: for itself, and for each subscription by id."""
         yield self.inbox.report(inbox_limit)
         end = self._bus.end.seq
-        for subscription_id, one in sorted(self._all.items()):
+        for subscription_id in sorted(self._all):
+            one = self._all[subscription_id].subscription
             box = one.mailbox
             waiting, limit = box.waiting_bytes, box.limit_bytes
             yield QueueReport(
@@ -244,26 +243,24 @@ class Subscriptions:
     @property
     def filters(self) -> tuple[EventFilter, ...]:
         """What the subscriptions select."""
-        return tuple(self._filters.values())
+        return tuple([reading.selection for reading in self._all.values()])
 
     def lost(self, reason: EndReason) -> tuple[LostSubscription, ...]:
         """Close all, and tell where each may be taken up: behind what was handed to the transport as a whole."""
         lost = tuple(
-            LostSubscription(subscription_id, one.mailbox.ended or reason, self._place(subscription_id, one.mailbox))
+            LostSubscription(subscription_id, one.subscription.mailbox.ended or reason, self._place(one))
             for subscription_id, one in self._all.items()
         )
         for one in self._all.values():
-            one.close()
+            one.subscription.close()
         self._all.clear()
-        self._told.clear()
-        self._sent.clear()
-        self._filters.clear()
         self._ready.clear()
         return lost
 
-    def _place(self, subscription_id: str, mailbox: Mailbox) -> Cursor:
-        on_its_way = self._sending is not None and self._sending[0] == subscription_id
-        return self._sent[subscription_id] if on_its_way or mailbox.dropped else mailbox.position
+    def _place(self, reading: Reading) -> Cursor:
+        mailbox = reading.subscription.mailbox
+        on_its_way = self._sending is not None and self._sending[0] is reading
+        return reading.sent if on_its_way or mailbox.dropped else mailbox.position
 
     def _ended(self, subscription_id: str, reason: EndReason, position: Cursor) -> Ended:
         if reason is EndReason.HISTORY_LOST:

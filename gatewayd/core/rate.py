@@ -6,6 +6,8 @@ from gatewayd.core.clock import Clock
 class TokenBucket:
     """Allows `rate` per second on average and `burst` at once. A rate of 0 allows everything."""
 
+    __slots__ = ("_burst", "_clock", "_last", "_rate", "_tokens")
+
     def __init__(self, clock: Clock, rate: float, burst: float) -> None:
         self._clock = clock
         self._rate = rate

@@ -28,7 +28,7 @@ from gatewayd.daemon.signals import Signals
 
 log = logging.getLogger(__name__)
 
-SWITCH_AFTER = 0.0001
+SWITCH_AFTER = 0.00005
 """Seconds for which a thread may wait for the interpreter before it is handed over.
 
 A loop that lets go of it more often than that, at each look at its sockets, and takes it back at once, never hands it
@@ -124,6 +124,9 @@ def _turn(
 
 
 def _real_gateway() -> GatewayFactory:
+    # Its older listener reads a connection where it waits for it, the newer one hands it to a pool of threads first: a
+    # quarter of each small frame (docs/adr/0019-grpc-reads-where-it-waits.md).
+    os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
     # grpc writes past our log, in a form of its own; what it says there we say ourselves.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from gatewayd.daemon.gateway import Gateway  # noqa: PLC0415  # imports grpc

@@ -15,7 +15,7 @@ from typing import Any
 from gateway.v1 import event_pb2
 from google.protobuf.message import DecodeError
 
-from gatewayd.core.catalogue import CATALOGUE
+from gatewayd.core.catalogue import CATALOGUE, Emitter
 from gatewayd.core.errors import InvalidArgument, ServerOnlyField, StoreCorrupt, Violation
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.topic import check_topic
@@ -59,10 +59,20 @@ class _Plan:
     """The keys of its data whose values have to be walked."""
     snapshot: bool
     """Whether its data has a `snapshot`, which only the server fills in."""
+    from_clients: bool
+    """Whether every client may emit it that may publish it."""
 
 
 _PLANS = {
-    int(kind): _Plan(kind, kind.label, row.durable, row.requires, nested_keys(kind), "snapshot" in row.data)
+    int(kind): _Plan(
+        kind,
+        kind.label,
+        row.durable,
+        row.requires,
+        nested_keys(kind),
+        "snapshot" in row.data,
+        row.emitter is Emitter.CLIENT,
+    )
     for kind, row in CATALOGUE.items()
 }
 
@@ -95,8 +105,9 @@ def parse_event(
     """Read an event of a client in full, check it and stamp it.
 
     `stream_id` and `new_id()` stand in where the client gave none. `path` names the event in errors (`events[3]`).
-    `may_send` is asked as soon as the type is known, and raises for one that is no client's to send; who may publish
-    what is another question (`access`). Raises `ServerOnlyField` or `InvalidArgument`, with the field as its violation.
+    `may_send` is asked as soon as a type is known that is not every client's to emit, and raises where it is not this
+    one's; who may publish what is another question (`access`).
+    Raises `ServerOnlyField` or `InvalidArgument`, with the field as its violation.
     """
     if len(raw) > MAX_EVENT_BYTES:
         raise refuse(path, f"is {len(raw)} bytes long; at most {MAX_EVENT_BYTES} are allowed")
@@ -105,7 +116,7 @@ def parse_event(
     except DecodeError:
         raise refuse(path, "is not the encoding of an event, holds text that is not UTF-8, or is too deep") from None
     plan = _PLANS.get(message.type)
-    if plan is not None:
+    if plan is not None and not plan.from_clients:
         may_send(plan.kind)
     has = message.HasField
     if has("source") or has("time") or has("epoch") or has("seq"):
@@ -114,12 +125,13 @@ def parse_event(
         raise _wrong_type(message, plan, path)
     event = _event_from(message, plan, b"", owner)
     _check_envelope(event, message.ephemeral, plan, path)
+    data = getattr(message, plan.label)
     if plan.nested:
-        check_nested(getattr(message, plan.label), plan.nested, path)
-    if plan.snapshot and getattr(message, plan.label).snapshot:
+        check_nested(data, plan.nested, path)
+    if plan.snapshot and data.snapshot:
         raise refuse(f"{path}.data.snapshot", "is set only by the server")
     if len(raw) > MAX_STRING:
-        check_strings(plan.kind, getattr(message, plan.label), path)
+        check_strings(plan.kind, data, path)
 
     message.DiscardUnknownFields()
     # The event is not shared yet: filling it in here costs a third of making another.

@@ -8,6 +8,7 @@ import errno
 import json
 import logging
 import os
+import sqlite3
 import sys
 import time
 import warnings
@@ -60,6 +61,8 @@ class StandIn:
             self.tasks.start(self._ignore_cancellation(), name="stubborn handler")
         if "block_seconds" in self.wish:
             self.tasks.start(self._block(), name="blocking")
+        if "handovers" in self.wish:
+            self.tasks.start(self._share(), name="sharing")
         if "fail_after" in self.wish:
             self.tasks.start(self._fail(), name="failing")
         if "flood" in self.wish:
@@ -85,6 +88,23 @@ class StandIn:
     async def _block(self):
         await asyncio.sleep(0.5)
         time.sleep(self.wish["block_seconds"])
+
+    async def _share(self):
+        """Turns of a busy loop until a thread got the interpreter so many times, as one that reads rows does."""
+        connection = sqlite3.connect(":memory:", check_same_thread=False)
+        rows = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < ?) SELECT x FROM n"
+
+        def read():
+            return sum(1 for _ in connection.execute(rows, (self.wish["handovers"],)))
+
+        reading = asyncio.get_running_loop().run_in_executor(None, read)
+        turns = 0
+        while not reading.done():
+            turns += 1
+            for number in range(20_000):  # a turn in which a few readers are served: half a millisecond or so
+                hash(number)
+            await asyncio.sleep(0)
+        log.info("shared", extra={"rows": reading.result(), "turns": turns})
 
     async def _fail(self):
         await asyncio.sleep(self.wish["fail_after"])

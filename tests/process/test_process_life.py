@@ -49,6 +49,15 @@ def test_sigterm_during_the_start_ends_it(tmp_path):
         assert "drained" in daemon.text
 
 
+def test_a_busy_loop_does_not_keep_the_interpreter_from_the_stores_threads(tmp_path):
+    """Counted in turns of the loop: with the interpreter's own interval it took more than a hundred for each row."""
+    with Daemon(tmp_path, handovers=300) as daemon:
+        daemon.ready()
+        line = daemon.wait_for("INFO shared", 60)
+        assert "rows=300" in line
+        assert int(line.partition("turns=")[2].split()[0]) < 3000
+
+
 def test_F26_a_handler_that_ignores_cancellation_is_named_and_left(tmp_path):
     with Daemon(tmp_path, stuck=True) as daemon:
         daemon.ready()

@@ -96,7 +96,7 @@ class World:
                 self.rig.bus.flush()
                 for reader in unfinished:
                     reader.take()
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)  # a loop that never rests keeps the interpreter from the store's threads
 
     def subscribe(self) -> None:
         places = [None, None, Cursor(self.rig.bus.end.epoch, self.chance.randint(0, self.rig.bus.end.seq))]

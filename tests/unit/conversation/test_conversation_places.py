@@ -112,13 +112,14 @@ async def test_what_was_dropped_and_not_told_lies_behind_the_place(reader: Reade
     reader.subscriptions.sent()
     for _ in range(20):
         await reader.append()
-    (one,) = reader.subscriptions._all.values()
+    (reading,) = reader.subscriptions._all.values()
+    one = reading.subscription
     assert one.mailbox.dropped > 0
-    assert reader.subscriptions._place("s", one.mailbox) == first
+    assert reader.subscriptions._place(reading) == first
 
     gap = reader.subscriptions.next_frame()
     assert isinstance(gap, Gap)
-    assert reader.subscriptions._place("s", one.mailbox) == first
+    assert reader.subscriptions._place(reading) == first
     reader.subscriptions.sent()
     assert reader.lost() == gap.cursor
 
