@@ -68,8 +68,9 @@ class Inbox:
 
     def forget(self, known: Callable[[Event], bool]) -> None:
         """Let go of the events that come to the client in another way."""
-        self._chunks = deque(chunk for chunk in self._chunks if not known(chunk.events[0]))
-        self.bytes = sum(chunk.size for chunk in self._chunks)
+        if self._chunks:
+            self._chunks = deque(chunk for chunk in self._chunks if not known(chunk.events[0]))
+            self.bytes = sum(chunk.size for chunk in self._chunks)
 
     @property
     def dropped(self) -> int:
