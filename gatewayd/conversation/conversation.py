@@ -33,6 +33,8 @@ from gatewayd.wire import decode_client_frame, encode_server_frame
 
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 """Answers that may wait for a reader that does not read; beyond it the connection is cut."""
+_NOTHING: deque[tuple[bytes, str]] = deque(maxlen=0)
+"""The queue of answers of a connection that waits for none: an empty deque takes 760 bytes. To be replaced."""
 
 
 class Conversation:
@@ -54,7 +56,7 @@ class Conversation:
         self.writing = Writing()
         self._doors = doors
         self._greet = greet
-        self._control: deque[tuple[bytes, str]] = deque()
+        self._control = _NOTHING
         """Frames, each with the request whose final reply it is, if it is one."""
         self._replying = ""
         """The request whose final reply is on its way."""
@@ -132,10 +134,14 @@ class Conversation:
         if self._ending and not isinstance(frame, Goodbye):
             return
         data = encode_server_frame(frame)
-        self._control.append((data, frame.request_id if isinstance(frame, Reply) and frame.final else ""))
+        item = (data, frame.request_id if isinstance(frame, Reply) and frame.final else "")
+        if self._control:
+            self._control.append(item)
+        else:
+            self._control = deque((item,))
         self._control_bytes += len(data)
         if self._control_bytes > MAX_CONTROL_BYTES:
-            self._control.clear()
+            self._control = _NOTHING
             self.end(LimitExceeded("answers were not read", metadata={"limit": "control_bytes"}, retry_after=1.0))
         self._wake.set()
 
@@ -146,6 +152,8 @@ class Conversation:
             if self._control:
                 data, self._replying = self._control.popleft()
                 self._control_bytes -= len(data)
+                if not self._control:
+                    self._control = _NOTHING
                 return data
             if self._ending:
                 return None

@@ -6,7 +6,8 @@ once for gRPC and WebSocket.
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Awaitable
+from typing import Any, Protocol
 
 from gatewayd.access.principals import Principal
 from gatewayd.conversation.conversation import Conversation
@@ -22,18 +23,27 @@ HELLO_LIMIT = 10.0
 
 
 class Link(Protocol):
-    """One connected client, as a conversation needs it: frames are the bytes of `gateway.v1`'s messages."""
+    """One connected client, as a conversation needs it: frames are the bytes of `gateway.v1`'s messages.
 
-    async def read(self) -> bytes | None:
-        """The next frame; None once the client has ended the stream in order.
+    What a transport calls its end and its loss is taken as it is: a coroutine around each frame would cost a thirtieth
+    of it.
+    """
+
+    end: object
+    """What `read` gives once the client has ended the stream in order."""
+    gone: type[Exception]
+    """What `read` and `write` raise when the client is gone."""
+
+    def read(self) -> Awaitable[Any]:
+        """The next frame, or `end`.
 
         Raises `InvalidArgument` for a request that is to be rejected (`metadata['request_id']`), any other
-        `GatewayError` for what ends the stream, and `ConnectionError` when the client is gone.
+        `GatewayError` for what ends the stream, and `gone`.
         """
         ...
 
-    async def write(self, data: bytes) -> None:
-        """Send one frame; waits while the client does not read. `ConnectionError` when it is gone."""
+    def write(self, data: bytes) -> Awaitable[None]:
+        """Send one frame; waits while the client does not read. Raises `gone`."""
         ...
 
 
@@ -69,7 +79,7 @@ async def _drive(conversation: Conversation, link: Link, clock: Clock) -> bool:
             writing.began = clock.monotonic()
             await link.write(data)
             writing.began = 0.0
-    except ConnectionError:
+    except link.gone:
         log.debug("write_after_end", extra={"client": conversation.client_id})
     except asyncio.CancelledError:
         if writing.forgive():
@@ -96,7 +106,7 @@ async def _read(conversation: Conversation, link: Link, clock: Clock) -> bool:
     except GatewayError as error:
         conversation.end(error)
         return False
-    except ConnectionError:
+    except link.gone:
         conversation.end(None)
         return False
     except Exception:  # a defect of ours ends the other loop, too, and is told where the stream is held
@@ -114,7 +124,7 @@ async def _take(conversation: Conversation, link: Link) -> bool:
     except InvalidArgument as error:
         conversation.refuse(error)
         return True
-    if data is None:
+    if data is link.end:
         conversation.end(None)
         return False
     await conversation.receive(data)

@@ -159,6 +159,8 @@ class Publishing:
         stored = self._store.append(durable, scope=f"publish:{principal.id}")
         if stored.done() and stored.exception() is not None:
             return Batch(ids, stored, count)  # refused as a whole
+        if len(durable) == len(events):
+            return Batch(ids, stored, count)
         behind = Counter(event.stream_id for event in events if event.durable)
         for event in events:
             if event.durable:

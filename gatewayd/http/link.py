@@ -50,6 +50,9 @@ class Socket(web.WebSocketResponse):
 class SocketLink:
     """A `Link`."""
 
+    end: object = None
+    gone: type[Exception] = ConnectionError
+
     def __init__(self, socket: Socket, form: str) -> None:
         self._socket = socket
         self._json = form == JSON
@@ -57,7 +60,7 @@ class SocketLink:
         """The first frame that was written: `welcome`, `refused`, or '' while there was none."""
 
     async def read(self) -> bytes | None:
-        """One message; None when the client has closed normally."""
+        """One message; `end` when the client has closed normally."""
         message = await self._socket.receive()
         if message.type is WSMsgType.CLOSE and message.data in (NORMAL, _NO_CODE):
             return None

@@ -36,18 +36,9 @@ class ConnectHandler:
 
 
 class _Link:
+    end: object = aio.EOF  # type: ignore[attr-defined]  # grpc-stubs leaves it out
+    gone: type[Exception] = aio.BaseError
+
     def __init__(self, context: Context) -> None:
-        self._context = context
-
-    async def read(self) -> bytes | None:
-        try:
-            data: bytes = await self._context.read()
-        except aio.BaseError as error:
-            raise ConnectionResetError("the stream has ended") from error
-        return None if data is aio.EOF else data  # type: ignore[attr-defined]  # grpc-stubs leaves it out
-
-    async def write(self, data: bytes) -> None:
-        try:
-            await self._context.write(data)
-        except aio.UsageError as error:
-            raise ConnectionResetError("the stream has ended") from error
+        self.read = context.read
+        self.write = context.write

@@ -13,11 +13,11 @@ import pytest_asyncio
 from gateway.v1 import admin_service_pb2, agent_service_pb2, runtime_service_pb2, session_service_pb2
 from gateway.v1 import event_service_pb2 as pb
 
-from gatewayctl.client import Client, GatewayError, NotFound, PermissionDenied, Unauthenticated, event_filter, new_event
-from gatewayctl.sdk.errors import from_rpc
+from gatewayctl.client import Client, NotFound, PermissionDenied, Unauthenticated, event_filter, new_event
 from gatewayd.access.rules import METHODS
 from tests.rigs.house import House, house
 from tests.rigs.stream import RawStream, reason_of
+from tests.rigs.unary import call
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -61,22 +61,6 @@ async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
 def client(rig: House, name: str) -> Client:
     """That client's SDK, over TCP."""
     return Client(f"127.0.0.1:{rig.daemon.port}", token=TOKENS[name], client_id=name, connect_timeout=0)
-
-
-async def call(target: str, method: str, token: str = "") -> GatewayError | None:
-    """The error of an empty call, whatever its kind; None when it is answered."""
-    metadata = (("authorization", f"Bearer {token}"),) if token else ()
-    async with grpc.aio.insecure_channel(target, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
-        # On the wire a unary call is a stream of one; what the server makes of it is the same.
-        answers: Any = channel.unary_stream(method)(b"", metadata=metadata)
-        try:
-            async with asyncio.timeout(60):
-                await answers.read()
-            if answers.done():
-                await answers.wait_for_connection()
-        except grpc.RpcError as error:
-            return from_rpc(error)
-    return None
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
