@@ -5,6 +5,7 @@ once for gRPC and WebSocket.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable
 from typing import Any, Protocol
@@ -20,6 +21,10 @@ log = logging.getLogger("gatewayd.conversation")
 
 HELLO_LIMIT = 10.0
 """Seconds in which a stream must have said hello: until then it takes one of `gateway.max_connections` for nobody."""
+
+
+HEAR_OUT = 1.0
+"""Seconds that one who is refused is given to finish the first frame."""
 
 
 class Link(Protocol):
@@ -54,7 +59,11 @@ async def converse(
 
     `grace` is for transports that tell a client's end from its loss only a little later, by cancelling us: seconds.
     """
-    conversation = hub.open(principal, peer)
+    try:
+        conversation = hub.open(principal, peer)
+    except GatewayError:
+        await hear_out(link, clock)
+        raise
     reason: EndReason | None = EndReason.CONNECTION_LOST
     try:
         if await _drive(conversation, link, clock):
@@ -67,6 +76,16 @@ async def converse(
         await asyncio.shield(hub.leave(conversation, reason))
     if conversation.error is not None:
         raise conversation.error
+
+
+async def hear_out(link: Link, clock: Clock) -> None:
+    """To be called before a stream is refused on which nothing was read.
+
+    A client whose first frame is under way when the refusal comes is told by its gRPC that the write failed, not why.
+    """
+    with contextlib.suppress(TimeoutError, GatewayError, link.gone):
+        async with clock.timeout(HEAR_OUT):
+            await link.read()
 
 
 async def _drive(conversation: Conversation, link: Link, clock: Clock) -> bool:

@@ -36,12 +36,27 @@ class Guard:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    async def unary(self, method: str, context: Context, call: Callable[[Principal], Awaitable[_T]]) -> _T:
-        """Run one unary call as its caller."""
+    async def unary(
+        self,
+        method: str,
+        context: Context,
+        call: Callable[[Principal], Awaitable[_T]],
+        *,
+        before_refusal: Callable[[], Awaitable[None]] | None = None,
+    ) -> _T:
+        """Run one unary call, or one that reads and writes for itself, as its caller.
+
+        `before_refusal` is called when the caller is not let in.
+        """
         with self._gate.call() as opened:
             try:
-                principal = self.admit(method, context)
-                opened.count(principal)
+                try:
+                    principal = self.admit(method, context)
+                    opened.count(principal)
+                except GatewayError:
+                    if before_refusal is not None:
+                        await before_refusal()
+                    raise
                 return await call(principal)
             except GatewayError as error:
                 await self.refuse(context, error)

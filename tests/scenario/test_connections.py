@@ -10,6 +10,7 @@ import pytest_asyncio
 from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.client import (
+    Client,
     ConnectionReplaced,
     Event,
     GatewayError,
@@ -281,6 +282,22 @@ async def test_one_client_has_a_bound_of_open_calls(rig: House) -> None:
 
     assert isinstance(error, LimitExceeded)
     assert error.metadata["limit"] == "streams_per_client"
+
+
+async def test_who_is_refused_while_saying_hello_is_told_why(rig: House) -> None:
+    """Every time: gRPC would tell a client only that its write failed, if the refusal came in the middle of it."""
+    target, token = f"127.0.0.1:{rig.daemon.port}", rig.daemon.token
+    reasons = []
+    async with contextlib.AsyncExitStack() as open_ones:
+        for number in range(3):
+            await (await open_ones.enter_async_context(RawStream(target, token=token))).hello(f"s{number}")
+        for number in range(40):
+            with pytest.raises(GatewayError) as refused:
+                async with Client(target, token=token, client_id=f"more{number}", connect_timeout=0):
+                    pass
+            reasons.append(refused.value.reason)
+
+    assert reasons == ["LIMIT_EXCEEDED"] * 40
 
 
 async def test_publishing_too_fast_is_refused_with_a_delay(rig: House, raw: Raw) -> None:
