@@ -7,7 +7,7 @@ who opens the listener imports this module: it brings aiohttp with it.
 import asyncio
 import errno
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -65,6 +65,7 @@ class HttpServer:
         self._is_serving = is_serving
         self._clock = clock
         self._routes: dict[str, dict[str, Route]] = {}
+        self._find: Callable[[str], Mapping[str, Route]] = lambda _: {}
         self._listener: asyncio.Server | None = None
         self._server: web.Server | None = None
         self._draining = False
@@ -77,6 +78,10 @@ class HttpServer:
         methods = self._routes.setdefault(route.path, {})
         assert route.method not in methods, f"{route.method} {route.path} is served twice"
         methods[route.method] = route
+
+    def mount(self, find: Callable[[str], Mapping[str, Route]]) -> None:
+        """Ask for the routes of a path that none was added for; they may be others at each request."""
+        self._find = find
 
     async def start(self) -> None:
         """Listen. Raises `OSError` that says why not."""
@@ -145,8 +150,8 @@ class HttpServer:
         return None
 
     def _route(self, request: web.BaseRequest) -> Route | HttpResponse:
-        methods = self._routes.get(request.path)
-        if methods is None:
+        methods = self._routes.get(request.path) or self._find(request.path)
+        if not methods:
             return problem(404, "NOT_FOUND", "there is nothing at this path")
         route = methods.get(request.method)
         if route is None:
