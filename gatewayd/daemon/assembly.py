@@ -200,6 +200,7 @@ class Assembly:
             sessions=self.sessions,
             store=self.store,
             waiting=lambda: self.expiry.waiting,
+            webhooks=lambda: self.http.reports,
             draining=draining,
         )
         gate = Gate(

@@ -8,6 +8,7 @@ from gatewayd.config.loader import Loaded
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.errors import ReloadFailed
 from gatewayd.http.webhooks.routes import Counts, Hook, table_of
+from gatewayd.operations import WebhookReport
 
 if TYPE_CHECKING:
     from gatewayd.http.server import HttpServer
@@ -35,6 +36,11 @@ class Web:
     def port(self) -> int:
         """The one that is listened on; 0 while nothing is."""
         return self.server.port if self.server is not None else 0
+
+    @property
+    def reports(self) -> list[WebhookReport]:
+        """Every webhook that is configured."""
+        return self.webhooks.report() if self.webhooks is not None else []
 
     @property
     def counts(self) -> Mapping[str, Counts]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -281,7 +282,33 @@ async def test_a_secret_that_is_not_there_is_503_and_never_an_open_door(tmp_path
             status, _, answered = await sender.send("/hooks/late", b"{}", headers)
             assert status == 503
             assert int(answered["Retry-After"]) > 0
+        code, said, _ = await rig.daemon.ctl("status")
+        assert code == 0
+        assert "degraded: webhook late: file" in said
         (tmp_path / "secret").write_text(SECRET + "\n")
         (tmp_path / "secret").chmod(0o600)
         await reload(rig, config)
         assert await sender.status("/hooks/late", b"{}", github(b"{}", "1")) == 202
+        assert "degraded" not in (await rig.daemon.ctl("status"))[1]
+
+
+async def test_the_status_counts_what_came_to_each_webhook(tmp_path: Path) -> None:
+    """For operators: what was taken, what was a repeat, what was refused."""
+    async with house(tmp_path, CONFIG) as rig, Sender(rig.daemon) as sender:
+        for headers in (github(b"{}", "1"), github(b"{}", "1"), github(b"{}", "2"), {}, {}, {}):
+            await sender.send("/hooks/github", b"{}", headers)
+        status = json.loads((await rig.daemon.ctl("-o", "json", "status"))[1])
+        shown = (await rig.daemon.ctl("status"))[1].splitlines()
+
+    found = {each["source_id"]: each for each in status["webhooks"]}
+    assert set(found) == {"repo", "other", "shop", "turning", "open"}
+    assert {key: found["repo"][key] for key in ("path", "accepted", "duplicates", "refused", "put_off", "reason")} == {
+        "path": "/hooks/github",
+        "accepted": 2,
+        "duplicates": 1,
+        "refused": 3,
+        "put_off": 0,
+        "reason": "",
+    }
+    (line,) = [each.split() for each in shown if "/hooks/github" in each]
+    assert line == ["repo", "/hooks/github", "2", "1", "3", "0"]

@@ -22,6 +22,7 @@ from gatewayd.http.server import Route
 from gatewayd.http.verdicts import problem
 from gatewayd.http.webhooks.judging import Refusal, judge
 from gatewayd.http.webhooks.routes import Counts, Hook
+from gatewayd.operations import WebhookReport
 from gatewayd.storage.base import Store
 from gatewayd.storage.records import Published
 
@@ -78,6 +79,22 @@ class WebhookDoor:
             return {}
         return {method: Route(method, path, partial(self._serve, hook)) for method in hook.section.methods}
 
+    def report(self) -> list[WebhookReport]:
+        """Each of them, with its counts."""
+        return [
+            WebhookReport(
+                source_id=hook.source_id,
+                path=path,
+                accepted=counts.accepted,
+                duplicates=counts.duplicates,
+                refused=counts.refused,
+                put_off=counts.put_off,
+                reason=hook.unavailable,
+            )
+            for path, hook in self._hooks.items()
+            for counts in (self.counts[hook.source_id],)
+        ]
+
     async def _serve(self, hook: Hook, request: HttpRequest) -> HttpResponse:
         counts = self.counts.get(hook.source_id) or Counts()  # it was taken away meanwhile
         try:
@@ -90,7 +107,7 @@ class WebhookDoor:
             self._tell(hook.source_id, "webhook_refused", refusal.why, counts)
             return refusal.answer
         except GatewayError as error:
-            counts.unavailable += 1
+            counts.put_off += 1
             self._tell(hook.source_id, "webhook_put_off", error.message, counts)
             return _come_again(error)
         if known:
@@ -135,7 +152,7 @@ class WebhookDoor:
         self._told[source_id, what] = now
         log.warning(
             what,
-            extra={"webhook": source_id, "why": why, "refused": counts.refused, "put_off": counts.unavailable},
+            extra={"webhook": source_id, "why": why, "refused": counts.refused, "put_off": counts.put_off},
         )
 
 

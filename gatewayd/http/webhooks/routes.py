@@ -9,7 +9,7 @@ from gatewayd.core.value import value
 class Counts:
     """Of one source since the listener was first opened."""
 
-    __slots__ = ("accepted", "duplicates", "refused", "unavailable")
+    __slots__ = ("accepted", "duplicates", "put_off", "refused")
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -17,7 +17,7 @@ class Counts:
         """Deliveries that had been taken before."""
         self.refused = 0
         """Requests whose signature was not right, or whose content cannot be taken."""
-        self.unavailable = 0
+        self.put_off = 0
         """Requests that were told to come again."""
 
 

@@ -82,7 +82,7 @@ class Rig:
     @property
     def counts(self) -> tuple[int, int, int, int]:
         found = self.door.counts["repo"]
-        return found.accepted, found.duplicates, found.refused, found.unavailable
+        return found.accepted, found.duplicates, found.refused, found.put_off
 
 
 @pytest.fixture
