@@ -161,7 +161,7 @@ class Gateway:
             "bus": house.bus.stats(),
             "channels": [(one.name, one.state.value, one.queued) for one in house.channels.statuses()],
             "push": house.push.stats(),
-            "webhooks": house.http.counts,
+            "webhooks": house.http.reports,
             "store": house.store.health.value,
         }
 

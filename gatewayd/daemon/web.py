@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gatewayd.config.loader import Loaded
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.errors import ReloadFailed
-from gatewayd.http.webhooks.routes import Counts, Hook, table_of
+from gatewayd.http.webhooks.routes import Hook, table_of
 from gatewayd.operations import WebhookReport
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ class Web:
     def reports(self) -> list[WebhookReport]:
         """Every webhook that is configured."""
         return self.webhooks.report() if self.webhooks is not None else []
-
-    @property
-    def counts(self) -> Mapping[str, Counts]:
-        """What became of the requests to each webhook."""
-        return self.webhooks.counts if self.webhooks is not None else {}
 
     def plan(self, new: Loaded) -> "Opening":
         """What this configuration changes."""
@@ -82,6 +77,7 @@ class Web:
             try:
                 await server.start()
             except OSError as error:
+                self.webhooks.use({})
                 raise ReloadFailed(str(error.strerror or error)) from error
             if self._draining:
                 await server.drain()
@@ -120,5 +116,6 @@ class Opening:
 
     async def abandon(self) -> None:
         made, self._made = self._made, None
-        if made is not None:
+        if made is not None and self._web.webhooks is not None:
+            self._web.webhooks.use({})
             await made.stop()

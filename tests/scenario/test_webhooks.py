@@ -1,6 +1,7 @@
 """Webhooks (P6.6): who may send, what becomes of it, and what a reload changes; against the real daemon."""
 
 import asyncio
+import functools
 import itertools
 import json
 import time
@@ -11,7 +12,9 @@ import pytest
 import pytest_asyncio
 from gateway.v1 import admin_service_pb2 as admin
 
+from gatewayctl.client import GatewayError
 from tests.rigs.house import House, house
+from tests.rigs.in_process import InProcess
 from tests.rigs.webhooks import SECRET, WHSEC, Sender, github, standard, told
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -248,6 +251,7 @@ async def test_a_webhook_without_a_secret_is_for_this_machine_alone(rig: House, 
     assert await sender.status("/hooks/open", b"{}", {}, method="GET") == 202
     for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
         assert await sender.status("/hooks/open", b"{}", {header: "203.0.113.7"}) == 403
+    assert await sender.status("/hooks/open", b"{}", {"Sec-Fetch-Site": "cross-site"}, method="GET") == 403
 
 
 async def test_paths_come_change_and_go_while_it_runs(tmp_path: Path) -> None:
@@ -272,6 +276,26 @@ async def test_paths_come_change_and_go_while_it_runs(tmp_path: Path) -> None:
             await sender.status("/hooks/two", b"{}", {})
         await reload(rig, HTTP + one)
         assert await sender.status("/hooks/one", b"{}", github(b"{}", "5", "first secret")) == 202
+
+
+async def test_a_reload_that_cannot_listen_changes_nothing(tmp_path: Path) -> None:
+    """Somebody has the port: refused in words, and possible once the port is free."""
+    holder = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    config = f"gateway: {{http: {{port: {holder.sockets[0].getsockname()[1]}}}}}\n" + ECHO
+    async with InProcess(tmp_path, config) as gateway, gateway.client("operator") as client:
+        ask = functools.partial(
+            client.call, "AdminService/ReloadConfig", admin.ReloadConfigRequest(), admin.ReloadConfigResponse
+        )
+        gateway.write(config + f"webhooks: {{one: {{path: /hooks/one, secret: {SECRET}}}}}\n")
+        with pytest.raises(GatewayError, match="the address is in use") as refused:
+            await ask(timeout=30)
+        assert refused.value.reason == "RELOAD_FAILED"
+        assert gateway.house.http.reports == []
+        holder.close()
+        await holder.wait_closed()
+
+        await ask(timeout=30)
+        assert [one.source_id for one in gateway.house.http.reports] == ["one"]
 
 
 async def test_a_secret_that_is_not_there_is_503_and_never_an_open_door(tmp_path: Path) -> None:

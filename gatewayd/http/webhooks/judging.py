@@ -77,8 +77,17 @@ def _authenticate(hook: Hook, request: HttpRequest, now: float) -> None:
             raise Refusal(401, "the signature is missing, wrong, or not of now", flaw.value)
     elif not hook.section.insecure_no_secret:
         raise Refusal(401, "there is no secret for this webhook")
-    elif not host_may(request.headers.get("host", ""), ()) or _PROXIES & request.headers.keys():
+    elif _is_from_elsewhere(request.headers):
         raise Refusal(403, "this webhook has no secret, so it takes nothing from beyond this machine")
+
+
+def _is_from_elsewhere(headers: Mapping[str, str]) -> bool:
+    """Through a proxy, under a name that others know us by, or by a browser for a page of somebody else."""
+    return (
+        not host_may(headers.get("host", ""), ())
+        or bool(_PROXIES & headers.keys())
+        or headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+    )
 
 
 def _name(hook: Hook, request: HttpRequest, new_id: str) -> str:
