@@ -1,7 +1,9 @@
 """Webhooks against what goes wrong around them: senders that abuse HTTP, a store that stalls, a process that dies."""
 
 import asyncio
+import contextlib
 import gzip
+import random
 import resource
 import sys
 import threading
@@ -210,5 +212,38 @@ async def test_F58_killed_around_the_commit_the_sender_tries_again_and_there_is_
                 assert await sender.status("/hooks/repo", body, github(body, "d")) == 202
             events = await House(daemon, client, {}).events("webhook_received")
             assert [each.id for each in events] == ["before", "d"]
+    finally:
+        assert await daemon.stop() == 0
+
+
+async def test_F58_every_delivery_has_one_effect_over_five_kills_repeats_and_another_order(tmp_path: Path) -> None:
+    """G13 in small: each delivery is sent until it is answered with 202, three times over, while the daemon dies."""
+    daemon, armed = Daemon(tmp_path, CONFIG), tmp_path / "armed"
+    armed.touch()
+    deliveries = [f"d{number:02}" for number in range(40)]
+    waiting = [each for each in deliveries for _ in range(3)]
+    random.Random(58).shuffle(waiting)
+    body = b'{"a": 1}'
+
+    async def send(sender: Sender, delivery: str) -> None:
+        with contextlib.suppress(aiohttp.ClientConnectionError):
+            if await sender.status("/hooks/repo", body, github(body, delivery)) == 202:
+                waiting.remove(delivery)
+
+    for life in range(5):
+        point = ("store.before_commit", "store.after_commit")[life % 2]
+        crashing = [sys.executable, "-m", "gatewayd.testing.crashing", "--crash-at", f"{point}:{2 + life % 3}"]
+        await daemon.start(command=[*crashing, "--armed-by", str(armed), "--"])
+        async with Sender(daemon) as sender:
+            while daemon.process.returncode is None and waiting:
+                await asyncio.gather(*(send(sender, each) for each in waiting[:8]))
+        assert await daemon.ended() == -9
+    await daemon.start()
+    try:
+        async with Sender(daemon) as sender, daemon.client() as client, asyncio.timeout(60):
+            while waiting:
+                await asyncio.gather(*(send(sender, each) for each in waiting[:8]))
+            events = await House(daemon, client, {}).events("webhook_received")
+            assert sorted(each.id for each in events) == deliveries
     finally:
         assert await daemon.stop() == 0
