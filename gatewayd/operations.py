@@ -34,6 +34,21 @@ class LastReload:
 
 
 @value(frozen=True, slots=True)
+class WebhookReport:
+    """One webhook, with what became of the requests to it since the listener was opened."""
+
+    source_id: str
+    path: str
+    accepted: int
+    duplicates: int
+    refused: int
+    put_off: int
+    """Told to come again."""
+    reason: str
+    """Why it is not served; '' when it is."""
+
+
+@value(frozen=True, slots=True)
 class StatusReport:
     """`gatewayctl status`. Times are Unix seconds."""
 
@@ -56,6 +71,7 @@ class StatusReport:
     """By state; queued and running are those of now, the others are counted since the start."""
     channels: tuple[ChannelStatus, ...] = ()
     degraded: tuple[str, ...] = ()
+    webhooks: tuple[WebhookReport, ...] = ()
 
 
 @value(frozen=True, slots=True)

@@ -37,6 +37,17 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
             ("REASON", "reason"),
         ]
         ctl.out.table(status["channels"], columns, "")
+    if status.get("webhooks") and ctl.out.for_people:
+        ctl.out.say()
+        columns = [
+            ("WEBHOOK", "source_id"),
+            ("PATH", "path"),
+            ("ACCEPTED", "accepted"),
+            ("DUPLICATES", "duplicates"),
+            ("REFUSED", "refused"),
+            ("PUT OFF", "put_off"),
+        ]
+        ctl.out.table(status["webhooks"], columns, "")
     if status["version"] != __version__:
         ctl.out.note(f"note: the daemon is gatewayd {status['version']}, this is gatewayctl {__version__}")
 

@@ -154,6 +154,27 @@ def _push(subject: Subject) -> Iterator[Finding]:
         yield Finding(("push", "presence", "offline_timeout"), what, hint)
 
 
+def _webhooks(subject: Subject) -> Iterator[Finding]:
+    """Whoever may send is proved by a secret; without one, only who is on this machine, and only where that is said."""
+    paths: dict[str, str] = {}
+    for name, hook in subject.config.webhooks.items():
+        here: Path = ("webhooks", name)
+        if paths.setdefault(hook.path, name) != name:
+            what = f"webhooks.{paths[hook.path]} and webhooks.{name} have the same path {hook.path}"
+            yield Finding((*here, "path"), what, "give each source a path of its own")
+        if hook.secrets and hook.insecure_no_secret:
+            yield Finding((*here, "insecure_no_secret"), "there is a secret, too", "keep one of the two")
+        if not hook.secrets and not hook.insecure_no_secret and (*here, "secret") not in subject.unresolved:
+            hint = f"secret: ${{{name.upper().replace('-', '_').replace('.', '_')}_SECRET}}; on loopback alone, to try "
+            yield Finding(here, "there is no secret: anybody could send", hint + "things out, insecure_no_secret: true")
+        if hook.insecure_no_secret:
+            for found in _bind_one(subject.config.gateway.http.host, (*here, "insecure_no_secret")):
+                yield Finding(found.path, "this is for loopback only: " + found.what, "give it a secret")
+        if hook.scheme == "standard" and len(hook.keys()) < len(hook.secrets):
+            hint = "as the sender shows it: whsec_ and then base64"
+            yield Finding((*here, "secret"), "a secret of the scheme standard is base64, and this one is not", hint)
+
+
 def _separate_secrets(subject: Subject) -> Iterator[Finding]:
     """One secret for two purposes opens the second door to whoever learns it at the first (security.md, I6)."""
     tokens: dict[Secret, str] = {}
@@ -193,6 +214,9 @@ def secrets_of(config: GatewayConfig) -> Iterator[tuple[str, Path, Secret]]:
             value = getattr(channel.settings, key)
             if isinstance(value, Secret) and value:
                 yield "channels", ("channels", name, key), value
+    for name, hook in config.webhooks.items():
+        for secret in hook.secrets:
+            yield "webhooks", ("webhooks", name, "secret"), secret
 
 
 def _silence(subject: Subject) -> Iterator[Finding]:
@@ -209,6 +233,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     _clients,
     _retention,
     _push,
+    _webhooks,
     _separate_secrets,
     _silence,
 )

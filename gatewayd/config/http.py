@@ -24,7 +24,7 @@ def origin(value: object) -> str:
 
 
 class HttpSection(Section):
-    """`gateway.http`: the HTTP listener. It is opened only if a door behind it is: `websocket`, `push.polling.http`."""
+    """`gateway.http`: the HTTP listener. Open only while a door is: `websocket`, `push.polling.http`, `webhooks`."""
 
     host: Line = setting(
         default="127.0.0.1",

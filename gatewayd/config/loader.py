@@ -10,7 +10,14 @@ from typing import Any, TypeVar
 
 from gatewayd.config import canonical, checks, fields, marks, shape
 from gatewayd.config.marks import Entry, Table
-from gatewayd.config.model import AgentSection, ChannelSection, ClientSection, GatewayConfig, GatewaySection
+from gatewayd.config.model import (
+    AgentSection,
+    ChannelSection,
+    ClientSection,
+    GatewayConfig,
+    GatewaySection,
+    WebhookSection,
+)
 from gatewayd.config.plain import Refused
 from gatewayd.config.problems import Path, Place, Problem, Problems, dotted, printable, problem_at, suggest
 from gatewayd.config.reader import Findings, Reader, Unset
@@ -22,7 +29,7 @@ from gatewayd.core.value import value
 
 _Section = TypeVar("_Section", bound=Section)
 MAX_MEMBERS = 2000
-"""Most agents, channels and clients, each."""
+"""Most agents, channels, clients and webhooks, each."""
 SettingsFor = Callable[[str], type[Section] | None]
 
 
@@ -156,8 +163,12 @@ class _Loading:
             key: self._part(ClientSection, entry, ("clients", key), Unset.DEGRADE)
             for key, entry in self._entries(root, "clients").items()
         }
+        sections["webhooks"] = {
+            key: self._part(WebhookSection, entry, ("webhooks", key), Unset.DEGRADE)
+            for key, entry in self._entries(root, "webhooks").items()
+        }
         gone = {part for part, _ in self.findings.gone}
-        for key in ("agents", "channels", "clients"):
+        for key in ("agents", "channels", "clients", "webhooks"):
             kept = {name: part for name, part in sections[key].items() if part is not None}
             sections[key] = {name: part for name, part in kept.items() if key != "clients" or (key, name) not in gone}
         return GatewayConfig(**{key: value for key, value in sections.items() if value is not None})

@@ -35,6 +35,7 @@ from gatewayd.config.http import HttpSection
 from gatewayd.config.push import PushSection
 from gatewayd.config.retention import BusSection, HistorySection, Retention, RetentionSection, StorageSection
 from gatewayd.config.section import Section, setting
+from gatewayd.config.webhooks import WebhookSection
 from gatewayd.core.secret import Secret
 
 _LATER = "not in this version"
@@ -248,7 +249,7 @@ class GatewayConfig(Section):
 
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
         dict.fromkeys(
-            ("schedules", "guardrails", "runtime", "entry_points", "graphs", "goals", "webhooks", "tools"),
+            ("schedules", "guardrails", "runtime", "entry_points", "graphs", "goals", "tools"),
             _LATER,
         )
         | {"routing": "routing stands inside each channel: channels.<name>.routing"}
@@ -262,11 +263,12 @@ class GatewayConfig(Section):
     storage: StorageSection = setting(default=StorageSection(), description="Where state is kept, and for how long.")
     bus: BusSection = setting(default=BusSection(), description="The event bus.")
     push: PushSection = setting(default=PushSection(), description="Topics on which clients meet.")
+    webhooks: dict[Name, WebhookSection] = setting(default={}, description="Where others tell us by HTTP, by source.")
 
     @property
     def opens_http(self) -> bool:
         """Whether anything is served over HTTP."""
-        return self.gateway.http.websocket or self.push.polling.http
+        return self.gateway.http.websocket or self.push.polling.http or bool(self.webhooks)
 
 
 __all__ = [
@@ -289,4 +291,5 @@ __all__ = [
     "Section",
     "SessionConfigSection",
     "StorageSection",
+    "WebhookSection",
 ]

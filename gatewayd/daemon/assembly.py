@@ -27,7 +27,7 @@ from gatewayd.core.ids import IdSource
 from gatewayd.core.lifecycle import Change
 from gatewayd.daemon.conversations import Conversations
 from gatewayd.daemon.expiry import Expiry
-from gatewayd.daemon.listeners import http_server, rpc_listen
+from gatewayd.daemon.listeners import rpc_listen, web
 from gatewayd.daemon.news import News
 from gatewayd.daemon.operator import Operator
 from gatewayd.daemon.options import Options, Parts
@@ -200,6 +200,7 @@ class Assembly:
             sessions=self.sessions,
             store=self.store,
             waiting=lambda: self.expiry.waiting,
+            webhooks=lambda: self.http.reports,
             draining=draining,
         )
         gate = Gate(
@@ -225,11 +226,12 @@ class Assembly:
         )
         self.health = Health()
         self.rpc = RpcServer(rpc_listen(options, config), [*ours, *guarded_neighbours(guard)], self.health)
-        self.http = http_server(
-            config,
+        self.http = web(
             hub=self.hub,
             push=self.push,
             gate=gate,
+            store=self.store,
+            ids=ids,
             settings=lambda: self.reloader.config.gateway,
             draining=draining,
             is_serving=lambda: self.store.health is not StoreHealth.FAILED,
@@ -254,7 +256,7 @@ class Assembly:
         def push(old: GatewayConfig | None, new: Loaded) -> Change:
             return self.push.plan(old, new)
 
-        return [access, agents, channels, push, settings]
+        return [access, agents, channels, push, lambda _, new: self.http.plan(new), settings]
 
     def _settle(self, loaded: Loaded) -> None:
         self.router.config = loaded.config

@@ -85,8 +85,7 @@ class Gateway:
             if holder:
                 raise OSError(error.errno, f"{error.strerror}: {holder} has it") from error
             raise
-        if house.http is not None:
-            await house.http.start()
+        await house.http.start()
 
     async def drain_and_stop(self, deadline: Deadline) -> None:
         """Close the doors, finish the work, send what is queued, put the tools away; each within its share."""
@@ -97,8 +96,7 @@ class Gateway:
         house.router.close()
         await deadline.run(house.reloader.close(), name="reload: end")
         await deadline.run(house.rpc.drain(), name="rpc: drain")
-        if house.http is not None:
-            await deadline.run(house.http.drain(), name="http: drain")
+        await deadline.run(house.http.drain(), name="http: drain")
         await deadline.run(house.channels.stop_receiving(), name="channels: stop receiving")
         house.hub.drain("the gateway is stopping")
         work = deadline.run(house.runtime.idle(), name="executions", limit=deadline.remaining * _WORK_SHARE)
@@ -109,7 +107,7 @@ class Gateway:
         await deadline.run(house.channels.drain(), name="outboxes: flush")
         for name, end in (
             ("rpc", house.rpc.stop),
-            *([("http", house.http.stop)] if house.http is not None else []),
+            ("http", house.http.stop),
             ("hub", house.hub.stop),
             ("push", house.push.stop),
             ("handlers", house.handlers.stop),
@@ -163,6 +161,7 @@ class Gateway:
             "bus": house.bus.stats(),
             "channels": [(one.name, one.state.value, one.queued) for one in house.channels.statuses()],
             "push": house.push.stats(),
+            "webhooks": house.http.reports,
             "store": house.store.health.value,
         }
 

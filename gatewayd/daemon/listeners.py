@@ -1,6 +1,7 @@
 """What the gateway listens on: gRPC always, HTTP if a door behind it is open."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,12 +9,16 @@ from gatewayd.access.gate import Gate
 from gatewayd.config.model import GatewayConfig, GatewaySection
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import Clock
+from gatewayd.core.ids import IdSource
 from gatewayd.daemon.options import Options
+from gatewayd.daemon.web import Web
 from gatewayd.push.service import Push
 from gatewayd.rpc.server import Listen
+from gatewayd.storage.base import Store
 
 if TYPE_CHECKING:
     from gatewayd.http.server import HttpServer
+    from gatewayd.http.webhooks.door import WebhookDoor
 
 
 def rpc_listen(options: Options, config: GatewayConfig) -> Listen:
@@ -28,7 +33,39 @@ def rpc_listen(options: Options, config: GatewayConfig) -> Listen:
     )
 
 
-def http_server(
+def web(
+    *,
+    hub: ConversationHub,
+    push: Push,
+    gate: Gate,
+    store: Store,
+    ids: IdSource,
+    settings: Callable[[], GatewaySection],
+    draining: Callable[[], bool],
+    is_serving: Callable[[], bool],
+    clock: Clock,
+) -> Web:
+    """The listener of HTTP with its doors, none of which is made before it is needed."""
+    server = partial(
+        _server,
+        hub=hub,
+        push=push,
+        gate=gate,
+        settings=settings,
+        draining=draining,
+        is_serving=is_serving,
+        clock=clock,
+    )
+    return Web(server=server, webhooks=partial(_webhooks, store=store, clock=clock, ids=ids, settings=settings))
+
+
+def _webhooks(*, store: Store, clock: Clock, ids: IdSource, settings: Callable[[], GatewaySection]) -> "WebhookDoor":
+    from gatewayd.http.webhooks.door import WebhookDoor  # noqa: PLC0415 - brings aiohttp with it
+
+    return WebhookDoor(store=store, clock=clock, ids=ids, settings=settings)
+
+
+def _server(
     config: GatewayConfig,
     *,
     hub: ConversationHub,
@@ -38,11 +75,9 @@ def http_server(
     draining: Callable[[], bool],
     is_serving: Callable[[], bool],
     clock: Clock,
-) -> "HttpServer | None":
-    """The listener with the routes of every open door; None when none is."""
+) -> "HttpServer":
+    """The listener with the routes of every door that stays as it is."""
     http = config.gateway.http
-    if not config.opens_http:
-        return None
     # aiohttp costs time and memory: only those who listen pay it.
     from gatewayd.http.polling import PollingDoor  # noqa: PLC0415
     from gatewayd.http.server import HttpServer  # noqa: PLC0415

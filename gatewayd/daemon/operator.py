@@ -1,7 +1,7 @@
 """The daemon's side of `Operations`: what an operator asks, answered from the parts that know."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import gatewayd
 from gatewayd.access.audit import Audit
@@ -16,7 +16,7 @@ from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.message import ChatContext
 from gatewayd.daemon.reload import Reloader
-from gatewayd.operations import AgentReport, ClientReport, DaemonState, ReloadReport, StatusReport
+from gatewayd.operations import AgentReport, ClientReport, DaemonState, ReloadReport, StatusReport, WebhookReport
 from gatewayd.routing.router import Router
 from gatewayd.routing.table import RouteExplanation, explain
 from gatewayd.runtime.runtime import AgentRuntime
@@ -47,6 +47,7 @@ class Operator:
         sessions: SessionManager,
         store: Store,
         waiting: Callable[[], Mapping[str, int]],
+        webhooks: Callable[[], Sequence[WebhookReport]],
         draining: Callable[[], bool],
     ) -> None:
         self._reloader = reloader
@@ -64,6 +65,7 @@ class Operator:
         self._store = store
         self._waiting = waiting
         """Answers that nobody sends now, by channel."""
+        self._webhooks = webhooks
         self._draining = draining
         self._started = clock.now()
         self._began = clock.monotonic()
@@ -106,6 +108,7 @@ class Operator:
             executions=self._runtime.counts(),
             channels=tuple(self._channels.statuses()),
             degraded=degraded,
+            webhooks=tuple(self._webhooks()),
         )
 
     def degraded(self) -> tuple[str, ...]:
@@ -116,6 +119,7 @@ class Operator:
             for one in self._channels.statuses()
             if one.state not in _WELL
         ]
+        said += [f"webhook {one.source_id}: {one.reason}" for one in self._webhooks() if one.reason]
         configured = self._reloader.config.channels
         said += [
             f"{count} {'answers wait' if count > 1 else 'answer waits'} for channel {name}, which is not configured"

@@ -7,7 +7,7 @@ who opens the listener imports this module: it brings aiohttp with it.
 import asyncio
 import errno
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -18,6 +18,7 @@ from gatewayd.core.http import HttpRequest, HttpResponse
 from gatewayd.core.value import value
 from gatewayd.http.connection import Connection, reply
 from gatewayd.http.origins import host_may, origin_may
+from gatewayd.http.room import Guest, Room
 from gatewayd.http.verdicts import problem, refusal
 
 log = logging.getLogger("gatewayd.http")
@@ -65,9 +66,11 @@ class HttpServer:
         self._is_serving = is_serving
         self._clock = clock
         self._routes: dict[str, dict[str, Route]] = {}
+        self._find: Callable[[str], Mapping[str, Route]] = lambda _: {}
         self._listener: asyncio.Server | None = None
         self._server: web.Server | None = None
         self._draining = False
+        self._room = Room()
         self.port = port
         """Once started, the one that is really listened on."""
         self.add(Route("GET", HEALTH, self._health))
@@ -77,6 +80,10 @@ class HttpServer:
         methods = self._routes.setdefault(route.path, {})
         assert route.method not in methods, f"{route.method} {route.path} is served twice"
         methods[route.method] = route
+
+    def mount(self, find: Callable[[str], Mapping[str, Route]]) -> None:
+        """Ask for the routes of a path that none was added for; they may be others at each request."""
+        self._find = find
 
     async def start(self) -> None:
         """Listen. Raises `OSError` that says why not."""
@@ -122,8 +129,9 @@ class HttpServer:
             if route.upgrade is not None:
                 return await route.upgrade(request, _head(request))
             assert route.handler is not None, f"{route.path} has neither a handler nor an upgrade"
-            body = await self._body(request)
-            return _closing(reply(body)) if isinstance(body, HttpResponse) else reply(await route.handler(body))
+            with self._room.guest() as guest:
+                body = await self._body(request, guest)
+                return _closing(reply(body)) if isinstance(body, HttpResponse) else reply(await route.handler(body))
         except GatewayError as error:
             return reply(refusal(error))
 
@@ -145,8 +153,8 @@ class HttpServer:
         return None
 
     def _route(self, request: web.BaseRequest) -> Route | HttpResponse:
-        methods = self._routes.get(request.path)
-        if methods is None:
+        methods = self._routes.get(request.path) or self._find(request.path)
+        if not methods:
             return problem(404, "NOT_FOUND", "there is nothing at this path")
         route = methods.get(request.method)
         if route is None:
@@ -154,24 +162,26 @@ class HttpServer:
             return problem(405, "INVALID_ARGUMENT", f"this path takes {allowed}", {"Allow": allowed})
         return route
 
-    async def _body(self, request: web.BaseRequest) -> HttpRequest | HttpResponse:
+    async def _body(self, request: web.BaseRequest, guest: Guest) -> HttpRequest | HttpResponse:
         """The request with its body, which is read here: within its size, in time, and as it was sent."""
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             return problem(415, "INVALID_ARGUMENT", "send the body as it is, without a Content-Encoding")
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # that was no answer yet
-        most, parts, size = self._settings().http.max_body, [], 0
+        most, parts = self._settings().http.max_body, []
         try:
             async with self._clock.timeout(BODY_LIMIT):
                 async for part in request.content.iter_any():
-                    size += len(part)
-                    if size > most:
+                    has_room = guest.take(len(part), most)
+                    if guest.held > most:
                         return _too_large()
+                    if not has_room:
+                        return problem(503, "LIMIT_EXCEEDED", "too much comes at once", {"Retry-After": "1"})
                     parts.append(part)
         except TimeoutError:
             return problem(408, "DEADLINE_EXCEEDED", f"the body did not come within {BODY_LIMIT:g} s")
-        except web.RequestPayloadError:
+        except (web.RequestPayloadError, ConnectionError):  # of the latter nobody will hear
             return problem(400, "INVALID_ARGUMENT", "the body is not what its headers say")
         return _head(request, b"".join(parts))
 

@@ -56,6 +56,16 @@ def _fill_parts(status: status_pb2.GetStatusResponse, report: StatusReport) -> N
             state=_CHANNEL[channel.state],
             reason=valid_text(channel.reason),
         )
+    for hook in sorted(report.webhooks, key=lambda one: one.source_id):
+        status.webhooks.add(
+            source_id=hook.source_id,
+            path=hook.path,
+            accepted=hook.accepted,
+            duplicates=hook.duplicates,
+            refused=hook.refused,
+            put_off=hook.put_off,
+            reason=valid_text(hook.reason),
+        )
     status.degraded.extend(map(valid_text, report.degraded))
     status.config_path = valid_text(report.config_path)
 

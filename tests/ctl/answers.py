@@ -60,6 +60,7 @@ def status(version: str = __version__, *, daemon_only: bool = False) -> Message:
             name="vip", platform="telegram", state=status_pb2.CHANNEL_STATE_FAILED, reason="the token is refused"
         )
         answer.degraded.append("channel vip: the token is refused")
+        answer.webhooks.add(source_id="repo", path="/hooks/repo", accepted=41, duplicates=2, refused=1)
     return answer
 
 

@@ -11,7 +11,7 @@ from gateway.v1 import status_pb2
 from gatewayctl import quick
 from gatewayctl.plain import plain
 
-BEYOND = {"connections", "agents", "sessions", "executions", "channels", "degraded"}
+BEYOND = {"connections", "agents", "sessions", "executions", "channels", "degraded", "webhooks"}
 HEAVY = ("google.protobuf", "yaml", "dataclasses", "json", "gateway.v1", "gatewayctl.plain", "gatewayctl.client")
 
 

@@ -25,6 +25,7 @@ _IDLE = f"{_SESSIONS}::test_a_conversation_ends_when_it_was_idle_for_too_long"
 _LISTEN = f"{_KEYS}::test_where_it_listens_and_who_gets_in_is_as_the_file_says"
 _SCRIPTED = f"{_FAULTS}::test_a_network_of_the_channels_own_has_users_and_faults"
 _PUSH, _RETRIES = "scenario/test_push_keys.py", "unit/push/test_push_retries.py"
+_HOOKS = "scenario/test_webhooks.py"
 _SIM = "unit/channels/test_channel_sim.py"
 
 PROOF = {
@@ -138,6 +139,16 @@ PROOF = {
     "test_what_is_not_acknowledged_comes_again_three_times_with_twice_the_time_and_is_then_given_up",
     "push.delivery.membership_ttl": f"{_RETRIES}::test_a_member_that_stays_away_for_too_long_is_one_no_more",
     "push.delivery.queue": "unit/push/test_push_members.py::test_a_slow_reader_loses_the_oldest_and_is_told_how_many",
+    **{
+        f"webhooks.*.{key}": f"{_HOOKS}::{name}"
+        for key, name in (
+            ("path", "test_paths_come_change_and_go_while_it_runs"),
+            ("methods", "test_standard_webhooks_are_taken_with_any_of_several_signatures"),
+            ("secret", "test_both_secrets_work_while_one_replaces_another"),
+            ("scheme", "test_F55_what_is_not_signed_rightly_is_401_and_no_event"),
+            ("insecure_no_secret", "test_a_webhook_without_a_secret_is_for_this_machine_alone"),
+        )
+    },
     "push.polling.http": "scenario/test_push_http.py::test_polling_is_served_over_http_only_where_the_file_says_so",
     "bus.history.max_events": "scenario/test_events_kept.py::"
     "test_F51_history_that_is_no_longer_kept_is_told_with_the_oldest_place",

@@ -12,7 +12,7 @@ from gatewayd.config.model import GatewaySection
 from gatewayd.core.clock import SystemClock
 from gatewayd.core.errors import LimitExceeded, NotFound
 from gatewayd.core.http import HttpRequest, HttpResponse
-from gatewayd.http import connection, server
+from gatewayd.http import connection, room, server
 from gatewayd.http.server import HttpServer, Route
 
 KIB = 1024
@@ -227,3 +227,44 @@ async def test_a_stop_waits_for_nobody_who_says_nothing(listener: Listener) -> N
         await listener.open()
     for writer in writers:
         writer.close()
+
+
+async def test_F56_all_bodies_together_have_a_room_and_give_it_back(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes beyond it is 503 with a time to come again; who left, or was answered, takes no room any more."""
+    monkeypatch.setattr(room, "ROOM", 9000)
+    monkeypatch.setattr(server, "SPARE_CONNECTIONS", 10)
+    slow = [await listener.open() for _ in range(2)]
+    for _, writer in slow:
+        writer.write(post("Content-Length: 4096", body=b"x" * 4000))
+    async with asyncio.timeout(60):
+        while listener.server._room.held < 8000:
+            await asyncio.sleep(0.01)
+        statuses = [(await listener.ask(post("Content-Length: 3000", body=b"x" * 3000)))[:2] for _ in range(2)]
+        for _, writer in slow:
+            writer.close()
+        while listener.server._room.held:
+            await asyncio.sleep(0.01)
+
+    assert [(status, headers["retry-after"]) for status, headers in statuses] == [(503, "1")] * 2
+    assert (await listener.ask(post("Content-Length: 3000", body=b"x" * 3000)))[0] == 202
+    assert listener.server._room.held == 0
+
+
+async def test_F56_who_leaves_in_the_middle_of_a_body_is_not_worth_a_line(
+    listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody can do that as often as they please."""
+    for _ in range(3):
+        _, writer = await listener.open()
+        writer.write(post("Content-Length: 4096", body=b"x"))
+        await writer.drain()
+        async with asyncio.timeout(60):
+            while not listener.server._room.held:
+                await asyncio.sleep(0.01)
+            writer.transport.abort()
+            while listener.server._room.held:
+                await asyncio.sleep(0.01)
+
+    assert not caplog.records

@@ -21,6 +21,7 @@ from gatewayd.operations import (
     LastReload,
     ReloadReport,
     StatusReport,
+    WebhookReport,
 )
 from gatewayd.routing.table import explain
 from gatewayd.storage.records import DeadLetter, DeadLetterKind, LedgerChange, Step
@@ -54,6 +55,10 @@ def status_report(**fields):
         executions={"queued": 8, "failed": 9},
         channels=(channel("b"), channel("a", ChannelState.FAILED, reason="token")),
         degraded=("a is FAILED",),
+        webhooks=(
+            WebhookReport("repo", "/hooks/repo", 1, 2, 3, 4, ""),
+            WebhookReport("b", "/b", 0, 0, 0, 5, "no secret"),
+        ),
     )
     return replace(report, **fields)
 
@@ -73,6 +78,11 @@ async def test_the_status_in_full(rig):
         ("a", status_pb2.CHANNEL_STATE_FAILED),
         ("b", status_pb2.CHANNEL_STATE_READY),
     ]
+    assert [(one.source_id, one.path, one.put_off, one.reason) for one in status.webhooks] == [
+        ("b", "/b", 5, "no secret"),
+        ("repo", "/hooks/repo", 4, ""),
+    ]
+    assert [(one.accepted, one.duplicates, one.refused) for one in status.webhooks] == [(0, 0, 0), (1, 2, 3)]
     assert (status.last_reload.ok, status.last_reload.error) == (False, "no")
 
 

@@ -24,31 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17gateway/v1/status.proto\x12\ngateway.v1\"\'\n\x10GetStatusRequest\x12\x13\n\x0b\x64\x61\x65mon_only\x18\x01 \x01(\x08\"\xd2\x03\n\x11GetStatusResponse\x12\x0b\n\x03pid\x18\x01 \x01(\x05\x12\x0f\n\x07version\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.gateway.v1.DaemonState\x12\x12\n\nstart_time\x18\x04 \x01(\x01\x12\x0e\n\x06uptime\x18\x05 \x01(\x01\x12\x15\n\rconfig_digest\x18\x06 \x01(\t\x12.\n\x0blast_reload\x18\x07 \x01(\x0b\x32\x19.gateway.v1.ReloadOutcome\x12\x31\n\x0b\x63onnections\x18\x08 \x01(\x0b\x32\x1c.gateway.v1.ConnectionCounts\x12\'\n\x06\x61gents\x18\t \x01(\x0b\x32\x17.gateway.v1.AgentCounts\x12+\n\x08sessions\x18\n \x01(\x0b\x32\x19.gateway.v1.SessionCounts\x12/\n\nexecutions\x18\x0b \x01(\x0b\x32\x1b.gateway.v1.ExecutionCounts\x12+\n\x08\x63hannels\x18\x0c \x03(\x0b\x32\x19.gateway.v1.ChannelStatus\x12\x10\n\x08\x64\x65graded\x18\r \x03(\t\x12\x13\n\x0b\x63onfig_path\x18\x0e \x01(\t\"8\n\rReloadOutcome\x12\x0c\n\x04time\x18\x01 \x01(\x01\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"F\n\x10\x43onnectionCounts\x12\x0c\n\x04open\x18\x01 \x01(\x05\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x15\n\rsubscriptions\x18\x03 \x01(\x05\"5\n\x0b\x41gentCounts\x12\x11\n\tavailable\x18\x01 \x01(\x05\x12\x13\n\x0bunavailable\x18\x02 \x01(\x05\"+\n\rSessionCounts\x12\x0c\n\x04open\x18\x01 \x01(\x03\x12\x0c\n\x04\x62usy\x18\x02 \x01(\x03\"\x90\x01\n\x0f\x45xecutionCounts\x12\x0e\n\x06queued\x18\x01 \x01(\x03\x12\x0f\n\x07running\x18\x02 \x01(\x03\x12\x0e\n\x06paused\x18\x03 \x01(\x03\x12\x16\n\x0einput_required\x18\x04 \x01(\x03\x12\x11\n\tsucceeded\x18\x05 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x03\x12\x11\n\tcancelled\x18\x07 \x01(\x03\"h\n\rChannelStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.gateway.v1.ChannelState\x12\x0e\n\x06reason\x18\x04 \x01(\t*\x96\x01\n\x0b\x44\x61\x65monState\x12\x1c\n\x18\x44\x41\x45MON_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x41\x45MON_STATE_STARTING\x10\x01\x12\x18\n\x14\x44\x41\x45MON_STATE_SERVING\x10\x02\x12\x19\n\x15\x44\x41\x45MON_STATE_DRAINING\x10\x03\x12\x19\n\x15\x44\x41\x45MON_STATE_DEGRADED\x10\x04*\xe9\x01\n\x0c\x43hannelState\x12\x1d\n\x19\x43HANNEL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43HANNEL_STATE_STARTING\x10\x01\x12\x17\n\x13\x43HANNEL_STATE_READY\x10\x02\x12\x1a\n\x16\x43HANNEL_STATE_DEGRADED\x10\x03\x12\x1a\n\x16\x43HANNEL_STATE_RETRYING\x10\x04\x12\x18\n\x14\x43HANNEL_STATE_FAILED\x10\x05\x12\x18\n\x14\x43HANNEL_STATE_PAUSED\x10\x06\x12\x19\n\x15\x43HANNEL_STATE_STOPPED\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17gateway/v1/status.proto\x12\ngateway.v1\"\'\n\x10GetStatusRequest\x12\x13\n\x0b\x64\x61\x65mon_only\x18\x01 \x01(\x08\"\xff\x03\n\x11GetStatusResponse\x12\x0b\n\x03pid\x18\x01 \x01(\x05\x12\x0f\n\x07version\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.gateway.v1.DaemonState\x12\x12\n\nstart_time\x18\x04 \x01(\x01\x12\x0e\n\x06uptime\x18\x05 \x01(\x01\x12\x15\n\rconfig_digest\x18\x06 \x01(\t\x12.\n\x0blast_reload\x18\x07 \x01(\x0b\x32\x19.gateway.v1.ReloadOutcome\x12\x31\n\x0b\x63onnections\x18\x08 \x01(\x0b\x32\x1c.gateway.v1.ConnectionCounts\x12\'\n\x06\x61gents\x18\t \x01(\x0b\x32\x17.gateway.v1.AgentCounts\x12+\n\x08sessions\x18\n \x01(\x0b\x32\x19.gateway.v1.SessionCounts\x12/\n\nexecutions\x18\x0b \x01(\x0b\x32\x1b.gateway.v1.ExecutionCounts\x12+\n\x08\x63hannels\x18\x0c \x03(\x0b\x32\x19.gateway.v1.ChannelStatus\x12\x10\n\x08\x64\x65graded\x18\r \x03(\t\x12\x13\n\x0b\x63onfig_path\x18\x0e \x01(\t\x12+\n\x08webhooks\x18\x12 \x03(\x0b\x32\x19.gateway.v1.WebhookStatus\"\x88\x01\n\rWebhookStatus\x12\x11\n\tsource_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x03\x12\x12\n\nduplicates\x18\x04 \x01(\x03\x12\x0f\n\x07refused\x18\x05 \x01(\x03\x12\x0f\n\x07put_off\x18\x06 \x01(\x03\x12\x0e\n\x06reason\x18\x07 \x01(\t\"8\n\rReloadOutcome\x12\x0c\n\x04time\x18\x01 \x01(\x01\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"F\n\x10\x43onnectionCounts\x12\x0c\n\x04open\x18\x01 \x01(\x05\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x15\n\rsubscriptions\x18\x03 \x01(\x05\"5\n\x0b\x41gentCounts\x12\x11\n\tavailable\x18\x01 \x01(\x05\x12\x13\n\x0bunavailable\x18\x02 \x01(\x05\"+\n\rSessionCounts\x12\x0c\n\x04open\x18\x01 \x01(\x03\x12\x0c\n\x04\x62usy\x18\x02 \x01(\x03\"\x90\x01\n\x0f\x45xecutionCounts\x12\x0e\n\x06queued\x18\x01 \x01(\x03\x12\x0f\n\x07running\x18\x02 \x01(\x03\x12\x0e\n\x06paused\x18\x03 \x01(\x03\x12\x16\n\x0einput_required\x18\x04 \x01(\x03\x12\x11\n\tsucceeded\x18\x05 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x03\x12\x11\n\tcancelled\x18\x07 \x01(\x03\"h\n\rChannelStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.gateway.v1.ChannelState\x12\x0e\n\x06reason\x18\x04 \x01(\t*\x96\x01\n\x0b\x44\x61\x65monState\x12\x1c\n\x18\x44\x41\x45MON_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x41\x45MON_STATE_STARTING\x10\x01\x12\x18\n\x14\x44\x41\x45MON_STATE_SERVING\x10\x02\x12\x19\n\x15\x44\x41\x45MON_STATE_DRAINING\x10\x03\x12\x19\n\x15\x44\x41\x45MON_STATE_DEGRADED\x10\x04*\xe9\x01\n\x0c\x43hannelState\x12\x1d\n\x19\x43HANNEL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43HANNEL_STATE_STARTING\x10\x01\x12\x17\n\x13\x43HANNEL_STATE_READY\x10\x02\x12\x1a\n\x16\x43HANNEL_STATE_DEGRADED\x10\x03\x12\x1a\n\x16\x43HANNEL_STATE_RETRYING\x10\x04\x12\x18\n\x14\x43HANNEL_STATE_FAILED\x10\x05\x12\x18\n\x14\x43HANNEL_STATE_PAUSED\x10\x06\x12\x19\n\x15\x43HANNEL_STATE_STOPPED\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gateway.v1.status_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DAEMONSTATE']._serialized_start=1033
-  _globals['_DAEMONSTATE']._serialized_end=1183
-  _globals['_CHANNELSTATE']._serialized_start=1186
-  _globals['_CHANNELSTATE']._serialized_end=1419
+  _globals['_DAEMONSTATE']._serialized_start=1217
+  _globals['_DAEMONSTATE']._serialized_end=1367
+  _globals['_CHANNELSTATE']._serialized_start=1370
+  _globals['_CHANNELSTATE']._serialized_end=1603
   _globals['_GETSTATUSREQUEST']._serialized_start=39
   _globals['_GETSTATUSREQUEST']._serialized_end=78
   _globals['_GETSTATUSRESPONSE']._serialized_start=81
-  _globals['_GETSTATUSRESPONSE']._serialized_end=547
-  _globals['_RELOADOUTCOME']._serialized_start=549
-  _globals['_RELOADOUTCOME']._serialized_end=605
-  _globals['_CONNECTIONCOUNTS']._serialized_start=607
-  _globals['_CONNECTIONCOUNTS']._serialized_end=677
-  _globals['_AGENTCOUNTS']._serialized_start=679
-  _globals['_AGENTCOUNTS']._serialized_end=732
-  _globals['_SESSIONCOUNTS']._serialized_start=734
-  _globals['_SESSIONCOUNTS']._serialized_end=777
-  _globals['_EXECUTIONCOUNTS']._serialized_start=780
-  _globals['_EXECUTIONCOUNTS']._serialized_end=924
-  _globals['_CHANNELSTATUS']._serialized_start=926
-  _globals['_CHANNELSTATUS']._serialized_end=1030
+  _globals['_GETSTATUSRESPONSE']._serialized_end=592
+  _globals['_WEBHOOKSTATUS']._serialized_start=595
+  _globals['_WEBHOOKSTATUS']._serialized_end=731
+  _globals['_RELOADOUTCOME']._serialized_start=733
+  _globals['_RELOADOUTCOME']._serialized_end=789
+  _globals['_CONNECTIONCOUNTS']._serialized_start=791
+  _globals['_CONNECTIONCOUNTS']._serialized_end=861
+  _globals['_AGENTCOUNTS']._serialized_start=863
+  _globals['_AGENTCOUNTS']._serialized_end=916
+  _globals['_SESSIONCOUNTS']._serialized_start=918
+  _globals['_SESSIONCOUNTS']._serialized_end=961
+  _globals['_EXECUTIONCOUNTS']._serialized_start=964
+  _globals['_EXECUTIONCOUNTS']._serialized_end=1108
+  _globals['_CHANNELSTATUS']._serialized_start=1110
+  _globals['_CHANNELSTATUS']._serialized_end=1214
 # @@protoc_insertion_point(module_scope)

@@ -36,7 +36,7 @@ class _DaemonStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DaemonSta
     DAEMON_STATE_DRAINING: _DaemonState.ValueType  # 3
     """Stopping: takes no new work and finishes what it has."""
     DAEMON_STATE_DEGRADED: _DaemonState.ValueType  # 4
-    """Serving, but a channel, agent or client cannot work; see `degraded`."""
+    """Serving, but a channel, agent, client or webhook cannot work; see `degraded`."""
 
 class DaemonState(_DaemonState, metaclass=_DaemonStateEnumTypeWrapper):
     """Where the daemon is in its life."""
@@ -50,7 +50,7 @@ DAEMON_STATE_SERVING: DaemonState.ValueType  # 2
 DAEMON_STATE_DRAINING: DaemonState.ValueType  # 3
 """Stopping: takes no new work and finishes what it has."""
 DAEMON_STATE_DEGRADED: DaemonState.ValueType  # 4
-"""Serving, but a channel, agent or client cannot work; see `degraded`."""
+"""Serving, but a channel, agent, client or webhook cannot work; see `degraded`."""
 Global___DaemonState: _TypeAlias = DaemonState  # noqa: Y015
 
 class _ChannelState:
@@ -143,6 +143,7 @@ class GetStatusResponse(_message.Message):
     CHANNELS_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
     CONFIG_PATH_FIELD_NUMBER: _builtins.int
+    WEBHOOKS_FIELD_NUMBER: _builtins.int
     pid: _builtins.int
     """Process id of the daemon in its own PID namespace."""
     version: _builtins.str
@@ -187,6 +188,10 @@ class GetStatusResponse(_message.Message):
     def degraded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why `state` is DEGRADED, one sentence for each part, fit for a person. Empty otherwise."""
 
+    @_builtins.property
+    def webhooks(self) -> _containers.RepeatedCompositeFieldContainer[Global___WebhookStatus]:
+        """Every configured webhook, by its source. Empty with `daemon_only`."""
+
     def __init__(
         self,
         *,
@@ -204,14 +209,61 @@ class GetStatusResponse(_message.Message):
         channels: _abc.Iterable[Global___ChannelStatus] | None = ...,
         degraded: _abc.Iterable[_builtins.str] | None = ...,
         config_path: _builtins.str = ...,
+        webhooks: _abc.Iterable[Global___WebhookStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "connections", b"connections", "executions", b"executions", "last_reload", b"last_reload", "sessions", b"sessions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "channels", b"channels", "config_digest", b"config_digest", "config_path", b"config_path", "connections", b"connections", "degraded", b"degraded", "executions", b"executions", "last_reload", b"last_reload", "pid", b"pid", "sessions", b"sessions", "start_time", b"start_time", "state", b"state", "uptime", b"uptime", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "channels", b"channels", "config_digest", b"config_digest", "config_path", b"config_path", "connections", b"connections", "degraded", b"degraded", "executions", b"executions", "last_reload", b"last_reload", "pid", b"pid", "sessions", b"sessions", "start_time", b"start_time", "state", b"state", "uptime", b"uptime", "version", b"version", "webhooks", b"webhooks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class WebhookStatus(_message.Message):
+    """One webhook, with what became of the requests to it since the HTTP listener was opened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    DUPLICATES_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    PUT_OFF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    source_id: _builtins.str
+    """Name of the source in the configuration, which is the stream of its events."""
+    path: _builtins.str
+    """Path on the HTTP listener."""
+    accepted: _builtins.int
+    """Deliveries that became an event."""
+    duplicates: _builtins.int
+    """Deliveries that had been taken before; answered alike, and without effect."""
+    refused: _builtins.int
+    """Requests that were refused for their signature or their content."""
+    put_off: _builtins.int
+    """Requests that were told to come again, because they could not be written down."""
+    reason: _builtins.str
+    """Why it cannot be served, such as a secret that is not set; empty when it is."""
+    def __init__(
+        self,
+        *,
+        source_id: _builtins.str = ...,
+        path: _builtins.str = ...,
+        accepted: _builtins.int = ...,
+        duplicates: _builtins.int = ...,
+        refused: _builtins.int = ...,
+        put_off: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "duplicates", b"duplicates", "path", b"path", "put_off", b"put_off", "reason", b"reason", "refused", b"refused", "source_id", b"source_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebhookStatus: _TypeAlias = WebhookStatus  # noqa: Y015
 
 @_typing.final
 class ReloadOutcome(_message.Message):
