@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -22,11 +24,12 @@ from gatewayctl.client import (
 )
 from gatewayctl.plain import enum_name
 from tests.rigs.house import House, eventually, house
+from tests.rigs.process import Daemon
 from tests.rigs.stream import RawStream, reason_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TOKEN = "w" * 40
+TOKEN = f"gw_robot_{'0' * 43}"
 CONFIG = """
 gateway: {reconnect_timeout: 2s}
 agents:
@@ -309,6 +312,27 @@ async def test_who_may_not_serve_is_told_so(rig: House) -> None:
     async with rig.daemon.client("worker") as client:
         with pytest.raises(NotFound, match="no agent 'nobody'"):
             await client.serve_agent("nobody", answer).wait()
+
+
+async def test_a_stop_waits_for_the_worker_to_finish(tmp_path: Path) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def answer(call: Call) -> str:
+        begun.set()
+        await go.wait()
+        return "in time"
+
+    async with Daemon(tmp_path, "agents: {lookup: {remote: true}}\ngateway: {drain_timeout: 30s}") as daemon:
+        async with daemon.client("asker") as asker, daemon.client("worker") as client:
+            client.serve_agent("lookup", answer)
+            asking = asyncio.create_task(asker.send("lookup", "x"))
+            async with asyncio.timeout(60):
+                await begun.wait()
+                daemon.signal(signal.SIGTERM)
+                await daemon.noticed("STOPPING=1")
+                go.set()
+                assert (await asking).content == "in time"
+                assert await daemon.ended() == 0
 
 
 # Frames
