@@ -16,6 +16,7 @@ loop, and one process: not across a fork.
 from gatewayctl.events import Event, EventFilter, event_filter, new_event
 from gatewayctl.sdk.addressed import Addressed
 from gatewayctl.sdk.answer import Answer, Reply
+from gatewayctl.sdk.answering import Call, CallFailed
 from gatewayctl.sdk.errors import (
     Cancelled,
     ClientClosed,
@@ -36,6 +37,7 @@ from gatewayctl.sdk.errors import (
 )
 from gatewayctl.sdk.facade import Client
 from gatewayctl.sdk.membership import Membership
+from gatewayctl.sdk.serving import Serving
 from gatewayctl.sdk.subscription import Gap, Subscription
 from gatewayctl.sdk.topic_message import Presence, TopicMessage
 from gatewayctl.sdk.topics import Topics
@@ -43,6 +45,8 @@ from gatewayctl.sdk.topics import Topics
 __all__ = [
     "Addressed",
     "Answer",
+    "Call",
+    "CallFailed",
     "Cancelled",
     "Client",
     "ClientClosed",
@@ -63,6 +67,7 @@ __all__ = [
     "PermissionDenied",
     "Presence",
     "Reply",
+    "Serving",
     "Subscription",
     "TopicEnded",
     "TopicMessage",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Protocol
 
+from gatewayd.agents.registry import AgentKind
 from gatewayd.channels.base import ChannelStatus
 from gatewayd.core.message import ChatContext
 from gatewayd.core.queues import QueueReport
@@ -87,6 +88,9 @@ class AgentReport:
     reason: str
     running: int
     queued: int
+    kind: AgentKind = AgentKind.MODEL
+    workers: int = 0
+    """Programs that take its calls now."""
 
 
 @value(frozen=True, slots=True)

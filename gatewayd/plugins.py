@@ -32,7 +32,7 @@ class _Plugin:
             ) from error
 
 
-GROUPS = ("gatewayd.channels", "gatewayd.providers", "gatewayd.storage", "gatewayd.tools")
+GROUPS = ("gatewayd.agents", "gatewayd.channels", "gatewayd.providers", "gatewayd.storage", "gatewayd.tools")
 
 
 def installed() -> EntryPoints:

@@ -33,6 +33,7 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
     )
     columns: list[Column] = [
         ("AGENT", "id"),
+        ("KIND", "kind"),
         ("STATE", "state"),
         ("MODEL", "model"),
         ("FALLBACK", lambda row: ", ".join(row["fallback_models"])),
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
         ("ROLE", "role"),
         ("RUNNING", lambda row: str(row["running"])),
         ("QUEUED", lambda row: str(row["queued"])),
+        ("WORKERS", lambda row: str(row["workers"]) if row["kind"] == "remote" else ""),
         ("REASON", "reason"),
     ]
     ctl.out.table(rows, columns, "no agents are configured")

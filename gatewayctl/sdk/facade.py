@@ -28,6 +28,7 @@ from gatewayctl.sdk.emit import Emits
 from gatewayctl.sdk.errors import ClientClosed, from_rpc
 from gatewayctl.sdk.pace import Backoff, Ids, Tasks
 from gatewayctl.sdk.publisher import Publisher
+from gatewayctl.sdk.serving import Serves, Worker
 from gatewayctl.sdk.subscription import BUFFER_BYTES, Gap, Subscription
 from gatewayctl.sdk.topics import Members, Topics
 from gatewayctl.system import Chance, Clock, SystemChance, SystemClock
@@ -37,7 +38,7 @@ __all__ = ["Client"]
 _Answer = TypeVar("_Answer", bound=Message)
 
 
-class Client(Emits):
+class Client(Emits, Serves):
     """One connection to a gateway. `async with` opens and closes it."""
 
     def __init__(
@@ -80,8 +81,9 @@ class Client(Emits):
         self._loop: asyncio.AbstractEventLoop | None = None
         identity = Identity(self.client_id, f"gatewayctl/{__version__}")
         self._addressed, members = Addressed(), Members()
+        self._worker = Worker(self._addressed.feed)
         self._conversation = Conversation(
-            self._dial, identity, self._clock, self._chance, addressed=self._addressed.feed, topics=members.feed
+            self._dial, identity, self._clock, self._chance, addressed=self._worker.feed, topics=members.feed
         )
         self._publisher = Publisher(self._conversation, self._ids)
         self.topics = Topics(
@@ -279,6 +281,7 @@ class Client(Emits):
         for subscription in list(self._subscriptions):
             subscription.client_closed()
         self._addressed.client_closed()
+        self._worker.closed()
         self.topics.closed()
         await self._tasks.stop()
         if channel is not None:

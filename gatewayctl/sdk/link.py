@@ -208,6 +208,8 @@ class Link:
             self.goodbye = frame.goodbye
         elif kind in ("delivery", "progress", "gap"):
             await self._events(kind, frame)
+        elif kind in ("call", "cancel_call"):
+            self._addressed(frame)
         elif kind in ("topic_delivery", "topic_ended"):
             await self._held_up(self._topics(self, frame))
         elif kind == "ended":

@@ -42,6 +42,7 @@ _ADMIN_WRITE = Permission(Action.ADMIN_WRITE)
 _PUBLISH = Permission(Action.PUBLISH)
 _SUBSCRIBE = Permission(Action.SUBSCRIBE)
 _SEND = Permission(Action.SEND)
+_REGISTER = Permission(Action.REGISTER)
 _SESSIONS = Permission(Action.SESSIONS)
 _PUSH_JOIN = Permission(Action.PUSH_JOIN)
 _PUSH_PUBLISH = Permission(Action.PUSH_PUBLISH)
@@ -137,6 +138,9 @@ FRAMES: Mapping[str, Permission] = MappingProxyType(
         "update_presence": _PUSH_JOIN,
         "ack": _PUSH_JOIN,
         "nack": _PUSH_JOIN,
+        "register_agent": _REGISTER,
+        "unregister_agent": AUTHENTICATED,
+        "call_reply": _REGISTER,
     }
 )
 """Name of a frame in `ConnectRequest.frame` → what it requires."""

@@ -1,14 +1,19 @@
 """From a section of gateway.yaml to an agent: which models, reached how, with which tools."""
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 
+from gatewayd.agents.base import Agent
 from gatewayd.agents.llm import LLMAgent
+from gatewayd.agents.python import PythonAgents
+from gatewayd.agents.remote import RemoteAgent
 from gatewayd.agents.tools.builtin import DEFAULT_TOOLS
 from gatewayd.agents.tools.registry import ToolRegistry
 from gatewayd.agents.tools.toolbox import Toolbox
+from gatewayd.agents.workers import Workers
 from gatewayd.config.model import AgentSection, GatewayConfig
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.errors import Violation
+from gatewayd.core.ids import IdSource
 from gatewayd.core.secret import Secret
 from gatewayd.core.value import value
 from gatewayd.plugins import PluginError
@@ -26,7 +31,7 @@ class Blueprint:
     name: str
     section: AgentSection
     models: tuple[str, ...]
-    """The model, then its fallbacks; never empty."""
+    """The model, then its fallbacks; empty only where no model answers."""
     base_url: str
     api_key: Secret | None
     tools: tuple[str, ...]
@@ -51,10 +56,19 @@ class AgentFactory:
     """Builds agents; holds what they share."""
 
     def __init__(
-        self, *, providers: ProviderPool, tools: ToolRegistry, breakers: Breakers, clock: Clock, randomness: Randomness
+        self,
+        *,
+        providers: ProviderPool,
+        tools: ToolRegistry,
+        python: PythonAgents,
+        breakers: Breakers,
+        clock: Clock,
+        randomness: Randomness,
     ) -> None:
+        self.workers = Workers(clock, IdSource(clock, randomness))
         self.providers = providers
         self.breakers = breakers
+        self._python = python
         self._tools = tools
         self._clock = clock
         self._randomness = randomness
@@ -66,10 +80,10 @@ class AgentFactory:
         return Blueprint(
             name=name,
             section=section,
-            models=(section.model or shared.model or "", *section.fallback_models),
+            models=(section.model or shared.model or "", *section.fallback_models) if section.is_model else (),
             base_url=section.base_url or shared.base_url or "",
             api_key=section.api_key or shared.api_key,
-            tools=DEFAULT_TOOLS if section.tools is None else section.tools,
+            tools=(DEFAULT_TOOLS if section.tools is None else section.tools) if section.is_model else (),
             call_timeout=shared.timeout,
             retries=shared.retries,
         )
@@ -78,8 +92,20 @@ class AgentFactory:
         """Load the providers that these need, before any is built."""
         self._opened = await self.providers.open(self.provider_names(blueprints))
 
-    def build(self, blueprint: Blueprint) -> LLMAgent:
+    def keep(self, names: Collection[str]) -> None:
+        """Let go of what agents with other names have."""
+        self._python.keep(names)
+
+    def build(self, blueprint: Blueprint) -> Agent:
         """The agent; its providers were opened before."""
+        section = blueprint.section
+        if section.remote:
+            return RemoteAgent(blueprint.name, self.workers, timeout=section.timeout)
+        if section.python_class:
+            return self._python.make(blueprint.name, section.python_class, section.options)
+        return self._model_agent(blueprint)
+
+    def _model_agent(self, blueprint: Blueprint) -> LLMAgent:
         targets = [
             Target(self._opened[self.providers.name_for(model)], model, *blueprint.reach(model))
             for model in blueprint.models
@@ -115,6 +141,12 @@ class AgentFactory:
         ]
 
     def _agent_problems(self, blueprint: Blueprint) -> Iterator[tuple[str, str]]:
+        section = blueprint.section
+        if section.python_class:
+            try:
+                self._python.make(blueprint.name, section.python_class, section.options)
+            except PluginError as error:
+                yield "class", error.message
         for number, model in enumerate(blueprint.models):
             key = "model" if number == 0 else f"fallback_models[{number - 1}]"
             problem = known_model(model) if model else "the agent has no model"

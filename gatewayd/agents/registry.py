@@ -6,19 +6,29 @@ reason, so that asking for it says why.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from enum import StrEnum
 from types import MappingProxyType
 
 from gatewayd.agents.base import Agent, AgentContext, Output, Turn
 from gatewayd.agents.factory import AgentFactory, Blueprint
 from gatewayd.agents.llm import LLMAgent
-from gatewayd.config.model import GatewayConfig
-from gatewayd.core.errors import AgentNotFound, ConfigInvalid, Unavailable, Violation
+from gatewayd.config.model import AgentSection, GatewayConfig
+from gatewayd.core.errors import AgentNotFound, ConfigInvalid, InvalidArgument, Unavailable, Violation
 from gatewayd.core.lifecycle import Change
 from gatewayd.core.value import value
 from gatewayd.providers.breaker import BreakerStats
 
 _PATH = "agents."
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class AgentKind(StrEnum):
+    """Who answers for an agent."""
+
+    MODEL = "model"
+    PYTHON = "python"
+    REMOTE = "remote"
+    """Programs that register for it (workers)."""
 
 
 @value(frozen=True, slots=True)
@@ -33,6 +43,7 @@ class AgentInfo:
     greeting: str
     unavailable: str
     """Why it cannot run now; '' when it can."""
+    kind: AgentKind = AgentKind.MODEL
 
 
 @value(frozen=True, slots=True)
@@ -65,6 +76,8 @@ class AgentRegistry:
 
     def __init__(self, factory: AgentFactory) -> None:
         self._factory = factory
+        self.workers = factory.workers
+        """Who answers for the remote ones."""
         self._current = _Generation({}, {}, ())
 
     def names(self) -> Sequence[str]:
@@ -79,6 +92,14 @@ class AgentRegistry:
         if name in self._current.unavailable:
             raise Unavailable(f"agent {name} is not available: {self._current.unavailable[name]}")
         raise AgentNotFound(f"there is no agent {name!r}", metadata={"agent": name})
+
+    def check_remote(self, name: str) -> None:
+        """Raise `AgentNotFound`, or `InvalidArgument` for an agent that is none of those that workers answer for."""
+        info = next((info for info in self._current.infos if info.name == name), None)
+        if info is None:
+            raise AgentNotFound(f"there is no agent {name!r}", metadata={"agent": name})
+        if info.kind is not AgentKind.REMOTE:
+            raise InvalidArgument(f"agent {name} is answered for inside the daemon: agents.{name}.remote is not set")
 
     def describe(self) -> Sequence[AgentInfo]:
         """All configured agents in the order of the configuration."""
@@ -105,13 +126,20 @@ class AgentRegistry:
         return _AgentsChange(self, new, _agents_in(unavailable))
 
     async def close(self) -> None:
-        """Close every provider, at the end of its last stream."""
+        """Close every provider, at the end of its last stream, and wait for no worker."""
+        await self.workers.close()
         await self._factory.providers.keep(())
 
 
 def _agents_in(unavailable: Mapping[str, str]) -> dict[str, str]:
     """Agent → reason, out of the loader's paths."""
     return {path.removeprefix(_PATH): why for path, why in unavailable.items() if path.startswith(_PATH)}
+
+
+def _kind(section: AgentSection) -> AgentKind:
+    if section.is_model:
+        return AgentKind.MODEL
+    return AgentKind.PYTHON if section.python_class else AgentKind.REMOTE
 
 
 class _AgentsChange:
@@ -138,6 +166,7 @@ class _AgentsChange:
     def commit(self) -> None:
         if self._next is not None:
             self._registry._current = self._next
+            self._registry.workers.reconnect_timeout = self._config.gateway.reconnect_timeout
 
     async def retire(self) -> None:
         await self._let_go()
@@ -150,6 +179,7 @@ class _AgentsChange:
         """Close what the current agents do not need; after an abandoned change those are the old ones."""
         blueprints = [agent.blueprint for agent in self._registry._current.agents.values()]
         self._factory.breakers.keep(key for blueprint in blueprints for key in blueprint.reached())
+        self._factory.keep([blueprint.name for blueprint in blueprints])
         await self._factory.providers.keep(self._factory.provider_names(blueprints))
 
     def _reused(self, blueprint: Blueprint) -> RegisteredAgent | None:
@@ -172,4 +202,6 @@ class _AgentsChange:
         section = self._config.agents[name]
         blueprint = agent.blueprint if agent is not None else self._factory.blueprint(name, self._config)
         why = "" if agent is not None else self._unavailable[name]
-        return AgentInfo(name, blueprint.models, blueprint.tools, section.timeout, section.greeting, why)
+        return AgentInfo(
+            name, blueprint.models, blueprint.tools, section.timeout, section.greeting, why, _kind(section)
+        )

@@ -5,8 +5,9 @@ Every rule is a generator of `Finding` over one `Subject`; to add one, write it 
 
 import hashlib
 import ipaddress
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from gatewayd.config.model import GatewayConfig, Retention
 from gatewayd.config.problems import Path, suggest
@@ -44,6 +45,10 @@ class Subject:
     unresolved: frozenset[Path]
     """Values that could not be looked up: a rule says nothing about them."""
     check_scope: Callable[[str], None]
+    check_class: Callable[[str, str, Mapping[str, Any]], object] = lambda *_: None
+    """Of a Python agent: name, class and options; raises what is wrong with them."""
+    written: frozenset[Path] = frozenset()
+    """Keys that the file has, with a value."""
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -94,6 +99,8 @@ def _models(subject: Subject) -> Iterator[Finding]:
     named: list[tuple[Path, str | None]] = [(("provider", "model"), shared)]
     for name, agent in subject.config.agents.items():
         path: Path = ("agents", name, "model")
+        if not agent.is_model:
+            continue
         if not (agent.model or shared) and not subject.unresolved & {path, ("provider", "model")}:
             hint = "name one here or in provider.model; offline/assistant needs no account"
             yield Finding(path, "the agent has no model", hint)
@@ -108,12 +115,33 @@ def _models(subject: Subject) -> Iterator[Finding]:
 def _tools(subject: Subject) -> Iterator[Finding]:
     for name, agent in subject.config.agents.items():
         path: Path = ("agents", name, "tools")
+        if not agent.is_model:
+            continue
         for number, tool in enumerate(agent.tools or ()):
             if tool not in subject.tools:
                 yield Finding((*path, number), f"there is no tool {tool}", suggest(tool, subject.tools, "tools"))
         if agent.tools == () and agent.tool_choice == "required":
             what = "a tool call is required, but the agent has no tools"
             yield Finding((*path[:2], "tool_choice"), what, "name tools, or write tool_choice: auto")
+
+
+def _kinds(subject: Subject) -> Iterator[Finding]:
+    """Agents that no model answers for."""
+    keys: defaultdict[Path, set[str]] = defaultdict(set)
+    for each in subject.written:
+        if len(each) == 3 and each[0] == "agents":
+            keys[each[:2]].add(str(each[2]))
+    for name, agent in subject.config.agents.items():
+        path: Path = ("agents", name)
+        written = frozenset(keys[path])
+        hint = "take the key out" if agent.is_model else "take the key out, or let a model answer"
+        for key, what in agent.out_of_kind(written):
+            yield Finding((*path, key), what, hint)
+        if agent.python_class and not any(each[:2] == path for each in subject.unresolved):
+            try:
+                subject.check_class(name, agent.python_class, agent.options)
+            except GatewayError as error:
+                yield Finding((*path, "class"), error.message)
 
 
 def _clients(subject: Subject) -> Iterator[Finding]:
@@ -230,6 +258,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     _routes,
     _models,
     _tools,
+    _kinds,
     _clients,
     _retention,
     _push,

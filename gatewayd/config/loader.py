@@ -75,6 +75,7 @@ def load(
     known_models: frozenset[str] = frozenset(),
     known_platforms: frozenset[str] = frozenset(),
     check_scope: Callable[[str], None] = lambda _: None,
+    check_class: Callable[[str, str, Mapping[str, Any]], object] = lambda *_: None,
     stat_file: StatFile | None = None,
     folder: FilePath | None = None,
     world_readable: bool = False,
@@ -90,7 +91,9 @@ def load(
     config = loading.read(text)
     found = loading.findings
     unresolved = frozenset(found.unresolved)
-    subject = checks.Subject(config, loading.agents, known_tools, known_models, unresolved, check_scope)
+    subject = checks.Subject(
+        config, loading.agents, known_tools, known_models, unresolved, check_scope, check_class, found.written()
+    )
     for finding in checks.check(subject):
         place = found.place(finding.path, name)
         if finding.warning:

@@ -9,6 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
+from gatewayd.config.agents import AgentKindSection
 from gatewayd.config.channels import ROUTES, ChannelSection, ChannelSessionSection
 from gatewayd.config.fields import (
     DAY,
@@ -153,12 +154,12 @@ class GatewaySection(Section):
     limits: LimitsSection = setting(default=LimitsSection(), description="Bounds of what one client may ask.")
 
 
-class AgentSection(Section):
-    """`agents.<id>`: one agent that a model answers for."""
+class AgentSection(AgentKindSection):
+    """`agents.<id>`: one agent; without `class` and `remote` a model answers for it."""
 
     ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"system_prompt": "instructions", "llm": "model"})
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
-        dict.fromkeys(("class", "graph", "memory", "budget", "concurrency"), _LATER)
+        dict.fromkeys(("graph", "memory", "budget", "concurrency"), _LATER)
     )
 
     instructions: Prose = setting(

@@ -51,8 +51,14 @@ class Findings:
     origins: dict[Path, str] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
     values: dict[Path, Place] = field(default_factory=dict)
+    empty: set[Path] = field(default_factory=set)
+    """Keys that are null, which is as if they were absent."""
     secrets: list[Secret] = field(default_factory=list)
     literal_secrets: bool = False
+
+    def written(self) -> frozenset[Path]:
+        """Keys that have a value; null is none."""
+        return frozenset(self.keys.keys() - self.empty)
 
     def place(self, path: Path, file: str, *, of_key: bool = False) -> Place:
         """Where a path stands, or the nearest thing around it that stands somewhere."""
@@ -170,6 +176,7 @@ class Reader:
         try:
             value = scalars.plain(node.text) if node.plain else node.text
             if value is None:
+                self._findings.empty.add(path)
                 return _ABSENT
             self._findings.origins[path] = f"{node.place.file}:{node.place.line}"
             if not isinstance(value, str):

@@ -6,16 +6,19 @@ is answered by `rejected` and ends nothing; a frame that cannot be read ends the
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from gatewayd.access.principals import Principal
 from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.requests import Requests
 from gatewayd.conversation.sends import Waiting
+from gatewayd.conversation.serving import Serving
 from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.conversation.topics import ConversationTopics
 from gatewayd.conversation.writing import Writing
 from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, ProtocolViolation
+from gatewayd.core.event import EventType
 from gatewayd.core.frames import (
     Delivery,
     EndReason,
@@ -27,6 +30,7 @@ from gatewayd.core.frames import (
     Rejected,
     Reply,
     ServerFrame,
+    Welcome,
 )
 from gatewayd.core.wake import Wake
 from gatewayd.wire import decode_client_frame, encode_server_frame
@@ -41,8 +45,15 @@ class Conversation:
     """See the module's docstring. Made by the hub, which also answers its hello."""
 
     def __init__(
-        self, *, principal: Principal, peer: str, doors: Doors, greet: "Callable[[Conversation, Hello], ServerFrame]"
+        self,
+        *,
+        principal: Principal,
+        peer: str,
+        doors: Doors,
+        greet: "Callable[[Conversation, Hello], ServerFrame]",
+        served: "Callable[[Conversation, EventType, str, Mapping[str, object]], None]",
     ) -> None:
+        """`served` records that this client has begun or ended to answer for an agent."""
         self.principal = principal
         self.peer = peer
         self.client_id = ""
@@ -66,6 +77,9 @@ class Conversation:
         self._requests: Requests | None = None
         self.topics = ConversationTopics(
             push=doors.push, principal=principal, clock=doors.clock, wake=self._wake.set, put=self.put
+        )
+        self.serving = Serving(
+            agents=doors.agents, principal=principal, wake=self._wake.set, tell=partial(served, self)
         )
         self.subscriptions = Subscriptions(
             bus=doors.bus, oldest=doors.oldest, wake=self._wake.set, begun=self._text_so_far
@@ -100,6 +114,7 @@ class Conversation:
             doors=self._doors,
             subscriptions=self.subscriptions,
             topics=self.topics,
+            serving=self.serving,
             put=self.put,
         )
         answer = self._greet(self, hello)
@@ -108,6 +123,7 @@ class Conversation:
             self.end(answer.error)
         else:
             self.topics.welcomed(hello.client_id)
+            self.serving.welcomed(hello.client_id, resumed=isinstance(answer, Welcome) and answer.resumed)
 
     def refuse(self, error: InvalidArgument) -> None:
         """A frame whose words are wrong: its request is refused; without a welcome the stream ends."""
@@ -157,6 +173,8 @@ class Conversation:
                 return data
             if self._ending:
                 return None
+            if (call := self.serving.next_frame()) is not None:
+                return encode_server_frame(call)
             if (frame := self.subscriptions.next_frame()) is not None:
                 if isinstance(frame, Delivery):
                     self.delivered += len(frame.chunk)
@@ -164,7 +182,7 @@ class Conversation:
             if self.topics.have_news and (pushed := self.topics.next_frame()) is not None:
                 return encode_server_frame(pushed)
             self._wake.clear()
-            if not self._control and not self.subscriptions.have_news and not self.topics.have_news:
+            if not (self._control or self.serving.have_news or self.subscriptions.have_news or self.topics.have_news):
                 await self._wake.wait()
 
     def _sent(self) -> None:
@@ -187,8 +205,13 @@ class Conversation:
     # End
 
     def goodbye(self, frame: Goodbye) -> None:
-        """The gateway stops: say so, and end with the last reply that is waited for."""
+        """The gateway stops: say so, and end with the last reply that is waited for.
+
+        Who answers for an agent stays until `end`: what still runs may need it.
+        """
         self.put(frame)
+        if self.serving.is_serving:
+            return
         if self._requests is not None:
             self._requests.leave_when_answered(lambda: self.end(None))
         else:
@@ -205,6 +228,7 @@ class Conversation:
         """Let go of subscriptions and unanswered sends: what a next connection of this client may take up."""
         self._ending = True
         self._wake.set()
+        self.serving.detach(reason)
         self.topics.detach(lost=reason is not EndReason.UNSUBSCRIBED, active=self.active)
         waiting = self._requests.give_up() if self._requests is not None else ()
         return self.subscriptions.lost(reason), waiting

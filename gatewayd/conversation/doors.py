@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
 from gatewayd.config.model import GatewaySection
 from gatewayd.conversation.publishing import Publishing
@@ -18,6 +19,7 @@ class Doors:
     """The parts behind a conversation; one per gateway."""
 
     router: Router
+    agents: AgentRegistry
     publishing: Publishing
     sends: Sends
     push: Push

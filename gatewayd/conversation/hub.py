@@ -7,6 +7,7 @@ addressed to the client waits for it for as long (`directory.py`), with or witho
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import gatewayd
 from gatewayd.access.principals import Principal
@@ -43,7 +44,7 @@ from gatewayd.storage.records import Published
 
 log = logging.getLogger("gatewayd.conversation")
 
-FEATURES = ("subscribe", "publish", "send", "resume", "addressed", "snapshot")
+FEATURES = ("subscribe", "publish", "send", "resume", "addressed", "snapshot", "workers")
 """What this version speaks on a stream; `push` comes with it where it is enabled."""
 
 
@@ -99,7 +100,9 @@ class ConversationHub:
                 metadata={"limit": "max_connections"},
                 retry_after=5.0,
             )
-        conversation = Conversation(principal=principal, peer=peer, doors=self._doors, greet=self._greet)
+        conversation = Conversation(
+            principal=principal, peer=peer, doors=self._doors, greet=self._greet, served=self._served
+        )
         self._open[conversation] = ""
         return conversation
 
@@ -242,11 +245,18 @@ class ConversationHub:
             for conversation in list(self._open):
                 conversation.writing.look(now)
 
+    def _served(self, conversation: Conversation, kind: EventType, agent: str, data: Mapping[str, object]) -> None:
+        """A client has begun or ended to answer for an agent: an event of the agent's stream."""
+        self._append(replace(self._event(conversation, kind, data), stream_id=agent))
+
     def _record(self, conversation: Conversation, kind: EventType, data: Mapping[str, object]) -> None:
+        self._append(self._event(conversation, kind, data))
+
+    def _append(self, event: Event) -> None:
         try:
-            self._store.append([Published(self._event(conversation, kind, data))], scope="")
+            self._store.append([Published(event)], scope="")
         except GatewayError as error:
-            log.warning("event_not_recorded", extra={"type": kind.label, "reason": error.reason})
+            log.warning("event_not_recorded", extra={"type": event.type.label, "reason": error.reason})
 
     def _event(self, conversation: Conversation, kind: EventType, data: Mapping[str, object]) -> Event:
         ephemeral = kind is EventType.HEARTBEAT

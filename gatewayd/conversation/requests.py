@@ -16,6 +16,7 @@ from gatewayd.access.rules import required_for_frame
 from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.publishing import Batch
 from gatewayd.conversation.sends import Waiting
+from gatewayd.conversation.serving import Serving
 from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.conversation.topics import ConversationTopics
 from gatewayd.core.errors import DeadlineExceeded, GatewayError, Internal, LimitExceeded
@@ -38,6 +39,7 @@ from gatewayd.core.frames import (
 from gatewayd.core.push import Push, PushRequest
 from gatewayd.core.rate import TokenBucket
 from gatewayd.core.work import ExecutionState
+from gatewayd.core.workers import CallReply, RegisterAgent, UnregisterAgent
 from gatewayd.routing.router import Caller
 from gatewayd.service import TaskSet
 
@@ -60,6 +62,7 @@ class Requests:
         doors: Doors,
         subscriptions: Subscriptions,
         topics: ConversationTopics,
+        serving: Serving,
         put: Callable[[ServerFrame], None],
     ) -> None:
         self._principal = principal
@@ -67,6 +70,7 @@ class Requests:
         self._doors = doors
         self._subscriptions = subscriptions
         self._topics = topics
+        self._serving = serving
         self._put = put
         self._slots = asyncio.Semaphore(MAX_PENDING)
         self._tasks = TaskSet("conversation")
@@ -97,6 +101,8 @@ class Requests:
                     await self._later(frame.request_id, partial(self._cancelled, frame))
                 case Ping():
                     self._put(Pong(frame.request_id))
+                case RegisterAgent() | UnregisterAgent() | CallReply():
+                    self._put(self._serving.begin(frame))
                 case _:
                     if isinstance(frame, Push):
                         _check_rate(self._publish_rate, 1, "limits.publish_rate")

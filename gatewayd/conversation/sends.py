@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import DeadlineExceeded, ExecutionFailed, GatewayError, NotFound
+from gatewayd.core.errors import DeadlineExceeded, ExecutionFailed, GatewayError, NotFound, Unavailable
 from gatewayd.core.frames import Reply, Send
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
@@ -93,7 +93,7 @@ def failure(state: ExecutionState, error: str, reason: str) -> GatewayError | No
     if state is ExecutionState.SUCCEEDED:
         return None
     if state is ExecutionState.FAILED:
-        return ExecutionFailed(error)
+        return Unavailable(error) if reason == Unavailable.reason else ExecutionFailed(error)
     if state is ExecutionState.CANCELLED:
         return ExecutionFailed(f"cancelled: {reason}")
     return DeadlineExceeded(f"the execution is {state.value}: {reason}" if reason else f"it is {state.value}")

@@ -15,6 +15,7 @@ from gatewayd.core.message import ChatContext
 from gatewayd.core.push import PushRequest, TopicDelivery, TopicEnded
 from gatewayd.core.value import value
 from gatewayd.core.work import ExecutionState
+from gatewayd.core.workers import Call, CancelCall, WorkerRequest
 
 PROTOCOL = 1
 """The only version of the conversation so far."""
@@ -119,7 +120,7 @@ class Ping:
     request_id: str
 
 
-Request = Subscribe | Unsubscribe | Publish | Send | Cancel | Ping | PushRequest
+Request = Subscribe | Unsubscribe | Publish | Send | Cancel | Ping | PushRequest | WorkerRequest
 """What is answered once, under its request id."""
 
 ClientFrame = Hello | Request
@@ -256,4 +257,6 @@ ServerFrame = (
     | Goodbye
     | TopicDelivery
     | TopicEnded
+    | Call
+    | CancelCall
 )

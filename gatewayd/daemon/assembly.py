@@ -14,6 +14,7 @@ from gatewayd.access.authenticator import Authenticator
 from gatewayd.access.gate import Gate
 from gatewayd.access.principals import Principal
 from gatewayd.agents.factory import AgentFactory
+from gatewayd.agents.python import PythonAgents
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.agents.tools.registry import ToolRegistry
 from gatewayd.bus.handlers import Handlers
@@ -65,6 +66,7 @@ class Assembly:
         loaded: Loaded,
         *,
         installed: EntryPoints,
+        python_agents: PythonAgents,
         read: Callable[[], Loaded],
         use: Callable[[Loaded], None],
         changed: Callable[[], None],
@@ -106,18 +108,13 @@ class Assembly:
             AgentFactory(
                 providers=ProviderPool(load_group("gatewayd.providers", installed), clock),
                 tools=ToolRegistry(load_group("gatewayd.tools", installed)),
+                python=python_agents,
                 breakers=Breakers(clock),
                 clock=clock,
                 randomness=parts.randomness,
             )
         )
-        self.sessions = SessionManager(
-            store=self.store,
-            clock=clock,
-            ids=ids,
-            config=config,
-            is_busy=self._is_busy,
-        )
+        self.sessions = SessionManager(store=self.store, clock=clock, ids=ids, config=config, is_busy=self._is_busy)
         self.router = Router(
             config=config,
             store=self.store,

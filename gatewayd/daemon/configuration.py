@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewayd.access.scopes import check_scope
+from gatewayd.agents.python import GROUP, PythonAgents
 from gatewayd.config.files import ConfigFile, read_config
 from gatewayd.config.loader import Loaded, Overrides, load
 from gatewayd.config.section import Section
@@ -24,6 +25,7 @@ class Configuration:
         self._options = options
         self._disk = disk
         self.installed = installed()
+        self.python_agents = PythonAgents(load_group(GROUP, self.installed))
         self._adapters: dict[str, Callable[[], Any]] = load_group("gatewayd.channels", self.installed)
         self._tools = frozenset(load_group("gatewayd.tools", self.installed))
 
@@ -57,6 +59,7 @@ class Configuration:
             known_models=offline.names(),
             known_platforms=frozenset(self._adapters),
             check_scope=check_scope,
+            check_class=self.python_agents.make,
         )
 
     def _settings_for(self, platform: str) -> type[Section] | None:

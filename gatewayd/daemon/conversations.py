@@ -55,6 +55,7 @@ class Conversations:
         self.hub = ConversationHub(
             doors=Doors(
                 router=router,
+                agents=agents,
                 publishing=self.publishing,
                 sends=self.sends,
                 push=self.push,

@@ -50,6 +50,7 @@ class Gateway:
             self._parts,
             loaded,
             installed=self._configuration.installed,
+            python_agents=self._configuration.python_agents,
             read=self._read,
             use=self._use,
             changed=self._changed,

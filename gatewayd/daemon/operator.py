@@ -156,6 +156,8 @@ class Operator:
                 reason=one.unavailable,
                 running=loads[one.name].running,
                 queued=loads[one.name].queued,
+                kind=one.kind,
+                workers=self._agents.workers.serving(one.name),
             )
             for one in self._agents.describe()
         ]

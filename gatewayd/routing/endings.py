@@ -132,7 +132,7 @@ def _stories(
     execution: Execution, absorbed: Sequence[Execution], outcome: Outcome, now: float, *, sends: bool
 ) -> tuple[LedgerChange, ...]:
     state, ends_as = story_end(outcome.state, has_text=bool(outcome.output.strip()), to_channel=sends)
-    step = Step("executed", now, f"{outcome.state.value} {outcome.reason or outcome.error}".strip())
+    step = Step("executed", now, f"{outcome.state.value} {outcome.error or outcome.reason}".strip())
     changes = [LedgerChange(execution.message_id, state, step, ends_as)]
     for one in absorbed:
         within = Step("executed", now, f"answered within execution {execution.id}")

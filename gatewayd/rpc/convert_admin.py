@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from gateway.v1 import admin_service_pb2, channel_pb2, event_service_pb2, status_pb2
 
+from gatewayd.agents.registry import AgentKind
 from gatewayd.channels.base import ChannelState, ChannelStatus
 from gatewayd.core.frames import Overflow
 from gatewayd.core.queues import QueueReport, QueueState
@@ -14,6 +15,7 @@ from gatewayd.rpc.convert import instant
 from gatewayd.wire.values import refuse, valid_text
 
 _DAEMON = {state: status_pb2.DaemonState.Value(f"DAEMON_STATE_{state.name}") for state in DaemonState}
+_AGENT = {kind: admin_service_pb2.AgentKind.Value(f"AGENT_KIND_{kind.name}") for kind in AgentKind}
 _QUEUE = {state: admin_service_pb2.ClientQueueState.Value(f"CLIENT_QUEUE_STATE_{state.name}") for state in QueueState}
 _OVERFLOW = {policy: event_service_pb2.Overflow.Value(f"OVERFLOW_{policy.name}") for policy in Overflow}
 _CHANNEL = {state: status_pb2.ChannelState.Value(f"CHANNEL_STATE_{state.name}") for state in ChannelState}
@@ -105,6 +107,8 @@ def agent_message(report: AgentReport) -> admin_service_pb2.Agent:
         greeting=report.greeting,
         running=report.running,
         queued=report.queued,
+        kind=_AGENT[report.kind],
+        workers=report.workers,
     )
 
 

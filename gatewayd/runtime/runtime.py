@@ -20,7 +20,7 @@ from gatewayd.agents.base import (
 )
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.core.clock import Clock, Randomness, jittered
-from gatewayd.core.errors import Draining, ExecutionFinished, GatewayError, NotFound, StoreBusy, StoreFull
+from gatewayd.core.errors import Draining, ExecutionFinished, GatewayError, NotFound, StoreBusy, StoreFull, Unavailable
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.failpoints import Failpoints
 from gatewayd.core.value import value
@@ -199,7 +199,7 @@ class AgentRuntime:
             live.task.uncancel()
             return _cancelled(live)
         except GatewayError as error:
-            return _failed(live, error.message)
+            return _failed(live, error.message, Unavailable.reason if isinstance(error, Unavailable) else "")
         except Exception:  # the boundary of the agent's own code
             log.exception("agent_crashed", extra={"execution": execution.id, "agent": execution.agent})
             return _failed(live, f"Something went wrong inside the gateway (execution {execution.id}).")
@@ -277,8 +277,8 @@ class AgentRuntime:
             live.resolve(Outcome(ExecutionState.QUEUED, reason="the gateway stopped; it goes on after the next start"))
 
 
-def _failed(live: LiveExecution, error: str) -> Outcome:
-    return Outcome(ExecutionState.FAILED, output=live.text, error=error)
+def _failed(live: LiveExecution, error: str, reason: str = "") -> Outcome:
+    return Outcome(ExecutionState.FAILED, output=live.text, error=error, reason=reason)
 
 
 def _cancelled(live: LiveExecution) -> Outcome:

@@ -15,6 +15,7 @@ from gatewayd.wire.filters import cursor_from, filter_from_proto
 from gatewayd.wire.names import MAX_ID, name, required
 from gatewayd.wire.push import READERS as PUSH_READERS
 from gatewayd.wire.values import refuse, span_from
+from gatewayd.wire.workers import READERS as WORKER_READERS
 
 _OVERFLOW = {
     event_service_pb2.OVERFLOW_UNSPECIFIED: frames.Overflow.DISCONNECT,
@@ -141,5 +142,6 @@ _READERS: Mapping[str, Callable[[frames_pb2.ConnectRequest], frames.ClientFrame]
         "cancel": _cancel,
         "ping": _ping,
         **PUSH_READERS,
+        **WORKER_READERS,
     }
 )

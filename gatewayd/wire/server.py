@@ -8,13 +8,14 @@ from gateway.internal.v1 import frames_pb2
 from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import execution_pb2
 
-from gatewayd.core import frames, push
+from gatewayd.core import frames, push, workers
 from gatewayd.core.event import Cursor
 from gatewayd.core.work import ExecutionState
 from gatewayd.wire.errors import error_to_proto
 from gatewayd.wire.events import event_bytes
 from gatewayd.wire.push import topic_delivery, topic_ended
 from gatewayd.wire.values import span, valid_text
+from gatewayd.wire.workers import call, cancel_call
 
 _STEPS = {step: pb.RecoveryStep.Value(f"RECOVERY_STEP_{step.name}") for step in frames.RecoveryStep}
 _ENDS = {reason: pb.EndReason.Value(f"END_REASON_{reason.name}") for reason in frames.EndReason}
@@ -148,5 +149,7 @@ _WRITERS: Mapping[type, Callable[[Any], pb.ConnectResponse | frames_pb2.ConnectR
         frames.Goodbye: _goodbye,
         push.TopicDelivery: topic_delivery,
         push.TopicEnded: topic_ended,
+        workers.Call: call,
+        workers.CancelCall: cancel_call,
     }
 )

@@ -89,6 +89,7 @@ def agents() -> list[admin_service_pb2.Agent]:
             model="offline/echo",
             tools=["current_time"],
             greeting="What can I do for you?",
+            kind=admin_service_pb2.AGENT_KIND_MODEL,
         ),
         admin_service_pb2.Agent(
             id="sales",
@@ -97,6 +98,8 @@ def agents() -> list[admin_service_pb2.Agent]:
             model="openai/gpt",
             fallback_models=["offline/echo"],
             role="Seller",
+            kind=admin_service_pb2.AGENT_KIND_REMOTE,
+            workers=2,
         ),
     ]
 

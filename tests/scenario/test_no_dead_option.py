@@ -17,6 +17,7 @@ from gatewayd.config.section import Section, settings_of
 TESTS = Path(__file__).parents[1]
 _ROOMS, _FAULTS, _SENDS = "scenario/test_chat_rooms.py", "scenario/test_sim_faults.py", "scenario/test_sends.py"
 _LINKS, _SESSIONS, _ACCESS = "scenario/test_connections.py", "scenario/test_sessions.py", "scenario/test_access.py"
+_PYTHON, _WORKERS = "scenario/test_python_agents.py", "scenario/test_workers.py"
 _HTTP = "scenario/test_http_listener.py"
 _KEYS, _RULES = "scenario/test_keys.py", "unit/sessions/test_sessions_rules.py"
 _RETENTION = f"{_KEYS}::test_every_bound_of_retention_reaches_the_store"
@@ -57,6 +58,9 @@ PROOF = {
     "gateway.limits.send_rate": f"{_LINKS}::test_sending_too_fast_is_refused_with_a_delay",
     "gateway.limits.queue_bytes": f"{_LINKS}::test_a_buffer_is_never_larger_than_the_gateway_allows",
     "agents.*.timeout": f"{_SENDS}::test_the_agents_timeout_ends_its_answer",
+    "agents.*.class": f"{_PYTHON}::test_a_python_agent_answers_with_its_options",
+    "agents.*.options": f"{_PYTHON}::test_a_python_agent_answers_with_its_options",
+    "agents.*.remote": f"{_WORKERS}::test_a_worker_answers_in_pieces",
     **{
         f"agents.*.{key}": _AGENT
         for key in (

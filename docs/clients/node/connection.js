@@ -31,6 +31,8 @@ export class Connection {
   #standing = new Set(); // what every new connection is told first: { frame(), accepted(), rejected() }
   #subscriptions = new Map(); // id → { filter, cursor, onEvent }
   #requests = new Map(); // request id → { frame, timer, standing, accepted, resolve, reject, onReply }, in order
+  #agents = new Map(); // agent → onCall
+  #calls = new Map(); // call id → the AbortController of what answers it
   #lastRequest = 0;
 
   // address: HOST:PORT.
@@ -95,6 +97,30 @@ export class Connection {
   send(message, onPartial = null) {
     const send = { idempotencyKey: randomUUID(), partialReplies: onPartial !== null, ...message };
     return this.#request({ send }, (reply) => onPartial?.(reply));
+  }
+
+  // Makes this client a worker; resolves once it is accepted. `onCall(call, signal)` answers a call by `reply`; the
+  // signal is aborted when nobody waits for the answer any more.
+  register(agent, onCall, { maxConcurrent = 16, history = false } = {}) {
+    return new Promise((resolve, reject) => {
+      this.#closing.signal.throwIfAborted();
+      this.#agents.set(agent, onCall);
+      let isNew = true;
+      this.#stand({
+        frame: () => ({ registerAgent: { agent, maxConcurrent, history } }),
+        accepted: (accepted) => {
+          isNew = false;
+          resolve(accepted);
+        },
+        rejected: (error) => (isNew ? reject(error) : this.#fail(error)),
+      });
+    });
+  }
+
+  // Part of the answer to a call; resolves once the daemon has it. Its `offset` (in code points) makes it harmless to
+  // say it twice, which happens when the connection is lost: every new one registers first, then says it again.
+  reply(callReply) {
+    return this.#request({ callReply });
   }
 
   #request(frame, onReply = null) {
@@ -187,6 +213,12 @@ export class Connection {
         }
         this.#advance(body.subscriptionIds, body.cursor);
         break;
+      case 'call':
+        this.#called(body);
+        break;
+      case 'cancelCall':
+        this.#calls.get(body.callId)?.abort(new Error(body.reason));
+        break;
       case 'progress':
         this.#advance(body.subscriptionIds, body.cursor);
         break;
@@ -238,6 +270,16 @@ export class Connection {
     return reply.error ? request?.reject(GatewayError.fromFrame(reply.error)) : request?.resolve(reply);
   }
 
+  #called(call) {
+    const onCall = this.#agents.get(call.agent);
+    if (!onCall || this.#calls.has(call.callId)) return; // told again after a cut: it is being answered
+    const controller = new AbortController();
+    this.#calls.set(call.callId, controller);
+    onCall(call, controller.signal)
+      .catch((error) => controller.abort(error))
+      .finally(() => this.#calls.delete(call.callId));
+  }
+
   #settle(requestId) {
     const request = this.#requests.get(requestId);
     clearTimeout(request?.timer);
@@ -258,6 +300,7 @@ export class Connection {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(error);
     this.#stream?.cancel();
+    for (const controller of this.#calls.values()) controller.abort(error);
     for (const standing of this.#standing) standing.rejected(error);
     for (const id of [...this.#requests.keys()]) this.#settle(id).reject(error);
   }

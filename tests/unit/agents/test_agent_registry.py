@@ -8,6 +8,7 @@ import pytest
 
 from gatewayd.agents.base import AgentFailed, TextOutput, Turn
 from gatewayd.agents.factory import AgentFactory
+from gatewayd.agents.python import PythonAgents
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.agents.tools.builtin import current_time
 from gatewayd.agents.tools.registry import ToolRegistry
@@ -61,6 +62,7 @@ class Rig:
         factory = AgentFactory(
             providers=ProviderPool(plugins, self.clock),
             tools=ToolRegistry({"current_time": lambda: current_time, "broken": lambda: print}),
+            python=PythonAgents({}),
             breakers=Breakers(self.clock),
             clock=self.clock,
             randomness=EvenRandomness(),

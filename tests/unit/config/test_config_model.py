@@ -107,6 +107,9 @@ ARRIVES: dict[str, tuple[str, object]] = {
     "agents.a.timeout": ("7s", 7.0),
     "agents.a.max_steps": ("7", 7),
     "agents.a.greeting": ("x", "x"),
+    "agents.p.class": ("m:G", "m:G"),
+    "agents.p.options.key": ("[x]", ["x"]),
+    "agents.r.remote": ("true", True),
     "channels.c.platform": ("local", "local"),
     "channels.c.enabled": ("false", False),
     "channels.c.routing.group": ("a", "a"),
@@ -164,7 +167,8 @@ ARRIVES: dict[str, tuple[str, object]] = {
 }
 """Each key with a value that is not its default, as it is written and as it is read."""
 BASE = {
-    "agents": {"a": {"model": "offline/assistant"}},
+    "provider": {"model": "offline/echo"},
+    "agents": {"a": {"model": "offline/assistant"}, "p": {"class": "m:F"}, "r": {}},
     "channels": {"c": {"platform": "sim", "routing": {"default": "a"}}},
     "clients": {"k": {"token_sha256": "a" * 64}},
 }
@@ -193,6 +197,9 @@ def test_the_table_above_has_every_key() -> None:
     config = loaded(yaml.safe_dump(BASE)).config
     channel = {("channels", "c", key) for key in shape.keys(SETTINGS["sim"])}
     adapters = {path for path, _ in leaves(config) if path[:3] in channel}
+    adapters |= {path for path, _ in leaves(config) if path[:2] == ("agents", "p") and path[2] != "class"}
+    adapters |= {path for path, _ in leaves(config) if path[:2] == ("agents", "r") and path[2] != "remote"}
+    adapters |= {("agents", "a", "class"), ("agents", "a", "remote")}
 
     assert {".".join(map(str, path)) for path, _ in leaves(config) if path not in adapters} <= {
         *ARRIVES,

@@ -8,6 +8,7 @@ from gateway.v1 import admin_service_pb2 as pb
 from gateway.v1 import channel_pb2, message_pb2, status_pb2
 from rpc_rig import Aborted, FakeCall
 
+from gatewayd.agents.registry import AgentKind
 from gatewayd.channels.base import ChannelState, ChannelStatus
 from gatewayd.config.checking import read
 from gatewayd.config.model import ChannelSection
@@ -112,7 +113,7 @@ async def test_channels_have_three_clocks_and_their_counts(rig):
 
 
 async def test_agents_and_clients_come_in_pages(rig):
-    agent = AgentReport("", "m", ("n",), ("t",), "role", "hi", "", 1, 2)
+    agent = AgentReport("", "m", ("n",), ("t",), "role", "hi", "", 1, 2, AgentKind.REMOTE, 3)
     rig.operations.agents = lambda: (
         [replace(agent, id=name) for name in "cab"] + [replace(agent, id="d", reason="no key")]
     )

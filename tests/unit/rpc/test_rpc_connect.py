@@ -10,6 +10,7 @@ from gateway.v1 import event_service_pb2 as pb
 from grpc import aio
 from rpc_rig import Aborted, FakeCall
 
+from gatewayd.agents.workers import Workers
 from gatewayd.config.model import GatewaySection
 from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.driving import HELLO_LIMIT
@@ -52,6 +53,7 @@ class Line:
         self.rig, self.clock, self.settings = rig, rig.clock, GatewaySection()
         doors = Doors(
             router=rig.router,
+            agents=SimpleNamespace(workers=Workers(rig.clock, rig.ids)),  # type: ignore[arg-type]
             publishing=rig.publishing,
             sends=rig.sends,
             push=SimpleNamespace(is_on=False),  # type: ignore[arg-type]

@@ -23,6 +23,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _AgentKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AgentKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AgentKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AGENT_KIND_UNSPECIFIED: _AgentKind.ValueType  # 0
+    """Never sent."""
+    AGENT_KIND_MODEL: _AgentKind.ValueType  # 1
+    """A model."""
+    AGENT_KIND_PYTHON: _AgentKind.ValueType  # 2
+    """A Python class inside the daemon."""
+    AGENT_KIND_REMOTE: _AgentKind.ValueType  # 3
+    """Programs that register for it (workers)."""
+
+class AgentKind(_AgentKind, metaclass=_AgentKindEnumTypeWrapper):
+    """Who answers for an agent."""
+
+AGENT_KIND_UNSPECIFIED: AgentKind.ValueType  # 0
+"""Never sent."""
+AGENT_KIND_MODEL: AgentKind.ValueType  # 1
+"""A model."""
+AGENT_KIND_PYTHON: AgentKind.ValueType  # 2
+"""A Python class inside the daemon."""
+AGENT_KIND_REMOTE: AgentKind.ValueType  # 3
+"""Programs that register for it (workers)."""
+Global___AgentKind: _TypeAlias = AgentKind  # noqa: Y015
+
 class _AgentState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -231,6 +259,8 @@ class Agent(_message.Message):
     RUNNING_FIELD_NUMBER: _builtins.int
     QUEUED_FIELD_NUMBER: _builtins.int
     GREETING_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id in the configuration."""
     state: Global___AgentState.ValueType
@@ -238,7 +268,7 @@ class Agent(_message.Message):
     reason: _builtins.str
     """What it lacks when UNAVAILABLE; else empty."""
     model: _builtins.str
-    """The model it uses; empty for an agent that is a Python class."""
+    """The model it uses; empty for an agent that no model answers for."""
     role: _builtins.str
     """Its role in the configuration. May be empty."""
     running: _builtins.int
@@ -247,6 +277,10 @@ class Agent(_message.Message):
     """Executions that wait."""
     greeting: _builtins.str
     """What a new chat with it begins with; empty for nothing. Chat clients show it, the agent does not know of it."""
+    kind: Global___AgentKind.ValueType
+    """Who answers for it."""
+    workers: _builtins.int
+    """For REMOTE, the workers that take its calls now; else 0."""
     @_builtins.property
     def fallback_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Models that are tried when the first fails."""
@@ -268,10 +302,12 @@ class Agent(_message.Message):
         running: _builtins.int = ...,
         queued: _builtins.int = ...,
         greeting: _builtins.str = ...,
+        kind: Global___AgentKind.ValueType = ...,
+        workers: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback_models", b"fallback_models", "greeting", b"greeting", "id", b"id", "model", b"model", "queued", b"queued", "reason", b"reason", "role", b"role", "running", b"running", "state", b"state", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback_models", b"fallback_models", "greeting", b"greeting", "id", b"id", "kind", b"kind", "model", b"model", "queued", b"queued", "reason", b"reason", "role", b"role", "running", b"running", "state", b"state", "tools", b"tools", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,7 +68,7 @@ class ConnectData(_message.Message):
     client_id: _builtins.str
     """The client that connected."""
     kind: _builtins.str
-    """What it is: `client` or `worker`."""
+    """What it is: `client`, or `worker` when it registers for the agent that is the event's `stream_id`."""
     resumed: _builtins.bool
     """Whether it took up its last connection. Default false."""
     def __init__(
@@ -97,7 +97,9 @@ class DisconnectData(_message.Message):
     client_id: _builtins.str
     """The client that went."""
     reason: _builtins.str
-    """Why, such as `connection_lost`. May be empty."""
+    """Why, such as `connection_lost`; with an agent as the event's `stream_id`, why it is a worker of it no more, which
+    may also be `unregistered`. May be empty.
+    """
     def __init__(
         self,
         *,

@@ -11,6 +11,7 @@ from gateway.v1 import error_pb2 as _error_pb2
 from gateway.v1 import event_pb2 as _event_pb2
 from gateway.v1 import event_type_pb2 as _event_type_pb2
 from gateway.v1 import execution_pb2 as _execution_pb2
+from gateway.v1 import session_pb2 as _session_pb2
 from gateway.v1 import topic_pb2 as _topic_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -169,6 +170,9 @@ class ConnectRequest(_message.Message):
     UPDATE_PRESENCE_FIELD_NUMBER: _builtins.int
     ACK_FIELD_NUMBER: _builtins.int
     NACK_FIELD_NUMBER: _builtins.int
+    REGISTER_AGENT_FIELD_NUMBER: _builtins.int
+    UNREGISTER_AGENT_FIELD_NUMBER: _builtins.int
+    CALL_REPLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the client, unique among its open requests, printable, at most 128 characters; the answer
     repeats it. Required except with `hello`.
@@ -225,6 +229,18 @@ class ConnectRequest(_message.Message):
     def nack(self) -> Global___Nack:
         """Deliveries that are to come again. Answered by `accepted`."""
 
+    @_builtins.property
+    def register_agent(self) -> Global___RegisterAgent:
+        """Answers for an agent from now on. Answered by `accepted`, then `call`."""
+
+    @_builtins.property
+    def unregister_agent(self) -> Global___UnregisterAgent:
+        """Takes no more calls for an agent. Answered by `accepted`."""
+
+    @_builtins.property
+    def call_reply(self) -> Global___CallReply:
+        """Part or all of the answer to a `call`. Answered by `accepted`."""
+
     def __init__(
         self,
         *,
@@ -242,12 +258,15 @@ class ConnectRequest(_message.Message):
         update_presence: Global___UpdatePresence | None = ...,
         ack: Global___Ack | None = ...,
         nack: Global___Nack | None = ...,
+        register_agent: Global___RegisterAgent | None = ...,
+        unregister_agent: Global___UnregisterAgent | None = ...,
+        call_reply: Global___CallReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "send", b"send", "subscribe", b"subscribe", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "register_agent", "unregister_agent", "call_reply"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -698,6 +717,114 @@ class Nack(_message.Message):
 Global___Nack: _TypeAlias = Nack  # noqa: Y015
 
 @_typing.final
+class RegisterAgent(_message.Message):
+    """Makes this client a worker: a program that answers for an agent whose configuration says `remote: true`. Several
+    workers of one agent share its calls, and each session stays with one of them while that one is there and has room.
+    Registering again changes how. PERMISSION_DENIED without the scope `agents.register:AGENT`; AGENT_NOT_FOUND;
+    INVALID_ARGUMENT for an agent that the daemon answers for itself.
+
+    A worker whose connection breaks keeps its calls for `policy.reconnect_timeout`. When it resumes, it registers again:
+    `accepted.count` calls are told again, and it goes on behind the `offset` of each. A client that comes back without
+    its resume token has let go of its calls, like one that ends its stream in order: those that nothing was answered to
+    yet go to another worker, the others fail. A client that registers nothing in time loses them all.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
+    agent: _builtins.str
+    """The agent. Required."""
+    max_concurrent: _builtins.int
+    """How many calls this worker takes at a time, at most 1000; 0 means 16."""
+    history: _builtins.bool
+    """Whether calls bring the conversation before the turn. Default false."""
+    def __init__(
+        self,
+        *,
+        agent: _builtins.str = ...,
+        max_concurrent: _builtins.int = ...,
+        history: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "history", b"history", "max_concurrent", b"max_concurrent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterAgent: _TypeAlias = RegisterAgent  # noqa: Y015
+
+@_typing.final
+class UnregisterAgent(_message.Message):
+    """Takes no more calls for an agent; the calls that are with this worker can still be answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    agent: _builtins.str
+    """The agent. Required. One that is not registered is accepted with `existed` false."""
+    def __init__(
+        self,
+        *,
+        agent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnregisterAgent: _TypeAlias = UnregisterAgent  # noqa: Y015
+
+@_typing.final
+class CallReply(_message.Message):
+    """Part or all of the answer to a call. NOT_FOUND if the call has ended, was cancelled or is not this client's;
+    LIMIT_EXCEEDED beyond 2 MiB of text in all, which fails the call.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """The call. Required."""
+    content: _builtins.str
+    """New text of the answer. May be empty."""
+    offset: _builtins.int
+    """Characters (Unicode code points) of the answer that come before `content`: what has arrived already is left out,
+    so that a reply may be sent again after a lost connection; INVALID_ARGUMENT if something before it is missing.
+    Absent means right behind what has arrived.
+    """
+    final: _builtins.bool
+    """Whether the answer ends with it. Default false."""
+    error: _builtins.str
+    """What went wrong, in a sentence for the user, at most 4096 characters: it ends the call, which has failed. Empty if
+    nothing did.
+    """
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        content: _builtins.str = ...,
+        offset: _builtins.int | None = ...,
+        final: _builtins.bool = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_offset", b"_offset", "offset", b"offset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offset", b"_offset", "call_id", b"call_id", "content", b"content", "error", b"error", "final", b"final", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__offset: _TypeAlias = _typing.Literal["offset"]  # noqa: Y015
+    _WhichOneofArgType__offset: _TypeAlias = _typing.Literal["_offset", b"_offset"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__offset) -> _WhichOneofReturnType__offset | None: ...
+
+Global___CallReply: _TypeAlias = CallReply  # noqa: Y015
+
+@_typing.final
 class ConnectResponse(_message.Message):
     """A frame of the server."""
 
@@ -717,6 +844,8 @@ class ConnectResponse(_message.Message):
     GOODBYE_FIELD_NUMBER: _builtins.int
     TOPIC_DELIVERY_FIELD_NUMBER: _builtins.int
     TOPIC_ENDED_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
+    CANCEL_CALL_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request that it answers. Empty for what the server sends of itself, and in the answer to `hello`."""
     @_builtins.property
@@ -771,6 +900,14 @@ class ConnectResponse(_message.Message):
     def topic_ended(self) -> Global___TopicEnded:
         """A membership has ended from the server's side."""
 
+    @_builtins.property
+    def call(self) -> Global___Call:
+        """A turn that this worker is to answer."""
+
+    @_builtins.property
+    def cancel_call(self) -> Global___CancelCall:
+        """Nobody waits for the answer to a call any more."""
+
     def __init__(
         self,
         *,
@@ -788,12 +925,14 @@ class ConnectResponse(_message.Message):
         goodbye: Global___Goodbye | None = ...,
         topic_delivery: Global___TopicDelivery | None = ...,
         topic_ended: Global___TopicEnded | None = ...,
+        call: Global___Call | None = ...,
+        cancel_call: Global___CancelCall | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "call", b"call", "cancel_call", b"cancel_call", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "request_id", b"request_id", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "call", b"call", "cancel_call", b"cancel_call", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "request_id", b"request_id", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "refused", "accepted", "rejected", "delivery", "reply", "progress", "gap", "ended", "pong", "goodbye", "topic_delivery", "topic_ended"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "refused", "accepted", "rejected", "delivery", "reply", "progress", "gap", "ended", "pong", "goodbye", "topic_delivery", "topic_ended", "call", "cancel_call"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -976,11 +1115,12 @@ class Accepted(_message.Message):
     message_id: _builtins.str
     """For `send`, the message in the ledger; for `push`, the message on the topic; else empty."""
     existed: _builtins.bool
-    """For `unsubscribe` and `leave_topic`, whether there was one to end; else true."""
+    """For `unsubscribe`, `leave_topic` and `unregister_agent`, whether there was one to end; else true."""
     count: _builtins.int
     """For `publish`, the clients that its events are addressed to by `target` or BROADCAST, one that is away included,
     added up over the events; for `push`, the members that it was sent to or waits for; for `ack` and `nack`, the
-    deliveries that waited; for `join_topic`, those that wait from before; else 0.
+    deliveries that waited; for `join_topic`, those that wait from before; for `register_agent`, the calls that are
+    told again; else 0.
     """
     def __init__(
         self,
@@ -1205,6 +1345,100 @@ class Ended(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Ended: _TypeAlias = Ended  # noqa: Y015
+
+@_typing.final
+class Call(_message.Message):
+    """One turn of a conversation with an agent that this client has registered for: to be answered by `call_reply`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
+    REDELIVERED_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """Names the call in its replies."""
+    agent: _builtins.str
+    """The agent that is asked."""
+    execution_id: _builtins.str
+    """The execution that the answer is for."""
+    session_id: _builtins.str
+    """The conversation. Its turns come one at a time."""
+    text: _builtins.str
+    """What is asked."""
+    principal: _builtins.str
+    """Who asks: a client, or a person on a channel."""
+    channel: _builtins.str
+    """The channel that the answer goes to; empty for a client of the daemon."""
+    redelivered: _builtins.bool
+    """Whether this client was told of the call on an earlier connection; it may have been lost with that."""
+    offset: _builtins.int
+    """Characters of the answer that have arrived; the next reply goes on there."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How much time is left for the answer; after it the call is cancelled."""
+
+    @_builtins.property
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[_session_pb2.SessionMessage]:
+        """The end of the conversation before this turn, oldest first, at most 256 KiB; only if `register_agent.history` says
+        so.
+        """
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        agent: _builtins.str = ...,
+        execution_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        history: _abc.Iterable[_session_pb2.SessionMessage] | None = ...,
+        redelivered: _builtins.bool = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "execution_id", b"execution_id", "history", b"history", "offset", b"offset", "principal", b"principal", "redelivered", b"redelivered", "session_id", b"session_id", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Call: _TypeAlias = Call  # noqa: Y015
+
+@_typing.final
+class CancelCall(_message.Message):
+    """Takes a call back: the execution was cancelled, or took too long. Replies to it are refused from now on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """The call."""
+    reason: _builtins.str
+    """Why, for a person."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelCall: _TypeAlias = CancelCall  # noqa: Y015
 
 @_typing.final
 class Pong(_message.Message):

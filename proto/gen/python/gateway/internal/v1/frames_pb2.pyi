@@ -45,6 +45,9 @@ class ConnectRequest(_message.Message):
     UPDATE_PRESENCE_FIELD_NUMBER: _builtins.int
     ACK_FIELD_NUMBER: _builtins.int
     NACK_FIELD_NUMBER: _builtins.int
+    REGISTER_AGENT_FIELD_NUMBER: _builtins.int
+    UNREGISTER_AGENT_FIELD_NUMBER: _builtins.int
+    CALL_REPLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """As in the public message."""
     @_builtins.property
@@ -99,6 +102,18 @@ class ConnectRequest(_message.Message):
     def nack(self) -> _event_service_pb2.Nack:
         """As in the public message."""
 
+    @_builtins.property
+    def register_agent(self) -> _event_service_pb2.RegisterAgent:
+        """As in the public message."""
+
+    @_builtins.property
+    def unregister_agent(self) -> _event_service_pb2.UnregisterAgent:
+        """As in the public message."""
+
+    @_builtins.property
+    def call_reply(self) -> _event_service_pb2.CallReply:
+        """As in the public message."""
+
     def __init__(
         self,
         *,
@@ -116,12 +131,15 @@ class ConnectRequest(_message.Message):
         update_presence: _event_service_pb2.UpdatePresence | None = ...,
         ack: _event_service_pb2.Ack | None = ...,
         nack: _event_service_pb2.Nack | None = ...,
+        register_agent: _event_service_pb2.RegisterAgent | None = ...,
+        unregister_agent: _event_service_pb2.UnregisterAgent | None = ...,
+        call_reply: _event_service_pb2.CallReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "send", b"send", "subscribe", b"subscribe", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "register_agent", "unregister_agent", "call_reply"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 

@@ -1,0 +1,219 @@
+"""`client.serve_agent`: being a worker, over as many connections as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any
+
+from gateway.v1 import event_service_pb2 as pb
+from gateway.v1 import session_pb2
+
+from gatewayctl.plain import enum_name
+from gatewayctl.sdk.answering import Answering, Call, Handler, check_handler
+from gatewayctl.sdk.conversation import Conversation
+from gatewayctl.sdk.errors import ClientClosed, GatewayError, InvalidArgument, NotFound, PermissionDenied
+from gatewayctl.sdk.link import Link, LinkLost
+from gatewayctl.sdk.pace import Tasks
+
+__all__ = ["Serving"]
+
+Start = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+
+class Serving:
+    """One agent that this client answers for: `async with client.serve_agent("lookup", answer) as serving: ...`
+
+    Entering waits until the daemon has accepted it; leaving takes no more calls and answers those that are here. `wait`
+    returns never, or raises why it is over.
+    """
+
+    def __init__(self, conversation: Conversation, request: pb.RegisterAgent, handler: Handler, start: Start) -> None:
+        self.agent = request.agent
+        self.connects = 0
+        """How often it was registered."""
+        self._conversation = conversation
+        self._request = request
+        self._handler = handler
+        self._start = start
+        self._calls: dict[str, tuple[Answering, asyncio.Task[None]]] = {}
+        self._link: Link | None = None
+        self._error: GatewayError | None = None
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._forget: Callable[[], object] = bool
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, forget: Callable[[], object]) -> None:
+        """Keep it registered from now on; `forget` is called when it is over."""
+        self._forget = forget
+        self._task = self._start(self.run(), f"serving {self.agent}")
+
+    async def __aenter__(self) -> Serving:
+        await self.registered()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        if self._error is None:
+            await self.stop()
+
+    @property
+    def open_calls(self) -> int:
+        """Calls that are being answered."""
+        return len(self._calls)
+
+    async def registered(self) -> Link:
+        """The connection on which it is registered, waiting for it if need be. GatewayError once none will come."""
+        while True:
+            if self._error is not None:
+                raise self._error
+            if self._link is not None and not self._link.lost:
+                return self._link
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def wait(self) -> None:
+        """Until it is over; raises why: PermissionDenied, NotFound, ClientClosed, …"""
+        while self._error is None:
+            self._changed.clear()
+            await self._changed.wait()
+        raise self._error
+
+    async def stop(self) -> None:
+        """Take no more calls, and return when those that are here are answered."""
+        self._stopping = True
+        try:
+            link = await self.registered()
+            await link.request(pb.ConnectRequest(unregister_agent=pb.UnregisterAgent(agent=self.agent)))
+        except LinkLost:
+            pass  # `run` does not register it again
+        if waiting := [task for _, task in self._calls.values()]:
+            await asyncio.wait(waiting)
+        self.end(ClientClosed(f"agent {self.agent} is not served any more", code=1))
+
+    async def run(self) -> None:
+        """Keep it registered until cancelled, or until the daemon refuses it."""
+        backoff = self._conversation.new_backoff()
+        try:
+            while self._error is None:
+                link = await self._conversation.link()
+                try:
+                    # While it stops it is registered for the sake of the calls that it still has.
+                    if not self._stopping or self._calls:
+                        await link.request(pb.ConnectRequest(register_agent=self._request))
+                        self._registered(link)
+                        backoff.reset()
+                    await link.gone.wait()
+                except LinkLost:
+                    continue
+                except (PermissionDenied, NotFound, InvalidArgument) as error:
+                    self.end(error)
+                except GatewayError as error:
+                    await self._conversation.pause(backoff.next(error.retry_after))
+        except GatewayError as error:  # the daemon will not have this client any more
+            self.end(error)
+
+    def end(self, error: GatewayError) -> None:
+        """It is over: whoever waits gets the error, and what is being answered is dropped."""
+        self._error = self._error or error
+        self._forget()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        for _, task in self._calls.values():
+            task.cancel()
+        self._changed.set()
+
+    def called(self, call: pb.Call) -> None:
+        """Take a call; one that is here already is told again, and goes on."""
+        if call.call_id in self._calls or self._error is not None:
+            return
+        answering = Answering(_call(call), self._handler, self.registered, self._link)
+        task = self._start(answering.run(), f"call {call.call_id}")
+        self._calls[call.call_id] = (answering, task)
+        task.add_done_callback(lambda _: self._calls.pop(call.call_id, None))
+
+    def cancelled(self, call_id: str) -> None:
+        """Nobody waits for that answer any more."""
+        if call_id in self._calls:
+            self._calls[call_id][1].cancel()
+
+    def _registered(self, link: Link) -> None:
+        self._link = link
+        self.connects += 1
+        for answering, _ in self._calls.values():
+            answering.wake()
+        self._changed.set()
+
+
+class Worker:
+    """The agents that one client answers for: where the calls that a link brings go."""
+
+    def __init__(self, others: Callable[[pb.ConnectResponse], None]) -> None:
+        """`others` takes the frames that are no calls."""
+        self._others = others
+        self._agents: dict[str, Serving] = {}
+
+    def feed(self, frame: pb.ConnectResponse) -> None:
+        """Take what is for the client itself."""
+        if frame.HasField("call"):
+            if serving := self._agents.get(frame.call.agent):
+                serving.called(frame.call)
+        elif frame.HasField("cancel_call"):
+            for serving in self._agents.values():
+                serving.cancelled(frame.cancel_call.call_id)
+        else:
+            self._others(frame)
+
+    def begin(self, serving: Serving) -> None:
+        """Keep it registered until it is over. ValueError if the client serves that agent already."""
+        if serving.agent in self._agents:
+            raise ValueError(f"this client serves the agent {serving.agent!r} already")
+        self._agents[serving.agent] = serving
+        serving.begin(lambda: self._agents.pop(serving.agent, None))
+
+    def closed(self) -> None:
+        """The client is closing."""
+        for serving in list(self._agents.values()):
+            serving.end(ClientClosed("the client is closed", code=1))
+
+
+class Serves:
+    """A part of `Client`."""
+
+    _worker: Worker
+    _conversation: Conversation
+    _tasks: Tasks
+
+    def serve_agent(self, agent: str, handler: Handler, *, max_concurrent: int = 16, history: bool = False) -> Serving:
+        """Answer for an agent whose configuration says `remote: true`, from now on: see `Serving`.
+
+        `handler` takes a `Call` and returns the answer, or yields it in pieces; it raises CallFailed to tell the user
+        why not, and is cancelled when nobody waits for the answer any more. Lost connections are its concern only if
+        they last longer than the daemon's `reconnect_timeout`. `max_concurrent`: calls at a time, to 1000. With
+        `history` calls bring the conversation before. The client should have a `client_id` of its own: by it a worker
+        that was cut off is known again.
+        """
+        self._need_open()
+        check_handler(handler)
+        request = pb.RegisterAgent(agent=agent, max_concurrent=max_concurrent, history=history)
+        serving = Serving(self._conversation, request, handler, self._tasks.start)
+        self._worker.begin(serving)
+        return serving
+
+    def _need_open(self) -> None:
+        raise NotImplementedError
+
+
+def _call(call: pb.Call) -> Call:
+    return Call(
+        call_id=call.call_id,
+        agent=call.agent,
+        execution_id=call.execution_id,
+        session_id=call.session_id,
+        text=call.text,
+        principal=call.principal,
+        channel=call.channel,
+        timeout=call.timeout.ToTimedelta().total_seconds(),
+        history=tuple((enum_name(session_pb2.SessionRole.DESCRIPTOR, one.role), one.content) for one in call.history),
+    )

@@ -1,0 +1,136 @@
+"""A call, a worker, and the workers of one agent: what `workers.py` moves."""
+
+import asyncio
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from gatewayd.agents.base import Turn
+from gatewayd.core.workers import Call, Said, WorkerFrame
+
+DEFAULT_CONCURRENT = 16
+"""Calls that a worker has at a time if it does not say."""
+MAX_CONCURRENT = 1000
+MAX_ANSWER = 2 * 1024 * 1024
+"""Longest answer to one call, in bytes of UTF-8: it has to fit into one message to whoever asked."""
+MAX_HISTORY = 256 * 1024
+"""Bytes of the conversation that a call brings, the newest messages."""
+
+ClientKey = tuple[str, str]
+"""Principal and client id."""
+Tell = Callable[[WorkerFrame], None]
+"""Puts a frame on its way to a worker; must not block or raise."""
+
+
+class OpenCall:
+    """One turn that workers are to answer, until it has ended."""
+
+    __slots__ = ("deadline", "error", "execution_id", "final", "id", "length", "news", "pieces", "pool", "since", "size",
+                 "turn", "worker")  # fmt: skip
+
+    def __init__(
+        self, call_id: str, pool: "Pool", turn: Turn, execution_id: str, *, since: float, limit: float
+    ) -> None:
+        self.id = call_id
+        self.pool = pool
+        self.turn = turn
+        self.execution_id = execution_id
+        self.since = since
+        """When it began to wait for a worker; this and `deadline` by the monotonic clock."""
+        self.deadline = since + limit
+        self.worker: Worker | None = None
+        self.pieces: deque[str] = deque()
+        self.length = 0
+        """Characters that have arrived; `size` is their bytes."""
+        self.size = 0
+        self.final = False
+        self.error: Exception | None = None
+        self.news = asyncio.Event()
+
+
+class Worker:
+    """One client that serves one agent."""
+
+    __slots__ = ("calls", "history", "key", "losses", "most", "pool", "resigned", "tell")
+
+    def __init__(self, key: ClientKey, pool: "Pool") -> None:
+        self.key = key
+        self.pool = pool
+        self.tell: Tell | None = None
+        """None while it is cut off."""
+        self.most = DEFAULT_CONCURRENT
+        self.history = False
+        self.resigned = False
+        """Whether it takes no more calls, and only ends those that it has."""
+        self.losses = 0
+        self.calls: dict[str, OpenCall] = {}
+
+    @property
+    def is_there(self) -> bool:
+        return self.tell is not None and not self.resigned
+
+
+class Pool:
+    """The workers of one agent, and the calls that none of them has taken."""
+
+    __slots__ = ("absent_since", "agent", "waiting", "workers")
+
+    def __init__(self, agent: str) -> None:
+        self.agent = agent
+        self.workers: dict[ClientKey, Worker] = {}
+        self.waiting: OrderedDict[str, OpenCall] = OrderedDict()
+        self.absent_since: float | None = None
+        """When the last worker went, by the monotonic clock; None while one is there, or none has ever been."""
+
+    @property
+    def present(self) -> int:
+        """How many take calls now."""
+        return sum(1 for worker in self.workers.values() if worker.is_there)
+
+    def look(self, now: float) -> None:
+        """Somebody came or went: note it, and let those think again who wait."""
+        if self.present:
+            self.absent_since = None
+        elif self.absent_since is None:
+            self.absent_since = now
+        for call in self.waiting.values():
+            call.news.set()
+
+    def chosen(self, session_id: str) -> Worker | None:
+        """Of the workers with room the first in the session's ranking."""
+        free = [worker for worker in self.workers.values() if worker.is_there and len(worker.calls) < worker.most]
+        return max(free, key=lambda worker: _rank(session_id, worker.key)) if free else None
+
+
+def frame_of(call: OpenCall, worker: Worker, now: float, *, redelivered: bool = False) -> Call:
+    """What the worker is told of a call; `now` by the monotonic clock."""
+    turn = call.turn
+    return Call(
+        call_id=call.id,
+        agent=call.pool.agent,
+        execution_id=call.execution_id,
+        session_id=turn.session_id,
+        text=turn.text,
+        principal=turn.principal,
+        channel=turn.channel,
+        timeout=max(0.001, call.deadline - now),
+        history=_newest(turn) if worker.history else (),
+        redelivered=redelivered,
+        offset=call.length,
+    )
+
+
+def _rank(session_id: str, key: ClientKey) -> bytes:
+    return hashlib.blake2b("\0".join((session_id, *key)).encode(), digest_size=8).digest()
+
+
+def _newest(turn: Turn) -> tuple[Said, ...]:
+    """The end of the conversation, within the bounds of a call."""
+    taken: list[Said] = []
+    room = MAX_HISTORY
+    for entry in reversed(turn.history):
+        room -= len(entry.content.encode(errors="replace"))
+        if room < 0:
+            break
+        taken.append(Said(entry.role, entry.content, entry.time))
+    return tuple(reversed(taken))

@@ -1,0 +1,274 @@
+"""Programs that answer for agents over their connections, and the calls that are with them.
+
+A worker is one client (principal and client id) for one agent. Free of any transport: a worker is told of calls by a
+callable, and answers by `reply`.
+
+**Who gets a call.** The workers of an agent are ranked for each session by a hash of both, and the first that is there
+and has room gets it; so a session stays with its worker while that one is there and has room, and a worker that comes
+or goes moves its share only. Without room calls wait in order; without anybody for `reconnect_timeout` seconds.
+
+**Who is lost.** A worker that is cut off keeps its calls for `reconnect_timeout`. One that resumes and registers again
+is told of them again, with the number of characters that have arrived, and goes on there; else they fail. One that says
+goodbye, or comes back as a new process, has let go of them: what nothing was said on yet goes to another, the rest
+fails.
+"""
+
+import logging
+
+from gatewayd.agents.base import AgentFailed, Turn
+from gatewayd.agents.calls import DEFAULT_CONCURRENT, MAX_ANSWER, ClientKey, OpenCall, Pool, Tell, Worker, frame_of
+from gatewayd.core.clock import Clock
+from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, NotFound, Unavailable, Violation
+from gatewayd.core.ids import IdSource
+from gatewayd.core.workers import CallReply, CancelCall
+from gatewayd.service import TaskSet
+
+log = logging.getLogger("gatewayd.agents")
+
+
+class Workers:
+    """One per gateway. See the module's docstring."""
+
+    def __init__(self, clock: Clock, ids: IdSource) -> None:
+        self.reconnect_timeout = 60.0
+        """Seconds; set at every reload."""
+        self._clock = clock
+        self._ids = ids
+        self._pools: dict[str, Pool] = {}
+        self._clients: dict[ClientKey, dict[str, Worker]] = {}
+        self._calls: dict[str, OpenCall] = {}
+        self._tasks = TaskSet("workers")
+        self._closed = False
+
+    async def close(self) -> None:
+        """Wait for nobody any more."""
+        self._closed = True
+        await self._tasks.close()
+
+    def serving(self, agent: str) -> int:
+        """How many workers take calls for it now."""
+        pool = self._pools.get(agent)
+        return pool.present if pool is not None else 0
+
+    # Asking
+
+    def ask(self, agent: str, turn: Turn, execution_id: str, limit: float) -> OpenCall:
+        """Have a turn answered within `limit` seconds; whoever asks calls `end`, whatever comes of it."""
+        pool = self._pool(agent)
+        call = OpenCall(self._ids.new(), pool, turn, execution_id, since=self._clock.monotonic(), limit=limit)
+        self._calls[call.id] = call
+        pool.waiting[call.id] = call
+        self._hand_out(pool)
+        return call
+
+    async def next_piece(self, call: OpenCall) -> str | None:
+        """The next text of the answer, None after the last. Raises `AgentFailed`, or `Unavailable` without a worker."""
+        while True:
+            if call.pieces:
+                return call.pieces.popleft()
+            if call.error is not None:
+                raise call.error
+            if call.final:
+                return None
+            call.news.clear()
+            try:
+                async with self._clock.timeout(self._patience(call)):
+                    await call.news.wait()
+            except TimeoutError:
+                if self._patience(call) == 0:
+                    log.warning("no_worker", extra={"agent": call.pool.agent, "execution": call.execution_id})
+                    self._fail(call, _absent(call.pool.agent))
+
+    def end(self, call: OpenCall, reason: str) -> None:
+        """Nobody waits for the answer any more; a worker that still works on it is told so."""
+        if call.id in self._calls:
+            self._cancel(call, reason)
+
+    def _patience(self, call: OpenCall) -> float | None:
+        """Seconds that the call still waits for anybody to come; None while somebody is there."""
+        pool = call.pool
+        if call.worker is not None or pool.present:
+            return None
+        since = max(call.since, pool.absent_since or call.since)
+        return max(0.0, since + self.reconnect_timeout - self._clock.monotonic())
+
+    # Workers
+
+    def register(self, key: ClientKey, agent: str, tell: Tell, *, most: int, history: bool) -> int:
+        """The client serves the agent from now on; how many calls it had before, of which it is told again."""
+        pool = self._pool(agent)
+        worker = pool.workers.get(key)
+        if worker is None:
+            worker = pool.workers[key] = self._clients.setdefault(key, {})[agent] = Worker(key, pool)
+        kept = [] if worker.tell == tell else list(worker.calls.values())
+        worker.tell, worker.resigned = tell, False
+        worker.most, worker.history = most or DEFAULT_CONCURRENT, history
+        pool.look(self._clock.monotonic())
+        for call in kept:
+            tell(frame_of(call, worker, self._clock.monotonic(), redelivered=True))
+        self._hand_out(pool)
+        return len(kept)
+
+    def unregister(self, key: ClientKey, agent: str) -> bool:
+        """The client takes no more calls for the agent, and may end those that it has; whether it served it."""
+        worker = self._clients.get(key, {}).get(agent)
+        if worker is None or worker.resigned:
+            return False
+        worker.resigned = True
+        self._settle(worker)
+        return True
+
+    def lost(self, key: ClientKey, tell: Tell) -> list[str]:
+        """The client's connection broke: its calls wait for it. The agents that it served over that connection."""
+        mine = self._served_by(key, tell)
+        for worker in mine:
+            worker.tell = None
+            worker.losses += 1
+            if worker.calls and self.reconnect_timeout > 0 and not self._closed:
+                self._tasks.start(self._expire(worker, worker.losses), name=f"await {key[1]}")
+                self._settle(worker)
+            else:
+                self._give_up(worker)
+        return [worker.pool.agent for worker in mine]
+
+    def left(self, key: ClientKey, tell: Tell) -> list[str]:
+        """The client has said goodbye on that connection. The agents that it served over it."""
+        mine = self._served_by(key, tell)
+        for worker in mine:
+            self._let_go(worker)
+        return [worker.pool.agent for worker in mine]
+
+    def began_anew(self, key: ClientKey) -> None:
+        """The client is a new process, which knows nothing of the calls of the one before."""
+        for worker in list(self._clients.get(key, {}).values()):
+            self._let_go(worker)
+
+    def reply(self, key: ClientKey, tell: Tell, reply: CallReply) -> None:
+        """Part or end of an answer. Raises, and changes nothing, unless the call is open and with that client."""
+        call = self._calls.get(reply.call_id)
+        worker = call.worker if call is not None else None
+        if call is None or worker is None or worker.key != key or worker.tell != tell:
+            raise NotFound(
+                f"no call {reply.call_id!r} is open here: it has ended, was cancelled, or is not this client's",
+                metadata={"call_id": reply.call_id},
+            )
+        before = call.length if reply.offset is None else reply.offset
+        if before > call.length:
+            what = f"is {before}, but only {call.length} characters have arrived"
+            raise InvalidArgument(f"call_reply.offset: {what}", violations=(Violation("call_reply.offset", what),))
+        new = reply.content[call.length - before :]
+        size = call.size + len(new.encode())
+        if size > MAX_ANSWER:
+            self._fail(call, AgentFailed("The answer is too long.", cause=f"more than {MAX_ANSWER} bytes"))
+            tell(CancelCall(call.id, "the answer is too long"))
+            raise LimitExceeded(f"an answer has at most {MAX_ANSWER} bytes", metadata={"limit": "answer"})
+        if new:
+            call.pieces.append(new)
+            call.length, call.size = call.length + len(new), size
+        if reply.error:
+            self._fail(call, AgentFailed(reply.error, cause=f"worker {key[1]}: {reply.error}"))
+        elif reply.final:
+            call.final = True
+            self._close(call)
+        call.news.set()
+
+    # Within
+
+    def _pool(self, agent: str) -> Pool:
+        pool = self._pools.get(agent)
+        if pool is None:
+            pool = self._pools[agent] = Pool(agent)
+        return pool
+
+    def _hand_out(self, pool: Pool) -> None:
+        while pool.waiting:
+            call = next(iter(pool.waiting.values()))
+            worker = pool.chosen(call.turn.session_id)
+            if worker is None or worker.tell is None:
+                return
+            del pool.waiting[call.id]
+            call.worker = worker
+            worker.calls[call.id] = call
+            worker.tell(frame_of(call, worker, self._clock.monotonic()))
+
+    def _served_by(self, key: ClientKey, tell: Tell) -> list[Worker]:
+        return [worker for worker in self._clients.get(key, {}).values() if worker.tell == tell]
+
+    async def _expire(self, worker: Worker, losses: int) -> None:
+        await self._clock.sleep(self.reconnect_timeout)
+        if worker.tell is None and worker.losses == losses and worker.calls:
+            log.warning("worker_lost", extra={"agent": worker.pool.agent, "client": worker.key[1]})
+            self._give_up(worker)
+
+    def _give_up(self, worker: Worker) -> None:
+        """It is lost for good, and its calls with it."""
+        for call in list(worker.calls.values()):
+            self._fail(call, _cut_off(worker.pool.agent))
+        self._remove(worker)
+
+    def _let_go(self, worker: Worker) -> None:
+        """It is gone in order: what it has not begun to answer goes to another."""
+        pool, worker.tell = worker.pool, None
+        for call in reversed(list(worker.calls.values())):
+            if call.length:
+                self._fail(call, _cut_off(worker.pool.agent))
+                continue
+            del worker.calls[call.id]
+            call.worker, call.since = None, self._clock.monotonic()
+            pool.waiting[call.id] = call
+            pool.waiting.move_to_end(call.id, last=False)
+        self._remove(worker)
+        self._hand_out(pool)
+
+    def _settle(self, worker: Worker) -> None:
+        """It takes no calls now; forget it if it has none either."""
+        if not worker.is_there and not worker.calls:
+            self._remove(worker)
+        else:
+            worker.pool.look(self._clock.monotonic())
+
+    def _remove(self, worker: Worker) -> None:
+        pool, mine = worker.pool, self._clients.get(worker.key, {})
+        if pool.workers.get(worker.key) is worker:
+            del pool.workers[worker.key], mine[pool.agent]
+        if not mine:
+            self._clients.pop(worker.key, None)
+        pool.look(self._clock.monotonic())
+        self._tidy(pool)
+
+    def _tidy(self, pool: Pool) -> None:
+        if not pool.workers and not pool.waiting and self._pools.get(pool.agent) is pool:
+            del self._pools[pool.agent]
+
+    def _cancel(self, call: OpenCall, reason: str) -> None:
+        worker = call.worker
+        self._close(call)
+        if worker is not None and worker.tell is not None:
+            worker.tell(CancelCall(call.id, reason))
+
+    def _fail(self, call: OpenCall, error: Exception) -> None:
+        call.error = error
+        self._close(call)
+        call.news.set()
+
+    def _close(self, call: OpenCall) -> None:
+        """It is with nobody any more."""
+        if self._calls.pop(call.id, None) is None:
+            return
+        pool = call.pool
+        pool.waiting.pop(call.id, None)
+        worker, call.worker = call.worker, None
+        if worker is not None:
+            worker.calls.pop(call.id, None)
+            if not worker.is_there and not worker.calls:
+                self._remove(worker)
+            self._hand_out(pool)
+        self._tidy(pool)
+
+
+def _absent(agent: str) -> GatewayError:
+    return Unavailable(f"The agent {agent} is not available right now. Please try again later.", retry_after=5.0)
+
+
+def _cut_off(agent: str) -> GatewayError:
+    return Unavailable(f"The agent {agent} was cut off before its answer was complete. Please try again.")

@@ -1,0 +1,116 @@
+"""The agents that one connection answers for: its registrations, its replies, and the calls on their way to it.
+
+A worker is a client, not a connection: when its connection breaks, the next one of the same client takes up its calls.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from gatewayd.access.principals import Principal
+from gatewayd.access.scopes import Action
+from gatewayd.agents.registry import AgentRegistry
+from gatewayd.core.event import EventType
+from gatewayd.core.frames import Accepted, EndReason
+from gatewayd.core.workers import (
+    Call,
+    CallReply,
+    CancelCall,
+    RegisterAgent,
+    UnregisterAgent,
+    WorkerFrame,
+    WorkerRequest,
+)
+
+
+class Serving:
+    """Owned by one conversation. `wake` is called when there is something to send, `tell` records an event by agent."""
+
+    def __init__(
+        self,
+        *,
+        agents: AgentRegistry,
+        principal: Principal,
+        wake: Callable[[], None],
+        tell: Callable[[EventType, str, Mapping[str, object]], None],
+    ) -> None:
+        self._agents = agents
+        self._workers = agents.workers
+        self._principal = principal
+        self._wake = wake
+        self._record = tell
+        self._key = (principal.id, "")
+        self._resumed = False
+        self._served: set[str] = set()
+        self._frames: deque[WorkerFrame] = deque()
+
+    def welcomed(self, client_id: str, *, resumed: bool) -> None:
+        """The client is known now; without a resume it is a new process, and its old calls are nobody's."""
+        self._key = (self._principal.id, client_id)
+        self._resumed = resumed
+        if not resumed:
+            self._workers.began_anew(self._key)
+
+    def detach(self, reason: EndReason) -> None:
+        """The connection is over; UNSUBSCRIBED is a goodbye of the client's own. Safe to call twice."""
+        left = reason is EndReason.UNSUBSCRIBED
+        (self._workers.left if left else self._workers.lost)(self._key, self._take)
+        for agent in sorted(self._served):
+            self._gone(agent, "closed" if left else reason.value)
+        self._served.clear()
+        self._frames.clear()
+
+    # Out
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether calls may still come: who ends the connection for other reasons waits for them."""
+        return bool(self._served)
+
+    @property
+    def have_news(self) -> bool:
+        return bool(self._frames)
+
+    def next_frame(self) -> WorkerFrame | None:
+        return self._frames.popleft() if self._frames else None
+
+    def _take(self, frame: WorkerFrame) -> None:
+        """As the `Tell` of its workers. A call that was taken back before it was sent is never sent."""
+        if isinstance(frame, CancelCall):
+            for waiting in self._frames:
+                if isinstance(waiting, Call) and waiting.call_id == frame.call_id:
+                    self._frames.remove(waiting)
+                    return
+        self._frames.append(frame)
+        self._wake()
+
+    # Requests
+
+    def begin(self, frame: WorkerRequest) -> Accepted:
+        """Do what is asked; raises what refuses it."""
+        match frame:
+            case RegisterAgent():
+                return self._register(frame)
+            case UnregisterAgent():
+                existed = self._workers.unregister(self._key, frame.agent)
+                if existed:
+                    self._served.discard(frame.agent)
+                    self._gone(frame.agent, "unregistered")
+                return Accepted(frame.request_id, existed=existed)
+            case CallReply():
+                self._workers.reply(self._key, self._take, frame)
+                return Accepted(frame.request_id)
+
+    def _register(self, frame: RegisterAgent) -> Accepted:
+        self._principal.require(Action.REGISTER, frame.agent)
+        self._agents.check_remote(frame.agent)
+        count = self._workers.register(
+            self._key, frame.agent, self._take, most=frame.max_concurrent, history=frame.history
+        )
+        if frame.agent not in self._served:
+            self._served.add(frame.agent)
+            data = {"client_id": self._key[1], "kind": "worker", "resumed": self._resumed}
+            self._record(EventType.CONNECT, frame.agent, data)
+        return Accepted(frame.request_id, count=count)
+
+    def _gone(self, agent: str, reason: str) -> None:
+        self._record(EventType.DISCONNECT, agent, {"client_id": self._key[1], "reason": reason})

@@ -1,0 +1,77 @@
+"""Frames of programs that answer for an agent ↔ `core.workers`."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from gateway.internal.v1 import frames_pb2
+from gateway.v1 import event_service_pb2 as pb
+from gateway.v1 import session_pb2
+
+from gatewayd.core import workers
+from gatewayd.wire.names import MAX_ID, required
+from gatewayd.wire.values import fill_time, refuse, span, valid_text
+
+MAX_CONCURRENT = 1000
+"""Calls that a worker may take at a time."""
+MAX_ERROR = 4096
+"""Longest sentence of what went wrong, in characters."""
+
+_ROLES = {"user": session_pb2.SESSION_ROLE_USER, "assistant": session_pb2.SESSION_ROLE_AGENT}
+
+
+def _register_agent(frame: frames_pb2.ConnectRequest) -> workers.RegisterAgent:
+    register = frame.register_agent
+    if not 0 <= register.max_concurrent <= MAX_CONCURRENT:
+        raise refuse("register_agent.max_concurrent", f"is not from 0 to {MAX_CONCURRENT}")
+    agent = required(register.agent, "register_agent.agent")
+    return workers.RegisterAgent(frame.request_id, agent, register.max_concurrent, register.history)
+
+
+def _unregister_agent(frame: frames_pb2.ConnectRequest) -> workers.UnregisterAgent:
+    return workers.UnregisterAgent(frame.request_id, required(frame.unregister_agent.agent, "unregister_agent.agent"))
+
+
+def _call_reply(frame: frames_pb2.ConnectRequest) -> workers.CallReply:
+    reply = frame.call_reply
+    if reply.offset < 0:
+        raise refuse("call_reply.offset", "is negative")
+    if len(reply.error) > MAX_ERROR:
+        raise refuse("call_reply.error", f"is longer than {MAX_ERROR} characters")
+    return workers.CallReply(
+        request_id=frame.request_id,
+        call_id=required(reply.call_id, "call_reply.call_id", MAX_ID),
+        content=reply.content,
+        offset=reply.offset if reply.HasField("offset") else None,
+        final=reply.final,
+        error=reply.error,
+    )
+
+
+READERS: Mapping[str, Callable[[frames_pb2.ConnectRequest], workers.WorkerRequest]] = MappingProxyType(
+    {"register_agent": _register_agent, "unregister_agent": _unregister_agent, "call_reply": _call_reply}
+)
+
+
+def call(frame: workers.Call) -> pb.ConnectResponse:
+    message = pb.Call(
+        call_id=frame.call_id,
+        agent=frame.agent,
+        execution_id=frame.execution_id,
+        session_id=frame.session_id,
+        text=valid_text(frame.text),
+        principal=valid_text(frame.principal),
+        channel=frame.channel,
+        timeout=span(frame.timeout),
+        redelivered=frame.redelivered,
+        offset=frame.offset,
+    )
+    for said in frame.history:
+        entry = message.history.add(
+            role=_ROLES.get(said.role, session_pb2.SESSION_ROLE_UNSPECIFIED), content=valid_text(said.content)
+        )
+        fill_time(entry.time, said.time, "time")
+    return pb.ConnectResponse(call=message)
+
+
+def cancel_call(frame: workers.CancelCall) -> pb.ConnectResponse:
+    return pb.ConnectResponse(cancel_call=pb.CancelCall(call_id=frame.call_id, reason=frame.reason))

@@ -1,0 +1,91 @@
+"""The example workers, as programs of their own: what they answer, cut off in the middle of it, and how they end."""
+
+import asyncio
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatewayctl.client import ExecutionFailed
+from tests.rigs.process import Daemon
+
+CLIENTS = Path(__file__).parents[2] / "docs" / "clients"
+CONFIG = "agents: {lookup: {remote: true}}\n"
+ANSWER = "Order 7: 7 × A-7, paid, packed, handed over and on its way to Zürich 🚚"
+
+
+def _proxy() -> Any:
+    """The examples' own, which cuts connections."""
+    spec = importlib.util.spec_from_file_location("cut_proxy", CLIENTS / "harness" / "proxy.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.CutProxy
+
+
+def command_of(language: str) -> list[str]:
+    if language == "python":
+        return [sys.executable, str(CLIENTS / "python" / "worker.py")]
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("node is not installed: `make polyglot` installs it")
+    subprocess.run(["make", "-s", "-C", str(CLIENTS / "node")], check=True, timeout=170)
+    return ["node", str(CLIENTS / "node" / "worker.js")]
+
+
+@asynccontextmanager
+async def running(language: str, daemon: Daemon, port: int) -> AsyncIterator[Process]:
+    """The worker, once it is registered."""
+    environ = {**os.environ, "GATEWAYD_ADDRESS": f"127.0.0.1:{port}", "GATEWAYD_TOKEN": daemon.token}
+    process = await asyncio.create_subprocess_exec(*command_of(language), env=environ, stdout=PIPE)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            assert json.loads(await process.stdout.readline()) == {"step": "registered", "agent": "lookup"}
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["python", "node"])
+async def test_a_worker_answers_over_a_cut_connection_and_starts_anew_after_a_kill(
+    tmp_path: Path, language: str
+) -> None:
+    async with Daemon(tmp_path, CONFIG) as daemon, daemon.client("asker") as asker, _proxy()(daemon.port) as proxy:
+        async with running(language, daemon, proxy.port) as process:
+            assert (await asker.send("lookup", "Where is order 7?")).content == ANSWER
+            with pytest.raises(ExecutionFailed, match=r"^Ask me for an order"):
+                await asker.send("lookup", "Hello?")
+
+            pieces: list[str] = []
+            async for piece in asker.stream("lookup", "order 7"):
+                if not pieces:
+                    await proxy.cut()
+                    await proxy.has_refused(1)
+                    proxy.let_in()
+                pieces.append(piece)
+            assert "".join(pieces) == ANSWER
+            assert len(pieces) > 2
+
+            process.kill()
+            await process.wait()
+            asking = asker.stream("lookup", "order 7")
+            await asking.accepted()
+        async with running(language, daemon, proxy.port) as process:
+            async with asyncio.timeout(60):
+                assert (await asking.wait()).content == ANSWER
+                process.send_signal(signal.SIGTERM)
+                assert await process.wait() == 0
