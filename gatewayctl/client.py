@@ -30,12 +30,14 @@ from gatewayctl.sdk.errors import (
     LimitExceeded,
     NotFound,
     PermissionDenied,
+    StateConflict,
     TopicEnded,
     Unauthenticated,
     Unavailable,
 )
 from gatewayctl.sdk.facade import Client
 from gatewayctl.sdk.membership import Membership
+from gatewayctl.sdk.state import State, StateKey
 from gatewayctl.sdk.subscription import Gap, Subscription
 from gatewayctl.sdk.topic_message import Presence, TopicMessage
 from gatewayctl.sdk.topics import Topics
@@ -63,6 +65,9 @@ __all__ = [
     "PermissionDenied",
     "Presence",
     "Reply",
+    "State",
+    "StateConflict",
+    "StateKey",
     "Subscription",
     "TopicEnded",
     "TopicMessage",

@@ -65,6 +65,7 @@ class Gateway:
         house.router.attach(house.runtime)
         left = await house.router.recover()
         await house.upkeep.start()
+        await house.shared.start()
         house.handlers.subscribe(_SESSIONS, self._sessions_changed, name="status line", concurrency=1)
         await house.hub.start()
         await house.channels.start()
@@ -101,6 +102,7 @@ class Gateway:
             await deadline.run(house.http.drain(), name="http: drain")
         await deadline.run(house.channels.stop_receiving(), name="channels: stop receiving")
         house.hub.drain("the gateway is stopping")
+        house.shared.drain()
         work = deadline.run(house.runtime.idle(), name="executions", limit=deadline.remaining * _WORK_SHARE)
         if not await work:
             log.warning("executions_cut_off", extra={"executions": house.runtime.counts()})
@@ -116,6 +118,7 @@ class Gateway:
             ("router", house.router.stop),
             ("channels", house.channels.stop),
             ("upkeep", house.upkeep.stop),
+            ("state", house.shared.stop),
             ("access", house.authenticator.stop),
             ("agents", house.agents.close),
             ("tasks", house.tasks.close),

@@ -22,7 +22,8 @@ PUBLIC = {
     "gatewayctl.client": (
         "Addressed Answer Cancelled Client ClientClosed Conflict ConnectionReplaced DeadlineExceeded Event EventFilter "
         "EventsLost ExecutionFailed Gap GatewayError HistoryLost InvalidArgument LimitExceeded Membership NotFound "
-        "PermissionDenied Presence Reply Subscription TopicEnded TopicMessage Topics Unauthenticated Unavailable "
+        "PermissionDenied Presence Reply State StateConflict StateKey Subscription "
+        "TopicEnded TopicMessage Topics Unauthenticated Unavailable "
         "event_filter new_event"
     ),
 }

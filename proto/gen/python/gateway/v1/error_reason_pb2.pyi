@@ -100,6 +100,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: there is no push topic of that name."""
     ERROR_REASON_POLLER_NOT_FOUND: _ErrorReason.ValueType  # 35
     """NOT_FOUND: the poll token is unknown, was replaced, has expired or is somebody else's: register again."""
+    ERROR_REASON_STATE_CONFLICT: _ErrorReason.ValueType  # 40
+    """ABORTED: a key of the shared state was not at the version that the write expected, and nothing of the transaction
+    was written. `metadata` has `key`, `scope`, `expected_version` and `actual_version`; read again and decide anew.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed; finer than the canonical status code that each comment names. Values
@@ -182,4 +186,8 @@ ERROR_REASON_TOPIC_NOT_FOUND: ErrorReason.ValueType  # 34
 """NOT_FOUND: there is no push topic of that name."""
 ERROR_REASON_POLLER_NOT_FOUND: ErrorReason.ValueType  # 35
 """NOT_FOUND: the poll token is unknown, was replaced, has expired or is somebody else's: register again."""
+ERROR_REASON_STATE_CONFLICT: ErrorReason.ValueType  # 40
+"""ABORTED: a key of the shared state was not at the version that the write expected, and nothing of the transaction
+was written. `metadata` has `key`, `scope`, `expected_version` and `actual_version`; read again and decide anew.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
