@@ -93,7 +93,14 @@ class Assembly:
             durability=config.storage.durability,
             failpoints=parts.failpoints,
         )
-        self.shared = Shared(store=self.store, bus=self.bus, clock=clock, ids=ids, events=events)
+        self.shared = Shared(
+            store=self.store,
+            bus=self.bus,
+            clock=clock,
+            ids=ids,
+            events=events,
+            queue_bytes=lambda: self.reloader.config.gateway.limits.queue_bytes,
+        )
         self.news = News(self.store, intake, changed)
         self.audit = Audit(self.store, clock)
         self.authenticator = Authenticator(

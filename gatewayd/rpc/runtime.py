@@ -12,6 +12,7 @@ from gatewayd.routing.router import Caller, Router
 from gatewayd.rpc.convert import execution_message, execution_state_of, name_of
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import gather, page_of
+from gatewayd.rpc.patience import Rates
 from gatewayd.rpc.state import StateCalls
 from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.state_watch import StateWatches
@@ -28,9 +29,17 @@ class RuntimeService(StateCalls):
     """Serves the whole service, with `rpc.state`. An execution of somebody else is answered like one that is gone."""
 
     def __init__(
-        self, *, guard: Guard, router: Router, store: Store, state: SharedState, watches: StateWatches, clock: Clock
+        self,
+        *,
+        guard: Guard,
+        router: Router,
+        store: Store,
+        state: SharedState,
+        watches: StateWatches,
+        rates: Rates,
+        clock: Clock,
     ) -> None:
-        super().__init__(guard=guard, store=store, state=state, watches=watches, clock=clock)
+        super().__init__(guard=guard, store=store, state=state, watches=watches, rates=rates, clock=clock)
         self._guard = guard
         self._router = router
         self._store = store

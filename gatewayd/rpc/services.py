@@ -93,7 +93,7 @@ def handlers(
         ),
         "gateway.v1.AgentService": AgentService(guard=guard, sends=sends, store=store, rates=rates),
         "gateway.v1.RuntimeService": RuntimeService(
-            guard=guard, router=router, store=store, state=state, watches=watches, clock=clock
+            guard=guard, router=router, store=store, state=state, watches=watches, rates=rates, clock=clock
         ),
         "gateway.v1.SessionService": SessionService(
             guard=guard, runtime=runtime, store=store, closing=closing, audit=Audit(store, clock)

@@ -1,6 +1,7 @@
 """The part of `RuntimeService` that serves the shared state."""
 
 from collections.abc import Callable
+from contextlib import aclosing
 from functools import partial
 
 from gateway.v1 import runtime_service_pb2_grpc, state_pb2
@@ -15,6 +16,7 @@ from gatewayd.core.work import Execution
 from gatewayd.rpc.convert_state import change_of, entry_message, parts, scope_of
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import page_of
+from gatewayd.rpc.patience import Rates
 from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.state_watch import PAGE, StateWatch, StateWatches
 from gatewayd.storage.base import Store
@@ -34,11 +36,21 @@ _NAME = "/gateway.v1.RuntimeService/"
 class StateCalls(runtime_service_pb2_grpc.RuntimeServiceServicer):
     """The state of somebody else's execution is answered like that of one that is not there."""
 
-    def __init__(self, *, guard: Guard, store: Store, state: SharedState, watches: StateWatches, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        guard: Guard,
+        store: Store,
+        state: SharedState,
+        watches: StateWatches,
+        rates: Rates,
+        clock: Clock,
+    ) -> None:
         self._guard = guard
         self._store = store
         self._state = state
         self._watches = watches
+        self._rates = rates
         self._clock = clock
 
     async def GetState(  # noqa: N802
@@ -81,6 +93,7 @@ class StateCalls(runtime_service_pb2_grpc.RuntimeServiceServicer):
         self, request: state_pb2.SetStateRequest, context: Context
     ) -> state_pb2.SetStateResponse:
         async def run(principal: Principal) -> state_pb2.SetStateResponse:
+            self._rates.publish(principal.id, len(request.writes))
             executions: dict[str, Execution] = {}
             changes = []
             for number, one in enumerate(request.writes):
@@ -109,13 +122,17 @@ class StateCalls(runtime_service_pb2_grpc.RuntimeServiceServicer):
         await self._guard.unary(f"{_NAME}WatchState", context, run)
 
     async def _tell(self, watch: StateWatch, context: Context) -> None:
-        async for news in watch.news():
-            for response in parts(news, MAX_PAGE_BYTES):
-                try:
-                    async with self._clock.timeout(STALL):
-                        await context.write(response)
-                except TimeoutError:
-                    raise SlowConsumer(f"the client did not read for {STALL:g} s", retry_after=1.0) from None
+        async with aclosing(watch.news()) as all_news:
+            async for news in all_news:
+                for response in parts(news, MAX_PAGE_BYTES):
+                    await self._write(response, context)
+
+    async def _write(self, response: state_pb2.WatchStateResponse, context: Context) -> None:
+        try:
+            async with self._clock.timeout(STALL):
+                await context.write(response)
+        except TimeoutError:
+            raise SlowConsumer(f"the client did not read for {STALL:g} s", retry_after=1.0) from None
 
     # Places
 

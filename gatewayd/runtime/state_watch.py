@@ -5,7 +5,7 @@ by its version. What waits for a reader is bounded by its mailbox: one that does
 """
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
 from gatewayd.core.errors import Draining, GatewayError, HistoryLost, SlowConsumer, Unauthenticated
@@ -19,8 +19,6 @@ from gatewayd.core.wake import Wake
 from gatewayd.runtime.state import GLOBAL_STREAM, SharedState
 from gatewayd.wire import data_of
 
-BUFFER_BYTES = 1 << 20
-"""Events that may wait for one watch."""
 PAGE = 50
 """Keys read at once: at most some 3 MiB."""
 _TAKE = 256 * 1024
@@ -51,6 +49,7 @@ class StateWatch:
         may_read: Callable[[str], bool],
         forget: Callable[["StateWatch"], None],
         token_sha256: str,
+        buffer_bytes: int,
     ) -> None:
         self.token_sha256 = token_sha256
         self._state = state
@@ -61,10 +60,10 @@ class StateWatch:
         self._wake = Wake()
         self._error: GatewayError | None = None
         self._versions: dict[str, int] = {}
-        spec = SubscriptionSpec(_selection(place), _everything, None, Overflow.DISCONNECT, BUFFER_BYTES)
+        spec = SubscriptionSpec(_selection(place), _everything, None, Overflow.DISCONNECT, buffer_bytes)
         self._subscription: Subscription = bus.subscribe(spec, self._wake.set)
 
-    async def news(self) -> AsyncIterator[StateNews]:
+    async def news(self) -> AsyncGenerator[StateNews, None]:
         """What is there, part by part, then the changes; raises the error that ends the watch."""
         async for part in self._there():
             yield part
@@ -121,11 +120,12 @@ class StateWatch:
 
 
 class StateWatches:
-    """All that are open."""
+    """All that are open. `buffer_bytes` gives what may wait for one, as it is now."""
 
-    def __init__(self, state: SharedState, bus: EventBus) -> None:
+    def __init__(self, state: SharedState, bus: EventBus, buffer_bytes: Callable[[], int]) -> None:
         self._state = state
         self._bus = bus
+        self._buffer_bytes = buffer_bytes
         self._open: set[StateWatch] = set()
         self._closed = False
 
@@ -143,6 +143,7 @@ class StateWatches:
             may_read=may_read,
             forget=self._open.discard,
             token_sha256=token_sha256,
+            buffer_bytes=self._buffer_bytes(),
         )
         self._open.add(watch)
         return watch

@@ -170,7 +170,12 @@ def read(connection: sqlite3.Connection, wanted: Sequence[tuple[Place, str]]) ->
         return []
     flat = [part for place, key in wanted for part in (str(place.scope), place.id, key)]
     places = ", ".join(["(?, ?, ?)"] * len(wanted))
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM state WHERE (scope, scope_id, key) IN (VALUES {places})", flat)
+    # As a join in this order: for a list of places SQLite would walk through the whole table.
+    rows = connection.execute(
+        f"WITH wanted (s, i, k) AS (VALUES {places}) SELECT {_COLUMNS} FROM wanted CROSS JOIN state "
+        "ON scope = s AND scope_id = i AND key = k",
+        flat,
+    )
     return [_entry_of(row) for row in rows]
 
 

@@ -159,6 +159,7 @@ class Rig:
         self.audit = Audit(self.store, self.clock)
         events = ExecutionEvents(self.clock, self.ids)
         self.state = SharedState(store=self.store, clock=self.clock, ids=self.ids, events=events)
+        self.watches = StateWatches(self.state, self.bus, lambda: 1 << 20)
         self.runtime = FakeRuntime(self.store)
         self.router = FakeRouter(self.runtime)
         self.sessions = SessionManager(store=self.store, clock=self.clock, ids=self.ids, config=self.config)
@@ -220,7 +221,8 @@ class Rig:
             router=cast(Any, self.router),
             store=self.store,
             state=self.state,
-            watches=StateWatches(self.state, self.bus),
+            watches=self.watches,
+            rates=self.rates,
             clock=self.clock,
         )
 

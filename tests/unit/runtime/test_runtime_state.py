@@ -19,7 +19,7 @@ from gatewayd.core.topic import TopicPattern
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.state import NOBODY, SWEEP_BITE, SWEEP_EVERY, Change, SharedState
 from gatewayd.runtime.state_view import StateView
-from gatewayd.runtime.state_watch import BUFFER_BYTES, StateNews, StateWatches
+from gatewayd.runtime.state_watch import StateNews, StateWatches
 from gatewayd.service import TaskSet
 from gatewayd.storage.sqlite import SQLiteStore
 from gatewayd.testing.fakes import FakeClock
@@ -27,6 +27,7 @@ from gatewayd.testing.store_cases import samples
 from gatewayd.wire.events import decode_event, encode_event
 
 DEADLINE = 60.0
+BUFFER_BYTES = 1 << 20
 GLOBAL, STREAM = StateScope.GLOBAL, StateScope.STREAM
 
 
@@ -50,7 +51,7 @@ class Rig:
         self.limits = StateLimits(value_bytes=100_000, keys=1000)
         events = ExecutionEvents(self.clock, ids)
         self.state = SharedState(store=self.store, clock=self.clock, ids=ids, events=events, limits=self.limits)
-        self.watches = StateWatches(self.state, self.bus)
+        self.watches = StateWatches(self.state, self.bus, lambda: BUFFER_BYTES)
 
     async def view(self, number: int, isolation: Isolation = Isolation.SHARED) -> StateView:
         execution = await self.store.get_execution(f"x{number:04}")
