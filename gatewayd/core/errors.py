@@ -264,7 +264,7 @@ class ConnectionReplaced(GatewayError):
 
 
 class ExecutionFinished(GatewayError):
-    """The execution has ended, so it cannot be cancelled."""
+    """The execution has ended, so it cannot be cancelled, nor its state be written."""
 
     code = Code.FAILED_PRECONDITION
     reason = "EXECUTION_FINISHED"

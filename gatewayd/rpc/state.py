@@ -25,8 +25,6 @@ from gatewayd.wire.values import refuse
 
 MAX_PAGE_BYTES = 1 << 20
 """A page of keys ends here, unless its first key alone is larger."""
-MAX_SCANNED = 20_000
-"""Keys that one call looks through; then its page ends early, with a token to go on."""
 STALL = 10.0
 """Seconds that a reader may leave a response of its watch unread."""
 
@@ -73,19 +71,18 @@ class StateCalls(runtime_service_pb2_grpc.RuntimeServiceServicer):
             page = page_of(request.page_size, request.page_token, "ListState", str(place), request.key_pattern)
             found: list[state_pb2.StateEntry] = []
             size, after, now = 0, page.place, self._clock.now()
-            for _ in range(MAX_SCANNED // PAGE):
-                rows = await self._state.page(place, after, PAGE)
+            while rows := await self._state.page(place, after, PAGE):
                 for row in rows:
-                    if row.is_there(now) and selects(row.key):
-                        one = entry_message(row)
-                        size += one.ByteSize()
-                        if len(found) == page.size or (found and size > MAX_PAGE_BYTES):
-                            return state_pb2.ListStateResponse(entries=found, next_page_token=page.next(after))
-                        found.append(one)
-                    after = row.key
-                if len(rows) < PAGE:
-                    return state_pb2.ListStateResponse(entries=found)
-            return state_pb2.ListStateResponse(entries=found, next_page_token=page.next(after))
+                    if not (row.is_there(now) and selects(row.key)):
+                        continue
+                    one = entry_message(row)
+                    size += one.ByteSize()
+                    if len(found) == page.size or (found and size > MAX_PAGE_BYTES):
+                        # Not the last key that was looked at: the token would tell its name to who may not read it.
+                        return state_pb2.ListStateResponse(entries=found, next_page_token=page.next(found[-1].key))
+                    found.append(one)
+                after = rows[-1].key
+            return state_pb2.ListStateResponse(entries=found)
 
         return await self._guard.unary(f"{_NAME}ListState", context, run)
 

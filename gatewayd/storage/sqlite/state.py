@@ -74,6 +74,8 @@ def drop_expired(tx: Tx, writes: Sequence[StateWrite], now: float) -> int:
 
 def forget_executions(tx: Tx, execution_ids: Iterable[str]) -> None:
     """What was kept for these executions goes with them; nothing tells of it."""
+    if not tx.totals("state")[0]:
+        return
     for execution_id in execution_ids:
         place = (str(StateScope.EXECUTION), execution_id)
         rows = tx.execute("SELECT key, value FROM state WHERE scope = ? AND scope_id = ?", place).fetchall()

@@ -89,7 +89,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_EXECUTION_FAILED: _ErrorReason.ValueType  # 30
     """ABORTED: the agent ended in an error; the message is fit to be shown to the user."""
     ERROR_REASON_EXECUTION_FINISHED: _ErrorReason.ValueType  # 31
-    """FAILED_PRECONDITION: the execution has ended, so it cannot be cancelled."""
+    """FAILED_PRECONDITION: the execution has ended, so it cannot be cancelled, nor its state be written."""
     ERROR_REASON_CONNECTION_REPLACED: _ErrorReason.ValueType  # 32
     """ABORTED: a newer connection with the same client id, `metadata.client_id`, took the place of this one. Do
     not come back under that id: it would displace the other in turn.
@@ -175,7 +175,7 @@ ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 29
 ERROR_REASON_EXECUTION_FAILED: ErrorReason.ValueType  # 30
 """ABORTED: the agent ended in an error; the message is fit to be shown to the user."""
 ERROR_REASON_EXECUTION_FINISHED: ErrorReason.ValueType  # 31
-"""FAILED_PRECONDITION: the execution has ended, so it cannot be cancelled."""
+"""FAILED_PRECONDITION: the execution has ended, so it cannot be cancelled, nor its state be written."""
 ERROR_REASON_CONNECTION_REPLACED: ErrorReason.ValueType  # 32
 """ABORTED: a newer connection with the same client id, `metadata.client_id`, took the place of this one. Do
 not come back under that id: it would displace the other in turn.
