@@ -49,12 +49,13 @@ SCOPES = {
         "events.subscribe:*@>",
         "agents.send:*",
         "sessions:all",
+        "state:>",
         "admin.read",
         "admin.write",
     ],
     "ann": ["events.publish:*@>", "events.subscribe:*@>", "agents.send:*", "sessions:own"],
     "bob": ["events.publish:*@>", "events.subscribe:*@>", "agents.send:*", "sessions:own"],
-    "narrow": ["events.subscribe:custom@orders.>", "sessions:own"],
+    "narrow": ["events.subscribe:custom@orders.>", "state.read:orders.>", "sessions:own"],
     "nobody": [],
 }
 
