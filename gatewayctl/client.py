@@ -31,6 +31,7 @@ from gatewayctl.sdk.errors import (
     LimitExceeded,
     NotFound,
     PermissionDenied,
+    StateConflict,
     TopicEnded,
     Unauthenticated,
     Unavailable,
@@ -38,6 +39,7 @@ from gatewayctl.sdk.errors import (
 from gatewayctl.sdk.facade import Client
 from gatewayctl.sdk.membership import Membership
 from gatewayctl.sdk.serving import Serving
+from gatewayctl.sdk.state import State, StateKey
 from gatewayctl.sdk.subscription import Gap, Subscription
 from gatewayctl.sdk.topic_message import Presence, TopicMessage
 from gatewayctl.sdk.topics import Topics
@@ -68,6 +70,9 @@ __all__ = [
     "Presence",
     "Reply",
     "Serving",
+    "State",
+    "StateConflict",
+    "StateKey",
     "Subscription",
     "TopicEnded",
     "TopicMessage",

@@ -12,6 +12,7 @@ VERBS = {
     "events": "what has happened, and what happens now",
     "publish": "publish an event",
     "topics": "push topics: list, show, create, delete, push, follow, dead letters",
+    "state": "the shared state: list, get, set, delete, watch",
     "messages": "the ledger of accepted messages",
     "trace": "the story of one message",
     "route": "which agent a message would go to, and why",

@@ -27,6 +27,7 @@ __all__ = [
     "LimitExceeded",
     "NotFound",
     "PermissionDenied",
+    "StateConflict",
     "TopicEnded",
     "Unauthenticated",
     "Unavailable",
@@ -79,6 +80,13 @@ class NotFound(GatewayError):
 
 class Conflict(GatewayError):
     """The id or idempotency key was used before with other content."""
+
+
+class StateConflict(GatewayError):
+    """A key of the shared state was not at the expected version, and nothing was written; read again and decide anew.
+
+    `metadata["actual_version"]` is where `metadata["key"]` is, the first of them; `violations` names all.
+    """
 
 
 class LimitExceeded(GatewayError):
@@ -149,6 +157,7 @@ class ClientClosed(GatewayError):
 _BY_REASON: dict[str, type[GatewayError]] = {
     "HISTORY_LOST": HistoryLost,
     "EXECUTION_FAILED": ExecutionFailed,
+    "STATE_CONFLICT": StateConflict,
     "CANCELLED": Cancelled,
     "CONNECTION_REPLACED": ConnectionReplaced,
 }

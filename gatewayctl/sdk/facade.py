@@ -29,6 +29,7 @@ from gatewayctl.sdk.errors import ClientClosed, from_rpc
 from gatewayctl.sdk.pace import Backoff, Ids, Tasks
 from gatewayctl.sdk.publisher import Publisher
 from gatewayctl.sdk.serving import Serves, Worker
+from gatewayctl.sdk.state import State
 from gatewayctl.sdk.subscription import BUFFER_BYTES, Gap, Subscription
 from gatewayctl.sdk.topics import Members, Topics
 from gatewayctl.system import Chance, Clock, SystemChance, SystemClock
@@ -86,6 +87,7 @@ class Client(Emits, Serves):
             self._dial, identity, self._clock, self._chance, addressed=self._worker.feed, topics=members.feed
         )
         self._publisher = Publisher(self._conversation, self._ids)
+        self.state = State(self.call, lambda: (self._channel, self._token), self._chance, self._clock)
         self.topics = Topics(
             self._conversation, members, self.call, start=self._tasks.start, ids=self._ids, timeout=timeout
         )

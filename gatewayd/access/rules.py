@@ -47,6 +47,8 @@ _SESSIONS = Permission(Action.SESSIONS)
 _PUSH_JOIN = Permission(Action.PUSH_JOIN)
 _PUSH_PUBLISH = Permission(Action.PUSH_PUBLISH)
 _PUSH_MANAGE = Permission(Action.PUSH_MANAGE)
+_STATE_READ = Permission(Action.STATE_READ)
+_STATE_WRITE = Permission(Action.STATE_WRITE)
 
 
 def _service(name: str, **methods: Permission) -> dict[str, Permission]:
@@ -68,6 +70,10 @@ METHODS: Mapping[str, Permission] = MappingProxyType(
         GetExecution=_SESSIONS,
         ListExecutions=_SESSIONS,
         CancelExecution=_SEND,
+        GetState=_STATE_READ,
+        ListState=_STATE_READ,
+        SetState=_STATE_WRITE,
+        WatchState=_STATE_READ,
     )
     | _service(
         "gateway.v1.SessionService",

@@ -5,12 +5,14 @@ One scope is one line of `clients.<id>.scopes`:
     events.publish:TYPE@TOPICS      events.subscribe:TYPE@TOPICS
     agents.send:NAMES    agents.register:NAMES    runtime:NAMES
     push.join:TOPICS     push.publish:TOPICS      push.manage:TOPICS     push:TOPICS
+    state.read:KEYS      state.write:KEYS         state:KEYS
     sessions:own         sessions:all
     admin.read           admin.write              approve
 
 TYPE is the label of an event type or `*`. NAMES is a name in which `*` stands for any run of characters. TOPICS is a
 topic pattern (`*` is one word, `>` the rest); alone, `*` and `>` both mean every topic, and no topic too. What no
-scope allows is denied, and no scope implies another, except `sessions:all` that of `own`, and `push` its three parts.
+scope allows is denied, and no scope implies another, except `sessions:all` that of `own`, and `push` and `state` their
+parts. KEYS is a pattern of keys of the shared state, in the grammar of topics.
 """
 
 import difflib
@@ -46,6 +48,10 @@ class Action(StrEnum):
     PUSH_PUBLISH = "push.publish"
     PUSH_MANAGE = "push.manage"
     """To make a push topic, and to delete one's own."""
+    STATE = "state"
+    """Both that follow."""
+    STATE_READ = "state.read"
+    STATE_WRITE = "state.write"
     SESSIONS = "sessions"
     ADMIN_READ = "admin.read"
     ADMIN_WRITE = "admin.write"
@@ -54,7 +60,8 @@ class Action(StrEnum):
 
 _EVENTS = frozenset({Action.PUBLISH, Action.SUBSCRIBE})
 _PUSH = frozenset({Action.PUSH_JOIN, Action.PUSH_PUBLISH, Action.PUSH_MANAGE})
-_TOPICS = _PUSH | {Action.PUSH}
+_STATE = frozenset({Action.STATE_READ, Action.STATE_WRITE})
+_TOPICS = _PUSH | {Action.PUSH} | _STATE | {Action.STATE}
 _PLAIN = frozenset({Action.ADMIN_READ, Action.ADMIN_WRITE, Action.APPROVE})
 
 
@@ -133,7 +140,7 @@ class Scopes:
         return any(_grants(scope, action) for scope in self.items)
 
     def allows(self, action: Action, subject: str = "") -> bool:
-        """Whether the action is allowed on an agent, entry point, push topic, or on sessions `own` or `all`.
+        """Whether the action is allowed on an agent, entry point, push topic, key, or on sessions `own` or `all`.
 
         The administrative ones have no subject. Events are asked by `may_publish` and `may_subscribe`.
         """
@@ -176,6 +183,7 @@ EVERY_SCOPE = Scopes(
             Scope(Action.REGISTER, "*"),
             Scope(Action.RUNTIME, "*"),
             Scope(Action.PUSH, ">"),
+            Scope(Action.STATE, ">"),
             Scope(Action.SESSIONS, "all"),
             Scope(Action.ADMIN_READ),
             Scope(Action.ADMIN_WRITE),
@@ -192,7 +200,8 @@ def check_scope(text: str) -> None:
 
 
 def _grants(scope: Scope, action: Action) -> bool:
-    return scope.action is action or (scope.action is Action.PUSH and action in _PUSH)
+    parts = _PUSH if scope.action is Action.PUSH else _STATE if scope.action is Action.STATE else ()
+    return scope.action is action or action in parts
 
 
 def _covers_subject(scope: Scope, subject: str) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from gatewayd.agents.emitting import Emits
+from gatewayd.agents.state import AgentState
 from gatewayd.core.clock import Clock
 from gatewayd.core.value import value
 from gatewayd.storage.records import HistoryEntry
@@ -88,6 +89,11 @@ class AgentContext(Emits, Protocol):
 
     @property
     def clock(self) -> Clock: ...
+
+    @property
+    def state(self) -> AgentState:
+        """What executions have in common; see `agents.state`."""
+        ...
 
     def take_steering(self) -> Sequence[str]:
         """Messages that arrived for this session meanwhile and are to be answered within this turn.

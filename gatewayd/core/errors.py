@@ -2,6 +2,7 @@
 
 The catcher reads the class (or its `code` and `reason`), never the text. `reason` is the value of
 `gateway.v1.ErrorReason` that travels in `google.rpc.ErrorInfo`; a test asserts that the two sets are equal.
+Longer than 300 lines because all verdicts stand in one place.
 """
 
 from collections.abc import Mapping, Sequence
@@ -263,7 +264,7 @@ class ConnectionReplaced(GatewayError):
 
 
 class ExecutionFinished(GatewayError):
-    """The execution has ended, so it cannot be cancelled."""
+    """The execution has ended, so it cannot be cancelled, nor its state be written."""
 
     code = Code.FAILED_PRECONDITION
     reason = "EXECUTION_FINISHED"
@@ -286,6 +287,16 @@ class PollerNotFound(NotFound):
     """The poll token is unknown, was replaced, has expired or is somebody else's; the client registers again."""
 
     reason = "POLLER_NOT_FOUND"
+
+
+class StateConflict(GatewayError):
+    """A key was not at the version that its writer had seen; nothing of the transaction was written.
+
+    `metadata` has `key`, `scope`, `expected_version` and `actual_version` of the first; `violations` names all.
+    """
+
+    code = Code.ABORTED
+    reason = "STATE_CONFLICT"
 
 
 def all_errors() -> list[type[GatewayError]]:

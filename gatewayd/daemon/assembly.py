@@ -2,6 +2,7 @@
 
 Read `Assembly` from top to bottom and you have read the architecture. Each part gets what it needs in its constructor
 and cannot ask for another by name; where two floors need each other, the lower one is given a callable.
+Longer than 300 lines because the drawing is on one page.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ from gatewayd.daemon.news import News
 from gatewayd.daemon.operator import Operator
 from gatewayd.daemon.options import Options, Parts
 from gatewayd.daemon.reload import Plan, Reloader, Swap
+from gatewayd.daemon.shared import Shared
 from gatewayd.daemon.upkeep import Upkeep
 from gatewayd.plugins import load_group
 from gatewayd.providers.breaker import Breakers
@@ -93,6 +95,14 @@ class Assembly:
             durability=config.storage.durability,
             failpoints=parts.failpoints,
         )
+        self.shared = Shared(
+            store=self.store,
+            bus=self.bus,
+            clock=clock,
+            ids=ids,
+            events=events,
+            queue_bytes=lambda: self.reloader.config.gateway.limits.queue_bytes,
+        )
         self.news = News(self.store, intake, changed)
         self.audit = Audit(self.store, clock)
         self.authenticator = Authenticator(
@@ -134,6 +144,7 @@ class Assembly:
             publish=self.bus.publish,
             events=events,
             finish=self.router.finish,
+            state=self.shared.state,
             tasks=self.tasks,
             clock=clock,
             randomness=parts.randomness,
@@ -182,6 +193,7 @@ class Assembly:
         self.hub, self.push = talk.hub, talk.push
         self.handlers = Handlers(self.bus, lambda: self.reloader.config.bus.handler_concurrency)
         self.authenticator.on_revoked(talk.end_revoked)
+        self.authenticator.on_revoked(self.shared.watches.end_revoked)
         self.operator = Operator(
             reloader=self.reloader,
             config_path=str(options.config or ""),
@@ -219,6 +231,8 @@ class Assembly:
             sends=talk.sends,
             push=self.push,
             operations=self.operator,
+            state=self.shared.state,
+            watches=self.shared.watches,
             clock=clock,
         )
         self.health = Health()

@@ -66,6 +66,7 @@ class Gateway:
         house.router.attach(house.runtime)
         left = await house.router.recover()
         await house.upkeep.start()
+        await house.shared.start()
         house.handlers.subscribe(_SESSIONS, self._sessions_changed, name="status line", concurrency=1)
         await house.hub.start()
         await house.channels.start()
@@ -100,6 +101,7 @@ class Gateway:
         await deadline.run(house.http.drain(), name="http: drain")
         await deadline.run(house.channels.stop_receiving(), name="channels: stop receiving")
         house.hub.drain("the gateway is stopping")
+        house.shared.drain()
         work = deadline.run(house.runtime.idle(), name="executions", limit=deadline.remaining * _WORK_SHARE)
         if not await work:
             log.warning("executions_cut_off", extra={"executions": house.runtime.counts()})
@@ -115,6 +117,7 @@ class Gateway:
             ("router", house.router.stop),
             ("channels", house.channels.stop),
             ("upkeep", house.upkeep.stop),
+            ("state", house.shared.stop),
             ("access", house.authenticator.stop),
             ("agents", house.agents.close),
             ("tasks", house.tasks.close),

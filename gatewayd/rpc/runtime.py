@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 
 from gateway.v1 import runtime_service_pb2 as pb
-from gateway.v1 import runtime_service_pb2_grpc
 
 from gatewayd.access.principals import Principal
+from gatewayd.core.clock import Clock
 from gatewayd.core.errors import NotFound
 from gatewayd.core.work import Execution
 from gatewayd.routing.router import Caller, Router
 from gatewayd.rpc.convert import execution_message, execution_state_of, name_of
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import gather, page_of
+from gatewayd.rpc.patience import Rates
+from gatewayd.rpc.state import StateCalls
+from gatewayd.runtime.state import SharedState
+from gatewayd.runtime.state_watch import StateWatches
 from gatewayd.storage.base import Store
 from gatewayd.wire.values import refuse
 
@@ -21,10 +25,21 @@ MAX_REASON = 256
 _NAME = "/gateway.v1.RuntimeService/"
 
 
-class RuntimeService(runtime_service_pb2_grpc.RuntimeServiceServicer):
-    """Serves the whole service. An execution of somebody else is answered like one that is not there."""
+class RuntimeService(StateCalls):
+    """Serves the whole service, with `rpc.state`. An execution of somebody else is answered like one that is gone."""
 
-    def __init__(self, *, guard: Guard, router: Router, store: Store) -> None:
+    def __init__(
+        self,
+        *,
+        guard: Guard,
+        router: Router,
+        store: Store,
+        state: SharedState,
+        watches: StateWatches,
+        rates: Rates,
+        clock: Clock,
+    ) -> None:
+        super().__init__(guard=guard, store=store, state=state, watches=watches, rates=rates, clock=clock)
         self._guard = guard
         self._router = router
         self._store = store

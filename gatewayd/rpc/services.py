@@ -41,6 +41,8 @@ from gatewayd.rpc.push import PushService
 from gatewayd.rpc.runtime import RuntimeService
 from gatewayd.rpc.sessions import SessionService
 from gatewayd.runtime.runtime import AgentRuntime
+from gatewayd.runtime.state import SharedState
+from gatewayd.runtime.state_watch import StateWatches
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
 
@@ -78,6 +80,8 @@ def handlers(
     sends: Sends,
     push: Push,
     operations: Operations,
+    state: SharedState,
+    watches: StateWatches,
     clock: Clock,
 ) -> list[Handler]:
     """One handler per service, `Connect` included."""
@@ -88,7 +92,9 @@ def handlers(
             guard=guard, bus=bus, store=store, publishing=publishing, rates=rates, clock=clock
         ),
         "gateway.v1.AgentService": AgentService(guard=guard, sends=sends, store=store, rates=rates),
-        "gateway.v1.RuntimeService": RuntimeService(guard=guard, router=router, store=store),
+        "gateway.v1.RuntimeService": RuntimeService(
+            guard=guard, router=router, store=store, state=state, watches=watches, rates=rates, clock=clock
+        ),
         "gateway.v1.SessionService": SessionService(
             guard=guard, runtime=runtime, store=store, closing=closing, audit=Audit(store, clock)
         ),
@@ -102,7 +108,7 @@ def handlers(
 def _service(service: ServiceDescriptor, servicer: object, guard: Guard, connect: ConnectHandler) -> Handler:
     methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in service.methods:
-        if method.client_streaming or method.server_streaming:
+        if method.client_streaming:
             methods[method.name] = grpc.stream_stream_rpc_method_handler(
                 connect.serve, request_deserializer=None, response_serializer=None
             )
@@ -112,7 +118,10 @@ def _service(service: ServiceDescriptor, servicer: object, guard: Guard, connect
 
 
 def _unary(method: MethodDescriptor, behaviour: _Behaviour, guard: Guard) -> "grpc.RpcMethodHandler[Any, Any]":
-    """Requests come as bytes and are read inside the guard, so that one that cannot be read is refused by the rules."""
+    """One request; its answer is returned, or its answers are written by the behaviour.
+
+    Requests come as bytes and are read inside the guard, so that one that cannot be read is refused by the rules.
+    """
     name = f"/{method.containing_service.full_name}/{method.name}"
     request_class: type[Message] = GetMessageClass(method.input_type)
     response_class: type[Message] = GetMessageClass(method.output_type)
@@ -126,6 +135,10 @@ def _unary(method: MethodDescriptor, behaviour: _Behaviour, guard: Guard) -> "gr
             return await guard.unary(name, context, _unreadable(method.input_type.name))
         return await behaviour(request, context)
 
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(
+            call, request_deserializer=None, response_serializer=response_class.SerializeToString
+        )
     return grpc.unary_unary_rpc_method_handler(
         call,
         request_deserializer=None,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from gatewayd.agents.emitting import Emits
+from gatewayd.agents.state import AgentState
 from gatewayd.core.catalogue import CATALOGUE, Emitter
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import InvalidArgument
@@ -20,13 +21,21 @@ class RunContext(Emits):
     """The `AgentContext` of one execution. `tell` takes its events: to the log, or to the bus alone."""
 
     def __init__(
-        self, live: LiveExecution, clock: Clock, lanes: Lanes, events: ExecutionEvents, tell: Callable[[Event], None]
+        self,
+        live: LiveExecution,
+        clock: Clock,
+        lanes: Lanes,
+        events: ExecutionEvents,
+        tell: Callable[[Event], None],
+        *,
+        state: AgentState,
     ) -> None:
         self._live = live
         self._lanes = lanes
         self._events = events
         self._tell = tell
         self.clock = clock
+        self.state = state
 
     @property
     def execution_id(self) -> str:

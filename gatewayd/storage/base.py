@@ -41,6 +41,7 @@ from gatewayd.storage.records import (
     SessionRecord,
     StoreHealth,
 )
+from gatewayd.storage.state import StateTables
 from gatewayd.storage.views import Views
 
 __all__ = [
@@ -69,7 +70,7 @@ class EventSink(Protocol):
         ...
 
 
-class Store(Views, PushTables, Protocol):
+class Store(Views, PushTables, StateTables, Protocol):
     """All that gatewayd keeps. See the module's docstring for what holds for every method."""
 
     async def open(self) -> None:

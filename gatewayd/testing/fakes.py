@@ -13,10 +13,12 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from gatewayd.agents.emitting import Emits
+from gatewayd.agents.state import AgentState
 from gatewayd.core.clock import Clock
 from gatewayd.core.event import EventType
 from gatewayd.core.value import value
 from gatewayd.providers.base import Delta, Finished, FinishReason, ModelError, Prompt, Text, ToolCallPiece
+from gatewayd.testing.fake_state import FakeState
 
 EPOCH = 1_800_000_000.0
 """Wall time at which a `FakeClock` starts: 2027-01-15T08:00:00Z."""
@@ -240,6 +242,7 @@ class FakeContext(Emits):
     steering: list[str] = field(default_factory=list)
     emitted: list[tuple[EventType, Mapping[str, Any]]] = field(default_factory=list)
     """What it told beside its outputs: types and data."""
+    state: AgentState = field(default_factory=FakeState)
 
     def emit(self, kind: EventType, data: Mapping[str, Any], **envelope: Any) -> None:
         del envelope

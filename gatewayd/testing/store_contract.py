@@ -7,9 +7,10 @@ an open store in a fresh place, which it can reopen. The tests' names are the pr
 from gatewayd.testing.store_cases.events import EventCases
 from gatewayd.testing.store_cases.outbox import OutboxCases
 from gatewayd.testing.store_cases.push import PushCases
+from gatewayd.testing.store_cases.state import StateCases
 from gatewayd.testing.store_cases.upkeep import UpkeepCases
 from gatewayd.testing.store_cases.work import WorkCases
 
 
-class StoreContract(EventCases, WorkCases, OutboxCases, PushCases, UpkeepCases):
+class StoreContract(EventCases, WorkCases, OutboxCases, PushCases, StateCases, UpkeepCases):
     """See `gatewayd.storage.base.Store` for what is promised."""

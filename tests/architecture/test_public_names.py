@@ -22,7 +22,8 @@ PUBLIC = {
     "gatewayctl.client": (
         "Addressed Answer Call CallFailed Cancelled Client ClientClosed Conflict ConnectionReplaced DeadlineExceeded Event EventFilter "
         "EventsLost ExecutionFailed Gap GatewayError HistoryLost InvalidArgument LimitExceeded Membership NotFound "
-        "PermissionDenied Presence Reply Serving Subscription TopicEnded TopicMessage Topics Unauthenticated Unavailable "
+        "PermissionDenied Presence Reply Serving State StateConflict StateKey Subscription "
+        "TopicEnded TopicMessage Topics Unauthenticated Unavailable "
         "event_filter new_event"
     ),
 }

@@ -14,10 +14,12 @@ from gateway.v1 import (
     runtime_service_pb2,
     session_pb2,
     session_service_pb2,
+    state_pb2,
     status_pb2,
     topic_pb2,
 )
 from gateway.v1 import event_service_pb2 as pb
+from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -37,6 +39,17 @@ def at(seconds: float) -> Timestamp:
     stamp = Timestamp()
     stamp.FromMilliseconds(int(1_760_000_000_000 + seconds * 1000))
     return stamp
+
+
+def state_entry(*, key: str = "orders.open", value: Any = 2, **more: Any) -> state_pb2.StateEntry:
+    entry = state_pb2.StateEntry(key=key, version=7, update_time=ago(2), principal="shop")
+    fields = {"scope": state_pb2.STATE_SCOPE_GLOBAL, **more}
+    entry.MergeFrom(state_pb2.StateEntry(**fields))
+    if entry.scope == state_pb2.STATE_SCOPE_STREAM:
+        entry.scope_id = "sales"
+    if value is not None:
+        json_format.ParseDict(value, entry.value)
+    return entry
 
 
 def status(version: str = __version__, *, daemon_only: bool = False) -> Message:
@@ -358,6 +371,13 @@ def everything() -> dict[str, Any]:
         ),
         "SessionService/EraseSession": session_service_pb2.EraseSessionResponse(
             sessions=1, messages=4, executions=2, events=9
+        ),
+        "RuntimeService/GetState": state_pb2.GetStateResponse(entry=state_entry(scope=state_pb2.STATE_SCOPE_STREAM)),
+        "RuntimeService/ListState": state_pb2.ListStateResponse(
+            entries=[state_entry(), state_entry(key="orders.seen", value={"ids": [1, 2]})]
+        ),
+        "RuntimeService/SetState": lambda request: state_pb2.SetStateResponse(
+            entries=[state_entry(value=None if request.writes[0].delete else 3, expire_time=at(60))]
         ),
         "RuntimeService/ListExecutions": runtime_service_pb2.ListExecutionsResponse(executions=[execution()]),
         "RuntimeService/GetExecution": runtime_service_pb2.GetExecutionResponse(execution=execution(output="hello")),

@@ -48,6 +48,10 @@ VERBS = {
     "topics-delete": "topics delete orders.eu",
     "topics-push": 'topics push orders.eu {"order":5} --acknowledged',
     "topics-dead-letters": "topics dead-letters --topic orders.eu",
+    "state": "state --pattern orders.>",
+    "state-get": "state get orders.open --stream sales",
+    "state-set": "state set orders.open 3 --expect 6 --ttl 60",
+    "state-delete": "state delete orders.open",
     "token-revoke": "token revoke ci",
 }
 

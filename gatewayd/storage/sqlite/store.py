@@ -37,13 +37,14 @@ from gatewayd.storage.sqlite.file import DatabaseFile, check_structure
 from gatewayd.storage.sqlite.push_store import SQLitePush
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.schema import Connect
+from gatewayd.storage.sqlite.state_store import SQLiteState
 from gatewayd.storage.sqlite.tx import Tx
 from gatewayd.storage.sqlite.unit import Receipt
 from gatewayd.storage.sqlite.views import SQLiteViews
 from gatewayd.storage.sqlite.writer import Writer
 
 
-class SQLiteStore(SQLiteViews, SQLitePush):
+class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState):
     """See `gatewayd.storage.base.Store`; the file is mode 0600 and its directory is made with 0700."""
 
     def __init__(

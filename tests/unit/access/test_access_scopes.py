@@ -41,6 +41,8 @@ NAMES = st.text("ab*-.", min_size=1, max_size=6)
         "agents.register:worker",
         "runtime:nightly",
         "push:news.*",
+        "state:counters.>",
+        "state.read:*",
         "admin.read",
         "admin.write",
         "approve",
@@ -97,7 +99,7 @@ def test_nothing_is_allowed_by_default():
 
 
 def test_every_scope_is_every_scope():
-    for action in (Action.SEND, Action.REGISTER, Action.RUNTIME, Action.PUSH):
+    for action in (Action.SEND, Action.REGISTER, Action.RUNTIME, Action.PUSH, Action.STATE):
         assert EVERY_SCOPE.allows(action, "any.thing")
     for action in (Action.ADMIN_READ, Action.ADMIN_WRITE, Action.APPROVE):
         assert EVERY_SCOPE.allows(action)
@@ -118,6 +120,8 @@ def test_every_scope_is_every_scope():
         ("sessions:all", Action.SESSIONS, ["own", "all"], [""]),
         ("push.join:a.*", Action.PUSH_JOIN, ["a.b"], ["a", "a.b.c", ""]),
         ("push.publish:a.>", Action.PUSH_PUBLISH, ["a.b", "a.b.c"], ["a", ""]),
+        ("state.read:a.*", Action.STATE_READ, ["a.b"], ["a", "a.b.c", ""]),
+        ("state.write:a.>", Action.STATE_WRITE, ["a.b", "a.b.c"], ["a", ""]),
         ("push.manage:a", Action.PUSH_MANAGE, ["a"], ["b", ""]),
         ("admin.read", Action.ADMIN_READ, [""], ["x"]),
         ("runtime:n*", Action.RUNTIME, ["nightly"], ["daily"]),
@@ -138,6 +142,14 @@ def test_push_is_its_three_parts_and_nothing_else():
     assert not any(scopes.allows(action, topic) for action in parts for topic in ("a", "a.b.c", ""))
     others = set(Action) - parts
     assert not any(scopes.holds(action) for action in others)
+
+
+def test_state_is_reading_and_writing_and_nothing_else():
+    scopes = Scopes.parse(["state:a.*"])
+    parts = {Action.STATE, Action.STATE_READ, Action.STATE_WRITE}
+    assert all(scopes.allows(action, "a.b") and scopes.holds(action) for action in parts)
+    assert not any(scopes.allows(action, key) for action in parts for key in ("a", "a.b.c", ""))
+    assert not any(scopes.holds(action) for action in set(Action) - parts)
 
 
 def test_an_event_without_a_topic_needs_a_scope_for_all_topics():

@@ -31,7 +31,10 @@ from gatewayd.rpc.guard import Guard
 from gatewayd.rpc.patience import Rates
 from gatewayd.rpc.runtime import RuntimeService
 from gatewayd.rpc.sessions import SessionService
+from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.lanes import Lanes
+from gatewayd.runtime.state import SharedState
+from gatewayd.runtime.state_watch import StateWatches
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.records import Finish, SessionRecord
@@ -46,12 +49,13 @@ SCOPES = {
         "events.subscribe:*@>",
         "agents.send:*",
         "sessions:all",
+        "state:>",
         "admin.read",
         "admin.write",
     ],
     "ann": ["events.publish:*@>", "events.subscribe:*@>", "agents.send:*", "sessions:own"],
     "bob": ["events.publish:*@>", "events.subscribe:*@>", "agents.send:*", "sessions:own"],
-    "narrow": ["events.subscribe:custom@orders.>", "sessions:own"],
+    "narrow": ["events.subscribe:custom@orders.>", "state.read:orders.>", "sessions:own"],
     "nobody": [],
 }
 
@@ -154,6 +158,9 @@ class Rig:
         )
         self.config = GatewayConfig()
         self.audit = Audit(self.store, self.clock)
+        events = ExecutionEvents(self.clock, self.ids)
+        self.state = SharedState(store=self.store, clock=self.clock, ids=self.ids, events=events)
+        self.watches = StateWatches(self.state, self.bus, lambda: 1 << 20)
         self.runtime = FakeRuntime(self.store)
         self.router = FakeRouter(self.runtime)
         self.sessions = SessionManager(store=self.store, clock=self.clock, ids=self.ids, config=self.config)
@@ -210,7 +217,15 @@ class Rig:
 
     @property
     def runtime_service(self) -> RuntimeService:
-        return RuntimeService(guard=self.guard, router=cast(Any, self.router), store=self.store)
+        return RuntimeService(
+            guard=self.guard,
+            router=cast(Any, self.router),
+            store=self.store,
+            state=self.state,
+            watches=self.watches,
+            rates=self.rates,
+            clock=self.clock,
+        )
 
     @property
     def admin(self) -> AdminService:

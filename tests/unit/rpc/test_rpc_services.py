@@ -27,6 +27,8 @@ async def channel(rig, tmp_path):
         sends=rig.sends,
         push=None,
         operations=rig.operations,
+        state=rig.state,
+        watches=rig.watches,
         clock=rig.clock,
     )
     assert len(served) == len(SERVICES)

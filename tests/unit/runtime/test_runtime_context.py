@@ -14,6 +14,7 @@ from gatewayd.core.work import Execution, Origin
 from gatewayd.runtime.context import RunContext
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.live import LiveExecution
+from gatewayd.testing.fake_state import FakeState
 from gatewayd.testing.fakes import FakeClock
 from gatewayd.wire import data_of
 
@@ -39,7 +40,7 @@ class Rig:
         self.told: list[Event] = []
         events = ExecutionEvents(clock, IdSource(clock, SeededRandomness(1)))
         live = LiveExecution(execution)
-        self.ctx = RunContext(live, clock, cast(Any, None), events, self.told.append)
+        self.ctx = RunContext(live, clock, cast(Any, None), events, self.told.append, state=FakeState())
 
 
 @pytest.fixture

@@ -12,9 +12,11 @@ import pytest
 
 from gatewayd.core.errors import StoreCorrupt
 from gatewayd.core.push import Peer
+from gatewayd.core.state import EVERYWHERE, Place, StateLimits, StateScope
 from gatewayd.storage.base import Store
 from gatewayd.storage.push import MemberRecord, PushedMessage, Recipient, TopicRecord
 from gatewayd.storage.records import AuditRecord
+from gatewayd.storage.state import StateWrite
 from gatewayd.testing.store_cases.samples import (
     ALL,
     NOW,
@@ -57,6 +59,12 @@ async def _fill(store: Store) -> None:
         await store.keep_member(MemberRecord(f"t{number}", PEER, NOW, NOW))
         message = PushedMessage(f"p{number}", "t1", f"pushed {number}".encode() * 20, NOW, NOW + 100)
         await store.keep_push(message, [Recipient(PEER, number)], [Peer("bob", "phone")])
+    for place in (EVERYWHERE, Place(StateScope.STREAM, "helper")):
+        writes = [
+            StateWrite(place, f"k{number}", f'"held {number}"', event(f"{place.scope}-{number}"), expires=NOW + number)
+            for number in range(20)
+        ]
+        await store.write_state(writes, writer="ann", now=NOW, limits=StateLimits())
 
 
 async def _content(store: Store) -> list[object]:
@@ -68,6 +76,10 @@ async def _content(store: Store) -> list[object]:
     return [
         everything,
         store.log,
+        await store.list_state(EVERYWHERE, "", 1000),
+        await store.list_state(Place(StateScope.STREAM, "helper"), "", 1000),
+        await store.read_state([(EVERYWHERE, f"k{number}") for number in range(20)]),
+        await store.expired_state(NOW + 10, 1000),
         [(found, found.wire) for found in (await store.read_forward(0, ALL, 1000)).events],
         [(found, found.wire) for found in (await store.read_backward(0, ALL, 1000)).events],
         executions,

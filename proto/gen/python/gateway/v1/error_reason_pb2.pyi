@@ -89,7 +89,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_EXECUTION_FAILED: _ErrorReason.ValueType  # 30
     """ABORTED: the agent ended in an error; the message is fit to be shown to the user."""
     ERROR_REASON_EXECUTION_FINISHED: _ErrorReason.ValueType  # 31
-    """FAILED_PRECONDITION: the execution has ended, so it cannot be cancelled."""
+    """FAILED_PRECONDITION: the execution has ended, so it cannot be cancelled, nor its state be written."""
     ERROR_REASON_CONNECTION_REPLACED: _ErrorReason.ValueType  # 32
     """ABORTED: a newer connection with the same client id, `metadata.client_id`, took the place of this one. Do
     not come back under that id: it would displace the other in turn.
@@ -100,6 +100,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: there is no push topic of that name."""
     ERROR_REASON_POLLER_NOT_FOUND: _ErrorReason.ValueType  # 35
     """NOT_FOUND: the poll token is unknown, was replaced, has expired or is somebody else's: register again."""
+    ERROR_REASON_STATE_CONFLICT: _ErrorReason.ValueType  # 40
+    """ABORTED: a key of the shared state was not at the version that the write expected, and nothing of the transaction
+    was written. `metadata` has `key`, `scope`, `expected_version` and `actual_version`; read again and decide anew.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed; finer than the canonical status code that each comment names. Values
@@ -171,7 +175,7 @@ ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 29
 ERROR_REASON_EXECUTION_FAILED: ErrorReason.ValueType  # 30
 """ABORTED: the agent ended in an error; the message is fit to be shown to the user."""
 ERROR_REASON_EXECUTION_FINISHED: ErrorReason.ValueType  # 31
-"""FAILED_PRECONDITION: the execution has ended, so it cannot be cancelled."""
+"""FAILED_PRECONDITION: the execution has ended, so it cannot be cancelled, nor its state be written."""
 ERROR_REASON_CONNECTION_REPLACED: ErrorReason.ValueType  # 32
 """ABORTED: a newer connection with the same client id, `metadata.client_id`, took the place of this one. Do
 not come back under that id: it would displace the other in turn.
@@ -182,4 +186,8 @@ ERROR_REASON_TOPIC_NOT_FOUND: ErrorReason.ValueType  # 34
 """NOT_FOUND: there is no push topic of that name."""
 ERROR_REASON_POLLER_NOT_FOUND: ErrorReason.ValueType  # 35
 """NOT_FOUND: the poll token is unknown, was replaced, has expired or is somebody else's: register again."""
+ERROR_REASON_STATE_CONFLICT: ErrorReason.ValueType  # 40
+"""ABORTED: a key of the shared state was not at the version that the write expected, and nothing of the transaction
+was written. `metadata` has `key`, `scope`, `expected_version` and `actual_version`; read again and decide anew.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

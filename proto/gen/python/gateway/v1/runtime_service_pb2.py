@@ -23,27 +23,28 @@ _sym_db = _symbol_database.Default()
 
 
 from gateway.v1 import execution_pb2 as gateway_dot_v1_dot_execution__pb2
+from gateway.v1 import state_pb2 as gateway_dot_v1_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gateway/v1/runtime_service.proto\x12\ngateway.v1\x1a\x1agateway/v1/execution.proto\"+\n\x13GetExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\"@\n\x14GetExecutionResponse\x12(\n\texecution\x18\x01 \x01(\x0b\x32\x15.gateway.v1.Execution\"\x8d\x01\n\x15ListExecutionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06states\x18\x03 \x03(\x0e\x32\x1a.gateway.v1.ExecutionState\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\r\n\x05\x61gent\x18\x05 \x01(\t\"\\\n\x16ListExecutionsResponse\x12)\n\nexecutions\x18\x01 \x03(\x0b\x32\x15.gateway.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x16\x43\x61ncelExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"C\n\x17\x43\x61ncelExecutionResponse\x12(\n\texecution\x18\x01 \x01(\x0b\x32\x15.gateway.v1.Execution2\x98\x02\n\x0eRuntimeService\x12Q\n\x0cGetExecution\x12\x1f.gateway.v1.GetExecutionRequest\x1a .gateway.v1.GetExecutionResponse\x12W\n\x0eListExecutions\x12!.gateway.v1.ListExecutionsRequest\x1a\".gateway.v1.ListExecutionsResponse\x12Z\n\x0f\x43\x61ncelExecution\x12\".gateway.v1.CancelExecutionRequest\x1a#.gateway.v1.CancelExecutionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gateway/v1/runtime_service.proto\x12\ngateway.v1\x1a\x1agateway/v1/execution.proto\x1a\x16gateway/v1/state.proto\"+\n\x13GetExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\"@\n\x14GetExecutionResponse\x12(\n\texecution\x18\x01 \x01(\x0b\x32\x15.gateway.v1.Execution\"\x8d\x01\n\x15ListExecutionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06states\x18\x03 \x03(\x0e\x32\x1a.gateway.v1.ExecutionState\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\r\n\x05\x61gent\x18\x05 \x01(\t\"\\\n\x16ListExecutionsResponse\x12)\n\nexecutions\x18\x01 \x03(\x0b\x32\x15.gateway.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x16\x43\x61ncelExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"C\n\x17\x43\x61ncelExecutionResponse\x12(\n\texecution\x18\x01 \x01(\x0b\x32\x15.gateway.v1.Execution2\xbf\x04\n\x0eRuntimeService\x12Q\n\x0cGetExecution\x12\x1f.gateway.v1.GetExecutionRequest\x1a .gateway.v1.GetExecutionResponse\x12W\n\x0eListExecutions\x12!.gateway.v1.ListExecutionsRequest\x1a\".gateway.v1.ListExecutionsResponse\x12Z\n\x0f\x43\x61ncelExecution\x12\".gateway.v1.CancelExecutionRequest\x1a#.gateway.v1.CancelExecutionResponse\x12\x45\n\x08GetState\x12\x1b.gateway.v1.GetStateRequest\x1a\x1c.gateway.v1.GetStateResponse\x12H\n\tListState\x12\x1c.gateway.v1.ListStateRequest\x1a\x1d.gateway.v1.ListStateResponse\x12\x45\n\x08SetState\x12\x1b.gateway.v1.SetStateRequest\x1a\x1c.gateway.v1.SetStateResponse\x12M\n\nWatchState\x12\x1d.gateway.v1.WatchStateRequest\x1a\x1e.gateway.v1.WatchStateResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gateway.v1.runtime_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETEXECUTIONREQUEST']._serialized_start=76
-  _globals['_GETEXECUTIONREQUEST']._serialized_end=119
-  _globals['_GETEXECUTIONRESPONSE']._serialized_start=121
-  _globals['_GETEXECUTIONRESPONSE']._serialized_end=185
-  _globals['_LISTEXECUTIONSREQUEST']._serialized_start=188
-  _globals['_LISTEXECUTIONSREQUEST']._serialized_end=329
-  _globals['_LISTEXECUTIONSRESPONSE']._serialized_start=331
-  _globals['_LISTEXECUTIONSRESPONSE']._serialized_end=423
-  _globals['_CANCELEXECUTIONREQUEST']._serialized_start=425
-  _globals['_CANCELEXECUTIONREQUEST']._serialized_end=487
-  _globals['_CANCELEXECUTIONRESPONSE']._serialized_start=489
-  _globals['_CANCELEXECUTIONRESPONSE']._serialized_end=556
-  _globals['_RUNTIMESERVICE']._serialized_start=559
-  _globals['_RUNTIMESERVICE']._serialized_end=839
+  _globals['_GETEXECUTIONREQUEST']._serialized_start=100
+  _globals['_GETEXECUTIONREQUEST']._serialized_end=143
+  _globals['_GETEXECUTIONRESPONSE']._serialized_start=145
+  _globals['_GETEXECUTIONRESPONSE']._serialized_end=209
+  _globals['_LISTEXECUTIONSREQUEST']._serialized_start=212
+  _globals['_LISTEXECUTIONSREQUEST']._serialized_end=353
+  _globals['_LISTEXECUTIONSRESPONSE']._serialized_start=355
+  _globals['_LISTEXECUTIONSRESPONSE']._serialized_end=447
+  _globals['_CANCELEXECUTIONREQUEST']._serialized_start=449
+  _globals['_CANCELEXECUTIONREQUEST']._serialized_end=511
+  _globals['_CANCELEXECUTIONRESPONSE']._serialized_start=513
+  _globals['_CANCELEXECUTIONRESPONSE']._serialized_end=580
+  _globals['_RUNTIMESERVICE']._serialized_start=583
+  _globals['_RUNTIMESERVICE']._serialized_end=1158
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from gateway.v1 import runtime_service_pb2 as gateway_dot_v1_dot_runtime__service__pb2
+from gateway.v1 import state_pb2 as gateway_dot_v1_dot_state__pb2
 
 GRPC_GENERATED_VERSION = '1.78.0'
 GRPC_VERSION = grpc.__version__
@@ -50,6 +51,26 @@ class RuntimeServiceStub(object):
                 request_serializer=gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionRequest.SerializeToString,
                 response_deserializer=gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionResponse.FromString,
                 _registered_method=True)
+        self.GetState = channel.unary_unary(
+                '/gateway.v1.RuntimeService/GetState',
+                request_serializer=gateway_dot_v1_dot_state__pb2.GetStateRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_state__pb2.GetStateResponse.FromString,
+                _registered_method=True)
+        self.ListState = channel.unary_unary(
+                '/gateway.v1.RuntimeService/ListState',
+                request_serializer=gateway_dot_v1_dot_state__pb2.ListStateRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_state__pb2.ListStateResponse.FromString,
+                _registered_method=True)
+        self.SetState = channel.unary_unary(
+                '/gateway.v1.RuntimeService/SetState',
+                request_serializer=gateway_dot_v1_dot_state__pb2.SetStateRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_state__pb2.SetStateResponse.FromString,
+                _registered_method=True)
+        self.WatchState = channel.unary_stream(
+                '/gateway.v1.RuntimeService/WatchState',
+                request_serializer=gateway_dot_v1_dot_state__pb2.WatchStateRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_state__pb2.WatchStateResponse.FromString,
+                _registered_method=True)
 
 
 class RuntimeServiceServicer(object):
@@ -78,6 +99,42 @@ class RuntimeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetState(self, request, context):
+        """Shared state: every key that is read needs a scope `state.read` that covers it, every key that is written one of
+        `state.write`. The state of an execution is seen by who may see the execution (else NOT_FOUND), that of a stream
+        needs a scope `runtime` for the stream as well.
+
+        One key; the response is empty when it is not there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListState(self, request, context):
+        """Lists the keys of one place that the caller may read, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetState(self, request, context):
+        """Writes and deletes keys, all or nothing; on disk when it is answered. STATE_CONFLICT (ABORTED) when a key is not at
+        the version that was expected; LIMIT_EXCEEDED when a value, a place or all state together would be too large;
+        EXECUTION_FINISHED when the state of an execution that has ended would be written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchState(self, request, context):
+        """What the keys of one place hold, and then every change of them, in order and without a gap. Ends with SLOW_CONSUMER
+        (RESOURCE_EXHAUSTED) for a reader that does not keep up, with HISTORY_LOST (OUT_OF_RANGE) when the log was cut
+        behind it, and with DRAINING (UNAVAILABLE) when the gateway stops: watch again, which begins with what is there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RuntimeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +152,26 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
                     servicer.CancelExecution,
                     request_deserializer=gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionRequest.FromString,
                     response_serializer=gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionResponse.SerializeToString,
+            ),
+            'GetState': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetState,
+                    request_deserializer=gateway_dot_v1_dot_state__pb2.GetStateRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_state__pb2.GetStateResponse.SerializeToString,
+            ),
+            'ListState': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListState,
+                    request_deserializer=gateway_dot_v1_dot_state__pb2.ListStateRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_state__pb2.ListStateResponse.SerializeToString,
+            ),
+            'SetState': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetState,
+                    request_deserializer=gateway_dot_v1_dot_state__pb2.SetStateRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_state__pb2.SetStateResponse.SerializeToString,
+            ),
+            'WatchState': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchState,
+                    request_deserializer=gateway_dot_v1_dot_state__pb2.WatchStateRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_state__pb2.WatchStateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +256,114 @@ class RuntimeService(object):
             '/gateway.v1.RuntimeService/CancelExecution',
             gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionRequest.SerializeToString,
             gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/GetState',
+            gateway_dot_v1_dot_state__pb2.GetStateRequest.SerializeToString,
+            gateway_dot_v1_dot_state__pb2.GetStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/ListState',
+            gateway_dot_v1_dot_state__pb2.ListStateRequest.SerializeToString,
+            gateway_dot_v1_dot_state__pb2.ListStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/SetState',
+            gateway_dot_v1_dot_state__pb2.SetStateRequest.SerializeToString,
+            gateway_dot_v1_dot_state__pb2.SetStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/WatchState',
+            gateway_dot_v1_dot_state__pb2.WatchStateRequest.SerializeToString,
+            gateway_dot_v1_dot_state__pb2.WatchStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ The service for executions."""
 
 from collections import abc as _abc
 from gateway.v1 import runtime_service_pb2 as _runtime_service_pb2
+from gateway.v1 import state_pb2 as _state_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -41,6 +42,25 @@ class RuntimeServiceStub:
     """Cancels an execution that is queued or runs; whoever waits for it is told. NOT_FOUND if there is none;
     EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended.
     """
+    GetState: _grpc.UnaryUnaryMultiCallable[_state_pb2.GetStateRequest, _state_pb2.GetStateResponse]
+    """Shared state: every key that is read needs a scope `state.read` that covers it, every key that is written one of
+    `state.write`. The state of an execution is seen by who may see the execution (else NOT_FOUND), that of a stream
+    needs a scope `runtime` for the stream as well.
+
+    One key; the response is empty when it is not there.
+    """
+    ListState: _grpc.UnaryUnaryMultiCallable[_state_pb2.ListStateRequest, _state_pb2.ListStateResponse]
+    """Lists the keys of one place that the caller may read, by name."""
+    SetState: _grpc.UnaryUnaryMultiCallable[_state_pb2.SetStateRequest, _state_pb2.SetStateResponse]
+    """Writes and deletes keys, all or nothing; on disk when it is answered. STATE_CONFLICT (ABORTED) when a key is not at
+    the version that was expected; LIMIT_EXCEEDED when a value, a place or all state together would be too large;
+    EXECUTION_FINISHED when the state of an execution that has ended would be written.
+    """
+    WatchState: _grpc.UnaryStreamMultiCallable[_state_pb2.WatchStateRequest, _state_pb2.WatchStateResponse]
+    """What the keys of one place hold, and then every change of them, in order and without a gap. Ends with SLOW_CONSUMER
+    (RESOURCE_EXHAUSTED) for a reader that does not keep up, with HISTORY_LOST (OUT_OF_RANGE) when the log was cut
+    behind it, and with DRAINING (UNAVAILABLE) when the gateway stops: watch again, which begins with what is there.
+    """
 
 @_typing.type_check_only
 class RuntimeServiceAsyncStub(RuntimeServiceStub):
@@ -54,6 +74,25 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     CancelExecution: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.CancelExecutionRequest, _runtime_service_pb2.CancelExecutionResponse]  # type: ignore[assignment]
     """Cancels an execution that is queued or runs; whoever waits for it is told. NOT_FOUND if there is none;
     EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended.
+    """
+    GetState: _aio.UnaryUnaryMultiCallable[_state_pb2.GetStateRequest, _state_pb2.GetStateResponse]  # type: ignore[assignment]
+    """Shared state: every key that is read needs a scope `state.read` that covers it, every key that is written one of
+    `state.write`. The state of an execution is seen by who may see the execution (else NOT_FOUND), that of a stream
+    needs a scope `runtime` for the stream as well.
+
+    One key; the response is empty when it is not there.
+    """
+    ListState: _aio.UnaryUnaryMultiCallable[_state_pb2.ListStateRequest, _state_pb2.ListStateResponse]  # type: ignore[assignment]
+    """Lists the keys of one place that the caller may read, by name."""
+    SetState: _aio.UnaryUnaryMultiCallable[_state_pb2.SetStateRequest, _state_pb2.SetStateResponse]  # type: ignore[assignment]
+    """Writes and deletes keys, all or nothing; on disk when it is answered. STATE_CONFLICT (ABORTED) when a key is not at
+    the version that was expected; LIMIT_EXCEEDED when a value, a place or all state together would be too large;
+    EXECUTION_FINISHED when the state of an execution that has ended would be written.
+    """
+    WatchState: _aio.UnaryStreamMultiCallable[_state_pb2.WatchStateRequest, _state_pb2.WatchStateResponse]  # type: ignore[assignment]
+    """What the keys of one place hold, and then every change of them, in order and without a gap. Ends with SLOW_CONSUMER
+    (RESOURCE_EXHAUSTED) for a reader that does not keep up, with HISTORY_LOST (OUT_OF_RANGE) when the log was cut
+    behind it, and with DRAINING (UNAVAILABLE) when the gateway stops: watch again, which begins with what is there.
     """
 
 class RuntimeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -83,6 +122,49 @@ class RuntimeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_runtime_service_pb2.CancelExecutionResponse, _abc.Awaitable[_runtime_service_pb2.CancelExecutionResponse]]:
         """Cancels an execution that is queued or runs; whoever waits for it is told. NOT_FOUND if there is none;
         EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended.
+        """
+
+    @_abc_1.abstractmethod
+    def GetState(
+        self,
+        request: _state_pb2.GetStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_state_pb2.GetStateResponse, _abc.Awaitable[_state_pb2.GetStateResponse]]:
+        """Shared state: every key that is read needs a scope `state.read` that covers it, every key that is written one of
+        `state.write`. The state of an execution is seen by who may see the execution (else NOT_FOUND), that of a stream
+        needs a scope `runtime` for the stream as well.
+
+        One key; the response is empty when it is not there.
+        """
+
+    @_abc_1.abstractmethod
+    def ListState(
+        self,
+        request: _state_pb2.ListStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_state_pb2.ListStateResponse, _abc.Awaitable[_state_pb2.ListStateResponse]]:
+        """Lists the keys of one place that the caller may read, by name."""
+
+    @_abc_1.abstractmethod
+    def SetState(
+        self,
+        request: _state_pb2.SetStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_state_pb2.SetStateResponse, _abc.Awaitable[_state_pb2.SetStateResponse]]:
+        """Writes and deletes keys, all or nothing; on disk when it is answered. STATE_CONFLICT (ABORTED) when a key is not at
+        the version that was expected; LIMIT_EXCEEDED when a value, a place or all state together would be too large;
+        EXECUTION_FINISHED when the state of an execution that has ended would be written.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchState(
+        self,
+        request: _state_pb2.WatchStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_state_pb2.WatchStateResponse], _abc.AsyncIterator[_state_pb2.WatchStateResponse]]:
+        """What the keys of one place hold, and then every change of them, in order and without a gap. Ends with SLOW_CONSUMER
+        (RESOURCE_EXHAUSTED) for a reader that does not keep up, with HISTORY_LOST (OUT_OF_RANGE) when the log was cut
+        behind it, and with DRAINING (UNAVAILABLE) when the gateway stops: watch again, which begins with what is there.
         """
 
 def add_RuntimeServiceServicer_to_server(servicer: RuntimeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
