@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from gatewayd.config.entry_points import faults
 from gatewayd.config.model import GatewayConfig, Retention
 from gatewayd.config.problems import Path, suggest
 from gatewayd.config.section import settings_of
@@ -154,6 +155,19 @@ def _push(subject: Subject) -> Iterator[Finding]:
         yield Finding(("push", "presence", "offline_timeout"), what, hint)
 
 
+def _entry_points(subject: Subject) -> Iterator[Finding]:
+    for name, entry in subject.config.entry_points.items():
+        if entry.agent not in subject.agents:
+            hint = suggest(entry.agent, subject.agents, "agents")
+            yield Finding(("entry_points", name, "agent"), f"there is no agent {entry.agent}", hint)
+        channel = entry.trigger_config.channel
+        if channel is not None and channel not in subject.config.channels:
+            path = ("entry_points", name, "trigger_config", "channel")
+            yield Finding(path, f"there is no channel {channel}", suggest(channel, subject.config.channels, "channels"))
+        if not any(each[:2] == ("entry_points", name) for each in subject.unresolved):
+            yield from (Finding(*fault) for fault in faults(name, entry))
+
+
 def _separate_secrets(subject: Subject) -> Iterator[Finding]:
     """One secret for two purposes opens the second door to whoever learns it at the first (security.md, I6)."""
     tokens: dict[Secret, str] = {}
@@ -209,6 +223,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     _clients,
     _retention,
     _push,
+    _entry_points,
     _separate_secrets,
     _silence,
 )

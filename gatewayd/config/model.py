@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 from gatewayd.config.channels import ROUTES, ChannelSection, ChannelSessionSection
+from gatewayd.config.entry_points import EntryPointSection, RuntimeSection
 from gatewayd.config.fields import (
     DAY,
     HOUR,
@@ -248,7 +249,7 @@ class GatewayConfig(Section):
 
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
         dict.fromkeys(
-            ("schedules", "guardrails", "runtime", "entry_points", "graphs", "goals", "webhooks", "tools"),
+            ("schedules", "guardrails", "graphs", "goals", "webhooks", "tools"),
             _LATER,
         )
         | {"routing": "routing stands inside each channel: channels.<name>.routing"}
@@ -262,6 +263,10 @@ class GatewayConfig(Section):
     storage: StorageSection = setting(default=StorageSection(), description="Where state is kept, and for how long.")
     bus: BusSection = setting(default=BusSection(), description="The event bus.")
     push: PushSection = setting(default=PushSection(), description="Topics on which clients meet.")
+    runtime: RuntimeSection = setting(default=RuntimeSection(), description="How much runs at once.")
+    entry_points: dict[Name, EntryPointSection] = setting(
+        default={}, description="Named ways to start an agent: by a call, an event, or the time."
+    )
 
     @property
     def opens_http(self) -> bool:
@@ -276,6 +281,7 @@ __all__ = [
     "ChannelSection",
     "ChannelSessionSection",
     "ClientSection",
+    "EntryPointSection",
     "GatewayConfig",
     "GatewaySection",
     "HistorySection",
@@ -286,6 +292,7 @@ __all__ = [
     "PushSection",
     "Retention",
     "RetentionSection",
+    "RuntimeSection",
     "Section",
     "SessionConfigSection",
     "StorageSection",

@@ -64,6 +64,7 @@ class Gateway:
         await house.reloader.begin(loaded)
         house.router.attach(house.runtime)
         left = await house.router.recover()
+        await house.entry_points.start()
         await house.upkeep.start()
         house.handlers.subscribe(_SESSIONS, self._sessions_changed, name="status line", concurrency=1)
         await house.hub.start()
@@ -96,6 +97,7 @@ class Gateway:
             return
         house.router.close()
         await deadline.run(house.reloader.close(), name="reload: end")
+        await deadline.run(house.entry_points.stop(), name="entry points: stop")
         await deadline.run(house.rpc.drain(), name="rpc: drain")
         if house.http is not None:
             await deadline.run(house.http.drain(), name="http: drain")

@@ -1,4 +1,4 @@
-"""`RuntimeService`: looks at executions and cancels them."""
+"""`RuntimeService`: looks at executions and cancels them; `triggers` is its other half."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from gateway.v1 import runtime_service_pb2_grpc
 from gatewayd.access.principals import Principal
 from gatewayd.core.errors import NotFound
 from gatewayd.core.work import Execution
-from gatewayd.routing.router import Caller, Router
+from gatewayd.routing.router import Caller
 from gatewayd.rpc.convert import execution_message, execution_state_of, name_of
-from gatewayd.rpc.guard import Context, Guard
+from gatewayd.rpc.guard import Context
 from gatewayd.rpc.paging import gather, page_of
-from gatewayd.storage.base import Store
+from gatewayd.rpc.triggers import EntryPointCalls
 from gatewayd.wire.values import refuse
 
 MAX_REASON = 256
@@ -21,13 +21,8 @@ MAX_REASON = 256
 _NAME = "/gateway.v1.RuntimeService/"
 
 
-class RuntimeService(runtime_service_pb2_grpc.RuntimeServiceServicer):
+class RuntimeService(EntryPointCalls, runtime_service_pb2_grpc.RuntimeServiceServicer):
     """Serves the whole service. An execution of somebody else is answered like one that is not there."""
-
-    def __init__(self, *, guard: Guard, router: Router, store: Store) -> None:
-        self._guard = guard
-        self._router = router
-        self._store = store
 
     async def GetExecution(  # noqa: N802
         self, request: pb.GetExecutionRequest, context: Context

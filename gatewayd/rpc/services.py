@@ -40,6 +40,7 @@ from gatewayd.rpc.patience import Rates
 from gatewayd.rpc.push import PushService
 from gatewayd.rpc.runtime import RuntimeService
 from gatewayd.rpc.sessions import SessionService
+from gatewayd.runtime.entry_points import EntryPointFeeds
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
@@ -77,6 +78,7 @@ def handlers(
     publishing: Publishing,
     sends: Sends,
     push: Push,
+    entry_points: EntryPointFeeds,
     operations: Operations,
     clock: Clock,
 ) -> list[Handler]:
@@ -88,7 +90,9 @@ def handlers(
             guard=guard, bus=bus, store=store, publishing=publishing, rates=rates, clock=clock
         ),
         "gateway.v1.AgentService": AgentService(guard=guard, sends=sends, store=store, rates=rates),
-        "gateway.v1.RuntimeService": RuntimeService(guard=guard, router=router, store=store),
+        "gateway.v1.RuntimeService": RuntimeService(
+            guard=guard, router=router, store=store, entry_points=entry_points, rates=rates, clock=clock
+        ),
         "gateway.v1.SessionService": SessionService(
             guard=guard, runtime=runtime, store=store, closing=closing, audit=Audit(store, clock)
         ),

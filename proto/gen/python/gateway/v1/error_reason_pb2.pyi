@@ -100,6 +100,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: there is no push topic of that name."""
     ERROR_REASON_POLLER_NOT_FOUND: _ErrorReason.ValueType  # 35
     """NOT_FOUND: the poll token is unknown, was replaced, has expired or is somebody else's: register again."""
+    ERROR_REASON_ENTRY_POINT_NOT_FOUND: _ErrorReason.ValueType  # 40
+    """NOT_FOUND: no entry point has this id."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed; finer than the canonical status code that each comment names. Values
@@ -182,4 +184,6 @@ ERROR_REASON_TOPIC_NOT_FOUND: ErrorReason.ValueType  # 34
 """NOT_FOUND: there is no push topic of that name."""
 ERROR_REASON_POLLER_NOT_FOUND: ErrorReason.ValueType  # 35
 """NOT_FOUND: the poll token is unknown, was replaced, has expired or is somebody else's: register again."""
+ERROR_REASON_ENTRY_POINT_NOT_FOUND: ErrorReason.ValueType  # 40
+"""NOT_FOUND: no entry point has this id."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
