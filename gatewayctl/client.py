@@ -39,6 +39,7 @@ from gatewayctl.sdk.membership import Membership
 from gatewayctl.sdk.subscription import Gap, Subscription
 from gatewayctl.sdk.topic_message import Presence, TopicMessage
 from gatewayctl.sdk.topics import Topics
+from gatewayctl.sdk.triggers import Result, Triggered
 
 __all__ = [
     "Addressed",
@@ -63,10 +64,12 @@ __all__ = [
     "PermissionDenied",
     "Presence",
     "Reply",
+    "Result",
     "Subscription",
     "TopicEnded",
     "TopicMessage",
     "Topics",
+    "Triggered",
     "Unauthenticated",
     "Unavailable",
     "event_filter",

@@ -30,6 +30,7 @@ from gatewayctl.sdk.pace import Backoff, Ids, Tasks
 from gatewayctl.sdk.publisher import Publisher
 from gatewayctl.sdk.subscription import BUFFER_BYTES, Gap, Subscription
 from gatewayctl.sdk.topics import Members, Topics
+from gatewayctl.sdk.triggers import Triggers
 from gatewayctl.system import Chance, Clock, SystemChance, SystemClock
 
 __all__ = ["Client"]
@@ -37,7 +38,7 @@ __all__ = ["Client"]
 _Answer = TypeVar("_Answer", bound=Message)
 
 
-class Client(Emits):
+class Client(Emits, Triggers):
     """One connection to a gateway. `async with` opens and closes it."""
 
     def __init__(

@@ -22,8 +22,8 @@ PUBLIC = {
     "gatewayctl.client": (
         "Addressed Answer Cancelled Client ClientClosed Conflict ConnectionReplaced DeadlineExceeded Event EventFilter "
         "EventsLost ExecutionFailed Gap GatewayError HistoryLost InvalidArgument LimitExceeded Membership NotFound "
-        "PermissionDenied Presence Reply Subscription TopicEnded TopicMessage Topics Unauthenticated Unavailable "
-        "event_filter new_event"
+        "PermissionDenied Presence Reply Result Subscription TopicEnded TopicMessage Topics Triggered Unauthenticated "
+        "Unavailable event_filter new_event"
     ),
 }
 
