@@ -43,6 +43,7 @@ from gatewayctl.sdk.state import State, StateKey
 from gatewayctl.sdk.subscription import Gap, Subscription
 from gatewayctl.sdk.topic_message import Presence, TopicMessage
 from gatewayctl.sdk.topics import Topics
+from gatewayctl.sdk.triggers import Result, Triggered
 
 __all__ = [
     "Addressed",
@@ -69,6 +70,7 @@ __all__ = [
     "PermissionDenied",
     "Presence",
     "Reply",
+    "Result",
     "Serving",
     "State",
     "StateConflict",
@@ -77,6 +79,7 @@ __all__ = [
     "TopicEnded",
     "TopicMessage",
     "Topics",
+    "Triggered",
     "Unauthenticated",
     "Unavailable",
     "event_filter",

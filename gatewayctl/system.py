@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable
 from typing import Protocol
 
-__all__ = ["Chance", "Clock", "SystemChance", "SystemClock", "local_time", "private_text", "read_text"]
+__all__ = ["Chance", "Clock", "SystemChance", "SystemClock", "local_time", "pause", "private_text", "read_text"]
 
 
 class Clock(Protocol):
@@ -63,6 +63,11 @@ class SystemChance:
 
     def token(self, size: int) -> bytes:
         return os.urandom(size)
+
+
+def pause(seconds: float) -> None:
+    """Wait, with nothing else to do."""
+    time.sleep(seconds)
 
 
 def local_time(seconds: float) -> str:

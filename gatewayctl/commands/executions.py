@@ -1,4 +1,4 @@
-"""`gatewayctl executions`: runs of agents: list, show, cancel."""
+"""`gatewayctl executions`: runs of agents: list, show, cancel, watch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from gateway.v1 import runtime_service_pb2 as pb
 from gateway.v1.execution_pb2 import ExecutionState
 
+from gatewayctl.failures import FAILED, Failure
 from gatewayctl.nouns import add_limit, add_verb, listed
 from gatewayctl.plain import enum_names, enum_number, plain
-from gatewayctl.system import SystemClock, local_time
+from gatewayctl.system import SystemClock, local_time, pause
 from gatewayctl.words import age, epoch, span
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def arguments(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) 
     show.add_argument("id", metavar="ID")
     cancel = add_verb(verbs, "cancel", common, cancel_, "cancel an execution that is queued or runs")
     cancel.add_argument("id", metavar="ID")
+    watch = add_verb(verbs, "watch", common, watch_, "follow one execution until it ends; --timeout bounds it")
+    watch.add_argument("id", metavar="ID")
     cancel.add_argument("--reason", default="", metavar="TEXT", help="why, for its events and the ledger")
 
 
@@ -56,7 +59,7 @@ def list_(args: argparse.Namespace, ctl: Ctl) -> None:
         ("EXECUTION", "id"),
         ("STATE", "state"),
         ("AGENT", "agent"),
-        ("ORIGIN", "origin"),
+        ("ORIGIN", lambda row: f"{row['origin']} {row['entry_point']}".rstrip()),
         ("PRINCIPAL", "principal"),
         ("CREATED", lambda row: age(row["create_time"], now)),
         ("TOOK", _took),
@@ -82,6 +85,25 @@ def cancel_(args: argparse.Namespace, ctl: Ctl) -> None:
     _tell(plain(ctl.daemon.call("RuntimeService/CancelExecution", request, pb.CancelExecutionResponse)), ctl)
 
 
+def watch_(args: argparse.Namespace, ctl: Ctl) -> int | None:
+    """Look, less and less often; a state is told when it changes, the whole when it has ended."""
+    clock = SystemClock()
+    request, began, last, wait = pb.GetExecutionRequest(execution_id=args.id), clock.monotonic(), "", 0.1
+    while True:
+        answer = plain(ctl.daemon.call("RuntimeService/GetExecution", request, pb.GetExecutionResponse))
+        state = answer["execution"]["state"]
+        if state in _ENDED:
+            _tell(answer, ctl)
+            return None if state == "succeeded" else FAILED
+        if state != last:
+            last = state
+            ctl.out.note(f"{args.id} is {state}")
+        if ctl.timeout is not None and clock.monotonic() - began >= ctl.timeout:
+            raise Failure(f"execution {args.id} is still {state}; it goes on")
+        pause(wait)
+        wait = min(wait * 1.5, 2.0)
+
+
 def _tell(answer: dict[str, Any], ctl: Ctl) -> None:
     execution = answer["execution"] or {}
     fields = [(name.removesuffix("_id"), execution.get(name)) for name in _NAMES]
@@ -92,9 +114,11 @@ def _tell(answer: dict[str, Any], ctl: Ctl) -> None:
         ctl.out.text(execution["output"])
 
 
+_ENDED = ("succeeded", "failed", "cancelled")
 _NAMES = (
     "id",
     "state",
+    "entry_point",
     "agent",
     "session_id",
     "message_id",

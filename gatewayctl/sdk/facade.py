@@ -32,6 +32,7 @@ from gatewayctl.sdk.serving import Serves, Worker
 from gatewayctl.sdk.state import State
 from gatewayctl.sdk.subscription import BUFFER_BYTES, Gap, Subscription
 from gatewayctl.sdk.topics import Members, Topics
+from gatewayctl.sdk.triggers import Triggers
 from gatewayctl.system import Chance, Clock, SystemChance, SystemClock
 
 __all__ = ["Client"]
@@ -39,7 +40,7 @@ __all__ = ["Client"]
 _Answer = TypeVar("_Answer", bound=Message)
 
 
-class Client(Emits, Serves):
+class Client(Emits, Serves, Triggers):
     """One connection to a gateway. `async with` opens and closes it."""
 
     def __init__(

@@ -22,10 +22,13 @@ class Permission:
     """A scope of this kind; None asks for no scope."""
     open: bool = False
     """Whether not even authentication is asked for."""
+    other: Action | None = None
+    """A scope of this kind will do, too."""
 
     def check(self, principal: Principal) -> None:
         """Raise `PermissionDenied` unless the principal holds it."""
-        if self.action is not None and not principal.scopes.holds(self.action):
+        holds = principal.scopes.holds
+        if self.action is not None and not (holds(self.action) or (self.other is not None and holds(self.other))):
             raise PermissionDenied(
                 f"client {principal.id!r} has no scope of the kind {str(self.action)!r}",
                 metadata={"scope": str(self.action)},
@@ -43,6 +46,7 @@ _PUBLISH = Permission(Action.PUBLISH)
 _SUBSCRIBE = Permission(Action.SUBSCRIBE)
 _SEND = Permission(Action.SEND)
 _REGISTER = Permission(Action.REGISTER)
+_RUNTIME = Permission(Action.RUNTIME)
 _SESSIONS = Permission(Action.SESSIONS)
 _PUSH_JOIN = Permission(Action.PUSH_JOIN)
 _PUSH_PUBLISH = Permission(Action.PUSH_PUBLISH)
@@ -67,9 +71,13 @@ METHODS: Mapping[str, Permission] = MappingProxyType(
     | _service("gateway.v1.AgentService", SendMessage=_SEND)
     | _service(
         "gateway.v1.RuntimeService",
-        GetExecution=_SESSIONS,
-        ListExecutions=_SESSIONS,
-        CancelExecution=_SEND,
+        GetExecution=Permission(Action.SESSIONS, other=Action.RUNTIME),
+        ListExecutions=Permission(Action.SESSIONS, other=Action.RUNTIME),
+        CancelExecution=Permission(Action.SEND, other=Action.RUNTIME),
+        ListEntryPoints=_RUNTIME,
+        Trigger=_RUNTIME,
+        TriggerAndWait=_RUNTIME,
+        GetRuntimeStats=_ADMIN_READ,
         GetState=_STATE_READ,
         ListState=_STATE_READ,
         SetState=_STATE_WRITE,

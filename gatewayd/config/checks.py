@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from gatewayd.config.entry_points import faults
 from gatewayd.config.model import GatewayConfig, Retention
 from gatewayd.config.problems import Path, suggest
 from gatewayd.config.section import settings_of
@@ -203,6 +204,19 @@ def _webhooks(subject: Subject) -> Iterator[Finding]:
             yield Finding((*here, "secret"), "a secret of the scheme standard is base64, and this one is not", hint)
 
 
+def _entry_points(subject: Subject) -> Iterator[Finding]:
+    for name, entry in subject.config.entry_points.items():
+        if entry.agent not in subject.agents:
+            hint = suggest(entry.agent, subject.agents, "agents")
+            yield Finding(("entry_points", name, "agent"), f"there is no agent {entry.agent}", hint)
+        channel = entry.trigger_config.channel
+        if channel is not None and channel not in subject.config.channels:
+            path = ("entry_points", name, "trigger_config", "channel")
+            yield Finding(path, f"there is no channel {channel}", suggest(channel, subject.config.channels, "channels"))
+        if not any(each[:2] == ("entry_points", name) for each in subject.unresolved):
+            yield from (Finding(*fault) for fault in faults(name, entry))
+
+
 def _separate_secrets(subject: Subject) -> Iterator[Finding]:
     """One secret for two purposes opens the second door to whoever learns it at the first (security.md, I6)."""
     tokens: dict[Secret, str] = {}
@@ -263,6 +277,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     _retention,
     _push,
     _webhooks,
+    _entry_points,
     _separate_secrets,
     _silence,
 )

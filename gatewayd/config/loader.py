@@ -14,6 +14,7 @@ from gatewayd.config.model import (
     AgentSection,
     ChannelSection,
     ClientSection,
+    EntryPointSection,
     GatewayConfig,
     GatewaySection,
     WebhookSection,
@@ -150,7 +151,7 @@ class _Loading:
     def read(self, text: bytes) -> GatewayConfig:
         root = self._root(text)
         sections: dict[str, Any] = {"gateway": self._gateway(root)}
-        for key in ("provider", "storage", "bus", "push"):
+        for key in ("provider", "storage", "bus", "push", "runtime"):
             section = shape.section_of(shape.keys(GatewayConfig)[key])
             if section is not None and key in root.entries:
                 sections[key] = self._part(section, root.entries[key], (key,), Unset.REFUSE)
@@ -170,8 +171,12 @@ class _Loading:
             key: self._part(WebhookSection, entry, ("webhooks", key), Unset.DEGRADE)
             for key, entry in self._entries(root, "webhooks").items()
         }
+        sections["entry_points"] = {
+            key: self._part(EntryPointSection, entry, ("entry_points", key), Unset.REFUSE)
+            for key, entry in self._entries(root, "entry_points").items()
+        }
         gone = {part for part, _ in self.findings.gone}
-        for key in ("agents", "channels", "clients", "webhooks"):
+        for key in ("agents", "channels", "clients", "webhooks", "entry_points"):
             kept = {name: part for name, part in sections[key].items() if part is not None}
             sections[key] = {name: part for name, part in kept.items() if key != "clients" or (key, name) not in gone}
         return GatewayConfig(**{key: value for key, value in sections.items() if value is not None})

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from gatewayd.config.agents import AgentKindSection
 from gatewayd.config.channels import ROUTES, ChannelSection, ChannelSessionSection
+from gatewayd.config.entry_points import EntryPointSection, RuntimeSection
 from gatewayd.config.fields import (
     DAY,
     HOUR,
@@ -250,7 +251,7 @@ class GatewayConfig(Section):
 
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
         dict.fromkeys(
-            ("schedules", "guardrails", "runtime", "entry_points", "graphs", "goals", "tools"),
+            ("schedules", "guardrails", "graphs", "goals", "tools"),
             _LATER,
         )
         | {"routing": "routing stands inside each channel: channels.<name>.routing"}
@@ -265,6 +266,10 @@ class GatewayConfig(Section):
     bus: BusSection = setting(default=BusSection(), description="The event bus.")
     push: PushSection = setting(default=PushSection(), description="Topics on which clients meet.")
     webhooks: dict[Name, WebhookSection] = setting(default={}, description="Where others tell us by HTTP, by source.")
+    runtime: RuntimeSection = setting(default=RuntimeSection(), description="How much runs at once.")
+    entry_points: dict[Name, EntryPointSection] = setting(
+        default={}, description="Named ways to start an agent: by a call, an event, or the time."
+    )
 
     @property
     def opens_http(self) -> bool:
@@ -279,6 +284,7 @@ __all__ = [
     "ChannelSection",
     "ChannelSessionSection",
     "ClientSection",
+    "EntryPointSection",
     "GatewayConfig",
     "GatewaySection",
     "HistorySection",
@@ -289,6 +295,7 @@ __all__ = [
     "PushSection",
     "Retention",
     "RetentionSection",
+    "RuntimeSection",
     "Section",
     "SessionConfigSection",
     "StorageSection",

@@ -299,6 +299,12 @@ class StateConflict(GatewayError):
     reason = "STATE_CONFLICT"
 
 
+class EntryPointNotFound(NotFound):
+    """No entry point of that name is configured."""
+
+    reason = "ENTRY_POINT_NOT_FOUND"
+
+
 def all_errors() -> list[type[GatewayError]]:
     """Every class of this module, for the test of totality; subclasses elsewhere share their parent's verdict."""
     found: list[type[GatewayError]] = []

@@ -11,6 +11,17 @@ class Origin(StrEnum):
 
     CHAT = "chat"
     CLIENT = "client"
+    TRIGGER = "trigger"
+    """Somebody's call of an entry point."""
+    EVENT = "event"
+    """An event that an entry point waits for."""
+    TIMER = "timer"
+    """An instant that an entry point waits for."""
+
+    @property
+    def is_entry_point(self) -> bool:
+        """Whether the work came through an entry point."""
+        return self in (Origin.TRIGGER, Origin.EVENT, Origin.TIMER)
 
 
 class ExecutionState(StrEnum):
@@ -56,6 +67,7 @@ class Execution:
     message_id: str
     """The ledger entry that this run answers."""
     session_id: str
+    """'' for work of an entry point: each of its executions stands alone."""
     agent: str
     principal: str
     origin: Origin
@@ -63,7 +75,7 @@ class Execution:
     """What the agent is asked."""
     reply_to: ReplyTo
     stream_id: str
-    """The event stream its events go to: the agent's id."""
+    """The event stream its events go to: the agent's id, or that of the entry point that started it."""
     correlation_id: str
     created: float
     idempotency_key: str = ""
@@ -74,3 +86,25 @@ class Execution:
     error: str = ""
     started: float = 0.0
     finished: float = 0.0
+
+    @property
+    def entry_point(self) -> str:
+        """The entry point that started it; '' for work that came through another door."""
+        return self.stream_id if self.origin.is_entry_point else ""
+
+
+@value(frozen=True, slots=True)
+class Trigger:
+    """A reason to start an entry point."""
+
+    entry_point: str
+    text: str
+    """What its agent is asked: the input's text, or the JSON of an input that is no text."""
+    origin: Origin
+    principal: str
+    """For whom it runs."""
+    client_id: str = ""
+    correlation_id: str = ""
+    """'' is the execution's own id."""
+    idempotency_key: str = ""
+    """The same key of the same principal starts one execution; '' is never the same."""

@@ -47,6 +47,7 @@ from gatewayd.rpc.neighbours import Health, guarded_neighbours
 from gatewayd.rpc.server import RpcServer
 from gatewayd.rpc.services import handlers
 from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.entry_points import EntryPointFeeds, shares
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
@@ -150,6 +151,9 @@ class Assembly:
             randomness=parts.randomness,
             failpoints=parts.failpoints,
         )
+        self.entry_points = EntryPointFeeds(
+            store=self.store, bus=self.bus, clock=clock, dispatch=self.router.accept_trigger, tell=self.news.tell
+        )
         self.channels = ChannelManager(
             factories={name: _adapter(load) for name, load in load_group("gatewayd.channels", installed).items()},
             store=self.store,
@@ -230,6 +234,7 @@ class Assembly:
             publishing=talk.publishing,
             sends=talk.sends,
             push=self.push,
+            entry_points=self.entry_points,
             operations=self.operator,
             state=self.shared.state,
             watches=self.shared.watches,
@@ -267,11 +272,15 @@ class Assembly:
         def push(old: GatewayConfig | None, new: Loaded) -> Change:
             return self.push.plan(old, new)
 
-        return [access, agents, channels, push, lambda _, new: self.http.plan(new), settings]
+        def entry_points(_: GatewayConfig | None, new: Loaded) -> Change:
+            return self.entry_points.plan(new.config)
+
+        return [access, agents, channels, push, lambda _, new: self.http.plan(new), settings, entry_points]
 
     def _settle(self, loaded: Loaded) -> None:
         self.router.config = loaded.config
         self.sessions.config = loaded.config
+        self.runtime.lanes.configure(loaded.config.runtime.max_concurrent_executions, shares(loaded.config))
         self._use(loaded)
 
     def _offer(self, rows: Sequence[OutboxRow]) -> None:

@@ -65,6 +65,7 @@ class Gateway:
         await house.reloader.begin(loaded)
         house.router.attach(house.runtime)
         left = await house.router.recover()
+        await house.entry_points.start()
         await house.upkeep.start()
         await house.shared.start()
         house.handlers.subscribe(_SESSIONS, self._sessions_changed, name="status line", concurrency=1)
@@ -97,6 +98,7 @@ class Gateway:
             return
         house.router.close()
         await deadline.run(house.reloader.close(), name="reload: end")
+        await deadline.run(house.entry_points.stop(), name="entry points: stop")
         await deadline.run(house.rpc.drain(), name="rpc: drain")
         await deadline.run(house.http.drain(), name="http: drain")
         await deadline.run(house.channels.stop_receiving(), name="channels: stop receiving")

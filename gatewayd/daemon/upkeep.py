@@ -79,6 +79,9 @@ class Upkeep:
                 kept = retention(self._config())
                 await self._expiry.expire(kept.tables["outbox"].max_age)
                 deleted = await self._store.sweep(kept, self._clock.now())
+                runs = self._config().runtime
+                aged = self._clock.now() - (runs.execution_result_ttl_seconds or float("inf"))
+                deleted["results"] = await self._store.drop_results(keep=runs.execution_result_max, before=aged)
                 if any(deleted.values()):
                     log.info("swept", extra={"deleted": {table: rows for table, rows in deleted.items() if rows}})
             except GatewayError as error:

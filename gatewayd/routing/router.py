@@ -1,8 +1,8 @@
 """The router: the one door to work, and the way back.
 
-Chat messages and gRPC sends become the same unit of work here: admitted, routed, given a session, and written as one
-unit before anybody is told that they were accepted. I own no queue and no conversation; a message that I accepted is in
-the store, with everything that is needed to answer it.
+Chat messages, gRPC sends and what starts an entry point become the same unit of work here: admitted, routed, given a
+session, and written as one unit before anybody is told that they were accepted. I own no queue and no conversation; a
+message that I accepted is in the store, with everything that is needed to answer it.
 """
 
 import logging
@@ -26,13 +26,14 @@ from gatewayd.core.failpoints import Failpoints
 from gatewayd.core.frames import Send
 from gatewayd.core.message import InboundMessage, ReplyKind, ReplyTo
 from gatewayd.core.value import value
-from gatewayd.core.work import Execution, ExecutionState
+from gatewayd.core.work import Execution, ExecutionState, Trigger
 from gatewayd.ledger import TOLD_LIMIT
 from gatewayd.routing.commits import Commits
 from gatewayd.routing.endings import Endings, turn
 from gatewayd.routing.intake import Intake, chat_reply
 from gatewayd.routing.policy import Verdict, admit
 from gatewayd.routing.table import route
+from gatewayd.routing.triggers import Triggers, entry_point
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.runtime import AgentRuntime
@@ -92,6 +93,7 @@ class Router:
         self._resend = resend
         self._clock = clock
         self._failpoints = failpoints
+        self._triggers = Triggers(clock, events)
         self._commits = Commits(store, sessions, failpoints)
         self._runtime: AgentRuntime | None = None
         self._open = False
@@ -108,6 +110,11 @@ class Router:
     async def stop(self) -> None:
         """Do what follows from the units that are still being written; the deadline is the caller's."""
         await self._commits.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether work is accepted."""
+        return self._open
 
     @property
     def runtime(self) -> AgentRuntime:
@@ -188,6 +195,17 @@ class Router:
         accepted, live = await self._commits.accept(work, lambda: self._begin(execution, section), opened)
         return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
 
+    async def accept_trigger(self, trigger: Trigger, caller: Caller | None = None) -> Submitted:
+        """Take in a reason to start an entry point; without a caller it is the daemon's own, such as the time."""
+        self._check_open()
+        if caller is not None:
+            caller.principal.require(Action.RUNTIME, trigger.entry_point)
+        entry = entry_point(self.config, trigger.entry_point)
+        self.runtime.lanes.check_room(trigger.entry_point)
+        work, execution = self._triggers.work(trigger, entry.agent)
+        accepted, live = await self._commits.accept(work, lambda: self.runtime.submit(execution))
+        return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
+
     async def _open_for(
         self, send: Send, caller: Caller, agent: str, rule: str, section: ChannelSection | None
     ) -> Opened:
@@ -228,7 +246,8 @@ class Router:
         await self._store.finish(finish)
         self._failpoints.hit("router.after_finish")
         absorbed = [one.execution for one in live.absorbed]
-        self._sessions.extend(finish.session_id, turn(live.execution, absorbed, outcome, finish.finished))
+        if finish.session_id:
+            self._sessions.extend(finish.session_id, turn(live.execution, absorbed, outcome, finish.finished))
         if finish.outbox:
             self._offer(finish.outbox)
 

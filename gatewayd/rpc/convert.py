@@ -92,6 +92,7 @@ def execution_message(execution: Execution, *, with_output: bool) -> execution_p
         reason=valid_text(execution.reason),
         output=valid_text(execution.output) if with_output and succeeded else "",
         error=valid_text(execution.error),
+        entry_point=execution.entry_point,
     )
 
 

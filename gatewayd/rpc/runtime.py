@@ -1,4 +1,4 @@
-"""`RuntimeService`: looks at executions and cancels them."""
+"""`RuntimeService`: looks at executions and cancels them; `triggers` is its other half."""
 
 from collections.abc import Sequence
 
@@ -14,6 +14,8 @@ from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import gather, page_of
 from gatewayd.rpc.patience import Rates
 from gatewayd.rpc.state import StateCalls
+from gatewayd.rpc.triggers import EntryPointCalls
+from gatewayd.runtime.entry_points import EntryPointFeeds
 from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.state_watch import StateWatches
 from gatewayd.storage.base import Store
@@ -25,8 +27,8 @@ MAX_REASON = 256
 _NAME = "/gateway.v1.RuntimeService/"
 
 
-class RuntimeService(StateCalls):
-    """Serves the whole service, with `rpc.state`. An execution of somebody else is answered like one that is gone."""
+class RuntimeService(EntryPointCalls, StateCalls):
+    """Serves the whole service. An execution of somebody else is answered like one that is not there."""
 
     def __init__(
         self,
@@ -34,15 +36,16 @@ class RuntimeService(StateCalls):
         guard: Guard,
         router: Router,
         store: Store,
+        entry_points: EntryPointFeeds,
         state: SharedState,
         watches: StateWatches,
         rates: Rates,
         clock: Clock,
     ) -> None:
-        super().__init__(guard=guard, store=store, state=state, watches=watches, rates=rates, clock=clock)
-        self._guard = guard
-        self._router = router
-        self._store = store
+        EntryPointCalls.__init__(
+            self, guard=guard, router=router, store=store, entry_points=entry_points, rates=rates, clock=clock
+        )
+        StateCalls.__init__(self, guard=guard, store=store, state=state, watches=watches, rates=rates, clock=clock)
 
     async def GetExecution(  # noqa: N802
         self, request: pb.GetExecutionRequest, context: Context

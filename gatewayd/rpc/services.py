@@ -40,6 +40,7 @@ from gatewayd.rpc.patience import Rates
 from gatewayd.rpc.push import PushService
 from gatewayd.rpc.runtime import RuntimeService
 from gatewayd.rpc.sessions import SessionService
+from gatewayd.runtime.entry_points import EntryPointFeeds
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.state_watch import StateWatches
@@ -79,6 +80,7 @@ def handlers(
     publishing: Publishing,
     sends: Sends,
     push: Push,
+    entry_points: EntryPointFeeds,
     operations: Operations,
     state: SharedState,
     watches: StateWatches,
@@ -93,7 +95,14 @@ def handlers(
         ),
         "gateway.v1.AgentService": AgentService(guard=guard, sends=sends, store=store, rates=rates),
         "gateway.v1.RuntimeService": RuntimeService(
-            guard=guard, router=router, store=store, state=state, watches=watches, rates=rates, clock=clock
+            guard=guard,
+            router=router,
+            store=store,
+            entry_points=entry_points,
+            state=state,
+            watches=watches,
+            rates=rates,
+            clock=clock,
         ),
         "gateway.v1.SessionService": SessionService(
             guard=guard, runtime=runtime, store=store, closing=closing, audit=Audit(store, clock)

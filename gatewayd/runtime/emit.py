@@ -18,12 +18,12 @@ class ExecutionEvents:
 
     def __init__(self, clock: Clock, ids: IdSource) -> None:
         self._clock = clock
-        self._ids = ids
+        self.ids = ids
 
     def make(self, execution: Execution, kind: EventType, data: Mapping[str, Any]) -> Event:
         """One event of that type about that execution, for its session's owner."""
         return Event(
-            id=self._ids.new(),
+            id=self.ids.new(),
             type=kind,
             source=SOURCE,
             stream_id=execution.stream_id,

@@ -1,21 +1,41 @@
-"""Who runs next: one turn at a time per session, sessions side by side up to a limit, first come first served."""
+"""Who runs next: one turn at a time per session, sessions side by side, the higher priority first, then first come.
 
-from collections import deque
-from collections.abc import Callable
+Work of an entry point has no session: each of its executions is a lane of its own, and the entry point has a share,
+which is a priority and a bound of its own. Everything else has priority 0 and no bound but that of all.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 
 from gatewayd.core.errors import LimitExceeded
+from gatewayd.core.value import value
 from gatewayd.runtime.live import LiveExecution
 
 MAX_CONCURRENT = 100
-"""Executions that run at once in one gateway."""
+"""Executions that run at once in one gateway, unless `configure` says otherwise."""
 MAX_QUEUED = 10_000
 """Executions that may wait; one more is refused before it is accepted."""
+MAX_QUEUED_SHARE = 1000
+"""Those of one entry point; so that none of them takes the room of all others."""
+
+
+@value(frozen=True, slots=True)
+class Share:
+    """What one entry point may take."""
+
+    priority: int = 0
+    concurrent: int = MAX_CONCURRENT
+
+
+_OTHERS = Share()
 
 
 class _Lane:
-    __slots__ = ("running", "waiting")
+    __slots__ = ("priority", "running", "share", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, share: str, priority: int) -> None:
+        self.share = share
+        self.priority = priority
         self.running: LiveExecution | None = None
         self.waiting: deque[LiveExecution] = deque()
 
@@ -25,52 +45,75 @@ class Lanes:
 
     def __init__(self, run: Callable[[LiveExecution], None], *, concurrent: int = MAX_CONCURRENT) -> None:
         self._run = run
-        self._free = concurrent
+        self._limit = concurrent
+        self._shares: Mapping[str, Share] = {}
         self._lanes: dict[str, _Lane] = {}
-        self._ready: dict[str, None] = {}
-        """Sessions with something to start, in the order in which they came."""
-        self._queued = 0
+        self._ready: dict[tuple[int, str], dict[str, int]] = {}
+        """Lanes with something to start, by priority and entry point; each with its place in the order of coming."""
+        self._came = 0
+        self._running: Counter[str] = Counter()
+        """By entry point; '' is everything else."""
+        self._waiting: Counter[str] = Counter()
         self._closed = False
 
-    def check_room(self) -> None:
+    def configure(self, concurrent: int, shares: Mapping[str, Share]) -> None:
+        """New bounds, from now on: nothing that runs is stopped, and what waits keeps the priority that it came with.
+
+        An entry point that is gone keeps its share for as long as something of it waits.
+        """
+        self._limit = concurrent
+        leaving = {name: share for name, share in self._shares.items() if self._waiting[name]}
+        self._shares = leaving | dict(shares)
+        self._advance()
+
+    def check_room(self, share: str = "") -> None:
         """Raise `LimitExceeded` when one more could not wait; asked before a message is accepted."""
-        if self._queued >= MAX_QUEUED:
+        if self.queued >= MAX_QUEUED:
             raise LimitExceeded(
-                f"{self._queued} executions wait already", metadata={"limit": "queued_executions"}, retry_after=5.0
+                f"{self.queued} executions wait already", metadata={"limit": "queued_executions"}, retry_after=5.0
+            )
+        if share and self._waiting[share] >= MAX_QUEUED_SHARE:
+            raise LimitExceeded(
+                f"{self._waiting[share]} executions of entry point {share!r} wait already",
+                metadata={"limit": "queued_executions", "entry_point": share},
+                retry_after=5.0,
             )
 
-    def submit(self, live: LiveExecution) -> None:
-        """Queue behind the session's earlier executions."""
-        session = live.execution.session_id
-        lane = self._lanes.get(session)
+    def submit(self, live: LiveExecution, share: str = "") -> None:
+        """Queue behind the session's earlier executions; `share` is the entry point that it takes its place from."""
+        key = _key(live)
+        lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[session] = _Lane()
+            lane = self._lanes[key] = _Lane(share, self._shares.get(share, _OTHERS).priority)
         lane.waiting.append(live)
-        self._queued += 1
+        self._waiting[lane.share] += 1
         if lane.running is None and len(lane.waiting) == 1:
-            self._ready[session] = None
+            self._make_ready(key, lane)
         self._advance()
 
     def finished(self, live: LiveExecution) -> None:
         """Its place is free."""
-        session = live.execution.session_id
-        lane = self._lanes[session]
+        key = _key(live)
+        lane = self._lanes[key]
         lane.running = None
-        self._free += 1
+        self._less(self._running, lane.share)
         if lane.waiting:
-            self._ready[session] = None
+            self._make_ready(key, lane)
         else:
-            del self._lanes[session]
+            del self._lanes[key]
         self._advance()
 
     def withdraw(self, live: LiveExecution) -> bool:
         """Take back one that waits; False when it does not."""
-        lane = self._lanes.get(live.execution.session_id)
+        key = _key(live)
+        lane = self._lanes.get(key)
         if lane is None or live not in lane.waiting:
             return False
         lane.waiting.remove(live)
-        self._queued -= 1
-        self._forget_if_empty(live.execution.session_id, lane)
+        self._less(self._waiting, lane.share)
+        if lane.running is None and not lane.waiting:
+            del self._lanes[key]
+            self._not_ready(key, lane)
         return True
 
     def take_steerable(self, session_id: str) -> list[LiveExecution]:
@@ -79,7 +122,7 @@ class Lanes:
         taken: list[LiveExecution] = []
         while lane is not None and lane.waiting and lane.waiting[0].steerable:
             taken.append(lane.waiting.popleft())
-            self._queued -= 1
+            self._less(self._waiting, lane.share)
         return taken
 
     def running(self, session_id: str) -> LiveExecution | None:
@@ -102,27 +145,61 @@ class Lanes:
 
     @property
     def queued(self) -> int:
-        return self._queued
+        return self._waiting.total()
+
+    @property
+    def limit(self) -> int:
+        """Executions that may run at once."""
+        return self._limit
+
+    @property
+    def free(self) -> int:
+        """Executions that could start at once."""
+        return max(0, self._limit - self._running.total())
 
     @property
     def busy(self) -> int:
-        """Sessions with something queued or running."""
+        """Sessions, and executions without one, with something queued or running."""
         return len(self._lanes)
 
     def _advance(self) -> None:
-        while self._free > 0 and self._ready and not self._closed:
-            session = next(iter(self._ready))
-            del self._ready[session]
-            lane = self._lanes.get(session)
-            if lane is None or lane.running is not None or not lane.waiting:
-                continue
+        while not self._closed and self.free and (found := self._next()):
+            key, lane = found
+            self._not_ready(key, lane)
             live = lane.waiting.popleft()
             lane.running = live
-            self._queued -= 1
-            self._free -= 1
+            self._less(self._waiting, lane.share)
+            self._running[lane.share] += 1
             self._run(live)
 
-    def _forget_if_empty(self, session: str, lane: _Lane) -> None:
-        if lane.running is None and not lane.waiting:
-            del self._lanes[session]
-            self._ready.pop(session, None)
+    def _next(self) -> tuple[str, _Lane] | None:
+        """The lane that may start: the first to come of those with the highest priority whose share has room."""
+        best: tuple[int, int] | None = None
+        chosen = ""
+        for (priority, share), keys in self._ready.items():
+            if share and self._running[share] >= self._shares.get(share, _OTHERS).concurrent:
+                continue
+            key, place = next(iter(keys.items()))
+            if best is None or (-priority, place) < best:
+                best, chosen = (-priority, place), key
+        return (chosen, self._lanes[chosen]) if best is not None else None
+
+    def _make_ready(self, key: str, lane: _Lane) -> None:
+        self._came += 1
+        self._ready.setdefault((lane.priority, lane.share), {})[key] = self._came
+
+    def _not_ready(self, key: str, lane: _Lane) -> None:
+        keys = self._ready.get((lane.priority, lane.share), {})
+        keys.pop(key, None)
+        if not keys:
+            self._ready.pop((lane.priority, lane.share), None)
+
+    @staticmethod
+    def _less(counter: "Counter[str]", share: str) -> None:
+        counter[share] -= 1
+        if not counter[share]:
+            del counter[share]
+
+
+def _key(live: LiveExecution) -> str:
+    return live.execution.session_id or live.execution.id

@@ -83,6 +83,8 @@ class AgentRuntime:
         self._failpoints = failpoints
         self._live: dict[str, LiveExecution] = {}
         self._ended: Counter[str] = Counter()
+        self._ended_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """The same by entry point."""
         self._idle = asyncio.Event()
         self._idle.set()
         self.lanes = Lanes(self._launch)
@@ -94,7 +96,7 @@ class AgentRuntime:
         live = LiveExecution(execution, steerable=steerable)
         self._live[execution.id] = live
         self._idle.clear()
-        self.lanes.submit(live)
+        self.lanes.submit(live, execution.entry_point)
         return live
 
     def live(self, execution_id: str) -> LiveExecution | None:
@@ -139,6 +141,16 @@ class AgentRuntime:
             running = live.state is ExecutionState.RUNNING
             loads[live.execution.agent] = AgentLoad(before.running + running, before.queued + (not running))
         return loads
+
+    def per_entry_point(self) -> Mapping[str, Mapping[str, int]]:
+        """As `counts`, by entry point; one without executions is not there."""
+        found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for name, ended in self._ended_of.items():
+            found[name] += ended
+        for live in self._live.values():
+            if live.execution.entry_point:
+                found[live.execution.entry_point][live.state.value] += 1
+        return found
 
     async def answered(self, channel: str) -> None:
         """Wait until nothing is queued or running whose answer goes to that channel."""
@@ -186,7 +198,7 @@ class AgentRuntime:
                 session_id=execution.session_id,
                 principal=execution.principal,
                 channel=execution.reply_to.channel,
-                history=await self._sessions.history(execution.session_id),
+                history=await self._sessions.history(execution.session_id) if execution.session_id else (),
             )
             state = StateView(self._state, execution)
             context = RunContext(live, self._clock, self.lanes, self._events, self._tell, state=state)
@@ -255,6 +267,8 @@ class AgentRuntime:
         for one in (live, *live.absorbed):
             self._live.pop(one.execution.id, None)
             self._ended[outcome.state.value] += 1
+            if one.execution.entry_point:
+                self._ended_of[one.execution.entry_point][outcome.state.value] += 1
         live.resolve(outcome)
         if not self._live:
             self._idle.set()

@@ -23,6 +23,7 @@ from typing import Protocol
 from gatewayd.core.event import Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.work import Execution, ExecutionState, LedgerState
+from gatewayd.storage.entry_points import EntryPointTables
 from gatewayd.storage.push import PushTables
 from gatewayd.storage.records import (
     Acceptance,
@@ -70,7 +71,7 @@ class EventSink(Protocol):
         ...
 
 
-class Store(Views, PushTables, StateTables, Protocol):
+class Store(Views, PushTables, StateTables, EntryPointTables, Protocol):
     """All that gatewayd keeps. See the module's docstring for what holds for every method."""
 
     async def open(self) -> None:

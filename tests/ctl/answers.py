@@ -148,12 +148,11 @@ def execution(**more: Any) -> execution_pb2.Execution:
         session_id="S1",
         message_id="M1",
         principal="local",
-        origin=execution_pb2.ORIGIN_CLIENT,
         create_time=ago(2),
         start_time=at(0),
         end_time=at(1.25),
         attempts=1,
-        **more,
+        **({"origin": execution_pb2.ORIGIN_CLIENT} | more),
     )
 
 
@@ -381,5 +380,34 @@ def everything() -> dict[str, Any]:
         ),
         "RuntimeService/ListExecutions": runtime_service_pb2.ListExecutionsResponse(executions=[execution()]),
         "RuntimeService/GetExecution": runtime_service_pb2.GetExecutionResponse(execution=execution(output="hello")),
+        "RuntimeService/Trigger": runtime_service_pb2.TriggerResponse(execution_id="X1", message_id="M1"),
+        "RuntimeService/TriggerAndWait": runtime_service_pb2.TriggerAndWaitResponse(
+            outcome=runtime_service_pb2.TRIGGER_OUTCOME_ENDED,
+            execution=execution(output="hello", entry_point="nightly", origin=execution_pb2.ORIGIN_TRIGGER),
+        ),
+        "RuntimeService/ListEntryPoints": runtime_service_pb2.ListEntryPointsResponse(
+            entry_points=[
+                runtime_service_pb2.EntryPoint(
+                    id="nightly",
+                    name="Nightly report",
+                    agent="sales",
+                    trigger=runtime_service_pb2.TRIGGER_KIND_TIMER,
+                    priority=-5,
+                    max_concurrent=2,
+                    running=1,
+                    queued=3,
+                    next_time=at(3600),
+                )
+            ]
+        ),
+        "RuntimeService/GetRuntimeStats": runtime_service_pb2.GetRuntimeStatsResponse(
+            running=True,
+            entry_points=1,
+            queued=3,
+            limit=100,
+            free=99,
+            executions={"running": 1, "succeeded": 7},
+            by_entry_point=[runtime_service_pb2.EntryPointStats(id="nightly", executions={"running": 1})],
+        ),
         "RuntimeService/CancelExecution": runtime_service_pb2.CancelExecutionResponse(execution=execution()),
     }

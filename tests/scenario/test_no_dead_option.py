@@ -27,6 +27,8 @@ _LISTEN = f"{_KEYS}::test_where_it_listens_and_who_gets_in_is_as_the_file_says"
 _SCRIPTED = f"{_FAULTS}::test_a_network_of_the_channels_own_has_users_and_faults"
 _PUSH, _RETRIES = "scenario/test_push_keys.py", "unit/push/test_push_retries.py"
 _HOOKS = "scenario/test_webhooks.py"
+_ENTRIES, _LIFE = "scenario/test_entry_points.py", "scenario/test_entry_points_life.py"
+_STARTED = "scenario/test_entry_points_events.py"
 _SIM = "unit/channels/test_channel_sim.py"
 
 PROOF = {
@@ -100,6 +102,30 @@ PROOF = {
     "channels.*.rate_limit": f"{_FAULTS}::test_rate_limit_spaces_what_is_sent",
     "channels.*.max_message_length": f"{_ROOMS}::test_a_long_answer_is_split_and_arrives_in_order",
     "channels.*.ambiguous": f"{_FAULTS}::test_F80_an_ambiguous_send_is_sent_again_where_that_is_chosen",
+    "runtime.max_concurrent_executions": f"{_LIFE}::test_the_higher_priority_goes_first_and_so_many_run_at_once",
+    **{
+        f"runtime.{key}": f"{_LIFE}::test_results_are_kept_as_long_as_the_file_says"
+        for key in ("execution_result_max", "execution_result_ttl_seconds")
+    },
+    **{
+        f"entry_points.*.{key}": f"{_ENTRIES}::test_the_entry_points_and_their_figures_can_be_read"
+        for key in ("name", "agent", "trigger")
+    },
+    "entry_points.*.priority": f"{_LIFE}::test_the_higher_priority_goes_first_and_so_many_run_at_once",
+    "entry_points.*.max_concurrent": f"{_ENTRIES}::test_what_runs_and_what_waits_is_cancelled_and_every_waiter_wakes",
+    **{
+        f"entry_points.*.trigger_config.{key}": f"{_STARTED}::"
+        "test_an_event_starts_one_execution_that_is_given_the_event"
+        for key in ("event_types", "filter_stream", "filter_node", "filter_topic", "topic", "source_id")
+    },
+    "entry_points.*.trigger_config.include_own": f"{_STARTED}::"
+    "test_an_entry_point_does_not_start_itself_unless_it_is_told_to",
+    "entry_points.*.trigger_config.channel": f"{_STARTED}::"
+    "test_a_message_on_a_channel_starts_an_entry_point_beside_its_agent",
+    **{
+        f"entry_points.*.trigger_config.{key}": f"{_STARTED}::test_a_timer_starts_in_time"
+        for key in ("cron", "interval_minutes", "timezone", "run_immediately")
+    },
     "storage.url": f"{_KEYS}::test_the_store_is_where_and_as_safe_as_the_file_says",
     "storage.durability": f"{_KEYS}::test_the_store_is_where_and_as_safe_as_the_file_says",
     **{

@@ -104,6 +104,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: a key of the shared state was not at the version that the write expected, and nothing of the transaction
     was written. `metadata` has `key`, `scope`, `expected_version` and `actual_version`; read again and decide anew.
     """
+    ERROR_REASON_ENTRY_POINT_NOT_FOUND: _ErrorReason.ValueType  # 41
+    """NOT_FOUND: no entry point has this id."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed; finer than the canonical status code that each comment names. Values
@@ -190,4 +192,6 @@ ERROR_REASON_STATE_CONFLICT: ErrorReason.ValueType  # 40
 """ABORTED: a key of the shared state was not at the version that the write expected, and nothing of the transaction
 was written. `metadata` has `key`, `scope`, `expected_version` and `actual_version`; read again and decide anew.
 """
+ERROR_REASON_ENTRY_POINT_NOT_FOUND: ErrorReason.ValueType  # 41
+"""NOT_FOUND: no entry point has this id."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -76,6 +76,12 @@ class _OriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Origin.ValueTy
     """A message on a channel."""
     ORIGIN_CLIENT: _Origin.ValueType  # 2
     """A client of this API."""
+    ORIGIN_TRIGGER: _Origin.ValueType  # 3
+    """A call of an entry point."""
+    ORIGIN_EVENT: _Origin.ValueType  # 4
+    """An event that an entry point waits for."""
+    ORIGIN_TIMER: _Origin.ValueType  # 5
+    """An instant that an entry point waits for."""
 
 class Origin(_Origin, metaclass=_OriginEnumTypeWrapper):
     """The door through which work came."""
@@ -86,6 +92,12 @@ ORIGIN_CHAT: Origin.ValueType  # 1
 """A message on a channel."""
 ORIGIN_CLIENT: Origin.ValueType  # 2
 """A client of this API."""
+ORIGIN_TRIGGER: Origin.ValueType  # 3
+"""A call of an entry point."""
+ORIGIN_EVENT: Origin.ValueType  # 4
+"""An event that an entry point waits for."""
+ORIGIN_TIMER: Origin.ValueType  # 5
+"""An instant that an entry point waits for."""
 Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 @_typing.final
@@ -110,6 +122,7 @@ class Execution(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    ENTRY_POINT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifies it; sorts by the time of its making."""
     state: Global___ExecutionState.ValueType
@@ -117,15 +130,15 @@ class Execution(_message.Message):
     agent: _builtins.str
     """Id of the agent that runs."""
     session_id: _builtins.str
-    """The conversation it belongs to."""
+    """The conversation it belongs to; empty for work of an entry point, which has none."""
     message_id: _builtins.str
     """The message that it answers, as the ledger knows it (`TraceMessage`)."""
     principal: _builtins.str
-    """For whom it runs: the client, or the channel with the peer."""
+    """For whom it runs: the client, the channel with the peer, or the entry point that started by itself."""
     origin: Global___Origin.ValueType
     """The door through which it came."""
     stream_id: _builtins.str
-    """The event stream of its events."""
+    """The event stream of its events: the agent's, or that of the entry point."""
     correlation_id: _builtins.str
     """Correlation id of all its events; its own id unless the caller chose one."""
     attempts: _builtins.int
@@ -136,6 +149,8 @@ class Execution(_message.Message):
     """The answer; empty until SUCCEEDED. Left out of lists."""
     error: _builtins.str
     """Why it FAILED, fit to be shown to the user; else empty."""
+    entry_point: _builtins.str
+    """The entry point that started it; empty for a message."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was accepted, which is when it was on disk."""
@@ -167,10 +182,11 @@ class Execution(_message.Message):
         reason: _builtins.str = ...,
         output: _builtins.str = ...,
         error: _builtins.str = ...,
+        entry_point: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "id", b"id", "message_id", b"message_id", "origin", b"origin", "output", b"output", "principal", b"principal", "reason", b"reason", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "end_time", b"end_time", "entry_point", b"entry_point", "error", b"error", "id", b"id", "message_id", b"message_id", "origin", b"origin", "output", b"output", "principal", b"principal", "reason", b"reason", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

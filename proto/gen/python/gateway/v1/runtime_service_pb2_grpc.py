@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class RuntimeServiceStub(object):
-    """Looks at runs of agents and cancels them. An execution that the principal may not see is NOT_FOUND.
+    """Starts entry points, looks at runs of agents and cancels them. An execution that the principal may not see is NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -50,6 +50,26 @@ class RuntimeServiceStub(object):
                 '/gateway.v1.RuntimeService/CancelExecution',
                 request_serializer=gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionRequest.SerializeToString,
                 response_deserializer=gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionResponse.FromString,
+                _registered_method=True)
+        self.ListEntryPoints = channel.unary_unary(
+                '/gateway.v1.RuntimeService/ListEntryPoints',
+                request_serializer=gateway_dot_v1_dot_runtime__service__pb2.ListEntryPointsRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_runtime__service__pb2.ListEntryPointsResponse.FromString,
+                _registered_method=True)
+        self.Trigger = channel.unary_unary(
+                '/gateway.v1.RuntimeService/Trigger',
+                request_serializer=gateway_dot_v1_dot_runtime__service__pb2.TriggerRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_runtime__service__pb2.TriggerResponse.FromString,
+                _registered_method=True)
+        self.TriggerAndWait = channel.unary_unary(
+                '/gateway.v1.RuntimeService/TriggerAndWait',
+                request_serializer=gateway_dot_v1_dot_runtime__service__pb2.TriggerAndWaitRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_runtime__service__pb2.TriggerAndWaitResponse.FromString,
+                _registered_method=True)
+        self.GetRuntimeStats = channel.unary_unary(
+                '/gateway.v1.RuntimeService/GetRuntimeStats',
+                request_serializer=gateway_dot_v1_dot_runtime__service__pb2.GetRuntimeStatsRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_runtime__service__pb2.GetRuntimeStatsResponse.FromString,
                 _registered_method=True)
         self.GetState = channel.unary_unary(
                 '/gateway.v1.RuntimeService/GetState',
@@ -74,7 +94,7 @@ class RuntimeServiceStub(object):
 
 
 class RuntimeServiceServicer(object):
-    """Looks at runs of agents and cancels them. An execution that the principal may not see is NOT_FOUND.
+    """Starts entry points, looks at runs of agents and cancels them. An execution that the principal may not see is NOT_FOUND.
     """
 
     def GetExecution(self, request, context):
@@ -94,6 +114,37 @@ class RuntimeServiceServicer(object):
     def CancelExecution(self, request, context):
         """Cancels an execution that is queued or runs; whoever waits for it is told. NOT_FOUND if there is none;
         EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEntryPoints(self, request, context):
+        """Lists the entry points that the caller may start, by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Trigger(self, request, context):
+        """Starts an entry point; answers once its execution is on disk, which is before it runs. ENTRY_POINT_NOT_FOUND,
+        ID_CONFLICT, LIMIT_EXCEEDED with a delay when too much waits, DRAINING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TriggerAndWait(self, request, context):
+        """Starts an entry point and waits for the end of its execution; with the idempotency key of an earlier call it
+        waits for that one's. Whoever stops waiting cancels nothing. Errors as for Trigger; DRAINING also if the daemon
+        stops before the end, with `metadata.execution_id`: the execution goes on after the next start.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRuntimeStats(self, request, context):
+        """Figures of the runtime.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +204,26 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
                     request_deserializer=gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionRequest.FromString,
                     response_serializer=gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionResponse.SerializeToString,
             ),
+            'ListEntryPoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEntryPoints,
+                    request_deserializer=gateway_dot_v1_dot_runtime__service__pb2.ListEntryPointsRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_runtime__service__pb2.ListEntryPointsResponse.SerializeToString,
+            ),
+            'Trigger': grpc.unary_unary_rpc_method_handler(
+                    servicer.Trigger,
+                    request_deserializer=gateway_dot_v1_dot_runtime__service__pb2.TriggerRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_runtime__service__pb2.TriggerResponse.SerializeToString,
+            ),
+            'TriggerAndWait': grpc.unary_unary_rpc_method_handler(
+                    servicer.TriggerAndWait,
+                    request_deserializer=gateway_dot_v1_dot_runtime__service__pb2.TriggerAndWaitRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_runtime__service__pb2.TriggerAndWaitResponse.SerializeToString,
+            ),
+            'GetRuntimeStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRuntimeStats,
+                    request_deserializer=gateway_dot_v1_dot_runtime__service__pb2.GetRuntimeStatsRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_runtime__service__pb2.GetRuntimeStatsResponse.SerializeToString,
+            ),
             'GetState': grpc.unary_unary_rpc_method_handler(
                     servicer.GetState,
                     request_deserializer=gateway_dot_v1_dot_state__pb2.GetStateRequest.FromString,
@@ -182,7 +253,7 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RuntimeService(object):
-    """Looks at runs of agents and cancels them. An execution that the principal may not see is NOT_FOUND.
+    """Starts entry points, looks at runs of agents and cancels them. An execution that the principal may not see is NOT_FOUND.
     """
 
     @staticmethod
@@ -256,6 +327,114 @@ class RuntimeService(object):
             '/gateway.v1.RuntimeService/CancelExecution',
             gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionRequest.SerializeToString,
             gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEntryPoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/ListEntryPoints',
+            gateway_dot_v1_dot_runtime__service__pb2.ListEntryPointsRequest.SerializeToString,
+            gateway_dot_v1_dot_runtime__service__pb2.ListEntryPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Trigger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/Trigger',
+            gateway_dot_v1_dot_runtime__service__pb2.TriggerRequest.SerializeToString,
+            gateway_dot_v1_dot_runtime__service__pb2.TriggerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TriggerAndWait(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/TriggerAndWait',
+            gateway_dot_v1_dot_runtime__service__pb2.TriggerAndWaitRequest.SerializeToString,
+            gateway_dot_v1_dot_runtime__service__pb2.TriggerAndWaitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRuntimeStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/GetRuntimeStats',
+            gateway_dot_v1_dot_runtime__service__pb2.GetRuntimeStatsRequest.SerializeToString,
+            gateway_dot_v1_dot_runtime__service__pb2.GetRuntimeStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,65 @@
+"""`gatewayctl entry-points`: the named ways to start an agent, and the figures of the runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.v1 import runtime_service_pb2 as pb
+
+from gatewayctl.nouns import add_verb, listed
+from gatewayctl.plain import plain
+from gatewayctl.system import local_time
+from gatewayctl.words import epoch
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gatewayctl.cli import Ctl
+    from gatewayctl.output import Column
+
+
+def arguments(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=list_)
+    verbs = parser.add_subparsers(metavar="VERB")
+    add_verb(verbs, "list", common, list_, "list the entry points that you may start")
+    add_verb(verbs, "stats", common, stats, "show what runs and waits, and what has ended since the start")
+
+
+def list_(_args: argparse.Namespace, ctl: Ctl) -> None:
+    rows = listed(
+        ctl,
+        "RuntimeService/ListEntryPoints",
+        lambda token, size: pb.ListEntryPointsRequest(page_token=token, page_size=size),
+        pb.ListEntryPointsResponse,
+        "entry_points",
+    )
+    columns: list[Column] = [
+        ("ENTRY POINT", "id"),
+        ("NAME", "name"),
+        ("AGENT", "agent"),
+        ("TRIGGER", "trigger"),
+        ("PRIORITY", lambda row: str(row["priority"])),
+        ("RUNNING", lambda row: f"{row['running']}/{row['max_concurrent']}"),
+        ("QUEUED", lambda row: str(row["queued"])),
+        ("NEXT", lambda row: local_time(epoch(row["next_time"])) if row["next_time"] else ""),
+    ]
+    ctl.out.table(rows, columns, "no entry points that you may start")
+
+
+def stats(_args: argparse.Namespace, ctl: Ctl) -> None:
+    values = plain(
+        ctl.daemon.call("RuntimeService/GetRuntimeStats", pb.GetRuntimeStatsRequest(), pb.GetRuntimeStatsResponse)
+    )
+    fields: list[tuple[str, object]] = [
+        ("takes work", "yes" if values["running"] else "no"),
+        ("entry points", str(values["entry_points"])),
+        ("queued", str(values["queued"])),
+        ("free", f"{values['free']} of {values['limit']}"),
+        ("executions", _counts(values["executions"])),
+    ]
+    each = [(row["id"], _counts(row["executions"])) for row in values["by_entry_point"]]
+    ctl.out.record(values, [*fields, *each])
+
+
+def _counts(states: dict[str, Any]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in states.items())

@@ -1,0 +1,125 @@
+"""`gatewayctl trigger`: start an entry point, and if asked to wait for the result."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gatewayctl.failures import FAILED, USAGE, Failure
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gateway.v1 import runtime_service_pb2 as pb
+
+    from gatewayctl.cli import Ctl
+
+MAX_STDIN = 1 << 20
+SLICE = 2.0
+"""Seconds of waiting after which there is a look at how far it is."""
+REPORT = 10.0
+"""Seconds between two remarks while nothing changes."""
+
+
+def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
+    parser.add_argument("entry_point", metavar="ENTRY_POINT", help="what to start")
+    parser.add_argument(
+        "--input",
+        default=None,
+        metavar="TEXT|JSON",
+        help="what the agent is given; {…} is JSON, - reads standard input",
+    )
+    parser.add_argument("--wait", action="store_true", help="wait for the result and print it; --timeout bounds it")
+    parser.add_argument(
+        "--key", default="", metavar="KEY", help="idempotency key: triggering again gives the first run"
+    )
+    parser.add_argument("--correlation", default="", metavar="ID", help="correlation id of its events")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, ctl: Ctl) -> int | None:
+    given = _input(args.input)
+    from gateway.v1 import runtime_service_pb2 as pb  # noqa: PLC0415 - usage errors come first, and fast
+
+    from gatewayctl.plain import plain  # noqa: PLC0415
+    from gatewayctl.sdk.triggers import trigger_request  # noqa: PLC0415
+
+    key = args.key
+    if args.wait and not key:
+        from gatewayctl.sdk.pace import Ids  # noqa: PLC0415
+        from gatewayctl.system import SystemChance, SystemClock  # noqa: PLC0415
+
+        key = Ids(SystemClock(), SystemChance()).new()
+    request = trigger_request(args.entry_point, given, args.correlation, key)
+    if args.wait:
+        return _wait(request, ctl)
+    values = plain(ctl.daemon.call("RuntimeService/Trigger", request, pb.TriggerResponse))
+    told = [("execution", values["execution_id"]), ("message", values["message_id"])]
+    ctl.out.record(values, [*told, ("duplicate", "yes, it was started before" if values["duplicate"] else "")])
+    return None
+
+
+def _wait(request: pb.TriggerRequest, ctl: Ctl) -> int | None:
+    """Wait in slices, each under the same key, and say how far it is."""
+    from gateway.v1 import runtime_service_pb2 as pb  # noqa: PLC0415
+
+    from gatewayctl.plain import plain  # noqa: PLC0415
+    from gatewayctl.system import SystemClock  # noqa: PLC0415
+
+    clock = SystemClock()
+    began = reported = clock.monotonic()
+    last = ""
+    while True:
+        spent = clock.monotonic() - began
+        left = SLICE if ctl.timeout is None else min(SLICE, ctl.timeout - spent)
+        wanted = pb.TriggerAndWaitRequest(trigger=request)
+        wanted.timeout.FromMilliseconds(max(1, int(left * 1000)))
+        answer = ctl.daemon.call(
+            "RuntimeService/TriggerAndWait", wanted, pb.TriggerAndWaitResponse, max(0.0, left) + 10.0
+        )
+        values = plain(answer)
+        execution = values["execution"]
+        if answer.outcome != pb.TRIGGER_OUTCOME_TIMED_OUT:
+            return _tell(values, execution, ctl)
+        now = clock.monotonic()
+        if execution["state"] != last or now - reported >= REPORT:
+            last, reported = execution["state"], now
+            ctl.out.note(f"execution {execution['id']} is {last} ({now - began:.0f} s)")
+        if ctl.timeout is not None and now - began >= ctl.timeout:
+            if not ctl.out.for_people:
+                ctl.out.values(values)
+            raise Failure(
+                f"timed out: execution {execution['id']} goes on; gatewayctl executions show {execution['id']} tells "
+                "its result",
+                FAILED,
+            )
+
+
+def _tell(values: dict[str, Any], execution: dict[str, Any], ctl: Ctl) -> int | None:
+    if not ctl.out.for_people:
+        ctl.out.values(values)
+    if execution["state"] == "succeeded":
+        if ctl.out.for_people:
+            ctl.out.text(execution["output"])
+        return None
+    why = execution["error"] or execution["reason"]
+    raise Failure(f"execution {execution['id']} {execution['state']}: {why}", FAILED)
+
+
+def _input(text: str | None) -> str | dict[str, Any] | None:
+    if text == "-":
+        text = sys.stdin.read(MAX_STDIN + 1)
+        if len(text) > MAX_STDIN:
+            raise Failure("the input on standard input is longer than 1 MiB: send less", FAILED)
+    if text is None:
+        return None
+    if not text.strip():
+        raise Failure("the input is blank: leave --input out instead", USAGE)
+    if text.lstrip().startswith("{"):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise Failure(f"--input begins like JSON and is none: {error}", USAGE) from None
+        return dict(found)
+    return text

@@ -1,0 +1,178 @@
+"""The sections `runtime` and `entry_points`: how much runs at once, and the named ways to start an agent."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Final, Literal
+
+from gatewayd.config.fields import YEAR, Bound, Duration, Flag, Length, Line, Name, Number, Whole, names
+from gatewayd.config.plain import refuse
+from gatewayd.config.problems import Path, suggest
+from gatewayd.config.section import Section, setting, settings_of
+from gatewayd.core.errors import InvalidArgument
+from gatewayd.core.event import EventType
+from gatewayd.core.topic import TopicPattern
+from gatewayd.cron import check_cron, check_timezone
+
+Kind = Literal["api", "manual", "event", "webhook", "message", "timer"]
+
+_LABELS: Final = frozenset(kind.label for kind in EventType)
+_KEYS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "event": frozenset({"event_types", "filter_stream", "filter_node", "filter_topic", "include_own"}),
+        "webhook": frozenset({"source_id"}),
+        "message": frozenset({"channel", "topic"}),
+        "timer": frozenset({"cron", "interval_minutes", "timezone", "run_immediately"}),
+    }
+)
+"""What may stand in `trigger_config`, by kind; the others take nothing."""
+
+
+def event_label(value: object) -> str:
+    """The label of an event type."""
+    if not isinstance(value, str) or value not in _LABELS:
+        text = value if isinstance(value, str) else ""
+        raise refuse("an event type", suggest(text.lower(), _LABELS, "event types"))
+    return value
+
+
+def topic_pattern(value: object) -> str:
+    """A topic, or a pattern of topics."""
+    try:
+        return value if isinstance(value, str) and TopicPattern.parse(value) else _no_text("a topic pattern")
+    except InvalidArgument as error:
+        raise ValueError(error.message) from None
+
+
+def cron_schedule(value: object) -> str:
+    """Five fields of a cron schedule that has a next time."""
+    return check_cron(value) if isinstance(value, str) else _no_text("a cron schedule")
+
+
+def zone_name(value: object) -> str:
+    """A time zone by its IANA name."""
+    return check_timezone(value) if isinstance(value, str) else _no_text("the name of a time zone")
+
+
+def _no_text(wanted: str) -> str:
+    raise refuse(wanted, "put it in quotes")
+
+
+class RuntimeSection(Section):
+    """`runtime`: how much runs at once, and how long results are kept."""
+
+    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
+        dict.fromkeys(("execution_log", "checkpoints"), "not in this version")
+    )
+
+    max_concurrent_executions: Annotated[int, Whole(1, 100_000)] = setting(
+        default=100,
+        description="Runs of agents at a time, whatever started them; the others wait, the highest priority first. "
+        "Default 100, 1 to 100000.",
+    )
+    execution_result_max: Annotated[int, Whole(1, 10_000_000)] = setting(
+        default=1000,
+        description="Ended executions of entry points that are kept with their results; the oldest go first. Default "
+        "1000, 1 to 10000000. storage.retention.executions bounds them too.",
+    )
+    execution_result_ttl_seconds: Annotated[float | None, Bound(Duration(1.0, 100 * YEAR))] = setting(
+        default=None,
+        description="How long they are kept. Duration, 1s to 100 years; 0 or left out: no bound by age of their own.",
+    )
+
+
+class TriggerConfigSection(Section):
+    """`entry_points.<id>.trigger_config`: what the entry point waits for, by kind."""
+
+    event_types: Annotated[tuple[Annotated[str, event_label], ...], names, Length(0, 100)] | None = setting(
+        default=None, description="For `event`: the types that start it, such as [webhook_received]; at least one."
+    )
+    filter_stream: Line | None = setting(
+        default=None, description="For `event`: only those of this stream, such as a webhook's name. Default: of any."
+    )
+    filter_node: Line | None = setting(
+        default=None, description="For `event`: only those of this node. Default: of any."
+    )
+    filter_topic: Annotated[str, topic_pattern] | None = setting(
+        default=None, description="For `event`: only those on a topic of this pattern. Default: on any, and on none."
+    )
+    include_own: Flag | None = setting(
+        default=None,
+        description="For `event`: whether events of its own executions start it too, which may never end. Default "
+        "false.",
+    )
+    source_id: Line | None = setting(
+        default=None,
+        description="For `webhook`: the webhook whose requests start it; each is a webhook_received event.",
+    )
+    channel: Name | None = setting(
+        default=None,
+        description="For `message`: the channel whose messages start it, beside the agent that answers there. Either "
+        "this or topic.",
+    )
+    topic: Annotated[str, topic_pattern] | None = setting(
+        default=None, description="For `message`: only messages that were published on a topic of this pattern."
+    )
+    cron: Annotated[str, cron_schedule] | None = setting(
+        default=None, description='For `timer`: five fields, such as "0 9 * * 1-5". Either this or interval_minutes.'
+    )
+    interval_minutes: Annotated[float, Number(0.01, 525_600)] | None = setting(
+        default=None, description="For `timer`: minutes between two starts, 0.01 to 525600."
+    )
+    timezone: Annotated[str, zone_name] | None = setting(
+        default=None, description="For `timer` with cron: IANA name of the time zone that it is meant in. Default UTC."
+    )
+    run_immediately: Flag | None = setting(
+        default=None, description="For `timer`: whether it also starts when the daemon does. Default false."
+    )
+
+
+class EntryPointSection(Section):
+    """`entry_points.<id>`: one named way to start an agent."""
+
+    ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"trigger_type": "trigger"})
+    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
+        dict.fromkeys(("graph", "entry_node"), "graphs are not in this version: name an agent")
+        | dict.fromkeys(("goal", "isolation_level"), "not in this version")
+    )
+
+    name: Line = setting(default="", description="What it is called for people. Default: its id.")
+    agent: Name = setting(description="The agent that it starts.")
+    trigger: Kind = setting(
+        default="api",
+        description="What starts it: `api` (default) or `manual`, a call alone; `event`, `webhook`, `message`, "
+        "`timer`. A call starts each of them. Alias: `trigger_type`.",
+    )
+    trigger_config: TriggerConfigSection = setting(
+        default=TriggerConfigSection(), description="What it waits for; nothing for `api` and `manual`."
+    )
+    priority: Annotated[int, Whole(-1000, 1000)] = setting(
+        default=0,
+        description="Who goes first where executions wait: the higher one; messages of chats and clients have 0. "
+        "Default 0, -1000 to 1000.",
+    )
+    max_concurrent: Annotated[int, Whole(1, 10_000)] = setting(
+        default=10, description="Its executions at a time; the others wait. Default 10, 1 to 10000."
+    )
+
+
+def faults(name: str, section: EntryPointSection) -> Iterator[tuple[Path, str, str]]:
+    """What is missing from `trigger_config`, and what is of another kind: path, what is wrong, what to do."""
+    path, wanted = ("entry_points", name, "trigger_config"), section.trigger_config
+    if section.trigger == "event" and not wanted.event_types:
+        yield (*path, "event_types"), "no event starts it", "name at least one type, such as [webhook_received]"
+    if section.trigger == "webhook" and not wanted.source_id:
+        yield (*path, "source_id"), "no webhook starts it", "name the webhook, such as source_id: github"
+    if section.trigger == "message" and (wanted.channel is None) == (wanted.topic is None):
+        yield path, "messages are those of either a channel or a topic", "such as topic: orders.>"
+    if section.trigger == "timer" and (wanted.cron is None) == (wanted.interval_minutes is None):
+        yield path, "a timer has either cron or interval_minutes", "such as cron: '0 9 * * 1-5'"
+    if section.trigger == "timer" and wanted.timezone is not None and wanted.cron is None:
+        yield (*path, "timezone"), "this is for cron alone", "leave it out"
+    taken = _KEYS.get(section.trigger, frozenset())
+    for key in settings_of(wanted):
+        if key not in taken and getattr(wanted, key) is not None:
+            kind = next(kind for kind, keys in _KEYS.items() if key in keys)
+            yield (*path, key), f"this is for trigger: {kind}, and here it is {section.trigger}", "leave it out"
+
+
+__all__ = ["EntryPointSection", "RuntimeSection", "TriggerConfigSection", "faults"]

@@ -1,0 +1,223 @@
+"""An entry point that waits for events: reads them from its place in the log, and starts one execution for each.
+
+A durable event starts one execution once. Its place in the log is the idempotency key, and how far I have come is
+marked in the store now and then; after a restart I go on from the mark, and what was started already is known by its
+key. An ephemeral event starts one if I am there when it comes.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
+from gatewayd.bus.mailbox import Mailbox
+from gatewayd.config.model import EntryPointSection
+from gatewayd.core.clock import Clock
+from gatewayd.core.errors import Draining, EntryPointNotFound, GatewayError, LimitExceeded, StoreBusy, StoreFull
+from gatewayd.core.event import Cursor, Event, EventType
+from gatewayd.core.filter import EventFilter
+from gatewayd.core.frames import EndReason
+from gatewayd.core.topic import TopicPattern
+from gatewayd.core.work import Origin, Trigger
+from gatewayd.storage.base import Store
+from gatewayd.wire import data_of
+
+log = logging.getLogger("gatewayd.entry_points")
+
+MARK_EVERY = 5.0
+"""Seconds between two looks whether to mark how far it has come."""
+MARK_BEHIND = 200
+"""Events of others that may have passed before that alone is a reason to mark."""
+_RETRY = 1.0
+"""Seconds until the next try while the store cannot take anything."""
+_TAKEN = 256 * 1024
+"""Bytes of events that are taken at once."""
+
+
+def selection_of(section: EntryPointSection) -> EventFilter:
+    """The events that start it."""
+    wanted = section.trigger_config
+    match section.trigger:
+        case "webhook":
+            return EventFilter(frozenset({EventType.WEBHOOK_RECEIVED}), stream_id=wanted.source_id or "")
+        case "message":
+            topic = TopicPattern.parse(wanted.topic) if wanted.topic else None
+            return EventFilter(frozenset({EventType.MESSAGE}), stream_id=wanted.channel or "", topic=topic)
+    return EventFilter(
+        frozenset(EventType.from_label(label) for label in wanted.event_types or ()),
+        stream_id=wanted.filter_stream or "",
+        node_id=wanted.filter_node or "",
+        topic=TopicPattern.parse(wanted.filter_topic) if wanted.filter_topic else None,
+    )
+
+
+def input_of(event: Event) -> str:
+    """What the agent is given: `{"event": …}`."""
+    told: dict[str, Any] = {
+        "id": event.id,
+        "type": event.custom_type or event.type.label,
+        "source": event.source,
+        "stream_id": event.stream_id,
+        "time": datetime.fromtimestamp(event.time, UTC).isoformat(),
+        "data": data_of(event),
+    }
+    for name in ("target", "node_id", "execution_id", "session_id", "correlation_id", "topic"):
+        if said := getattr(event, name):
+            told[name] = said
+    return json.dumps({"event": told}, ensure_ascii=False, sort_keys=True, default=_as_text)
+
+
+class EventFeed:
+    """One entry point's. `run` goes on until it is cancelled."""
+
+    MARKS: ClassVar = "entry_point "
+    """What the names of the marks in the store begin with; the entry point's id follows."""
+
+    @staticmethod
+    def fits(section: EntryPointSection) -> bool:
+        """Whether an entry point waits for events."""
+        return section.trigger in ("event", "webhook", "message")
+
+    def __init__(
+        self,
+        name: str,
+        section: EntryPointSection,
+        *,
+        store: Store,
+        bus: EventBus,
+        clock: Clock,
+        dispatch: Callable[[Trigger], Awaitable[object]],
+    ) -> None:
+        self.name = name
+        self.task: asyncio.Task[None] | None = None
+        self._include_own = bool(section.trigger_config.include_own)
+        self._selection = selection_of(section)
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._dispatch = dispatch
+        self._place = bus.end
+        self._marked = 0
+        self._moved = False
+        """Whether it has started something behind its mark."""
+        self._news = asyncio.Event()
+
+    def close(self) -> None:
+        """Begin to end."""
+        if self.task is not None:
+            self.task.cancel()
+
+    async def ended(self) -> None:
+        """Until it has ended."""
+        if self.task is not None:
+            await asyncio.wait([self.task])
+
+    async def run(self) -> None:
+        await self._find_place()
+        try:
+            while True:
+                subscription = self._subscribe()
+                try:
+                    why = await self._follow(subscription)
+                finally:
+                    subscription.close()
+                if why is EndReason.HISTORY_LOST:
+                    log.error("entry_point_missed_events", extra={"entry_point": self.name, "since": str(self._place)})
+                    self._place = self._bus.oldest
+        except Draining:
+            log.info("entry_point_waits_for_the_next_start", extra={"entry_point": self.name})
+
+    async def _find_place(self) -> None:
+        """Go on from the mark; without one, or with that of another log, from when this feed was made."""
+        found = (await self._store.marks(self.MARKS + self.name)).get(self.MARKS + self.name)
+        if found is not None and (known := Cursor.parse(found)).epoch == self._place.epoch:
+            self._place, self._marked = known, known.seq
+        else:
+            await self.mark()
+
+    def _subscribe(self) -> Subscription:
+        spec = SubscriptionSpec(self._selection, lambda _event: True, self._place)
+        return self._bus.subscribe(spec, self._news.set)
+
+    async def _follow(self, subscription: Subscription) -> EndReason:
+        """Start an execution for each event; why there are no more."""
+        box = subscription.mailbox
+        while True:
+            self._news.clear()
+            events = box.take(_TAKEN)
+            reached = box.position
+            for event in events:
+                await self._start(event)
+                self._moved = True
+                self._place = event.cursor or self._place
+            if not events and box.ended is not None:
+                return box.ended
+            if box.ended is None:
+                self._place = reached
+            if not box.has_news:
+                await self._rest(box)
+
+    async def _rest(self, box: Mailbox) -> None:
+        """Until there is news; the place is marked when it has moved, but not all the time."""
+        while not self._news.is_set():
+            try:
+                async with self._clock.timeout(MARK_EVERY):
+                    await self._news.wait()
+            except TimeoutError:
+                if not box.has_news:
+                    self._place = box.position
+                if self._moved or self._place.seq - self._marked >= MARK_BEHIND:
+                    await self.mark()
+
+    async def mark(self) -> None:
+        """Keep how far it has come, for the next start."""
+        place = self._place
+        try:
+            await self._store.set_mark(self.MARKS + self.name, str(place))
+        except (StoreBusy, StoreFull) as error:
+            log.warning("mark_failed", extra={"entry_point": self.name, "reason": error.reason})
+            await self._clock.sleep(_RETRY)
+        else:
+            self._moved, self._marked = False, place.seq
+
+    async def _start(self, event: Event) -> None:
+        """Start an execution for it, however long there is no room. Raises `Draining` when the daemon stops."""
+        if not self._include_own and await self._is_own(event):
+            return
+        trigger = Trigger(
+            entry_point=self.name,
+            text=input_of(event),
+            origin=Origin.EVENT,
+            principal=f"entry_point:{self.name}",
+            idempotency_key=str(event.cursor or f"event {event.id}"),
+        )
+        while True:
+            try:
+                await self._dispatch(trigger)
+                return
+            except (LimitExceeded, StoreBusy, StoreFull) as error:
+                log.warning("entry_point_waits", extra={"entry_point": self.name, "reason": error.reason})
+                await self._clock.sleep(error.retry_after or _RETRY)
+            except (Draining, EntryPointNotFound):
+                raise
+            except GatewayError as error:
+                log.error("event_not_taken", extra={"entry_point": self.name, "event": event.id, "why": error.message})
+                return
+
+    async def _is_own(self, event: Event) -> bool:
+        """Whether an execution of this entry point told it. An agent may be called like the entry point."""
+        if not event.execution_id or event.stream_id != self.name:
+            return False
+        execution = await self._store.get_execution(event.execution_id)
+        return execution is None or execution.entry_point == self.name
+
+
+def _as_text(value: object) -> str:
+    """Bytes of an event that is no JSON."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} is no JSON")

@@ -1,0 +1,30 @@
+"""What the store keeps for entry points: how far each has read the events, and for how long results stay.
+
+Part of the store's contract (`base.Store` derives from it).
+"""
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+
+class EntryPointTables(Protocol):
+    """See the module's docstring."""
+
+    async def marks(self, prefix: str) -> dict[str, str]:
+        """All marks whose name begins so."""
+        ...
+
+    def set_mark(self, name: str, value: str) -> Awaitable[None]:
+        """Keep a short text under a name, in place of the one before."""
+        ...
+
+    def forget_mark(self, name: str) -> Awaitable[None]:
+        """Keep it no longer; nothing happens if there is none."""
+        ...
+
+    async def drop_results(self, *, keep: int, before: float) -> int:
+        """Delete ended executions of entry points: all but the newest `keep`, and those that ended before `before`.
+
+        In bounded bites; one whose story has not ended stays. How many are gone.
+        """
+        ...

@@ -1,0 +1,103 @@
+"""The part of `SQLiteStore` that implements `storage.entry_points.EntryPointTables`."""
+
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+
+from gatewayd.core.work import Origin
+from gatewayd.storage.sqlite.reader import Reader
+from gatewayd.storage.sqlite.seal import damaged, seal
+from gatewayd.storage.sqlite.tx import Tx
+from gatewayd.storage.sqlite.unit import Receipt
+from gatewayd.storage.sqlite.writer import Writer
+
+BITE = 500
+"""Executions that one unit deletes at most."""
+
+_ORIGINS = ", ".join(f"'{origin}'" for origin in Origin if origin.is_entry_point)
+_ENDED = "state IN ('succeeded', 'failed', 'cancelled')"
+"""In the words of the index on `finished`."""
+_CLOSED = (
+    "NOT EXISTS (SELECT 1 FROM ledger WHERE ledger.message_id = executions.message_id "
+    "AND ledger.state IN ('queued', 'executed'))"
+)
+_SIZE = "length(CAST(text AS BLOB)) + length(CAST(output AS BLOB)) + length(CAST(error AS BLOB))"
+
+
+class SQLiteEntryPoints:
+    """See `storage.entry_points.EntryPointTables`."""
+
+    _reader: Reader
+    _writer: Writer
+
+    async def marks(self, prefix: str) -> dict[str, str]:
+        return await self._reader.run(_marks, prefix)
+
+    def set_mark(self, name: str, value: str) -> Receipt[None]:
+        return self._writer.submit(partial(_set_mark, name=name, value=value))
+
+    def forget_mark(self, name: str) -> Receipt[None]:
+        return self._writer.submit(partial(_forget_mark, name=name))
+
+    async def drop_results(self, *, keep: int, before: float) -> int:
+        gone = 0
+        while ids := await self._reader.run(_surplus, keep, before):
+            dropped = await self._writer.submit(partial(_drop, ids=ids))
+            gone += dropped
+            if dropped < len(ids) or len(ids) < BITE:
+                break
+        return gone
+
+
+def _set_mark(tx: Tx, name: str, value: str) -> None:
+    tx.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (name, value, seal(name, value)))
+
+
+def _forget_mark(tx: Tx, name: str) -> None:
+    tx.execute("DELETE FROM meta WHERE name = ?", (name,))
+
+
+def _drop(tx: Tx, ids: Sequence[str]) -> int:
+    tx.flush()
+    dropped = content = 0
+    for execution_id in ids:
+        found = tx.execute(
+            f"SELECT {_SIZE} FROM executions WHERE id = ? AND {_ENDED} AND {_CLOSED}", (execution_id,)
+        ).fetchone()
+        if found is not None:
+            tx.execute("DELETE FROM executions WHERE id = ?", (execution_id,))
+            dropped, content = dropped + 1, content + found[0]
+    if dropped:
+        tx.forget()
+        tx.count("executions", -dropped, -content)
+    return dropped
+
+
+# Reading
+
+
+def _marks(connection: sqlite3.Connection, prefix: str) -> dict[str, str]:
+    found = {}
+    rows = connection.execute(
+        "SELECT name, value, crc FROM meta WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix)
+    )
+    for name, value, crc in rows:
+        if seal(name, value) != crc:
+            raise damaged(f"the mark {name}")
+        found[name] = value
+    return found
+
+
+def _surplus(connection: sqlite3.Connection, keep: int, before: float) -> list[str]:
+    """A bite of the oldest that may go. Read beside the writer, since it looks through the ended executions."""
+    mine = f"{_ENDED} AND origin IN ({_ORIGINS})"
+    last = connection.execute(
+        f"SELECT finished, id FROM executions WHERE {mine} ORDER BY finished DESC, id DESC LIMIT 1 OFFSET ?", (keep,)
+    ).fetchone()
+    bound = (last[0], last[1]) if last is not None else (-1.0, "")
+    rows = connection.execute(
+        f"SELECT id FROM executions WHERE {mine} AND {_CLOSED} AND (finished < ? OR (finished, id) <= (?, ?)) "
+        "ORDER BY finished, id LIMIT ?",
+        (before, *bound, BITE),
+    )
+    return [row[0] for row in rows]

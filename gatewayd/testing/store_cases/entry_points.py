@@ -1,0 +1,58 @@
+"""Entry points: their marks are kept, and their results no longer than is wanted."""
+
+from dataclasses import replace
+
+from gatewayd.core.message import ReplyKind, ReplyTo
+from gatewayd.core.work import ExecutionState, LedgerState, Origin
+from gatewayd.storage.records import Finish, LedgerChange, Step
+from gatewayd.testing.store_cases.samples import NOW, Harness, acceptance, execution
+
+
+class EntryPointCases:
+    async def test_marks_are_kept_replaced_and_forgotten(self, harness: Harness) -> None:
+        await harness.store.set_mark("reader a", "e:1")
+        await harness.store.set_mark("reader b", "e:2")
+        await harness.store.set_mark("reader a", "e:3")
+        await harness.reopen()
+        assert await harness.store.marks("reader ") == {"reader a": "e:3", "reader b": "e:2"}
+        await harness.store.forget_mark("reader a")
+        await harness.store.forget_mark("unknown")
+        assert await harness.store.marks("reader ") == {"reader b": "e:2"}
+        assert await harness.store.marks("other") == {}
+
+    async def test_results_beyond_a_number_or_an_age_are_dropped_and_nothing_else(self, harness: Harness) -> None:
+        for number in range(1, 7):
+            await _ended(harness, number, Origin.CHAT if number == 1 else Origin.TRIGGER)
+        await _accepted(harness, 7, Origin.TIMER)
+        assert await harness.store.drop_results(keep=9, before=0.0) == 0
+        assert await harness.store.drop_results(keep=3, before=0.0) == 2
+        assert await _left(harness) == [1, 4, 5, 6, 7]
+        assert await harness.store.drop_results(keep=3, before=NOW + 5.5) == 2
+        assert await _left(harness) == [1, 6, 7]
+        await harness.reopen()
+        assert await harness.store.drop_results(keep=1, before=NOW + 100) == 1
+        assert await _left(harness) == [1, 7]
+
+    async def test_a_result_whose_story_is_open_stays(self, harness: Harness) -> None:
+        await _ended(harness, 1, Origin.EVENT, LedgerState.EXECUTED)
+        await _ended(harness, 2, Origin.EVENT)
+        assert await harness.store.drop_results(keep=1, before=NOW + 100) == 1
+        assert await _left(harness) == [1]
+
+
+async def _accepted(harness: Harness, number: int, origin: Origin) -> None:
+    run = execution(number, "", origin=origin, reply_to=ReplyTo(ReplyKind.CALLER), stream_id="nightly")
+    await harness.store.accept(replace(acceptance(number), session=None, execution=run))
+
+
+async def _ended(harness: Harness, number: int, origin: Origin, story: LedgerState = LedgerState.ANSWERED) -> None:
+    await _accepted(harness, number, origin)
+    finished = NOW + number
+    change = LedgerChange(f"m{number:04}", story, Step("executed", finished))
+    end = Finish(f"x{number:04}", ExecutionState.SUCCEEDED, finished, output="done", ledger=(change,))
+    await harness.store.finish(end)
+
+
+async def _left(harness: Harness) -> list[int]:
+    rows = await harness.store.list_executions(states=(), session_id="", agent="", before="", limit=99)
+    return sorted(int(row.id[1:]) for row in rows)

@@ -1,0 +1,239 @@
+"""Entry points that wait for events: each event once, none of their own, and places that survive a restart."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatewayd.core.clock import SystemClock
+from gatewayd.core.errors import GatewayError, LimitExceeded, StoreBusy
+from gatewayd.core.event import Event, EventType
+from gatewayd.core.work import Origin, Trigger
+from gatewayd.runtime.entry_points import EntryPointFeeds
+from gatewayd.storage.records import Published
+from gatewayd.wire import with_wire
+from tests.rigs.house import eventually
+from tests.rigs.middle import Middle
+
+WATCH = {"agent": "a", "trigger": "event", "trigger_config": {"event_types": ["custom", "execution_completed"]}}
+HOOK = {"agent": "a", "trigger": "webhook", "trigger_config": {"source_id": "github"}}
+
+
+def config(**entry_points: Any) -> dict[str, Any]:
+    return {"entry_points": entry_points}
+
+
+class Feeds:
+    """A middle of the house, its feeds, and what they brought."""
+
+    def __init__(self, place: Path, settings: dict[str, Any]) -> None:
+        self.middle = Middle(place, settings, SystemClock())
+        self.brought: list[Trigger] = []
+        self.refusals: list[GatewayError] = []
+        self.told: list[tuple[EventType, str]] = []
+        self.feeds = EntryPointFeeds(
+            store=self.middle.store,
+            bus=self.middle.bus,
+            clock=self.middle.clock,
+            dispatch=self.dispatch,
+            tell=self.tell,
+        )
+        self.made = 0
+        for agent in self.middle.agents.values():
+            agent.may_end.set()
+
+    def tell(self, kind: EventType, _data: Mapping[str, object], stream_id: str) -> None:
+        self.told.append((kind, stream_id))
+
+    async def dispatch(self, trigger: Trigger) -> None:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        accepted = (await self.middle.router.accept_trigger(trigger)).accepted
+        if not accepted.duplicate:
+            self.brought.append(trigger)
+
+    async def reload(self, settings: dict[str, Any]) -> None:
+        self.middle.use(settings)
+        change = self.feeds.plan(self.middle.config)
+        await change.prepare()
+        change.commit()
+        await change.retire()
+
+    async def emit(self, kind: EventType = EventType.CUSTOM, stream: str = "s", **more: Any) -> Event:
+        self.made += 1
+        event = Event(
+            id=f"e{self.middle.ids.new()}",
+            type=kind,
+            source="test",
+            stream_id=stream,
+            time=1.0,
+            custom_type="note" if kind is EventType.CUSTOM else "",
+            **({"data": {"n": self.made} if kind is EventType.CUSTOM else {}} | more),
+        )
+        (stamped,) = await self.middle.store.append([Published(event)], scope="")
+        return stamped
+
+    async def brings(self, count: int) -> list[dict[str, Any]]:
+        """The events that were brought, once there are so many."""
+
+        async def there() -> bool:
+            return len(self.brought) >= count
+
+        await eventually(there, timeout=60)
+        await asyncio.sleep(0.05)  # one too many would be there by now
+        assert len(self.brought) == count
+        return [json.loads(one.text)["event"] for one in self.brought]
+
+
+@asynccontextmanager
+async def feeds(place: Path, settings: dict[str, Any]) -> AsyncIterator[Feeds]:
+    made = Feeds(place, settings)
+    async with made.middle:
+        await made.reload(settings)
+        await made.feeds.start()
+        try:
+            yield made
+        finally:
+            await made.feeds.stop()
+
+
+async def test_a_webhooks_requests_start_its_entry_point_and_no_other(tmp_path: Path) -> None:
+    """webhook_received of the stream that is named; the same can be said as an event."""
+    same = {"agent": "a", "trigger": "event", "trigger_config": {"event_types": ["webhook_received"]}}
+    async with feeds(tmp_path, config(hook=HOOK, every=same)) as made:
+        payload = {"path": "/github", "method": "POST", "payload": {"action": "opened"}}
+        await made.emit(EventType.WEBHOOK_RECEIVED, "github", data=payload)
+        await made.emit(EventType.WEBHOOK_RECEIVED, "gitlab", data=payload)
+        told = await made.brings(3)
+
+    assert sorted((one.entry_point, event["stream_id"]) for one, event in zip(made.brought, told, strict=True)) == [
+        ("every", "github"),
+        ("every", "gitlab"),
+        ("hook", "github"),
+    ]
+    assert {event["data"]["payload"]["action"] for event in told} == {"opened"}
+    assert {one.origin for one in made.brought} == {Origin.EVENT}
+
+
+async def test_a_durable_and_an_ephemeral_event_each_start_it_once(tmp_path: Path) -> None:
+    async with feeds(tmp_path, config(watch=WATCH)) as made:
+        stored = await made.emit()
+        await made.brings(1)
+        fleeting = Event("f1", EventType.CUSTOM, "test", "s", 1.0, {"n": 0}, custom_type="note", durable=False)
+        made.middle.bus.publish(with_wire(fleeting))
+        await made.brings(2)
+
+    assert {one.idempotency_key for one in made.brought} == {str(stored.cursor), "event f1"}
+
+
+async def test_what_finds_no_room_is_tried_again_in_order(tmp_path: Path) -> None:
+    """A full queue and a busy store hold up the feed; they lose nothing. Any other refusal costs one event."""
+    async with feeds(tmp_path, config(watch=WATCH)) as made:
+        made.refusals = [LimitExceeded("full", retry_after=0.01), StoreBusy("busy", retry_after=0.01)]
+        for _ in range(3):
+            await made.emit()
+        told = await made.brings(3)
+
+    assert [event["data"]["n"] for event in told] == [1, 2, 3]
+
+
+async def test_an_agent_of_the_same_name_is_somebody_else(tmp_path: Path) -> None:
+    """Events of chats with agent `a` start the entry point `a`; those of its own executions do not."""
+    async with feeds(tmp_path, config(a=WATCH)) as made:
+        await (await made.middle.send("hello")).live.done
+        (told,) = await made.brings(1)
+
+        async def answered() -> bool:
+            return made.middle.runtime.counts().get("succeeded") == 2
+
+        await eventually(answered)
+        await made.brings(1)
+
+    assert told["type"] == "execution_completed"
+
+
+async def test_it_goes_on_where_it_was_after_a_restart(tmp_path: Path) -> None:
+    """What came while it was not there is brought; what was brought before is not."""
+    async with feeds(tmp_path, config(watch=WATCH)) as first:
+        await first.emit()
+        await first.brings(1)
+        await first.feeds.stop()
+        await first.emit()
+    async with feeds(tmp_path, config(watch=WATCH)) as second:
+        (told,) = await second.brings(1)
+
+    assert told["data"]["n"] == 2
+    assert (EventType.STREAM_STARTED, "watch") in second.told
+
+
+async def test_a_crash_before_the_mark_brings_nothing_twice(tmp_path: Path) -> None:
+    """The place in the log is the key of the execution."""
+    async with feeds(tmp_path, config(watch=WATCH)) as first:
+
+        async def marked() -> str | None:
+            return (await first.middle.store.marks("entry_point ")).get("entry_point watch")
+
+        await eventually(marked)
+        mark = await marked()
+        await first.emit()
+        await first.brings(1)
+        await first.feeds.stop()
+        await first.middle.store.set_mark("entry_point watch", mark)
+    async with feeds(tmp_path, config(watch=WATCH)) as second:
+        await second.emit()
+        (told,) = await second.brings(1)
+
+    assert told["data"]["n"] == 1  # the second house counts anew: this is its own event, and the only one
+
+
+async def test_the_mark_of_an_entry_point_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    """By a reload, and by a start without it; when it comes again, it begins with what happens then."""
+    async with feeds(tmp_path, config(watch=WATCH, hook=HOOK)) as made:
+        store = made.middle.store
+
+        async def marked() -> bool:
+            return len(await store.marks("entry_point ")) == 2
+
+        await eventually(marked)
+        await made.reload(config(hook=HOOK))
+        assert list(await store.marks("entry_point ")) == ["entry_point hook"]
+    async with feeds(tmp_path, config()) as later:
+        assert await later.middle.store.marks("entry_point ") == {}
+
+
+async def test_events_that_are_no_longer_kept_are_told_and_it_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A place that the log does not reach back to costs what is gone, and nothing else."""
+    async with feeds(tmp_path, config(watch=WATCH)) as first:
+        await first.emit()
+        await first.brings(1)
+        await first.feeds.stop()
+        epoch = first.middle.store.log.epoch
+        await first.middle.store.set_mark("entry_point watch", f"{epoch}:999999")
+    with caplog.at_level(logging.ERROR):
+        async with feeds(tmp_path, config(watch=WATCH)) as second:
+            await second.emit()
+            await second.brings(1)
+
+    assert "entry_point_missed_events" in caplog.messages
+
+
+async def test_a_reload_leaves_alone_what_waits_for_the_same(tmp_path: Path) -> None:
+    """A new priority or agent restarts no feed; another filter does."""
+    async with feeds(tmp_path, config(watch=WATCH)) as made:
+        feed = made.feeds._feeds["watch"]
+        await made.reload(config(watch=WATCH | {"priority": 5, "agent": "b"}))
+        assert made.feeds._feeds["watch"] is feed
+        await made.emit()
+        await made.brings(1)
+        await made.reload(config(watch=HOOK))
+        assert made.feeds._feeds["watch"] is not feed
+
+    assert made.told.count((EventType.STREAM_STARTED, "watch")) == 1
+    assert made.told.count((EventType.STREAM_STOPPED, "watch")) == 1
