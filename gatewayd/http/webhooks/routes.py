@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from gatewayd.config.model import GatewayConfig, WebhookSection
+from gatewayd.config.problems import dotted
 from gatewayd.core.value import value
 
 
@@ -35,6 +36,6 @@ class Hook:
 def table_of(config: GatewayConfig, unavailable: Mapping[str, str]) -> dict[str, Hook]:
     """Path → whose it is. `unavailable` is that of the loaded configuration."""
     return {
-        section.path: Hook(name, section, section.keys(), unavailable.get(f"webhooks.{name}", ""))
+        section.path: Hook(name, section, section.keys(), unavailable.get(dotted(("webhooks", name)), ""))
         for name, section in config.webhooks.items()
     }

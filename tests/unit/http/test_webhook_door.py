@@ -8,6 +8,7 @@ import pytest
 
 from gatewayd.config.checking import read
 from gatewayd.config.model import GatewayConfig, GatewaySection
+from gatewayd.config.problems import dotted
 from gatewayd.core.clock import SystemRandomness
 from gatewayd.core.errors import GatewayError, StoreBusy, StoreFailed, StoreFull
 from gatewayd.core.event import Event
@@ -153,6 +154,17 @@ async def test_what_happened_is_counted_over_reloads_and_forgotten_with_the_webh
     rig.door.use({})
     assert rig.door.counts == {}
     assert rig.door.find("/hook") == {}
+
+
+async def test_a_webhook_whose_secret_is_not_there_is_served_to_nobody(rig: Rig) -> None:
+    """Also where its name is as long as names may be, and an unsigned request would be taken."""
+    for name in ("repo", "r" * 64):
+        config = read(GatewayConfig, {"webhooks": {name: {"path": "/hook", "insecure_no_secret": True}}})
+        rig.door.use(table_of(config, {dotted(("webhooks", name)): "it is unset"}))
+
+        assert (await rig.send(headers={})).status == 503
+        assert [one.reason for one in rig.door.report()] == ["it is unset"]
+    assert rig.log.events == []
 
 
 async def test_F55_refusals_are_told_once_in_a_while(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
