@@ -15,6 +15,9 @@ _CALLS = (
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # While a call is open only: a watch must notice that the daemon's machine has gone.
+    ("grpc.keepalive_time_ms", 25_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
 )
 _STREAM = (
     *OPTIONS,

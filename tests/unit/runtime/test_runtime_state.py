@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gatewayd.agents.base import AgentContext, Output, TextOutput, Turn
 from gatewayd.agents.state import StateSet
 from gatewayd.bus.memory import MemoryBus
-from gatewayd.core.clock import SeededRandomness
+from gatewayd.core.clock import SeededRandomness, SystemClock
 from gatewayd.core.errors import Draining, InvalidArgument, LimitExceeded, SlowConsumer, StateConflict, Unauthenticated
 from gatewayd.core.event import EventType
 from gatewayd.core.ids import IdSource
@@ -25,6 +26,7 @@ from gatewayd.storage.sqlite import SQLiteStore
 from gatewayd.testing.fakes import FakeClock
 from gatewayd.testing.store_cases import samples
 from gatewayd.wire.events import decode_event, encode_event
+from tests.rigs.middle import HandAgent, Middle
 
 DEADLINE = 60.0
 BUFFER_BYTES = 1 << 20
@@ -324,3 +326,41 @@ async def test_the_caps_are_told_by_name(rig: Rig) -> None:
     with pytest.raises(LimitExceeded) as refused:
         await rig.put("b", "1")
     assert refused.value.metadata == {"limit": "state_bytes"}
+
+
+class Counting(HandAgent):
+    """Counts its turns in what all executions of its stream share."""
+
+    async def run(self, turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+        turns = await ctx.state.get("turns", 0) + 1
+        await ctx.state.set("turns", turns, scope=STREAM)
+        await ctx.state.set("asked", turn.text)
+        yield TextOutput(f"{turns}: {await ctx.state.get('asked')}")
+
+
+async def test_an_agent_finds_what_an_earlier_execution_left(tmp_path: Path) -> None:
+    async with Middle(tmp_path, {}, SystemClock()) as middle:
+        middle.agents["a"] = Counting()
+        outputs, executions = [], []
+        for text in ("one", "two"):
+            submitted = await middle.send(text)
+            async with asyncio.timeout(DEADLINE):
+                outputs.append((await submitted.live.done).output)
+            executions.append(submitted.accepted.execution_id)
+        assert outputs == ["1: one", "2: two"]
+        own = [await middle.store.list_state(Place(StateScope.EXECUTION, one), "", 9) for one in executions]
+        assert [[row.value for row in rows] for rows in own] == [["one"], ["two"]]
+
+
+async def test_a_conflict_that_an_agent_does_not_handle_ends_its_turn_with_what_it_was(tmp_path: Path) -> None:
+    class Careless(HandAgent):
+        async def run(self, turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+            await ctx.state.compare_and_set("k", turn.text, 7)
+            yield TextOutput("never said")
+
+    async with Middle(tmp_path, {}, SystemClock()) as middle:
+        middle.agents["a"] = Careless()
+        async with asyncio.timeout(DEADLINE):
+            outcome = await (await middle.send("one")).live.done
+        assert (outcome.state.value, outcome.output) == ("failed", "")
+        assert "is at version 0, not at 7" in outcome.error
