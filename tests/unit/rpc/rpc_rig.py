@@ -221,6 +221,7 @@ class Rig:
             guard=self.guard,
             router=cast(Any, self.router),
             store=self.store,
+            entry_points=cast(Any, None),
             state=self.state,
             watches=self.watches,
             rates=self.rates,
