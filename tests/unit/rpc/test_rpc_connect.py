@@ -31,7 +31,10 @@ class FakeStream(FakeCall):
         self.heard: list[pb.ConnectResponse] = []
 
     async def read(self) -> Any:
-        return await self.says.get()
+        said = await self.says.get()
+        if isinstance(said, Exception):
+            raise said
+        return said
 
     async def write(self, data: bytes) -> None:
         self.heard.append(pb.ConnectResponse.FromString(data))
@@ -112,14 +115,9 @@ async def test_a_stream_without_a_hello_ends(line):
     assert line.hub.count == 0
 
 
-async def test_a_defect_in_reading_ends_the_stream_as_an_incident(line, monkeypatch):
+async def test_a_defect_in_reading_ends_the_stream_as_an_incident(line):
     stream, task = await line.open("unlucky")
-
-    async def crash() -> bytes:
-        raise RuntimeError("a defect")
-
-    monkeypatch.setattr(stream, "read", crash)
-    stream.says.put_nowait(pb.ConnectRequest(request_id="p", ping=pb.Ping()).SerializeToString())
+    stream.says.put_nowait(RuntimeError("a defect"))
     with pytest.raises(Aborted) as ended:
         async with asyncio.timeout(60):
             await task
