@@ -6,20 +6,10 @@ With `gatewayd.rpc` this is the only package of the daemon that knows the genera
 from gatewayd.wire.client import decode_client_frame
 from gatewayd.wire.data import data_of
 from gatewayd.wire.errors import error_to_proto, reason_of, status_details
-from gatewayd.wire.events import (
-    MAX_EVENT_BYTES,
-    Stamp,
-    check_batch,
-    content_digest,
-    decode_event,
-    encode_event,
-    event_bytes,
-    parse_event,
-    with_snapshot,
-    with_wire,
-)
+from gatewayd.wire.events import decode_event, encode_event, event_bytes, with_snapshot, with_wire
 from gatewayd.wire.filters import filter_from_proto
 from gatewayd.wire.lists import list_events_bytes, publish_events
+from gatewayd.wire.published import MAX_EVENT_BYTES, Stamp, check_batch, content_digest, parse_event
 from gatewayd.wire.server import encode_server_frame
 
 __all__ = [

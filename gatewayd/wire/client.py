@@ -10,9 +10,9 @@ from google.protobuf.message import DecodeError
 from gatewayd.core import frames
 from gatewayd.core.errors import InvalidArgument, ProtocolViolation
 from gatewayd.core.message import ChatContext
-from gatewayd.wire.events import check_batch
 from gatewayd.wire.filters import cursor_from, filter_from_proto
 from gatewayd.wire.names import MAX_ID, name, required
+from gatewayd.wire.published import check_batch
 from gatewayd.wire.push import READERS as PUSH_READERS
 from gatewayd.wire.values import refuse, span_from
 from gatewayd.wire.workers import READERS as WORKER_READERS
