@@ -69,8 +69,7 @@ class Client(Emits, Serves, Triggers):
         if token is not None and not self._address.is_local:
             raise ValueError("a token would cross the network in the clear: forward the port")
         self._token = token if token is not None else find_token(self._address, None, os.environ)
-        self._clock = clock or SystemClock()
-        self._chance = chance or SystemChance()
+        self._clock, self._chance = clock or SystemClock(), chance or SystemChance()
         self._ids = Ids(self._clock, self._chance)
         self.client_id = client_id or f"py-{self._ids.new().lower()}"
         self._connect_timeout = connect_timeout
@@ -89,9 +88,8 @@ class Client(Emits, Serves, Triggers):
         )
         self._publisher = Publisher(self._conversation, self._ids)
         self.state = State(self.call, lambda: (self._channel, self._token), self._chance, self._clock)
-        self.topics = Topics(
-            self._conversation, members, self.call, start=self._tasks.start, ids=self._ids, timeout=timeout
-        )
+        start, ids = self._tasks.start, self._ids
+        self.topics = Topics(self._conversation, members, self.call, start=start, ids=ids, timeout=timeout)
 
     async def __aenter__(self) -> Client:
         """Connect. Unavailable if nobody answers in `connect_timeout`; another GatewayError if we are refused."""
@@ -298,6 +296,5 @@ _open: weakref.WeakSet[Client] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     for client in list(_open):
-        loop = client._loop
-        if loop is not None and not loop.is_closed() and not loop.is_running():
+        if (loop := client._loop) is not None and not loop.is_closed() and not loop.is_running():
             loop.run_until_complete(client.close())

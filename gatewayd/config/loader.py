@@ -129,6 +129,13 @@ def _settle(found: Findings, *, strict: bool) -> dict[str, str]:
     return {part: "; ".join(each) for part, each in sorted(reasons.items())}
 
 
+_NAMED: tuple[tuple[str, type[Section], Unset], ...] = (
+    ("clients", ClientSection, Unset.DEGRADE),
+    ("webhooks", WebhookSection, Unset.DEGRADE),
+    ("entry_points", EntryPointSection, Unset.REFUSE),
+)
+
+
 class _Loading:
     """One load: walks the root, part by part."""
 
@@ -160,21 +167,11 @@ class _Loading:
         sections["agents"] = {
             key: self._part(AgentSection, entry, ("agents", key), Unset.DEGRADE) for key, entry in agents.items()
         }
-        sections["channels"] = {
-            key: self._channel(key, entry) for key, entry in self._entries(root, "channels").items()
-        }
-        sections["clients"] = {
-            key: self._part(ClientSection, entry, ("clients", key), Unset.DEGRADE)
-            for key, entry in self._entries(root, "clients").items()
-        }
-        sections["webhooks"] = {
-            key: self._part(WebhookSection, entry, ("webhooks", key), Unset.DEGRADE)
-            for key, entry in self._entries(root, "webhooks").items()
-        }
-        sections["entry_points"] = {
-            key: self._part(EntryPointSection, entry, ("entry_points", key), Unset.REFUSE)
-            for key, entry in self._entries(root, "entry_points").items()
-        }
+        sections["channels"] = {key: self._channel(key, one) for key, one in self._entries(root, "channels").items()}
+        for key, kind, unset in _NAMED:
+            sections[key] = {
+                name: self._part(kind, entry, (key, name), unset) for name, entry in self._entries(root, key).items()
+            }
         gone = {part for part, _ in self.findings.gone}
         for key in ("agents", "channels", "clients", "webhooks", "entry_points"):
             kept = {name: part for name, part in sections[key].items() if part is not None}

@@ -50,6 +50,14 @@ class LiveExecution:
     def length(self) -> int:
         return self._length
 
+    def failed(self, error: str, reason: str = "") -> Outcome:
+        """It ends here, with what was put out as a partial answer."""
+        return Outcome(ExecutionState.FAILED, output=self.text, error=error, reason=reason)
+
+    def cancelled(self) -> Outcome:
+        """It ends here, for `cancel_reason`."""
+        return Outcome(ExecutionState.CANCELLED, output=self.text, reason=self.cancel_reason)
+
     def put(self, piece: str) -> None:
         """Add text and tell who listens."""
         offset = self._length

@@ -124,7 +124,7 @@ class AgentRuntime:
             return
         live.cancel_reason = reason
         if self.lanes.withdraw(live):
-            self._tasks.start(self._end(live, _cancelled(live)), name=f"cancel {live.execution.id}")
+            self._tasks.start(self._end(live, live.cancelled()), name=f"cancel {live.execution.id}")
         elif live.task is not None and live.begun:
             live.task.cancel()
 
@@ -187,7 +187,7 @@ class AgentRuntime:
         """One try of the agent, and the verdict on it; only the daemon's own stop passes through as cancellation."""
         execution = live.execution
         if live.cancel_reason:
-            return _cancelled(live)
+            return live.cancelled()
         live.state = ExecutionState.RUNNING
         started = self._events.make(execution, EventType.EXECUTION_STARTED, {"input": {"text": execution.text}})
         self._store.start(execution.id, self._clock.now(), [started])
@@ -206,20 +206,20 @@ class AgentRuntime:
                 async for output in outputs:
                     self._put_out(live, output)
         except TimeoutError:
-            return _failed(live, f"{execution.agent} did not finish in time")
+            return live.failed(f"{execution.agent} did not finish in time")
         except AgentFailed as failure:
             log.warning("agent_failed", extra={"execution": execution.id, "cause": failure.cause})
-            return _failed(live, str(failure))
+            return live.failed(str(failure))
         except asyncio.CancelledError:
             if not live.cancel_reason or live.task is None:
                 raise
             live.task.uncancel()
-            return _cancelled(live)
+            return live.cancelled()
         except GatewayError as error:
-            return _failed(live, error.message, Unavailable.reason if isinstance(error, Unavailable) else "")
+            return live.failed(error.message, Unavailable.reason if isinstance(error, Unavailable) else "")
         except Exception:  # the boundary of the agent's own code
             log.exception("agent_crashed", extra={"execution": execution.id, "agent": execution.agent})
-            return _failed(live, f"Something went wrong inside the gateway (execution {execution.id}).")
+            return live.failed(f"Something went wrong inside the gateway (execution {execution.id}).")
         return Outcome(ExecutionState.SUCCEEDED, output=live.text)
 
     def _put_out(self, live: LiveExecution, output: Output) -> None:
@@ -294,11 +294,3 @@ class AgentRuntime:
                 log.warning("requeue_failed", extra={"execution": execution.id, "reason": error.reason})
         for live in list(self._live.values()):
             live.resolve(Outcome(ExecutionState.QUEUED, reason="the gateway stopped; it goes on after the next start"))
-
-
-def _failed(live: LiveExecution, error: str, reason: str = "") -> Outcome:
-    return Outcome(ExecutionState.FAILED, output=live.text, error=error, reason=reason)
-
-
-def _cancelled(live: LiveExecution) -> Outcome:
-    return Outcome(ExecutionState.CANCELLED, output=live.text, reason=live.cancel_reason)
