@@ -20,6 +20,7 @@ from gatewayd.wire.events import (
 )
 from gatewayd.wire.filters import filter_from_proto
 from gatewayd.wire.lists import list_events_bytes, publish_events
+from gatewayd.wire.reports import settle
 from gatewayd.wire.server import encode_server_frame
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "parse_event",
     "publish_events",
     "reason_of",
+    "settle",
     "status_details",
     "with_snapshot",
     "with_wire",

@@ -20,10 +20,10 @@ PUBLIC = {
     ),
     "gatewayd.storage.base": "EventSink Store",
     "gatewayctl.client": (
-        "Addressed Answer Call CallFailed Cancelled Client ClientClosed Conflict ConnectionReplaced DeadlineExceeded "
-        "Event EventFilter EventsLost ExecutionFailed Gap GatewayError HistoryLost InvalidArgument LimitExceeded "
-        "Membership NotFound PermissionDenied Presence Reply Serving Subscription TopicEnded TopicMessage Topics Unauthenticated "
-        "Unavailable event_filter new_event"
+        "Addressed Answer Call CallFailed Cancelled Client ClientClosed Conflict ConnectionReplaced "
+        "DeadlineExceeded Event EventFilter EventsLost ExecutionFailed Gap GatewayError HistoryLost "
+        "InvalidArgument LimitExceeded Membership NotFound PermissionDenied Presence Reply Serving Subscription "
+        "TopicEnded TopicMessage Topics Unauthenticated Unavailable event_filter new_event"
     ),
 }
 

@@ -21,6 +21,7 @@ from gatewayctl.client import (
     PermissionDenied,
     Unavailable,
     event_filter,
+    new_event,
 )
 from gatewayctl.plain import enum_name
 from tests.rigs.house import House, eventually, house
@@ -40,7 +41,7 @@ agents:
 clients:
   robot:
     token_sha256: DIGEST
-    scopes: ["agents.register:other"]
+    scopes: ["agents.register:other", "events.publish:*@*"]
 """
 
 
@@ -333,6 +334,45 @@ async def test_a_stop_waits_for_the_worker_to_finish(tmp_path: Path) -> None:
                 go.set()
                 assert (await asking).content == "in time"
                 assert await daemon.ended() == 0
+
+
+async def test_a_worker_tells_of_the_executions_that_it_answers_and_of_no_other(rig: House) -> None:
+    """As an agent inside the daemon does it: the event is the execution's, whoever's session that is."""
+    refused: list[str] = []
+
+    async with Client(f"127.0.0.1:{rig.daemon.port}", token=TOKEN, client_id="robot") as robot:
+
+        async def answer(call: Call) -> str:
+            data = {"tool_use_id": "t1", "tool_name": "look", "tool_input": {"order": 7}}
+            await robot.publish(new_event("tool_call_started", data, execution_id=call.execution_id, session_id="mine"))
+            for event in (
+                new_event("tool_call_started", data, execution_id="of nobody"),
+                new_event("execution_completed", {}, execution_id=call.execution_id),
+                new_event("tool_call_started", data, execution_id=call.execution_id, target="robot"),
+            ):
+                with pytest.raises(PermissionDenied) as denied:
+                    await robot.publish(event)
+                refused.append(denied.value.message)
+            return "told"
+
+        data = {"tool_use_id": "t1", "tool_name": "look"}
+        with pytest.raises(PermissionDenied):
+            await robot.publish(new_event("tool_call_started", data, execution_id="x"))
+        async with (
+            robot.serve_agent("other", answer),
+            rig.client.subscribe(event_filter(["tool_call_started"])) as told,
+        ):
+            asking = rig.client.stream("other", "x", correlation_id="c-1")
+            execution = await asking.accepted()
+            async with asyncio.timeout(60):
+                event = await anext(told)
+                assert (await asking.wait()).content == "told"
+
+    assert (event.execution_id, event.source, event.stream_id) == (execution, "robot", "other")
+    assert event.correlation_id == "c-1"
+    assert event.session_id not in ("", "mine")
+    assert event.tool_call_started.tool_input["order"] == 7
+    assert len(refused) == 3
 
 
 # Frames
