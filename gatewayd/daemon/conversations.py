@@ -65,6 +65,7 @@ class Conversations:
                 oldest=lambda: bus.oldest,
                 settings=lambda: config().gateway,
                 clock=clock,
+                denied=denied,
             ),
             directory=self.directory,
             store=store,

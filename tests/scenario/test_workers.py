@@ -27,12 +27,13 @@ from gatewayctl.plain import enum_name
 from tests.rigs.house import House, eventually, house
 from tests.rigs.process import Daemon
 from tests.rigs.stream import RawStream, reason_of
+from tests.rigs.websocket import RawSocket, http_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TOKEN = f"gw_robot_{'0' * 43}"
 CONFIG = """
-gateway: {reconnect_timeout: 2s}
+gateway: {reconnect_timeout: 2s, http: {port: 0, websocket: true}}
 agents:
   lookup: {remote: true, timeout: 30s}
   quick: {remote: true, timeout: 1s}
@@ -405,6 +406,17 @@ async def test_a_reply_to_what_is_not_ones_own_is_refused_and_changes_nothing(ri
         assert reason_of(await mine.rejected(await mine.ask(register(max_concurrent=1001)))) == "INVALID_ARGUMENT"
         assert not (await mine.accepted(await mine.ask(_unregister("other")))).existed
         assert (await mine.accepted(await mine.ask(_unregister("lookup")))).existed
+
+
+async def test_a_worker_speaks_json_over_a_websocket(rig: House) -> None:
+    async with RawSocket(http_port(rig.daemon), token=rig.daemon.token) as raw:
+        await worker(raw, history=True)
+        asking = asyncio.create_task(rig.client.send("lookup", "Grüße"))
+        call = (await raw.take("call")).call
+        assert (call.text, call.principal, len(call.history) > 0) == ("Grüße", "local", True)
+        await raw.accepted(await raw.ask(reply(call.call_id, "Zürich 🚚", offset=0)))
+        await raw.accepted(await raw.ask(reply(call.call_id, "!", offset=8, final=True)))
+        assert (await asking).content == "Zürich 🚚!"
 
 
 async def test_a_worker_has_no_more_calls_than_it_takes(rig: House) -> None:
