@@ -17,6 +17,7 @@ from gatewayctl.client import (
     CallFailed,
     Client,
     ExecutionFailed,
+    InvalidArgument,
     NotFound,
     PermissionDenied,
     Unavailable,
@@ -40,6 +41,8 @@ agents:
   quick: {remote: true, timeout: 1s}
   other: {remote: true}
   echo: {model: offline/echo}
+channels:
+  shop: {platform: sim, server: "unix:@net", token: shop, routing: {default: lookup}}
 clients:
   robot:
     token_sha256: DIGEST
@@ -184,6 +187,43 @@ async def test_the_daemon_is_killed_and_the_worker_serves_the_next_one(rig: Hous
         assert serving.connects == 2
         assert len(set(asked)) == 1
         await eventually(lambda: _is(serving.open_calls == 0))  # the first was called off by the daemon's refusal
+
+
+async def test_a_chat_is_answered_by_a_worker(rig: House) -> None:
+    async def answer(call: Call) -> str:
+        return f"{call.channel} heard {call.text}"
+
+    async with rig.daemon.client("worker") as client, client.serve_agent("lookup", answer):
+        said = rig.network.say("ann", "ann", "hello", token="shop")
+
+        assert await rig.hear("ann") == ["shop heard hello"]
+        assert (await rig.story(said, "shop")).message.rule == "channels.shop.routing.default"
+
+
+async def test_a_reload_that_takes_the_agent_away_lets_its_calls_end(rig: House) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def answer(call: Call) -> str:
+        begun.set()
+        await go.wait()
+        return "still here"
+
+    before = rig.daemon.config.read_text()
+    async with rig.daemon.client("worker") as client, client.serve_agent("other", answer):
+        asking = asyncio.create_task(rig.client.send("other", "x"))
+        async with asyncio.timeout(60):
+            await begun.wait()
+            rig.daemon.write(before.replace("other: {remote: true}", "other: {model: offline/echo}"))
+            await _reload(rig)
+            go.set()
+            assert (await asking).content == "still here"
+        with pytest.raises(InvalidArgument, match=r"agents\.other\.remote is not set"):
+            async with rig.daemon.client("late") as late:
+                await late.serve_agent("other", answer).registered()
+        assert (await rig.client.send("other", "model")).content == "model"
+        rig.daemon.write(before)
+        await _reload(rig)
+        assert (await rig.client.send("other", "x")).content == "still here"
 
 
 async def test_two_workers_share_and_a_session_stays_with_its_own(rig: House) -> None:
@@ -511,6 +551,11 @@ async def test_workers_are_told_of_as_events_of_the_agents_stream(rig: House) ->
 
 def _unregister(agent: str) -> pb.ConnectRequest:
     return pb.ConnectRequest(unregister_agent=pb.UnregisterAgent(agent=agent))
+
+
+async def _reload(rig: House) -> None:
+    request = admin_service_pb2.ReloadConfigRequest()
+    await rig.client.call("AdminService/ReloadConfig", request, admin_service_pb2.ReloadConfigResponse)
 
 
 async def _is(said: bool) -> bool:
