@@ -33,5 +33,6 @@ class Oracle:
         if not found:
             raise AgentFailed("I know nothing of that.")
         for number, word in enumerate(self.answers[found[0]].split()):
-            await ctx.clock.sleep(self.pause)
-            yield TextOutput(word if number == 0 else f" {word}")
+            if number > 0:
+                await ctx.clock.sleep(self.pause)
+            yield TextOutput(f" {word}" if number > 0 else word)

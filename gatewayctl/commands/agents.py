@@ -52,6 +52,7 @@ def _configured(path: str, ctl: Ctl) -> None:
 
     columns: list[Column] = [
         ("AGENT", "id"),
+        ("KIND", lambda row: "python" if row.get("class") else "remote" if row.get("remote") else "model"),
         ("MODEL", "model"),
         ("TOOLS", lambda row: ", ".join(row.get("tools") or ())),
         ("ROLE", "role"),

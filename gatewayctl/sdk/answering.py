@@ -23,6 +23,8 @@ log = logging.getLogger("gatewayctl.worker")
 
 MAX_ANSWER = 2 * 1024 * 1024
 """Longest answer, in bytes of UTF-8."""
+GRACE = 5.0
+"""Seconds after a call's time in which the daemon takes it back; without a word of it nobody waits any more."""
 MAX_PIECE = 64 * 1024
 """Characters of one reply."""
 
@@ -76,8 +78,11 @@ class Answering:
         """Until the daemon has the answer, or does not want it any more. Being cancelled cancels the handler."""
         work = asyncio.get_running_loop().create_task(self._work(), name="handler")
         try:
-            while not await self._send():
-                pass
+            async with asyncio.timeout(self._call.timeout + GRACE):
+                while not await self._send():
+                    pass
+        except TimeoutError:
+            log.warning("call %s has run out of time, and the daemon is away", self._call.call_id)
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
@@ -147,6 +152,6 @@ class Answering:
 
 def check_handler(handler: Handler) -> None:
     """Raise TypeError for what can answer no call."""
-    called = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
-    if not callable(handler) or not (inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)):
+    forms = (handler, getattr(handler, "__call__", None))  # noqa: B004 - of an object that is called
+    if not any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in forms):
         raise TypeError("a handler is an async function that returns text, or an async generator of text")

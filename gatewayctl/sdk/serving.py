@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any
@@ -81,14 +82,12 @@ class Serving:
         raise self._error
 
     async def stop(self) -> None:
-        """Take no more calls, and return when those that are here are answered."""
+        """Take no more calls, and return when those that are here are answered, or have run out of time."""
         self._stopping = True
-        try:
-            link = await self.registered()
-            await link.request(pb.ConnectRequest(unregister_agent=pb.UnregisterAgent(agent=self.agent)))
-        except LinkLost:
-            pass  # `run` does not register it again
-        if waiting := [task for _, task in self._calls.values()]:
+        if self._link is not None and not self._link.lost:
+            with contextlib.suppress(LinkLost):  # `run` registers it again only for the calls that are here
+                await self._unregister(self._link)
+        while waiting := [task for _, task in self._calls.values()]:
             await asyncio.wait(waiting)
         self.end(ClientClosed(f"agent {self.agent} is not served any more", code=1))
 
@@ -99,11 +98,12 @@ class Serving:
             while self._error is None:
                 link = await self._conversation.link()
                 try:
-                    # While it stops it is registered for the sake of the calls that it still has.
                     if not self._stopping or self._calls:
                         await link.request(pb.ConnectRequest(register_agent=self._request))
                         self._registered(link)
                         backoff.reset()
+                    if self._stopping and self._calls:
+                        await self._unregister(link)
                     await link.gone.wait()
                 except LinkLost:
                     continue
@@ -137,6 +137,9 @@ class Serving:
         """Nobody waits for that answer any more."""
         if call_id in self._calls:
             self._calls[call_id][1].cancel()
+
+    async def _unregister(self, link: Link) -> None:
+        await link.request(pb.ConnectRequest(unregister_agent=pb.UnregisterAgent(agent=self.agent)))
 
     def _registered(self, link: Link) -> None:
         self._link = link

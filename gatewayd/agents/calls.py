@@ -25,8 +25,21 @@ Tell = Callable[[WorkerFrame], None]
 class OpenCall:
     """One turn that workers are to answer, until it has ended."""
 
-    __slots__ = ("deadline", "error", "execution_id", "final", "id", "length", "news", "pieces", "pool", "since", "size",
-                 "turn", "worker")  # fmt: skip
+    __slots__ = (
+        "deadline",
+        "error",
+        "execution_id",
+        "final",
+        "id",
+        "length",
+        "news",
+        "pieces",
+        "pool",
+        "since",
+        "size",
+        "turn",
+        "worker",
+    )
 
     def __init__(
         self, call_id: str, pool: "Pool", turn: Turn, execution_id: str, *, since: float, limit: float

@@ -50,6 +50,11 @@ class Workers:
         pool = self._pools.get(agent)
         return pool.present if pool is not None else 0
 
+    def works_on(self, key: ClientKey, execution_id: str) -> bool:
+        """Whether a call of that execution ('': of any) is with that client."""
+        mine = (call for worker in self._clients.get(key, {}).values() for call in worker.calls.values())
+        return any(not execution_id or call.execution_id == execution_id for call in mine)
+
     # Asking
 
     def ask(self, agent: str, turn: Turn, execution_id: str, limit: float) -> OpenCall:

@@ -79,7 +79,11 @@ class Conversation:
             push=doors.push, principal=principal, clock=doors.clock, wake=self._wake.set, put=self.put
         )
         self.serving = Serving(
-            agents=doors.agents, principal=principal, wake=self._wake.set, tell=partial(served, self)
+            agents=doors.agents,
+            principal=principal,
+            wake=self._wake.set,
+            tell=partial(served, self),
+            denied=doors.denied,
         )
         self.subscriptions = Subscriptions(
             bus=doors.bus, oldest=doors.oldest, wake=self._wake.set, begun=self._text_so_far

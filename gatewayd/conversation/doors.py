@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from gatewayd.access.principals import Principal
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
 from gatewayd.config.model import GatewaySection
@@ -27,3 +28,5 @@ class Doors:
     oldest: Callable[[], Cursor]
     settings: Callable[[], GatewaySection]
     clock: Clock
+    denied: Callable[[Principal, str, str], None]
+    """Told of each refusal for lack of right: principal, action, subject; for the audit."""

@@ -12,13 +12,15 @@ from typing import Protocol
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
+from gatewayd.core.catalogue import CATALOGUE, Emitter
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError, InvalidArgument, NotFound, PermissionDenied, ServerOnlyField, Violation
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.ids import IdSource
+from gatewayd.core.work import Execution
 from gatewayd.storage.base import Store
 from gatewayd.storage.records import Published
-from gatewayd.wire import Stamp, content_digest, parse_event
+from gatewayd.wire import Stamp, content_digest, parse_event, settle
 
 MAX_BATCH = 1000
 """Events of one batch."""
@@ -33,6 +35,14 @@ class Addressing(Protocol):
 
     def audience(self, event: Event) -> int:
         """How many clients a broadcast reaches now."""
+        ...
+
+
+class Assignments(Protocol):
+    """Who answers which executions; the workers."""
+
+    def works_on(self, key: tuple[str, str], execution_id: str) -> bool:
+        """Whether that execution ('': any) is with that principal and client id."""
         ...
 
 
@@ -65,6 +75,8 @@ class Publishing:
         clock: Clock,
         ids: IdSource,
         addressing: Addressing,
+        assignments: Assignments,
+        execution: Callable[[str], Execution | None],
         owner_of: Callable[[str], str | None],
         denied: Callable[[Principal, str, str], None],
     ) -> None:
@@ -73,6 +85,9 @@ class Publishing:
         self._clock = clock
         self._ids = ids
         self._addressing = addressing
+        self._assignments = assignments
+        self._execution = execution
+        """An execution that is queued or runs."""
         self._owner_of = owner_of
         """The principal of a session that is going on; None for one that is not known."""
         self._denied = denied
@@ -88,13 +103,14 @@ class Publishing:
             raise InvalidArgument(f"a batch has 1 to {MAX_BATCH} events; this one has {len(raw)}")
         stamp = Stamp.make(principal.id, self._clock.now())
         stream_id = client_id or principal.id
-        may_send = partial(self._check_emitter, principal, "")
+        reports: list[EventType] = []
+        may_send = partial(self._check_emitter, principal, client_id, "", reports)
         try:
             events = [
                 parse_event(one, stamp, stream_id=stream_id, new_id=self._ids.new, may_send=may_send) for one in raw
             ]
         except GatewayError:
-            self._find_fault(raw, stamp, principal)
+            self._find_fault(raw, stamp, principal, client_id)
             raise
         for kind, topic in {(event.type, event.topic) for event in events}:
             self._check(kind, topic, principal)
@@ -107,7 +123,22 @@ class Publishing:
                 event.owner = owner  # type: ignore[misc]  # it is not shared yet
                 before[event.target, event.session_id] = (owner, clients)
                 count += clients
+        if reports:
+            self._settle(events, stamp, principal, client_id)
         return self._submit(events, stamp, principal, count)
+
+    def _settle(self, events: Sequence[Event], stamp: Stamp, principal: Principal, client_id: str) -> None:
+        """What a worker tells of its execution is an event of that execution, for whoever may see that."""
+        for place, event in enumerate(events):
+            if CATALOGUE[event.type].emitter is not Emitter.WORKER:
+                continue
+            mine = self._assignments.works_on((principal.id, client_id), event.execution_id)
+            execution = self._execution(event.execution_id) if mine else None
+            if execution is None or event.target:
+                self._denied(principal, "events.publish", event.type.label)
+                why = "has a target" if execution is not None else "belongs to no call that is with this client"
+                raise PermissionDenied(f"events[{place}]: {event.type.label} {why}")
+            settle(event, execution, stamp)
 
     def _address(self, event: Event, place: int, principal: Principal) -> tuple[str, int]:
         """Whose an event is that is not for everybody, and how many clients it is addressed to."""
@@ -125,19 +156,27 @@ class Publishing:
             count = self._addressing.audience(event)
         return owner, count
 
-    def _find_fault(self, raw: Sequence[bytes], stamp: Stamp, principal: Principal) -> None:
+    def _find_fault(self, raw: Sequence[bytes], stamp: Stamp, principal: Principal, client_id: str) -> None:
         """Raise for the first wrong event, named by its place; to name each beforehand would cost the right ones."""
         for number, one in enumerate(raw):
             path = f"events[{number}]"
-            may_send = partial(self._check_emitter, principal, path)
+            may_send = partial(self._check_emitter, principal, client_id, path, [])
             try:
                 parse_event(one, stamp, stream_id="", new_id=str, path=path, may_send=may_send)
             except ServerOnlyField as error:
                 self._denied(principal, "events.publish", error.violations[0].field.removeprefix(f"{path}."))
                 raise
 
-    def _check_emitter(self, principal: Principal, path: str, kind: EventType) -> None:
-        """Before anything else is found fault with: what such an event lacks would only mislead."""
+    def _check_emitter(
+        self, principal: Principal, client_id: str, path: str, reports: list[EventType], kind: EventType
+    ) -> None:
+        """Before anything else is found fault with: what such an event lacks would only mislead.
+
+        A worker tells of executions that it answers: noted in `reports`, and looked at when the batch is known.
+        """
+        if CATALOGUE[kind].emitter is Emitter.WORKER and self._assignments.works_on((principal.id, client_id), ""):
+            reports.append(kind)
+            return
         if path:
             self._denied(principal, "events.publish", kind.label)
         raise PermissionDenied(f"{path}: {kind.label} events are the gateway's own to emit")

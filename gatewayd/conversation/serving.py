@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
 from gatewayd.agents.registry import AgentRegistry
+from gatewayd.core.errors import PermissionDenied
 from gatewayd.core.event import EventType
 from gatewayd.core.frames import Accepted, EndReason
 from gatewayd.core.workers import (
@@ -32,12 +33,14 @@ class Serving:
         principal: Principal,
         wake: Callable[[], None],
         tell: Callable[[EventType, str, Mapping[str, object]], None],
+        denied: Callable[[Principal, str, str], None],
     ) -> None:
         self._agents = agents
         self._workers = agents.workers
         self._principal = principal
         self._wake = wake
         self._record = tell
+        self._denied = denied
         self._key = (principal.id, "")
         self._resumed = False
         self._served: set[str] = set()
@@ -101,7 +104,11 @@ class Serving:
                 return Accepted(frame.request_id)
 
     def _register(self, frame: RegisterAgent) -> Accepted:
-        self._principal.require(Action.REGISTER, frame.agent)
+        try:
+            self._principal.require(Action.REGISTER, frame.agent)
+        except PermissionDenied:
+            self._denied(self._principal, Action.REGISTER, frame.agent)
+            raise
         self._agents.check_remote(frame.agent)
         count = self._workers.register(
             self._key, frame.agent, self._take, most=frame.max_concurrent, history=frame.history

@@ -47,6 +47,8 @@ class Conversations:
             clock=clock,
             ids=ids,
             addressing=self.directory,
+            assignments=agents.workers,
+            execution=lambda id_: live.execution if (live := router.runtime.live(id_)) is not None else None,
             owner_of=sessions.owner_of,
             denied=denied,
         )
@@ -63,6 +65,7 @@ class Conversations:
                 oldest=lambda: bus.oldest,
                 settings=lambda: config().gateway,
                 clock=clock,
+                denied=denied,
             ),
             directory=self.directory,
             store=store,

@@ -10,6 +10,7 @@ from gatewayd.wire.events import decode_event, encode_event, event_bytes, with_s
 from gatewayd.wire.filters import filter_from_proto
 from gatewayd.wire.lists import list_events_bytes, publish_events
 from gatewayd.wire.published import MAX_EVENT_BYTES, Stamp, check_batch, content_digest, parse_event
+from gatewayd.wire.reports import settle
 from gatewayd.wire.server import encode_server_frame
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "parse_event",
     "publish_events",
     "reason_of",
+    "settle",
     "status_details",
     "with_snapshot",
     "with_wire",

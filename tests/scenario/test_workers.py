@@ -17,30 +17,36 @@ from gatewayctl.client import (
     CallFailed,
     Client,
     ExecutionFailed,
+    InvalidArgument,
     NotFound,
     PermissionDenied,
     Unavailable,
     event_filter,
+    new_event,
 )
 from gatewayctl.plain import enum_name
 from tests.rigs.house import House, eventually, house
 from tests.rigs.process import Daemon
 from tests.rigs.stream import RawStream, reason_of
+from tests.rigs.websocket import RawSocket, http_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+SOON = "gateway: {reconnect_timeout: 300ms}\nagents: {lookup: {remote: true}}\n"
 TOKEN = f"gw_robot_{'0' * 43}"
 CONFIG = """
-gateway: {reconnect_timeout: 2s}
+gateway: {reconnect_timeout: 2m, http: {port: 0, websocket: true}}
 agents:
   lookup: {remote: true, timeout: 30s}
   quick: {remote: true, timeout: 1s}
   other: {remote: true}
   echo: {model: offline/echo}
+channels:
+  shop: {platform: sim, server: "unix:@net", token: shop, routing: {default: lookup}}
 clients:
   robot:
     token_sha256: DIGEST
-    scopes: ["agents.register:other"]
+    scopes: ["agents.register:other", "events.publish:*@*"]
 """
 
 
@@ -183,6 +189,43 @@ async def test_the_daemon_is_killed_and_the_worker_serves_the_next_one(rig: Hous
         await eventually(lambda: _is(serving.open_calls == 0))  # the first was called off by the daemon's refusal
 
 
+async def test_a_chat_is_answered_by_a_worker(rig: House) -> None:
+    async def answer(call: Call) -> str:
+        return f"{call.channel} heard {call.text}"
+
+    async with rig.daemon.client("worker") as client, client.serve_agent("lookup", answer):
+        said = rig.network.say("ann", "ann", "hello", token="shop")
+
+        assert await rig.hear("ann") == ["shop heard hello"]
+        assert (await rig.story(said, "shop")).message.rule == "channels.shop.routing.default"
+
+
+async def test_a_reload_that_takes_the_agent_away_lets_its_calls_end(rig: House) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def answer(call: Call) -> str:
+        begun.set()
+        await go.wait()
+        return "still here"
+
+    before = rig.daemon.config.read_text()
+    async with rig.daemon.client("worker") as client, client.serve_agent("other", answer):
+        asking = asyncio.create_task(rig.client.send("other", "x"))
+        async with asyncio.timeout(60):
+            await begun.wait()
+            rig.daemon.write(before.replace("other: {remote: true}", "other: {model: offline/echo}"))
+            await _reload(rig)
+            go.set()
+            assert (await asking).content == "still here"
+        with pytest.raises(InvalidArgument, match=r"agents\.other\.remote is not set"):
+            async with rig.daemon.client("late") as late:
+                await late.serve_agent("other", answer).registered()
+        assert (await rig.client.send("other", "model")).content == "model"
+        rig.daemon.write(before)
+        await _reload(rig)
+        assert (await rig.client.send("other", "x")).content == "still here"
+
+
 async def test_two_workers_share_and_a_session_stays_with_its_own(rig: House) -> None:
     taken: dict[str, Counter[str]] = {"a": Counter(), "b": Counter()}
 
@@ -196,14 +239,14 @@ async def test_two_workers_share_and_a_session_stays_with_its_own(rig: House) ->
     async with rig.daemon.client("wa") as one, rig.daemon.client("wb") as two:
         async with one.serve_agent("lookup", serve("a")), two.serve_agent("lookup", serve("b")):
             assert await workers_of(rig, "lookup") == 2
-            for number in range(12):
+            for number in range(20):
                 async with rig.daemon.client(f"asker{number}") as asker:
                     first = await asker.send("lookup", "x")
                     second = await asker.send("lookup", "y")
                     assert first.content == second.content
 
     assert not set(taken["a"]) & set(taken["b"])
-    assert len(taken["a"]) + len(taken["b"]) == 12
+    assert len(taken["a"]) + len(taken["b"]) == 20
     assert taken["a"]
     assert taken["b"]
 
@@ -247,9 +290,10 @@ async def test_an_answer_that_takes_too_long_is_called_off(rig: House) -> None:
             await ended.wait()
 
 
-async def test_without_a_worker_it_is_waited_for_and_then_told(rig: House) -> None:
-    with pytest.raises(Unavailable, match="The agent other is not available right now"):
-        await rig.client.send("other", "x")
+async def test_without_a_worker_it_is_waited_for_and_then_told(tmp_path: Path) -> None:
+    async with Daemon(tmp_path, SOON) as daemon, daemon.client() as client:
+        with pytest.raises(Unavailable, match="The agent lookup is not available right now"):
+            await client.send("lookup", "x")
 
 
 async def test_a_worker_that_comes_in_time_answers_what_has_waited(rig: House) -> None:
@@ -335,6 +379,45 @@ async def test_a_stop_waits_for_the_worker_to_finish(tmp_path: Path) -> None:
                 assert await daemon.ended() == 0
 
 
+async def test_a_worker_tells_of_the_executions_that_it_answers_and_of_no_other(rig: House) -> None:
+    """As an agent inside the daemon does it: the event is the execution's, whoever's session that is."""
+    refused: list[str] = []
+
+    async with Client(f"127.0.0.1:{rig.daemon.port}", token=TOKEN, client_id="robot") as robot:
+
+        async def answer(call: Call) -> str:
+            data = {"tool_use_id": "t1", "tool_name": "look", "tool_input": {"order": 7}}
+            await robot.publish(new_event("tool_call_started", data, execution_id=call.execution_id, session_id="mine"))
+            for event in (
+                new_event("tool_call_started", data, execution_id="of nobody"),
+                new_event("execution_completed", {}, execution_id=call.execution_id),
+                new_event("tool_call_started", data, execution_id=call.execution_id, target="robot"),
+            ):
+                with pytest.raises(PermissionDenied) as denied:
+                    await robot.publish(event)
+                refused.append(denied.value.message)
+            return "told"
+
+        data = {"tool_use_id": "t1", "tool_name": "look"}
+        with pytest.raises(PermissionDenied):
+            await robot.publish(new_event("tool_call_started", data, execution_id="x"))
+        async with (
+            robot.serve_agent("other", answer),
+            rig.client.subscribe(event_filter(["tool_call_started"])) as told,
+        ):
+            asking = rig.client.stream("other", "x", correlation_id="c-1")
+            execution = await asking.accepted()
+            async with asyncio.timeout(60):
+                event = await anext(told)
+                assert (await asking.wait()).content == "told"
+
+    assert (event.execution_id, event.source, event.stream_id) == (execution, "robot", "other")
+    assert event.correlation_id == "c-1"
+    assert event.session_id not in ("", "mine")
+    assert event.tool_call_started.tool_input["order"] == 7
+    assert len(refused) == 3
+
+
 # Frames
 
 
@@ -365,6 +448,17 @@ async def test_a_reply_to_what_is_not_ones_own_is_refused_and_changes_nothing(ri
         assert reason_of(await mine.rejected(await mine.ask(register(max_concurrent=1001)))) == "INVALID_ARGUMENT"
         assert not (await mine.accepted(await mine.ask(_unregister("other")))).existed
         assert (await mine.accepted(await mine.ask(_unregister("lookup")))).existed
+
+
+async def test_a_worker_speaks_json_over_a_websocket(rig: House) -> None:
+    async with RawSocket(http_port(rig.daemon), token=rig.daemon.token) as raw:
+        await worker(raw, history=True)
+        asking = asyncio.create_task(rig.client.send("lookup", "Grüße"))
+        call = (await raw.take("call")).call
+        assert (call.text, call.principal, len(call.history) > 0) == ("Grüße", "local", True)
+        await raw.accepted(await raw.ask(reply(call.call_id, "Zürich 🚚", offset=0)))
+        await raw.accepted(await raw.ask(reply(call.call_id, "!", offset=8, final=True)))
+        assert (await asking).content == "Zürich 🚚!"
 
 
 async def test_a_worker_has_no_more_calls_than_it_takes(rig: House) -> None:
@@ -419,13 +513,14 @@ async def test_a_worker_that_resumes_is_told_again_and_one_that_does_not_has_let
                 assert (await silent).content == "done"
 
 
-async def test_a_worker_that_stays_away_loses_its_calls(rig: House) -> None:
-    async with RawStream(rig.daemon.address) as raw:
-        await worker(raw, "w")
-        asking = asyncio.create_task(rig.client.send("lookup", "x"))
-        await raw.take("call")
-    with pytest.raises(Unavailable, match="The agent lookup was cut off"):
-        await asking
+async def test_a_worker_that_stays_away_loses_its_calls(tmp_path: Path) -> None:
+    async with Daemon(tmp_path, SOON) as daemon, daemon.client() as client:
+        async with RawStream(daemon.address) as raw:
+            await worker(raw, "w")
+            asking = asyncio.create_task(client.send("lookup", "x"))
+            await raw.take("call")
+        with pytest.raises(Unavailable, match="The agent lookup was cut off"):
+            await asking
 
 
 async def test_an_answer_without_end_fails(rig: House) -> None:
@@ -456,6 +551,11 @@ async def test_workers_are_told_of_as_events_of_the_agents_stream(rig: House) ->
 
 def _unregister(agent: str) -> pb.ConnectRequest:
     return pb.ConnectRequest(unregister_agent=pb.UnregisterAgent(agent=agent))
+
+
+async def _reload(rig: House) -> None:
+    request = admin_service_pb2.ReloadConfigRequest()
+    await rig.client.call("AdminService/ReloadConfig", request, admin_service_pb2.ReloadConfigResponse)
 
 
 async def _is(said: bool) -> bool:

@@ -14,6 +14,7 @@ from gatewayd.access.audit import Audit
 from gatewayd.access.gate import Gate
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Scopes
+from gatewayd.agents.workers import Workers
 from gatewayd.bus.memory import MemoryBus
 from gatewayd.config.model import GatewayConfig
 from gatewayd.conversation.directory import Directory
@@ -175,6 +176,8 @@ class Rig:
             clock=self.clock,
             ids=self.ids,
             addressing=self.directory,
+            assignments=Workers(self.clock, self.ids),
+            execution=lambda _: None,
             owner_of=self.sessions.owner_of,
             denied=lambda who, action, subject: self.denied.append((who.id, action, subject)),
         )

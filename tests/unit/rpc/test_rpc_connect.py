@@ -64,6 +64,7 @@ class Line:
             oldest=lambda: Cursor("L", 0),
             settings=lambda: self.settings,
             clock=rig.clock,
+            denied=lambda *_: None,
         )
         self.hub = ConversationHub(
             doors=doors,

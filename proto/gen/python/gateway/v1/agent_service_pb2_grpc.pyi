@@ -35,8 +35,9 @@ class AgentServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AgentServiceAsyncStub: ...
     SendMessage: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.SendMessageRequest, _agent_service_pb2.SendMessageResponse]
     """Sends a message to an agent and waits for its answer. AGENT_NOT_FOUND, CHANNEL_NOT_FOUND, NO_ROUTE if
-    nobody takes it; EXECUTION_FAILED if the agent fails; DEADLINE_EXCEEDED with `metadata.execution_id` if it
-    takes too long, while the execution goes on. A call that is cut off does not cancel the execution.
+    nobody takes it; EXECUTION_FAILED if the agent fails, UNAVAILABLE if the workers that answer for it are not
+    there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while the execution goes on. A
+    call that is cut off does not cancel the execution.
     """
 
 @_typing.type_check_only
@@ -46,8 +47,9 @@ class AgentServiceAsyncStub(AgentServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SendMessage: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.SendMessageRequest, _agent_service_pb2.SendMessageResponse]  # type: ignore[assignment]
     """Sends a message to an agent and waits for its answer. AGENT_NOT_FOUND, CHANNEL_NOT_FOUND, NO_ROUTE if
-    nobody takes it; EXECUTION_FAILED if the agent fails; DEADLINE_EXCEEDED with `metadata.execution_id` if it
-    takes too long, while the execution goes on. A call that is cut off does not cancel the execution.
+    nobody takes it; EXECUTION_FAILED if the agent fails, UNAVAILABLE if the workers that answer for it are not
+    there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while the execution goes on. A
+    call that is cut off does not cancel the execution.
     """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -60,8 +62,9 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.SendMessageResponse, _abc.Awaitable[_agent_service_pb2.SendMessageResponse]]:
         """Sends a message to an agent and waits for its answer. AGENT_NOT_FOUND, CHANNEL_NOT_FOUND, NO_ROUTE if
-        nobody takes it; EXECUTION_FAILED if the agent fails; DEADLINE_EXCEEDED with `metadata.execution_id` if it
-        takes too long, while the execution goes on. A call that is cut off does not cancel the execution.
+        nobody takes it; EXECUTION_FAILED if the agent fails, UNAVAILABLE if the workers that answer for it are not
+        there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while the execution goes on. A
+        call that is cut off does not cancel the execution.
         """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

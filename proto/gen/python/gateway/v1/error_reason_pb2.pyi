@@ -79,8 +79,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_RELOAD_FAILED: _ErrorReason.ValueType  # 26
     """FAILED_PRECONDITION: the new configuration is valid but could not be put in place; the old one serves."""
     ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 27
-    """UNAVAILABLE: something that this needs is not there now, such as an unset secret or a channel that is
-    down.
+    """UNAVAILABLE: something that this needs is not there now, such as an unset secret, a channel that is
+    down, or a worker.
     """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 28
     """DEADLINE_EXCEEDED: it took longer than was allowed; what was started may go on."""
@@ -167,8 +167,8 @@ ERROR_REASON_RESTART_REQUIRED: ErrorReason.ValueType  # 25
 ERROR_REASON_RELOAD_FAILED: ErrorReason.ValueType  # 26
 """FAILED_PRECONDITION: the new configuration is valid but could not be put in place; the old one serves."""
 ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 27
-"""UNAVAILABLE: something that this needs is not there now, such as an unset secret or a channel that is
-down.
+"""UNAVAILABLE: something that this needs is not there now, such as an unset secret, a channel that is
+down, or a worker.
 """
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 28
 """DEADLINE_EXCEEDED: it took longer than was allowed; what was started may go on."""

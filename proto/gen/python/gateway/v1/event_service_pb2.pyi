@@ -1231,7 +1231,9 @@ class Reply(_message.Message):
     """
     @_builtins.property
     def error(self) -> _error_pb2.Error:
-        """In the final reply, what went wrong; absent if nothing did."""
+        """In the final reply, what went wrong, such as EXECUTION_FAILED, or UNAVAILABLE for an agent whose workers are not
+        there; absent if nothing did.
+        """
 
     def __init__(
         self,
