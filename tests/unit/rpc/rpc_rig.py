@@ -210,7 +210,14 @@ class Rig:
 
     @property
     def runtime_service(self) -> RuntimeService:
-        return RuntimeService(guard=self.guard, router=cast(Any, self.router), store=self.store)
+        return RuntimeService(
+            guard=self.guard,
+            router=cast(Any, self.router),
+            store=self.store,
+            entry_points=cast(Any, None),
+            rates=self.rates,
+            clock=self.clock,
+        )
 
     @property
     def admin(self) -> AdminService:

@@ -26,6 +26,7 @@ async def channel(rig, tmp_path):
         publishing=rig.publishing,
         sends=rig.sends,
         push=None,
+        entry_points=None,
         operations=rig.operations,
         clock=rig.clock,
     )
