@@ -42,6 +42,7 @@ def _selection(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
     parser.add_argument("--state", action="append", choices=states, default=nothing, help="only in this state; repeat")
     parser.add_argument("--session", default=nothing, metavar="ID", help="only those of this session")
     parser.add_argument("--agent", default=nothing, metavar="ID", help="only those of this agent")
+    parser.add_argument("--entry-point", default=nothing, metavar="ID", help="only those that it started")
     add_limit(parser, **({"default": argparse.SUPPRESS} if again else {}))
 
 
@@ -50,7 +51,12 @@ def list_(args: argparse.Namespace, ctl: Ctl) -> None:
 
     def page(token: str, count: int) -> pb.ListExecutionsRequest:
         return pb.ListExecutionsRequest(
-            page_token=token, page_size=count, states=states, session_id=args.session or "", agent=args.agent or ""
+            page_token=token,
+            page_size=count,
+            states=states,
+            session_id=args.session or "",
+            agent=args.agent or "",
+            entry_point=args.entry_point or "",
         )
 
     rows = listed(ctl, "RuntimeService/ListExecutions", page, pb.ListExecutionsResponse, "executions", limit=args.limit)

@@ -62,14 +62,19 @@ class RuntimeService(EntryPointCalls, StateCalls):
         async def run(principal: Principal) -> pb.ListExecutionsResponse:
             states = [execution_state_of(value, "states") for value in request.states]
             session_id, agent = name_of(request.session_id, "session_id"), name_of(request.agent, "agent")
-            page = page_of(request.page_size, request.page_token, "ListExecutions", sorted(states), session_id, agent)
+            entry_point = name_of(request.entry_point, "entry_point")
+            conditions = (sorted(states), session_id, agent, entry_point)
+            page = page_of(request.page_size, request.page_token, "ListExecutions", *conditions)
 
             async def read(before: str, limit: int) -> Sequence[Execution]:
                 return await self._store.list_executions(
                     states=states, session_id=session_id, agent=agent, before=before, limit=limit
                 )
 
-            rows, token = await gather(read, lambda row: row.id, page, lambda row: principal.may_see(row.principal))
+            def keep(row: Execution) -> bool:
+                return principal.may_see(row.principal) and (not entry_point or row.entry_point == entry_point)
+
+            rows, token = await gather(read, lambda row: row.id, page, keep)
             executions = [execution_message(row, with_output=False) for row in rows]
             return pb.ListExecutionsResponse(executions=executions, next_page_token=token)
 

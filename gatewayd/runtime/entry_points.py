@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from gatewayd.bus.base import EventBus
 from gatewayd.config.model import EntryPointSection, GatewayConfig
 from gatewayd.core.clock import Clock
+from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import EventType
 from gatewayd.core.lifecycle import Change
 from gatewayd.core.work import Trigger
@@ -73,8 +74,15 @@ class EntryPointFeeds:
         await self._tasks.close()
         for feed in self._feeds.values():
             if isinstance(feed, EventFeed):
-                await feed.mark()
+                await self._mark(feed)
         self._feeds.clear()
+
+    async def _mark(self, feed: EventFeed) -> None:
+        """A place that cannot be kept costs a few events that are looked at again."""
+        try:
+            await feed.mark()
+        except GatewayError as error:
+            log.warning("mark_failed", extra={"entry_point": feed.name, "reason": error.reason})
 
     def use(self, sections: Mapping[str, EntryPointSection]) -> list[Feed]:
         """Make these the current ones; the feeds that left, which are to be ended."""

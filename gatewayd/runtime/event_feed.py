@@ -101,6 +101,8 @@ class EventFeed:
         self._clock = clock
         self._dispatch = dispatch
         self._place = bus.end
+        self._found = False
+        """Whether it knows where it is: until then an older mark must stay."""
         self._marked = 0
         self._moved = False
         """Whether it has started something behind its mark."""
@@ -128,15 +130,17 @@ class EventFeed:
                 if why is EndReason.HISTORY_LOST:
                     log.error("entry_point_missed_events", extra={"entry_point": self.name, "since": str(self._place)})
                     self._place = self._bus.oldest
-        except Draining:
-            log.info("entry_point_waits_for_the_next_start", extra={"entry_point": self.name})
+        except (Draining, EntryPointNotFound) as error:
+            log.info("feed_ended", extra={"entry_point": self.name, "reason": error.reason})
 
     async def _find_place(self) -> None:
         """Go on from the mark; without one, or with that of another log, from when this feed was made."""
         found = (await self._store.marks(self.MARKS + self.name)).get(self.MARKS + self.name)
         if found is not None and (known := Cursor.parse(found)).epoch == self._place.epoch:
             self._place, self._marked = known, known.seq
+            self._found = True
         else:
+            self._found = True
             await self.mark()
 
     def _subscribe(self) -> Subscription:
@@ -175,6 +179,8 @@ class EventFeed:
 
     async def mark(self) -> None:
         """Keep how far it has come, for the next start."""
+        if not self._found:
+            return
         place = self._place
         try:
             await self._store.set_mark(self.MARKS + self.name, str(place))

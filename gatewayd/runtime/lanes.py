@@ -159,8 +159,8 @@ class Lanes:
 
     @property
     def busy(self) -> int:
-        """Sessions, and executions without one, with something queued or running."""
-        return len(self._lanes)
+        """Sessions with something queued or running."""
+        return sum(not lane.share for lane in self._lanes.values())
 
     def _advance(self) -> None:
         while not self._closed and self.free and (found := self._next()):

@@ -4,7 +4,7 @@ from gateway.v1 import event_pb2
 
 from gatewayd.core.event import Event
 from gatewayd.core.work import Execution
-from gatewayd.wire.events import Stamp
+from gatewayd.wire.published import Stamp
 
 
 def settle(event: Event, execution: Execution, stamp: Stamp) -> None:

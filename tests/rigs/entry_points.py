@@ -28,11 +28,11 @@ async def execution_is(rig: House, execution_id: str, state: str) -> execution_p
     return await eventually(there)
 
 
-async def executions(rig: House, entry_point: str = "") -> list[execution_pb2.Execution]:
+async def executions(rig: House, entry_point: str) -> list[execution_pb2.Execution]:
     """All of an entry point, oldest first."""
-    request = runtime_service_pb2.ListExecutionsRequest(page_size=1000)
+    request = runtime_service_pb2.ListExecutionsRequest(page_size=1000, entry_point=entry_point)
     answer = await rig.client.call("RuntimeService/ListExecutions", request, runtime_service_pb2.ListExecutionsResponse)
-    return [one for one in reversed(answer.executions) if one.entry_point == entry_point]
+    return list(reversed(answer.executions))
 
 
 async def entry_points(rig: House) -> dict[str, runtime_service_pb2.EntryPoint]:

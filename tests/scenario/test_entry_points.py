@@ -217,6 +217,7 @@ async def test_gatewayctl_starts_waits_and_watches(rig: House) -> None:
     unknown = await rig.daemon.ctl("trigger", "nowhere")
     listed = await rig.daemon.ctl("entry-points")
     stats = await rig.daemon.ctl("entry-points", "stats")
+    theirs = json.loads((await rig.daemon.ctl("-o", "json", "executions", "--entry-point", "fail"))[1])
 
     assert code == 0
     assert (waited[0], waited[1]) == (0, '{"a": 1}\n')
@@ -230,6 +231,7 @@ async def test_gatewayctl_starts_waits_and_watches(rig: House) -> None:
     assert unknown[0] == 4
     assert listed[0] == 0
     assert "Ask it" in listed[1]
+    assert {one["entry_point"] for one in theirs} == {"fail"}
     assert (stats[0], "takes work" in stats[1]) == (0, True)
     running = next(word for word in late[2].split() if len(word) == 26)
     assert (await rig.daemon.ctl("executions", "cancel", running))[0] == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gatewayctl.client import NotFound
+from gatewayctl.client import NotFound, Unavailable
 from tests.rigs.entry_points import entry_points, execution, execution_is, executions, reload, state_name
 from tests.rigs.house import eventually, house
 
@@ -37,20 +37,31 @@ async def test_a_crash_loses_nothing_that_was_triggered_and_ends_it_once(tmp_pat
 
 
 async def test_a_stop_puts_back_what_is_not_done(tmp_path: Path) -> None:
-    """A clean stop with live executions: who waits is told, and the execution goes on after the next start (P6.3)."""
-    config = f"gateway: {{drain_timeout: 0}}\n{AGENTS}entry_points: {{one: {{agent: slow}}}}\n"
+    """A clean stop with live executions: who waits is told, and they go on after the next start, the queued one too."""
+    config = f"gateway: {{drain_timeout: 1}}\n{AGENTS}entry_points: {{one: {{agent: slow, max_concurrent: 1}}}}\n"
     async with house(tmp_path, config) as rig:
-        started = await rig.client.trigger("one", "1s later")
-        waiter = asyncio.create_task(rig.client.trigger_and_wait("one", "1s other", idempotency_key="w"))
-        await execution_is(rig, started.execution_id, "running")
+        words = ["5s the first", "0s the second"]
+        waiters = []
+        for number, text in enumerate(words, 1):
+            call = rig.client.trigger_and_wait("one", text, idempotency_key=text)
+            waiters.append(asyncio.create_task(call))
+
+            async def there(count: int = number) -> list[str] | None:
+                ids = [one.id for one in await executions(rig, "one")]
+                return ids if len(ids) == count else None
+
+            ids = await eventually(there)
+        await execution_is(rig, ids[0], "running")
         assert await rig.daemon.stop() == 0
-        with pytest.raises(Exception, match=r".*"):
-            await waiter
+        told = await asyncio.gather(*waiters, return_exceptions=True)
         await rig.daemon.start()
         await rig.reconnect()
 
-        assert (await execution_is(rig, started.execution_id, "succeeded")).output == "later"
-        assert (await rig.client.trigger_and_wait("one", "1s other", idempotency_key="w")).output == "other"
+        assert all(isinstance(one, Unavailable) and one.reason == "DRAINING" for one in told), told
+        assert sorted(one.metadata["execution_id"] for one in told if isinstance(one, Unavailable)) == ids
+        results = [await rig.client.trigger_and_wait("one", text, idempotency_key=text) for text in words]
+        assert sorted(one.execution_id for one in results) == ids
+        assert [one.output for one in results] == ["the first", "the second"]
 
 
 async def test_the_higher_priority_goes_first_and_so_many_run_at_once(tmp_path: Path) -> None:
@@ -117,11 +128,12 @@ async def test_results_are_kept_as_long_as_the_file_says(tmp_path: Path) -> None
         results = [await rig.client.trigger_and_wait("ask", str(number)) for number in range(5)]
 
         async def kept(count: int) -> list[str] | None:
-            left = [one.output for one in [await execution(rig, one.id) for one in await executions(rig, "ask")]]
+            left = [one.id for one in await executions(rig, "ask")]
             return left if len(left) == count else None
 
         await reload(rig, f"runtime: {{execution_result_max: 2}}\n{config}")
-        assert await eventually(lambda: kept(2)) == ["3", "4"]
+        assert await eventually(lambda: kept(2)) == [one.execution_id for one in results[3:]]
+        assert (await execution(rig, results[4].execution_id)).output == "4"
         with pytest.raises(NotFound):
             await execution(rig, results[0].execution_id)
         await asyncio.sleep(1.0)  # the age that the next configuration bounds

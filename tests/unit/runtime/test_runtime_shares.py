@@ -138,3 +138,4 @@ async def test_whatever_happens_bounds_hold_and_nothing_is_left(seed: int) -> No
     assert len(house.started) + withdrawn == len(waiting)
     assert (house.lanes.busy, house.lanes.queued, house.lanes.free) == (0, 0, 3)
     assert not house.lanes._ready
+    assert not house.lanes._lanes

@@ -144,6 +144,7 @@ class ListExecutionsRequest(_message.Message):
     STATES_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    ENTRY_POINT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most so many; 0 means 100, more than 1000 means 1000."""
     page_token: _builtins.str
@@ -152,6 +153,8 @@ class ListExecutionsRequest(_message.Message):
     """Executions of this session."""
     agent: _builtins.str
     """Executions of this agent."""
+    entry_point: _builtins.str
+    """Executions that this entry point started."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_execution_pb2.ExecutionState.ValueType]:
         """Executions in any of these states."""
@@ -164,10 +167,11 @@ class ListExecutionsRequest(_message.Message):
         states: _abc.Iterable[_execution_pb2.ExecutionState.ValueType] | None = ...,
         session_id: _builtins.str = ...,
         agent: _builtins.str = ...,
+        entry_point: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "entry_point", b"entry_point", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
