@@ -5,14 +5,12 @@ once for gRPC and WebSocket.
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable
-from typing import Any, Protocol
 
 from gatewayd.access.principals import Principal
 from gatewayd.conversation.conversation import Conversation
 from gatewayd.conversation.hub import ConversationHub
+from gatewayd.conversation.link import Link
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import DeadlineExceeded, GatewayError, InvalidArgument, ProtocolViolation, SlowConsumer
 from gatewayd.core.frames import EndReason
@@ -21,35 +19,6 @@ log = logging.getLogger("gatewayd.conversation")
 
 HELLO_LIMIT = 10.0
 """Seconds in which a stream must have said hello: until then it takes one of `gateway.max_connections` for nobody."""
-
-
-HEAR_OUT = 1.0
-"""Seconds that one who is refused is given to finish the first frame."""
-
-
-class Link(Protocol):
-    """One connected client, as a conversation needs it: frames are the bytes of `gateway.v1`'s messages.
-
-    What a transport calls its end and its loss is taken as it is: a coroutine around each frame would cost a thirtieth
-    of it.
-    """
-
-    end: object
-    """What `read` gives once the client has ended the stream in order."""
-    gone: type[Exception]
-    """What `read` and `write` raise when the client is gone."""
-
-    def read(self) -> Awaitable[Any]:
-        """The next frame, or `end`.
-
-        Raises `InvalidArgument` for a request that is to be rejected (`metadata['request_id']`), any other
-        `GatewayError` for what ends the stream, and `gone`.
-        """
-        ...
-
-    def write(self, data: bytes) -> Awaitable[None]:
-        """Send one frame; waits while the client does not read. Raises `gone`."""
-        ...
 
 
 async def converse(
@@ -62,7 +31,7 @@ async def converse(
     try:
         conversation = hub.open(principal, peer)
     except GatewayError:
-        await hear_out(link, clock)
+        await hub.hearing.out(link)
         raise
     reason: EndReason | None = EndReason.CONNECTION_LOST
     try:
@@ -76,16 +45,6 @@ async def converse(
         await asyncio.shield(hub.leave(conversation, reason))
     if conversation.error is not None:
         raise conversation.error
-
-
-async def hear_out(link: Link, clock: Clock) -> None:
-    """To be called before a stream is refused on which nothing was read.
-
-    A client whose first frame is under way when the refusal comes is told by its gRPC that the write failed, not why.
-    """
-    with contextlib.suppress(TimeoutError, GatewayError, link.gone):
-        async with clock.timeout(HEAR_OUT):
-            await link.read()
 
 
 async def _drive(conversation: Conversation, link: Link, clock: Clock) -> bool:

@@ -14,6 +14,7 @@ from gatewayd.access.principals import Principal
 from gatewayd.conversation.conversation import Conversation
 from gatewayd.conversation.directory import Client, Directory, Left
 from gatewayd.conversation.doors import Doors
+from gatewayd.conversation.hearing import Hearing
 from gatewayd.conversation.heartbeats import Heartbeats
 from gatewayd.conversation.writing import LOOK
 from gatewayd.core.clock import Clock, Randomness
@@ -65,6 +66,7 @@ class ConversationHub:
         self._doors = doors
         self._directory = directory
         self._store = store
+        self.hearing = Hearing(clock)
         self._clock = clock
         self._randomness = randomness
         self._ids = ids

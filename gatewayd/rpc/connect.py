@@ -9,7 +9,7 @@ from functools import partial
 from grpc import aio
 
 from gatewayd.access.principals import Principal
-from gatewayd.conversation.driving import converse, hear_out
+from gatewayd.conversation.driving import converse
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import Clock
 from gatewayd.rpc.guard import Context, Guard
@@ -31,7 +31,7 @@ class ConnectHandler:
         """The gRPC handler (reader-writer style)."""
         link = _Link(context)
         run = partial(self._converse, link, context.peer())
-        await self._guard.unary(METHOD, context, run, before_refusal=partial(hear_out, link, self._clock))
+        await self._guard.unary(METHOD, context, run, before_refusal=partial(self._hub.hearing.out, link))
 
     def _converse(self, link: "_Link", peer: str, principal: Principal) -> Awaitable[None]:
         return converse(self._hub, principal, peer, link, self._clock, grace=CUT_GRACE)
