@@ -9,7 +9,7 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -32,8 +32,12 @@ MARK_EVERY = 5.0
 """Seconds between two looks whether to mark how far it has come."""
 MARK_BEHIND = 200
 """Events of others that may have passed before that alone is a reason to mark."""
-_RETRY = 1.0
-"""Seconds until the next try while the store cannot take anything."""
+AT_ONCE = 32
+"""Events that are taken in together."""
+BUFFER_BYTES = 4 << 20
+"""Bytes of events that may wait in memory; what is more is read from the log, as far back as that reaches."""
+_SOON, _RETRY = 0.05, 2.0
+"""Seconds until the next try while there is no room: twice as long each time, up to the second."""
 _TAKEN = 256 * 1024
 """Bytes of events that are taken at once."""
 
@@ -101,6 +105,8 @@ class EventFeed:
         self._clock = clock
         self._dispatch = dispatch
         self._place = bus.end
+        self._held = False
+        """Whether there was no room at the last try; told once."""
         self._found = False
         """Whether it knows where it is: until then an older mark must stay."""
         self._marked = 0
@@ -144,7 +150,7 @@ class EventFeed:
             await self.mark()
 
     def _subscribe(self) -> Subscription:
-        spec = SubscriptionSpec(self._selection, lambda _event: True, self._place)
+        spec = SubscriptionSpec(self._selection, _everything, self._place, buffer_bytes=BUFFER_BYTES)
         return self._bus.subscribe(spec, self._news.set)
 
     async def _follow(self, subscription: Subscription) -> EndReason:
@@ -154,10 +160,11 @@ class EventFeed:
             self._news.clear()
             events = box.take(_TAKEN)
             reached = box.position
-            for event in events:
-                await self._start(event)
+            for first in range(0, len(events), AT_ONCE):
+                some = events[first : first + AT_ONCE]
+                await self._start(some)
                 self._moved = True
-                self._place = event.cursor or self._place
+                self._place = max([self._place, *(event.cursor for event in some if event.cursor)])
             if not events and box.ended is not None:
                 return box.ended
             if box.ended is None:
@@ -190,29 +197,43 @@ class EventFeed:
         else:
             self._moved, self._marked = False, place.seq
 
-    async def _start(self, event: Event) -> None:
-        """Start an execution for it, however long there is no room. Raises `Draining` when the daemon stops."""
-        if not self._include_own and await self._is_own(event):
-            return
-        trigger = Trigger(
+    async def _start(self, events: Sequence[Event]) -> None:
+        """Start an execution for each, in order; together, so that they share a commit."""
+        mine = [event for event in events if self._include_own or not await self._is_own(event)]
+        triggers = [self._trigger(event) for event in mine]
+        outcomes = await asyncio.gather(*map(self._dispatch, triggers), return_exceptions=True)
+        self._held = self._held and any(isinstance(outcome, BaseException) for outcome in outcomes)
+        for trigger, outcome in zip(triggers, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                await self._again(trigger, outcome)
+
+    def _trigger(self, event: Event) -> Trigger:
+        return Trigger(
             entry_point=self.name,
             text=input_of(event),
             origin=Origin.EVENT,
             principal=f"entry_point:{self.name}",
             idempotency_key=str(event.cursor or f"event {event.id}"),
         )
-        while True:
+
+    async def _again(self, trigger: Trigger, error: BaseException) -> None:
+        """Try until there is room, however long that is. Raises `Draining` when the daemon stops."""
+        pause = _SOON
+        while isinstance(error, LimitExceeded | StoreBusy | StoreFull):
+            if not self._held:
+                self._held = True
+                log.warning("entry_point_waits", extra={"entry_point": self.name, "reason": error.reason})
+            await self._clock.sleep(pause)
+            pause = min(pause * 2, _RETRY)
             try:
                 await self._dispatch(trigger)
                 return
-            except (LimitExceeded, StoreBusy, StoreFull) as error:
-                log.warning("entry_point_waits", extra={"entry_point": self.name, "reason": error.reason})
-                await self._clock.sleep(error.retry_after or _RETRY)
-            except (Draining, EntryPointNotFound):
-                raise
-            except GatewayError as error:
-                log.error("event_not_taken", extra={"entry_point": self.name, "event": event.id, "why": error.message})
-                return
+            except GatewayError as refusal:
+                error = refusal
+        if isinstance(error, Draining | EntryPointNotFound) or not isinstance(error, GatewayError):
+            raise error
+        about = {"entry_point": self.name, "event": trigger.idempotency_key, "why": error.message}
+        log.error("event_not_taken", extra=about)
 
     async def _is_own(self, event: Event) -> bool:
         """Whether an execution of this entry point told it. An agent may be called like the entry point."""
@@ -220,6 +241,11 @@ class EventFeed:
             return False
         execution = await self._store.get_execution(event.execution_id)
         return execution is None or execution.entry_point == self.name
+
+
+def _everything(_event: Event) -> bool:
+    """An entry point acts for nobody in particular."""
+    return True
 
 
 def _as_text(value: object) -> str:

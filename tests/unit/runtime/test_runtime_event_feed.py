@@ -14,7 +14,8 @@ from gatewayd.core.clock import SystemClock
 from gatewayd.core.errors import GatewayError, LimitExceeded, StoreBusy
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.work import Origin, Trigger
-from gatewayd.runtime.entry_points import EntryPointFeeds
+from gatewayd.runtime import lanes
+from gatewayd.runtime.entry_points import EntryPointFeeds, shares
 from gatewayd.storage.records import Published
 from gatewayd.wire import with_wire
 from tests.rigs.house import eventually
@@ -140,6 +141,32 @@ async def test_what_finds_no_room_is_tried_again_in_order(tmp_path: Path) -> Non
         told = await made.brings(3)
 
     assert [event["data"]["n"] for event in told] == [1, 2, 3]
+
+
+async def test_many_events_are_taken_in_together_and_stay_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where there is room for a few only; that it waits is told once, not for each event."""
+    monkeypatch.setattr(lanes, "MAX_QUEUED_SHARE", 5)
+    async with feeds(tmp_path, config(watch=WATCH | {"max_concurrent": 1})) as made:
+        made.middle.runtime.lanes.configure(10, shares(made.middle.config))
+        made.middle.agents["a"].may_end.clear()
+        many = [
+            Event(f"e{number}", EventType.CUSTOM, "test", "s", 1.0, {"n": number}, custom_type="note")
+            for number in range(80)
+        ]
+        await made.middle.store.append([Published(event) for event in many], scope="")
+
+        async def held() -> bool:
+            return "entry_point_waits" in caplog.messages
+
+        await eventually(held)
+        assert len(made.brought) < 80
+        made.middle.agents["a"].may_end.set()
+        told = await made.brings(80)
+
+    assert [event["data"]["n"] for event in told] == list(range(80))
+    assert caplog.messages.count("entry_point_waits") < 10
 
 
 async def test_an_agent_of_the_same_name_is_somebody_else(tmp_path: Path) -> None:
