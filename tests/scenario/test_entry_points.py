@@ -36,6 +36,7 @@ entry_points:
   ask: {{agent: echo, name: Ask it, priority: 3}}
   wait: {{agent: slow, trigger_type: manual, max_concurrent: 2}}
   fail: {{agent: broken}}
+  asleep: {{agent: slow}}
 clients:
   robot: {{token_sha256: {DIGESTS["robot"]}, scopes: ["runtime:as*"]}}
   quick: {{token_sha256: {DIGESTS["quick"]}, scopes: ["runtime:*"]}}
@@ -121,7 +122,7 @@ async def test_what_cannot_be_started_is_refused(rig: House) -> None:
         await rig.client.trigger("", "hello")
 
     assert unknown.value.reason == "ENTRY_POINT_NOT_FOUND"
-    assert "ask, fail, wait" in str(unknown.value)
+    assert "ask, asleep, fail, wait" in str(unknown.value)
 
 
 async def test_a_client_starts_and_sees_what_its_scope_names(rig: House) -> None:
@@ -129,6 +130,9 @@ async def test_a_client_starts_and_sees_what_its_scope_names(rig: House) -> None
     theirs = await rig.client.trigger("ask", "of the operator")
     async with client(rig, "robot") as robot:
         mine = await robot.trigger_and_wait("ask", "of the robot")
+        long = await robot.trigger("asleep", "30s never")
+        request = pb.CancelExecutionRequest(execution_id=long.execution_id)
+        await robot.call("RuntimeService/CancelExecution", request, pb.CancelExecutionResponse)
         with pytest.raises(PermissionDenied):
             await robot.trigger("wait", "30s no")
         listed = await robot.call(
@@ -149,8 +153,9 @@ async def test_a_client_starts_and_sees_what_its_scope_names(rig: House) -> None
             await robot.call("RuntimeService/GetRuntimeStats", pb.GetRuntimeStatsRequest(), pb.GetRuntimeStatsResponse)
 
     assert mine.output == "of the robot"
-    assert [one.id for one in listed.entry_points] == ["ask"]
-    assert [one.id for one in seen.executions] == [mine.execution_id]
+    assert [one.id for one in listed.entry_points] == ["ask", "asleep"]
+    assert [one.id for one in seen.executions] == [long.execution_id, mine.execution_id]
+    assert state_name(seen.executions[0]) == "cancelled"
 
 
 async def test_starting_too_fast_is_refused_with_a_delay(rig: House) -> None:
@@ -198,11 +203,11 @@ async def test_the_entry_points_and_their_figures_can_be_read(rig: House) -> Non
         "RuntimeService/GetRuntimeStats", pb.GetRuntimeStatsRequest(), pb.GetRuntimeStatsResponse
     )
 
-    assert sorted(listed) == ["ask", "fail", "wait"]
+    assert sorted(listed) == ["ask", "asleep", "fail", "wait"]
     ask = listed["ask"]
     assert (ask.name, ask.agent, ask.priority, ask.max_concurrent) == ("Ask it", "echo", 3, 10)
     assert (ask.trigger, listed["wait"].trigger) == (pb.TRIGGER_KIND_API, pb.TRIGGER_KIND_MANUAL)
-    assert (stats.running, stats.entry_points, stats.limit) == (True, 3, 100)
+    assert (stats.running, stats.entry_points, stats.limit) == (True, 4, 100)
     assert {one.id: one.executions["succeeded"] for one in stats.by_entry_point}["ask"] >= 1
 
 
