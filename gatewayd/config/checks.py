@@ -51,6 +51,10 @@ class Subject:
     written: frozenset[Path] = frozenset()
     """Keys that the file has, with a value."""
 
+    def lacks(self, section: str, name: str) -> bool:
+        """Whether something of that part could not be looked up; it may be missing from `config` for that."""
+        return any(path[:2] == (section, name) for path in self.unresolved)
+
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Everything that the rules find."""
@@ -213,7 +217,11 @@ def _entry_points(subject: Subject) -> Iterator[Finding]:
         if channel is not None and channel not in subject.config.channels:
             path = ("entry_points", name, "trigger_config", "channel")
             yield Finding(path, f"there is no channel {channel}", suggest(channel, subject.config.channels, "channels"))
-        if not any(each[:2] == ("entry_points", name) for each in subject.unresolved):
+        source = entry.trigger_config.source_id
+        if source is not None and source not in subject.config.webhooks and not subject.lacks("webhooks", source):
+            path = ("entry_points", name, "trigger_config", "source_id")
+            yield Finding(path, f"there is no webhook {source}", suggest(source, subject.config.webhooks, "webhooks"))
+        if not subject.lacks("entry_points", name):
             yield from (Finding(*fault) for fault in faults(name, entry))
 
 

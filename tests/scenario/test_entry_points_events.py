@@ -9,6 +9,7 @@ from gateway.v1 import execution_pb2
 
 from tests.rigs.entry_points import entry_points, executions, reload, state_name
 from tests.rigs.house import House, eventually, house
+from tests.rigs.webhooks import SECRET, Sender, github
 
 AGENTS = "agents: {echo: {model: offline/echo}, slow: {model: offline/slow}}\n"
 
@@ -38,6 +39,7 @@ async def test_an_event_starts_one_execution_that_is_given_the_event(tmp_path: P
         "  node: {agent: echo, trigger: event, trigger_config: {event_types: custom, filter_node: n1}}\n"
         "  talk: {agent: echo, trigger: message, trigger_config: {topic: talk.*}}\n"
         "  hooks: {agent: echo, trigger: webhook, trigger_config: {source_id: github}}\n"
+        f"gateway: {{http: {{port: 0}}}}\nwebhooks: {{github: {{path: /hooks/github, secret: {SECRET}}}}}\n"
     )
     async with house(tmp_path, config) as rig:
         await rig.client.emit_custom("order", {"n": 5}, topic="orders.eu")
@@ -61,6 +63,14 @@ async def test_an_event_starts_one_execution_that_is_given_the_event(tmp_path: P
         assert (await inputs(rig, "node"))[0]["node_id"] == "n1"
         assert (order.principal, order.origin) == ("entry_point:orders", execution_pb2.ORIGIN_EVENT)
         assert await executions(rig, "hooks") == []
+
+        async with Sender(rig.daemon) as github_com:
+            for delivery in ("first", "second", "first"):
+                body = json.dumps({"delivery": delivery}).encode()
+                assert await github_com.status("/hooks/github", body, github(body, delivery)) == 202
+        await ended(rig, "hooks", 2)
+        payloads = [given["data"]["payload"] for given in await inputs(rig, "hooks")]
+        assert payloads == [{"delivery": "first"}, {"delivery": "second"}]
 
 
 async def test_an_entry_point_does_not_start_itself_unless_it_is_told_to(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 from config_rig import lines, loaded
 
 BASE = "agents: {a: {model: offline/echo}}\nchannels: {c: {platform: sim, routing: {default: a}}}\n"
+HOOKS = "webhooks: {github: {path: /hub, insecure_no_secret: true}, git: {path: /git, insecure_no_secret: true}}\n"
 
 KINDS = {
     "api": "",
@@ -32,7 +33,7 @@ ONE_OF = {"topic": "channel", "interval_minutes": "cron"}
 
 
 def with_entry(entry: str) -> str:
-    return f"{BASE}entry_points: {{e: {{{entry}}}}}\n"
+    return f"{BASE}entry_points: {{e: {{{entry}}}}}\n{HOOKS}"
 
 
 def of_kind(kind: str, keys: str) -> str:
