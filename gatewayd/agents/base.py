@@ -1,7 +1,8 @@
 """The contract of an agent: a turn goes in, outputs come out, and what they say is the answer.
 
 **Answer.** The answer is all the text that was put out, in order: what streams to a reader and what is sent in the end
-are the same. Outputs other than text tell of the work (reasoning, tool calls) and become events.
+are the same. It has at most `MAX_ANSWER` bytes; what would make it longer fails the turn. Other outputs tell of the
+work (reasoning, tool calls) and become events.
 
 **Life.** One `run()` is one turn of one session; turns of different sessions run at once. A run may be cancelled at any
 await; it must let `CancelledError` pass. Its deadline is the runtime's business, not its own.
@@ -30,6 +31,10 @@ __all__ = [
     "ToolStarted",
     "Turn",
 ]
+
+
+MAX_ANSWER = 2 * 1024 * 1024
+"""Longest answer, in bytes of UTF-8: with room to spare it fits into one message of gRPC, whose clients take 4 MiB."""
 
 
 class AgentFailed(Exception):

@@ -11,8 +11,6 @@ from gatewayd.core.workers import Call, Said, WorkerFrame
 DEFAULT_CONCURRENT = 16
 """Calls that a worker has at a time if it does not say."""
 MAX_CONCURRENT = 1000
-MAX_ANSWER = 2 * 1024 * 1024
-"""Longest answer to one call, in bytes of UTF-8: it has to fit into one message to whoever asked."""
 MAX_HISTORY = 256 * 1024
 """Bytes of the conversation that a call brings, the newest messages."""
 

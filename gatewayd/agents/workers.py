@@ -15,8 +15,8 @@ fails.
 
 import logging
 
-from gatewayd.agents.base import AgentFailed, Turn
-from gatewayd.agents.calls import DEFAULT_CONCURRENT, MAX_ANSWER, ClientKey, OpenCall, Pool, Tell, Worker, frame_of
+from gatewayd.agents.base import MAX_ANSWER, AgentFailed, Turn
+from gatewayd.agents.calls import DEFAULT_CONCURRENT, ClientKey, OpenCall, Pool, Tell, Worker, frame_of
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, NotFound, Unavailable, Violation
 from gatewayd.core.ids import IdSource

@@ -39,6 +39,8 @@ class LiveExecution:
         self.done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._pieces: list[str] = []
         self._length = 0
+        self.size = 0
+        """Bytes of its text, in UTF-8."""
         self._listeners: list[PieceListener] = []
 
     @property
@@ -63,6 +65,7 @@ class LiveExecution:
         offset = self._length
         self._pieces.append(piece)
         self._length += len(piece)
+        self.size += len(piece.encode(errors="replace"))
         for listener in list(self._listeners):
             listener(piece, offset)
 

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 
 from gatewayd.agents.base import (
+    MAX_ANSWER,
     AgentFailed,
     Output,
     ReasoningOutput,
@@ -226,6 +227,8 @@ class AgentRuntime:
         execution = live.execution
         match output:
             case TextOutput(content):
+                if live.size + len(content.encode(errors="replace")) > MAX_ANSWER:
+                    raise AgentFailed("The answer grew too long.", cause=f"more than {MAX_ANSWER} bytes")
                 data = {"content": content, "offset": live.length}
                 self._publish(self._events.make(execution, EventType.LLM_TEXT_DELTA, data))
                 live.put(content)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gatewayctl.client import ExecutionFailed, event_filter
+from gatewayd.agents.base import MAX_ANSWER
 from gatewayd.agents.python import PythonAgents
 from gatewayd.cli import main
 from gatewayd.core.errors import ConfigInvalid
@@ -24,6 +25,8 @@ agents:
   bad: {class: "crashing:Agent"}
 """
 CRASHING = """
+from gatewayd.agents.base import TextOutput
+
 made = []
 
 class Agent:
@@ -35,6 +38,10 @@ class Agent:
     async def run(self, turn, ctx):
         if turn.text == "wrong":
             yield "no output"
+        if turn.text.startswith("pieces of"):
+            for _ in range(5):
+                yield TextOutput("ä" * int(turn.text.split()[-1]))
+            return
         raise RuntimeError("secret inside")
         yield
 
@@ -68,6 +75,16 @@ def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def config(pause: str = "0") -> str:
     return CONFIG.replace("PAUSE", pause)
+
+
+async def test_an_answer_that_is_too_long_fails_and_what_there_is_of_it_arrives(tmp_path: Path) -> None:
+    """Longer, it would fit into no message to whoever asked, who would wait for it for ever."""
+    async with InProcess(tmp_path, config()) as gateway, gateway.client("c") as client:
+        with pytest.raises(ExecutionFailed, match=r"The answer grew too long\."):
+            await client.send("bad", f"pieces of {MAX_ANSWER // 8}", timeout=60)
+        whole = await client.send("bad", f"pieces of {MAX_ANSWER // 10}", timeout=60)
+
+    assert whole.content == "ä" * (MAX_ANSWER // 10 * 5)
 
 
 async def test_a_python_agent_answers_with_its_options(tmp_path: Path) -> None:
