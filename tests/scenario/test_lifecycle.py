@@ -235,8 +235,7 @@ async def test_F33_a_store_that_vanishes_while_it_runs_ends_the_daemon_with_75(t
             assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
             database = daemon.state / "gatewayd.db"
             shutil.copy(database, tmp_path / "copy")
-            database.unlink()
-            (tmp_path / "copy").rename(database)
+            (tmp_path / "copy").replace(database)
 
             publishing = asyncio.create_task(client.publish(new_event("message", {"content": "lost?"}, stream_id="s")))
 
