@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from gatewayctl.client import StateKey
     from gatewayctl.output import Column, Row
 
+MAX_TTL = 100 * 365 * 86_400.0
+"""Seconds."""
+
 
 def arguments(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
     _selection(parser)
@@ -125,6 +128,8 @@ def set__(args: argparse.Namespace, ctl: Ctl) -> None:
     except json_format.ParseError as error:
         raise Failure(f"the value is no JSON: {error}", USAGE) from None
     if args.ttl is not None:
+        if not 0 < args.ttl <= MAX_TTL:
+            raise Failure("the time to live is above 0 seconds and at most 100 years", USAGE)
         write.ttl.CopyFrom(Duration(seconds=int(args.ttl), nanos=round(args.ttl % 1 * 1e9)))
     _write(write, ctl)
 

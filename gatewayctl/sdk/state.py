@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -164,7 +165,7 @@ class State:
         write = pb.StateWrite(key=key, scope=scope, scope_id=scope_id, expected_version=expected_version)
         json_format.ParseDict(value, write.value)
         if ttl is not None:
-            write.ttl.CopyFrom(Duration(seconds=int(ttl), nanos=round(ttl % 1 * 1e9)))
+            write.ttl.CopyFrom(Duration(seconds=math.floor(ttl), nanos=round(ttl % 1 * 1e9)))
         return write
 
     def drop(
@@ -251,7 +252,8 @@ class State:
 
 
 def _is_news(entry: pb.StateEntry, known: dict[str, int]) -> bool:
-    if entry.version <= known.get(entry.key, 0):
+    # Another one, not a higher one: after a backup was put back, versions begin where it ended.
+    if entry.version == known.get(entry.key, 0):
         return False
     if entry.HasField("value"):
         known[entry.key] = entry.version

@@ -113,10 +113,12 @@ def read_order(isolation: Isolation, execution_id: str, stream_id: str) -> tuple
 
 
 def check_key(key: str) -> str:
-    """Return the key, or raise `InvalidArgument`: words joined by single dots, as in a topic."""
+    """Return the key, or raise `InvalidArgument`: printable words joined by single dots, as in a topic."""
     try:
         if len(key.encode()) > MAX_KEY_BYTES:
             raise InvalidArgument(f"it is longer than {MAX_KEY_BYTES} bytes")
+        if not key.isprintable():
+            raise InvalidArgument("it holds characters that are not printable")
         return check_topic(key)
     except UnicodeEncodeError:
         raise _wrong("key", "it holds half a character") from None

@@ -110,6 +110,8 @@ class StateCalls(runtime_service_pb2_grpc.RuntimeServiceServicer):
         async def run(principal: Principal) -> None:
             place = await self._place(scope_of(request.scope, "scope"), request.scope_id, principal, "scope_id")
             selects = _selecting(request.key_pattern, principal)
+            # Once more: from here on a watch hears that its token was revoked, which may have been since it was asked.
+            self._guard.admit(f"{_NAME}WatchState", context)
             watch = self._watches.open(place, None, selects, principal.token_sha256)
             try:
                 await self._tell(watch, context)

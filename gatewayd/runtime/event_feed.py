@@ -24,7 +24,7 @@ from gatewayd.core.frames import EndReason
 from gatewayd.core.topic import TopicPattern
 from gatewayd.core.work import Origin, Trigger
 from gatewayd.storage.base import Store
-from gatewayd.wire import data_of
+from gatewayd.wire import data_of, decode_event, event_bytes, with_wire
 
 log = logging.getLogger("gatewayd.entry_points")
 
@@ -60,7 +60,12 @@ def selection_of(section: EntryPointSection) -> EventFilter:
 
 
 def input_of(event: Event) -> str:
-    """What the agent is given: `{"event": …}`."""
+    """What the agent is given: `{"event": …}`.
+
+    By the event's encoding, as it is read after a restart: the same event is the same input, under the same key, and
+    half a character that somebody sent in JSON is none any more.
+    """
+    event = decode_event(event_bytes(with_wire(event)))
     told: dict[str, Any] = {
         "id": event.id,
         "type": event.custom_type or event.type.label,

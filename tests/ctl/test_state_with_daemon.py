@@ -45,7 +45,9 @@ async def test_a_key_is_written_read_and_deleted(daemon: Daemon) -> None:
 
 
 async def test_wrong_words_are_told_before_the_daemon_is_asked(daemon: Daemon) -> None:
-    for words in (("set", "k", "text"), ("get", "k", "--seen-by", "x", "--stream", "y")):
+    wrong = [("set", "k", "text"), ("get", "k", "--seen-by", "x", "--stream", "y")]
+    wrong += [("set", "k", "1", f"--ttl={ttl}") for ttl in ("nan", "inf", "1e300", "-0.5", "0")]
+    for words in wrong:
         done = await run(daemon, "state", *words)
         assert done.code == 2, done
 

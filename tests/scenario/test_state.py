@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import shutil
 from collections.abc import AsyncIterator
 
 import pytest
@@ -143,6 +144,29 @@ async def test_a_key_that_vanished_while_the_watch_was_away_is_told_of(tmp_path)
             await writer.state.delete("a")
             await writer.state.set("c", 3)
         assert await waiting == {("a", None), ("c", 3)}
+
+
+async def test_a_watch_goes_on_after_a_backup_was_put_back(tmp_path):
+    """Versions begin again below those that the reader has seen."""
+    async with Daemon(tmp_path, CONFIG) as daemon, daemon.client("watcher") as watcher:
+        async with daemon.client("writer") as writer:
+            await writer.state.set("a", 1)
+            await daemon.stop()
+            shutil.copytree(daemon.state, tmp_path / "backup")
+            await daemon.start()
+        async with daemon.client("writer again") as writer:
+            for number in range(2, 40):
+                await writer.state.set("a", number)
+            news = watcher.state.watch()
+            await until(news, "a", 39)
+            waiting = asyncio.create_task(until(news, "a", 40))
+            await daemon.kill()
+            shutil.rmtree(daemon.state)
+            shutil.copytree(tmp_path / "backup", daemon.state)
+            await daemon.start()
+        async with daemon.client("writer at last") as writer:
+            await writer.state.set("a", 40)
+        assert (await waiting)[-1].version < 39
 
 
 async def test_a_watch_ends_when_the_gateway_stops_and_says_why(tmp_path):

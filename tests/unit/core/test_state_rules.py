@@ -45,7 +45,9 @@ def test_a_key_is_words_joined_by_dots(key: str) -> None:
     assert check_key(key) == key
 
 
-@pytest.mark.parametrize("key", ["", ".", "a..b", "a b", "*", "a.>", "a\n", "k" * 257, "ключ" * 33, "\ud800"])
+@pytest.mark.parametrize(
+    "key", ["", ".", "a..b", "a b", "*", "a.>", "a\n", "a\u202eb", "a\x9bb", "k" * 257, "ключ" * 33, "\ud800"]
+)
 def test_what_is_no_key(key: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         check_key(key)

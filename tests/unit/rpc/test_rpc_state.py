@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from gateway.v1 import state_pb2 as pb
 from google.protobuf.struct_pb2 import Value
-from rpc_rig import Aborted, FakeCall, Rig
+from rpc_rig import SCOPES, Aborted, FakeCall, Rig
 
 from gatewayd.config.model import GatewayConfig, GatewaySection, LimitsSection
 from gatewayd.core.state import EVERYWHERE
@@ -65,6 +65,25 @@ async def test_a_revoked_token_ends_its_watches(rig: Rig) -> None:
         with pytest.raises(Aborted) as ended:
             await watching
     assert ended.value.reason == "UNAUTHENTICATED"
+
+
+async def test_a_token_that_is_revoked_while_the_place_is_looked_up_opens_no_watch(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.work(1, owner="root")
+    look_up = rig.store.get_execution
+
+    async def revoked_meanwhile(execution_id: str) -> Any:
+        monkeypatch.delitem(SCOPES, "root")
+        return await look_up(execution_id)
+
+    monkeypatch.setattr(rig.store, "get_execution", revoked_meanwhile)
+    call: Any = Watching("root", takes=9)
+    request = pb.WatchStateRequest(scope=pb.STATE_SCOPE_EXECUTION, scope_id="x0001")
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(Aborted) as ended:
+            await rig.runtime_service.WatchState(request, call)
+    assert (ended.value.reason, rig.watches.count, call.taken) == ("UNAUTHENTICATED", 0, [])
 
 
 async def test_a_page_token_names_no_key_that_may_not_be_read(rig: Rig) -> None:

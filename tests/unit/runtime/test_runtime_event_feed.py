@@ -16,8 +16,9 @@ from gatewayd.core.event import Event, EventType
 from gatewayd.core.work import Origin, Trigger
 from gatewayd.runtime import lanes
 from gatewayd.runtime.entry_points import EntryPointFeeds, shares
+from gatewayd.runtime.event_feed import input_of
 from gatewayd.storage.records import Published
-from gatewayd.wire import with_wire
+from gatewayd.wire import decode_event, event_bytes, with_wire
 from tests.rigs.house import eventually
 from tests.rigs.middle import Middle
 
@@ -264,3 +265,14 @@ async def test_a_reload_leaves_alone_what_waits_for_the_same(tmp_path: Path) -> 
 
     assert made.told.count((EventType.STREAM_STARTED, "watch")) == 1
     assert made.told.count((EventType.STREAM_STOPPED, "watch")) == 1
+
+
+def test_an_event_is_the_same_input_now_and_after_a_restart() -> None:
+    """Also where its maker holds what the encoding does not: half a character, a number that is no double."""
+    data = {"path": "/hooks/github", "method": "POST", "payload": {"half \ud800": 2**60 + 1, "whole": 1.0}}
+    live = with_wire(Event("e1", EventType.WEBHOOK_RECEIVED, "gatewayd", "github", 5.25, data)).stamped("epoch", 7)
+
+    given = input_of(live)
+
+    assert given == input_of(decode_event(event_bytes(live)))
+    assert json.loads(given.encode())["event"]["data"]["payload"] == {"half \ufffd": 2**60, "whole": 1}
