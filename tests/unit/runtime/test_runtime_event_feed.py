@@ -237,3 +237,40 @@ async def test_a_reload_leaves_alone_what_waits_for_the_same(tmp_path: Path) -> 
 
     assert made.told.count((EventType.STREAM_STARTED, "watch")) == 1
     assert made.told.count((EventType.STREAM_STOPPED, "watch")) == 1
+
+
+async def test_another_filter_goes_on_from_where_the_old_one_was(tmp_path: Path) -> None:
+    """What happened before the reload starts nothing, however old the mark in the store is; what comes then does."""
+    async with feeds(tmp_path, config(watch=HOOK)) as made:
+        feed = made.feeds._feeds["watch"]
+
+        async def looked_at() -> bool:
+            return feed.place == passed.cursor
+
+        passed = await made.emit()
+        await eventually(looked_at)
+        await made.reload(config(watch=WATCH))
+        await made.emit()
+        (told,) = await made.brings(1)
+
+    assert told["data"]["n"] == 2
+
+
+async def test_who_never_rests_is_marked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One event after another must not leave the mark where it was: a restart would read everything again."""
+    monkeypatch.setattr("gatewayd.runtime.event_feed.MARK_EVERY", 3600.0)
+    monkeypatch.setattr("gatewayd.runtime.event_feed.MARK_BEHIND", 5)
+    async with feeds(tmp_path, config(watch=WATCH)) as made:
+
+        async def mark() -> str | None:
+            return (await made.middle.store.marks("entry_point ")).get("entry_point watch")
+
+        first = await eventually(mark)
+        for _ in range(6):
+            await made.emit()
+        await made.brings(6)
+
+        async def moved() -> bool:
+            return await mark() != first
+
+        await eventually(moved)
