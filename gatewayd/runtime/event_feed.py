@@ -138,7 +138,7 @@ class EventFeed:
                 finally:
                     subscription.close()
                 if why is EndReason.HISTORY_LOST:
-                    log.error("entry_point_missed_events", extra={"entry_point": self.name, "since": str(self._place)})
+                    self._missed(str(self._place))
                     self._place = self._bus.oldest
         except (Draining, EntryPointNotFound) as error:
             log.info("feed_ended", extra={"entry_point": self.name, "reason": error.reason})
@@ -153,8 +153,13 @@ class EventFeed:
             self._place, self._marked = known, known.seq
             self._found = True
         else:
+            if found is not None:
+                self._missed(found)
             self._found = True
             await self.mark()
+
+    def _missed(self, since: str) -> None:
+        log.error("entry_point_missed_events", extra={"entry_point": self.name, "since": since})
 
     def _subscribe(self) -> Subscription:
         spec = SubscriptionSpec(self._selection, lambda _event: True, self._place)

@@ -224,6 +224,25 @@ async def test_events_that_are_no_longer_kept_are_told_and_it_goes_on(
     assert "entry_point_missed_events" in caplog.messages
 
 
+async def test_a_place_in_a_log_that_is_gone_is_told_and_it_begins_with_what_happens_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with feeds(tmp_path, config(watch=WATCH)) as first:
+        await first.emit()
+        await first.brings(1)
+        await first.feeds.stop()
+        await first.middle.store.set_mark("entry_point watch", "before:1")
+    with caplog.at_level(logging.ERROR):
+        async with feeds(tmp_path, config(watch=WATCH)) as second:
+
+            async def told() -> bool:
+                return "entry_point_missed_events" in caplog.messages
+
+            await eventually(told)
+            await second.emit()
+            await second.brings(1)
+
+
 async def test_a_reload_leaves_alone_what_waits_for_the_same(tmp_path: Path) -> None:
     """A new priority or agent restarts no feed; another filter does."""
     async with feeds(tmp_path, config(watch=WATCH)) as made:
