@@ -101,11 +101,19 @@ class Answering:
                 self._say(await answer)
         except CallFailed as failure:
             self._error = str(failure)[:4096] or "The agent gave up."
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._failed()  # nobody cancelled it: it waited for something of its own that was cancelled
         except Exception:  # the boundary of somebody's handler: the user hears that it failed, the log why
-            log.exception("the handler of agent %s failed in call %s", self._call.agent, self._call.call_id)
-            self._error = f"Something went wrong inside the agent (call {self._call.call_id})."
+            self._failed()
         self._done = True
         self._news.set()
+
+    def _failed(self) -> None:
+        log.exception("the handler of agent %s failed in call %s", self._call.agent, self._call.call_id)
+        self._error = f"Something went wrong inside the agent (call {self._call.call_id})."
 
     def _say(self, piece: str) -> None:
         if not isinstance(piece, str):

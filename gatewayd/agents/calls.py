@@ -107,10 +107,10 @@ class Pool:
         for call in self.waiting.values():
             call.news.set()
 
-    def chosen(self, session_id: str) -> Worker | None:
-        """Of the workers with room the first in the session's ranking."""
+    def chosen(self, name: str) -> Worker | None:
+        """Of the workers with room the first in the ranking for a session, or for an execution without one."""
         free = [worker for worker in self.workers.values() if worker.is_there and len(worker.calls) < worker.most]
-        return max(free, key=lambda worker: _rank(session_id, worker.key)) if free else None
+        return max(free, key=lambda worker: _rank(name, worker.key)) if free else None
 
 
 def frame_of(call: OpenCall, worker: Worker, now: float, *, redelivered: bool = False) -> Call:
@@ -131,8 +131,8 @@ def frame_of(call: OpenCall, worker: Worker, now: float, *, redelivered: bool = 
     )
 
 
-def _rank(session_id: str, key: ClientKey) -> bytes:
-    return hashlib.blake2b("\0".join((session_id, *key)).encode(), digest_size=8).digest()
+def _rank(name: str, key: ClientKey) -> bytes:
+    return hashlib.blake2b("\0".join((name, *key)).encode(), digest_size=8).digest()
 
 
 def _newest(turn: Turn) -> tuple[Said, ...]:

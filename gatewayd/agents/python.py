@@ -55,7 +55,7 @@ class PythonAgents:
             raise PluginError(f"{reference} is no factory: it cannot be called")
         try:
             agent = factory(name, copy.deepcopy(dict(options)))
-        except Exception as error:  # the boundary of somebody's factory
+        except (Exception, SystemExit) as error:  # the boundary of somebody's factory
             raise PluginError(f"{reference} did not make the agent: {type(error).__name__}: {error}") from error
         if why := _objection(agent):
             raise PluginError(f"{reference} made no agent: {why}")

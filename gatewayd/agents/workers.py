@@ -5,7 +5,8 @@ callable, and answers by `reply`.
 
 **Who gets a call.** The workers of an agent are ranked for each session by a hash of both, and the first that is there
 and has room gets it; so a session stays with its worker while that one is there and has room, and a worker that comes
-or goes moves its share only. Without room calls wait in order; without anybody for `reconnect_timeout` seconds.
+or goes moves its share only. A call without a session is ranked by its execution. Without room calls wait in order;
+without anybody for `reconnect_timeout` seconds.
 
 **Who is lost.** A worker that is cut off keeps its calls for `reconnect_timeout`. One that resumes and registers again
 is told of them again, with the number of characters that have arrived, and goes on there; else they fail. One that says
@@ -188,7 +189,7 @@ class Workers:
     def _hand_out(self, pool: Pool) -> None:
         while pool.waiting:
             call = next(iter(pool.waiting.values()))
-            worker = pool.chosen(call.turn.session_id)
+            worker = pool.chosen(call.turn.session_id or call.execution_id)
             if worker is None or worker.tell is None:
                 return
             del pool.waiting[call.id]

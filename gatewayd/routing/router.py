@@ -33,7 +33,7 @@ from gatewayd.routing.endings import Endings, turn
 from gatewayd.routing.intake import Intake, chat_reply
 from gatewayd.routing.policy import Verdict, admit
 from gatewayd.routing.table import route
-from gatewayd.routing.triggers import Triggers, entry_point
+from gatewayd.routing.triggers import Triggers, dedupe_scope, entry_point
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.runtime import AgentRuntime
@@ -201,7 +201,11 @@ class Router:
         if caller is not None:
             caller.principal.require(Action.RUNTIME, trigger.entry_point)
         entry = entry_point(self.config, trigger.entry_point)
-        self.runtime.lanes.check_room(trigger.entry_point)
+        try:
+            self.runtime.lanes.check_room(trigger.entry_point)
+        except LimitExceeded:  # a repeat takes no room
+            if not (key := trigger.idempotency_key) or not await self._store.knows(dedupe_scope(trigger), key):
+                raise
         work, execution = self._triggers.work(trigger, entry.agent)
         accepted, live = await self._commits.accept(work, lambda: self.runtime.submit(execution))
         return Submitted(accepted, live or self.runtime.live(accepted.execution_id))

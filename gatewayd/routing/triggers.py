@@ -27,6 +27,11 @@ def entry_point(config: GatewayConfig, name: str) -> EntryPointSection:
     return section
 
 
+def dedupe_scope(trigger: Trigger) -> str:
+    """Whose keys its idempotency key is one of."""
+    return f"trigger:{trigger.principal}"
+
+
 class Triggers:
     """Makes the unit of one trigger."""
 
@@ -69,7 +74,7 @@ class Triggers:
         rule = f"entry_points.{name}.agent"
         acceptance = Acceptance(
             inbound=inbound,
-            dedupe_scope=f"trigger:{trigger.principal}",
+            dedupe_scope=dedupe_scope(trigger),
             dedupe_id=trigger.idempotency_key,
             digest=hashlib.sha256(repr((name, trigger.text)).encode()).digest(),
             session=None,

@@ -88,16 +88,16 @@ class EntryPointFeeds:
         """Make these the current ones; the feeds that left, which are to be ended."""
         old, self._sections = self._sections, dict(sections)
         changed = [name for name in {*old, *sections} if _waits(old.get(name)) != _waits(sections.get(name))]
-        left = [self._feeds.pop(name) for name in changed if name in self._feeds]
-        for feed in left:
+        left = {name: self._feeds.pop(name) for name in changed if name in self._feeds}
+        for feed in left.values():
             feed.close()
         if self._open:
             for name in sorted(changed):
                 if name not in sections:
                     self._tell(EventType.STREAM_STOPPED, {"entry_point": name, "reason": "it was removed"}, name)
                 else:
-                    self._begin(name, is_new=name not in old)
-        return left
+                    self._begin(name, is_new=name not in old, before=left.get(name))
+        return list(left.values())
 
     def still_waits(self, name: str) -> bool:
         """Whether an entry point of that name waits for events now."""
@@ -108,14 +108,21 @@ class EntryPointFeeds:
         if not self.still_waits(name):
             await self._store.forget_mark(EventFeed.MARKS + name)
 
-    def _begin(self, name: str, *, is_new: bool = True) -> None:
+    def _begin(self, name: str, *, is_new: bool = True, before: Feed | None = None) -> None:
+        """`before` is the feed whose place the new one takes: it goes on from there."""
         section = self._sections[name]
         if is_new:
             self._tell(EventType.STREAM_STARTED, {"entry_point": name}, name)
         feed: Feed
         if EventFeed.fits(section):
             feed = EventFeed(
-                name, section, store=self._store, bus=self._bus, clock=self._clock, dispatch=self._dispatch
+                name,
+                section,
+                store=self._store,
+                bus=self._bus,
+                clock=self._clock,
+                dispatch=self._dispatch,
+                place=before.place if isinstance(before, EventFeed) else None,
             )
         elif section.trigger == "timer":
             feed = Timer(name, section.trigger_config, self._clock, self._dispatch)

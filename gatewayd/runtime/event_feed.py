@@ -100,7 +100,9 @@ class EventFeed:
         bus: EventBus,
         clock: Clock,
         dispatch: Callable[[Trigger], Awaitable[object]],
+        place: Cursor | None = None,
     ) -> None:
+        """`place` is where to begin, instead of at the mark."""
         self.name = name
         self.task: asyncio.Task[None] | None = None
         self._include_own = bool(section.trigger_config.include_own)
@@ -109,15 +111,23 @@ class EventFeed:
         self._bus = bus
         self._clock = clock
         self._dispatch = dispatch
-        self._place = bus.end
+        self._place = place or bus.end
         self._held = False
         """Whether there was no room at the last try; told once."""
-        self._found = False
+        self._found = place is not None
         """Whether it knows where it is: until then an older mark must stay."""
         self._marked = 0
         self._moved = False
         """Whether it has started something behind its mark."""
         self._news = asyncio.Event()
+        self._resting: Mailbox | None = None
+
+    @property
+    def place(self) -> Cursor | None:
+        """Up to where it has started what it had to; None until it knows."""
+        if self._resting is not None and not self._resting.has_news:
+            return self._resting.position
+        return self._place if self._found else None
 
     def close(self) -> None:
         """Begin to end."""
@@ -139,20 +149,28 @@ class EventFeed:
                 finally:
                     subscription.close()
                 if why is EndReason.HISTORY_LOST:
-                    log.error("entry_point_missed_events", extra={"entry_point": self.name, "since": str(self._place)})
+                    self._missed(str(self._place))
                     self._place = self._bus.oldest
         except (Draining, EntryPointNotFound) as error:
             log.info("feed_ended", extra={"entry_point": self.name, "reason": error.reason})
 
     async def _find_place(self) -> None:
         """Go on from the mark; without one, or with that of another log, from when this feed was made."""
+        if self._found:
+            await self.mark()
+            return
         found = (await self._store.marks(self.MARKS + self.name)).get(self.MARKS + self.name)
         if found is not None and (known := Cursor.parse(found)).epoch == self._place.epoch:
             self._place, self._marked = known, known.seq
             self._found = True
         else:
+            if found is not None:
+                self._missed(found)
             self._found = True
             await self.mark()
+
+    def _missed(self, since: str) -> None:
+        log.error("entry_point_missed_events", extra={"entry_point": self.name, "since": since})
 
     def _subscribe(self) -> Subscription:
         spec = SubscriptionSpec(self._selection, _everything, self._place, buffer_bytes=BUFFER_BYTES)
@@ -174,8 +192,14 @@ class EventFeed:
                 return box.ended
             if box.ended is None:
                 self._place = reached
+            if self._place.seq - self._marked >= MARK_BEHIND:
+                await self.mark()
             if not box.has_news:
-                await self._rest(box)
+                self._resting = box
+                try:
+                    await self._rest(box)
+                finally:
+                    self._resting = None
 
     async def _rest(self, box: Mailbox) -> None:
         """Until there is news; the place is marked when it has moved, but not all the time."""

@@ -1,10 +1,13 @@
 """An execution while it lives in memory: its text so far, who listens, and who waits for its end."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
+
+log = logging.getLogger("gatewayd.runtime")
 
 PieceListener = Callable[[str, int], None]
 """Called with new text and its offset in characters; must not block or raise."""
@@ -55,6 +58,11 @@ class LiveExecution:
     def failed(self, error: str, reason: str = "") -> Outcome:
         """It ends here, with what was put out as a partial answer."""
         return Outcome(ExecutionState.FAILED, output=self.text, error=error, reason=reason)
+
+    def crashed(self) -> Outcome:
+        """It ends here, by a defect of its agent; called while the error is handled, which goes to the log."""
+        log.exception("agent_crashed", extra={"execution": self.execution.id, "agent": self.execution.agent})
+        return self.failed(f"Something went wrong inside the gateway (execution {self.execution.id}).")
 
     def cancelled(self) -> Outcome:
         """It ends here, for `cancel_reason`."""

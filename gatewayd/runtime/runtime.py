@@ -212,15 +212,16 @@ class AgentRuntime:
             log.warning("agent_failed", extra={"execution": execution.id, "cause": failure.cause})
             return live.failed(str(failure))
         except asyncio.CancelledError:
-            if not live.cancel_reason or live.task is None:
+            if live.cancel_reason and live.task is not None:
+                live.task.uncancel()
+                return live.cancelled()
+            if live.task is None or live.task.cancelling():
                 raise
-            live.task.uncancel()
-            return live.cancelled()
+            return live.crashed()  # nobody cancelled it: it waited for something of its own that was cancelled
         except GatewayError as error:
             return live.failed(error.message, Unavailable.reason if isinstance(error, Unavailable) else "")
-        except Exception:  # the boundary of the agent's own code
-            log.exception("agent_crashed", extra={"execution": execution.id, "agent": execution.agent})
-            return live.failed(f"Something went wrong inside the gateway (execution {execution.id}).")
+        except (Exception, SystemExit):  # the boundary of the agent's own code; its exit is not the daemon's
+            return live.crashed()
         return Outcome(ExecutionState.SUCCEEDED, output=live.text)
 
     def _put_out(self, live: LiveExecution, output: Output) -> None:

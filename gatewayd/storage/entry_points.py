@@ -22,6 +22,10 @@ class EntryPointTables(Protocol):
         """Keep it no longer; nothing happens if there is none."""
         ...
 
+    async def knows(self, scope: str, dedupe_id: str) -> bool:
+        """Whether a unit with that `dedupe_scope` and `dedupe_id` was accepted before, and `accept` would know it."""
+        ...
+
     async def drop_results(self, *, keep: int, before: float) -> int:
         """Delete ended executions of entry points: all but the newest `keep`, and those that ended before `before`.
 

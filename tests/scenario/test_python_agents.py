@@ -25,6 +25,8 @@ agents:
   bad: {class: "crashing:Agent"}
 """
 CRASHING = """
+import asyncio
+
 from gatewayd.agents.base import TextOutput
 
 made = []
@@ -34,6 +36,8 @@ class Agent:
         made.append(name)
         if "fault" in options:
             raise ValueError("this option is a fault")
+        if "exit" in options:
+            raise SystemExit("this option is an exit")
 
     async def run(self, turn, ctx):
         if turn.text == "wrong":
@@ -42,6 +46,12 @@ class Agent:
             for _ in range(5):
                 yield TextOutput("ä" * int(turn.text.split()[-1]))
             return
+        if turn.text == "exit":
+            raise SystemExit("secret inside")
+        if turn.text == "cancelled":
+            helper = asyncio.ensure_future(asyncio.sleep(60))
+            helper.cancel("secret inside")
+            await helper
         raise RuntimeError("secret inside")
         yield
 
@@ -101,7 +111,7 @@ async def test_a_python_agent_answers_with_its_options(tmp_path: Path) -> None:
             await client.send("oracle", "Who are you?")
 
 
-@pytest.mark.parametrize("text", ["crash", "wrong"])
+@pytest.mark.parametrize("text", ["crash", "wrong", "exit", "cancelled"])
 async def test_a_crash_is_an_apology_to_the_user_and_a_traceback_in_the_log(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -153,6 +163,7 @@ async def test_a_reload_keeps_what_did_not_change_and_refuses_what_cannot_be_mad
         ("class: crashing:make", "the factory is async"),
         ("class: unknown", "no gatewayd.agents plugin is called 'unknown'"),
         ("{class: crashing:Agent, options: {fault: 1}}", "did not make the agent: ValueError: this option is a fault"),
+        ("{class: crashing:Agent, options: {exit: 1}}", "did not make the agent: SystemExit: this option is an exit"),
         ("{class: crashing:Agent, model: offline/echo}", "agents.a.model: this is for agents that a model answers for"),
         ("{class: crashing:Agent, tools: []}", "agents.a.tools: this is for agents that a model answers for"),
         ("{class: crashing:Agent, max_steps: 20}", "agents.a.max_steps: this is for agents that a model answers for"),

@@ -118,6 +118,10 @@ async def test_an_async_function_answers_at_once_and_its_faults_are_told(
             raise CallFailed("That is beyond me.")
         if call.text == "crash":
             raise RuntimeError("secret")
+        if call.text == "cancelled":
+            helper = asyncio.ensure_future(asyncio.sleep(60))
+            helper.cancel()
+            await helper
         return "-".join(f"{role}:{text}" for role, text in call.history) or "nothing before"
 
     async with rig.daemon.client("worker") as client, client.serve_agent("lookup", answer, history=True):
@@ -127,6 +131,8 @@ async def test_an_async_function_answers_at_once_and_its_faults_are_told(
             await rig.client.send("lookup", "give up")
         with pytest.raises(ExecutionFailed, match="Something went wrong inside the agent") as failure:
             await rig.client.send("lookup", "crash")
+        with pytest.raises(ExecutionFailed, match="Something went wrong inside the agent"):
+            await rig.client.send("lookup", "cancelled")
 
     assert "user:one" in second.content
     assert "secret" not in failure.value.message

@@ -9,6 +9,7 @@ from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.seal import damaged, seal
 from gatewayd.storage.sqlite.tx import Tx
 from gatewayd.storage.sqlite.unit import Receipt
+from gatewayd.storage.sqlite.work import message_key
 from gatewayd.storage.sqlite.writer import Writer
 
 BITE = 500
@@ -38,6 +39,9 @@ class SQLiteEntryPoints:
 
     def forget_mark(self, name: str) -> Receipt[None]:
         return self._writer.submit(partial(_forget_mark, name=name))
+
+    async def knows(self, scope: str, dedupe_id: str) -> bool:
+        return await self._reader.run(_knows, *message_key(scope, dedupe_id))
 
     async def drop_results(self, *, keep: int, before: float) -> int:
         gone = 0
@@ -86,6 +90,10 @@ def _marks(connection: sqlite3.Connection, prefix: str) -> dict[str, str]:
             raise damaged(f"the mark {name}")
         found[name] = value
     return found
+
+
+def _knows(connection: sqlite3.Connection, scope: str, id_: str) -> bool:
+    return connection.execute("SELECT 1 FROM seen WHERE scope = ? AND id = ?", (scope, id_)).fetchone() is not None
 
 
 def _surplus(connection: sqlite3.Connection, keep: int, before: float) -> list[str]:

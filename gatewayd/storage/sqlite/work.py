@@ -9,7 +9,11 @@ from gatewayd.storage.sqlite.tx import Key, Tx
 
 def seen_key(acceptance: Acceptance) -> Key:
     """Where the message's id is remembered; messages' ids and event ids of one principal do not know each other."""
-    return f"message {acceptance.dedupe_scope}", acceptance.dedupe_id
+    return message_key(acceptance.dedupe_scope, acceptance.dedupe_id)
+
+
+def message_key(scope: str, dedupe_id: str) -> Key:
+    return f"message {scope}", dedupe_id
 
 
 def accept(tx: Tx, acceptance: Acceptance) -> Accepted:

@@ -33,6 +33,13 @@ class EntryPointCases:
         assert await harness.store.drop_results(keep=1, before=NOW + 100) == 1
         assert await _left(harness) == [1, 7]
 
+    async def test_it_knows_what_was_accepted_under_an_id(self, harness: Harness) -> None:
+        first = acceptance(1)
+        await harness.store.accept(first)
+        assert await harness.store.knows(first.dedupe_scope, first.dedupe_id)
+        assert not await harness.store.knows(first.dedupe_scope, "another")
+        assert not await harness.store.knows("another", first.dedupe_id)
+
     async def test_a_result_whose_story_is_open_stays(self, harness: Harness) -> None:
         await _ended(harness, 1, Origin.EVENT, LedgerState.EXECUTED)
         await _ended(harness, 2, Origin.EVENT)

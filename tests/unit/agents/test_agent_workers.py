@@ -120,6 +120,19 @@ class TestARemoteAgentKeepsTheContract(AgentContract):
         )
 
 
+async def test_work_without_a_session_is_shared_by_all_workers() -> None:
+    """What entry points start has none: it must not all go to the one that is first for no session."""
+    workers = workers_of(FakeClock())
+    programs = [Program(workers, name) for name in ("w1", "w2", "w3")]
+    for program in programs:
+        program.register(1000)
+
+    for number in range(60):
+        workers.ask("a", turn(session=""), f"x{number}", 60.0)
+
+    assert min(len(program.calls) for program in programs) > 5
+
+
 async def test_nobody_is_waited_for_longer_than_the_timeout() -> None:
     clock = FakeClock()
     workers = workers_of(clock)

@@ -124,6 +124,22 @@ async def test_a_full_queue_and_a_stop_are_told_with_a_delay(middle: Middle, mon
     assert stopping.value.retry_after
 
 
+async def test_a_repeat_finds_the_first_even_where_there_is_no_room(
+    middle: Middle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for an execution in slices, under one key, is not turned away; a new key is."""
+    middle.runtime.lanes.configure(10, shares(middle.config))
+    monkeypatch.setattr(lanes, "MAX_QUEUED_SHARE", 1)
+    first, _ = [await middle.router.accept_trigger(trigger(idempotency_key=f"k{number}")) for number in range(2)]
+
+    again = await middle.router.accept_trigger(trigger(idempotency_key="k0"))
+
+    assert again.accepted.duplicate
+    assert again.accepted.execution_id == first.accepted.execution_id
+    with pytest.raises(LimitExceeded):
+        await middle.router.accept_trigger(trigger(idempotency_key="k2"))
+
+
 async def test_waiting_ends_with_the_time_the_end_or_the_daemon(middle: Middle) -> None:
     """As it is when the time is over; as it ended; DRAINING with the id when the daemon stops."""
     clock = SystemClock()

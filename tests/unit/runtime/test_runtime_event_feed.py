@@ -252,6 +252,25 @@ async def test_events_that_are_no_longer_kept_are_told_and_it_goes_on(
     assert "entry_point_missed_events" in caplog.messages
 
 
+async def test_a_place_in_a_log_that_is_gone_is_told_and_it_begins_with_what_happens_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with feeds(tmp_path, config(watch=WATCH)) as first:
+        await first.emit()
+        await first.brings(1)
+        await first.feeds.stop()
+        await first.middle.store.set_mark("entry_point watch", "before:1")
+    with caplog.at_level(logging.ERROR):
+        async with feeds(tmp_path, config(watch=WATCH)) as second:
+
+            async def told() -> bool:
+                return "entry_point_missed_events" in caplog.messages
+
+            await eventually(told)
+            await second.emit()
+            await second.brings(1)
+
+
 async def test_a_reload_leaves_alone_what_waits_for_the_same(tmp_path: Path) -> None:
     """A new priority or agent restarts no feed; another filter does."""
     async with feeds(tmp_path, config(watch=WATCH)) as made:
@@ -276,3 +295,40 @@ def test_an_event_is_the_same_input_now_and_after_a_restart() -> None:
 
     assert given == input_of(decode_event(event_bytes(live)))
     assert json.loads(given.encode())["event"]["data"]["payload"] == {"half \ufffd": 2**60, "whole": 1}
+
+
+async def test_another_filter_goes_on_from_where_the_old_one_was(tmp_path: Path) -> None:
+    """What happened before the reload starts nothing, however old the mark in the store is; what comes then does."""
+    async with feeds(tmp_path, config(watch=HOOK)) as made:
+        feed = made.feeds._feeds["watch"]
+
+        async def looked_at() -> bool:
+            return feed.place == passed.cursor
+
+        passed = await made.emit()
+        await eventually(looked_at)
+        await made.reload(config(watch=WATCH))
+        await made.emit()
+        (told,) = await made.brings(1)
+
+    assert told["data"]["n"] == 2
+
+
+async def test_who_never_rests_is_marked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One event after another must not leave the mark where it was: a restart would read everything again."""
+    monkeypatch.setattr("gatewayd.runtime.event_feed.MARK_EVERY", 3600.0)
+    monkeypatch.setattr("gatewayd.runtime.event_feed.MARK_BEHIND", 5)
+    async with feeds(tmp_path, config(watch=WATCH)) as made:
+
+        async def mark() -> str | None:
+            return (await made.middle.store.marks("entry_point ")).get("entry_point watch")
+
+        first = await eventually(mark)
+        for _ in range(6):
+            await made.emit()
+        await made.brings(6)
+
+        async def moved() -> bool:
+            return await mark() != first
+
+        await eventually(moved)
