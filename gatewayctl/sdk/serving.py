@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import session_pb2
@@ -181,14 +181,20 @@ class Worker:
             serving.end(ClientClosed("the client is closed", code=1))
 
 
-class Serves:
-    """A part of `Client`."""
-
+class _Open(Protocol):
     _worker: Worker
     _conversation: Conversation
     _tasks: Tasks
 
-    def serve_agent(self, agent: str, handler: Handler, *, max_concurrent: int = 16, history: bool = False) -> Serving:
+    def _need_open(self) -> None: ...
+
+
+class Serves:
+    """A part of `Client`."""
+
+    def serve_agent(
+        self: _Open, agent: str, handler: Handler, *, max_concurrent: int = 16, history: bool = False
+    ) -> Serving:
         """Answer for an agent whose configuration says `remote: true`, from now on: see `Serving`.
 
         `handler` takes a `Call` and returns the answer, or yields it in pieces; it raises CallFailed to tell the user
@@ -203,9 +209,6 @@ class Serves:
         serving = Serving(self._conversation, request, handler, self._tasks.start)
         self._worker.begin(serving)
         return serving
-
-    def _need_open(self) -> None:
-        raise NotImplementedError
 
 
 def _call(call: pb.Call) -> Call:

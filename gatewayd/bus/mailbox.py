@@ -4,9 +4,10 @@ from collections import deque
 from collections.abc import Callable
 
 from gatewayd.bus.budget import Budget
-from gatewayd.core.chunk import EVENT_OVERHEAD, NOTHING, Chunk, joined
+from gatewayd.core.chunk import EVENT_OVERHEAD, Chunk, joined
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.frames import EndReason, Overflow
+from gatewayd.core.idle import IDLE, queued
 
 __all__ = ["EVENT_OVERHEAD", "Mailbox"]
 
@@ -46,7 +47,7 @@ class Mailbox:
         self.limit_bytes = limit_bytes
         self.overflow = overflow
         self._wake = wake
-        self._chunks = NOTHING
+        self._chunks: deque[Chunk] = IDLE
         self._bytes = 0
         self._dropped = 0
         self._dropped_to: Cursor | None = None
@@ -91,10 +92,9 @@ class Mailbox:
     def _append(self, chunk: Chunk) -> None:
         self._bytes += chunk.size
         self._budget.used += chunk.size
-        if self._chunks:
-            self._chunks.append(chunk)
-        else:
-            self._chunks = deque((chunk,))
+        was_empty = not self._chunks
+        self._chunks = queued(self._chunks, chunk)
+        if was_empty:
             self._wake()
 
     def _squeeze(self, chunk: Chunk) -> bool:
@@ -115,7 +115,7 @@ class Mailbox:
         """The oldest events as one chunk, at least one, up to that many bytes of content; None if there is none."""
         if len(self._chunks) == 1 and self._chunks[0].content_bytes <= max_bytes:
             only = self._chunks[0]
-            self._chunks = NOTHING
+            self._chunks = IDLE
             self._bytes = 0
             if only.cursor is not None:
                 self._taken = only.cursor
@@ -170,7 +170,7 @@ class Mailbox:
         if self.ended is None:
             self._taken = self.position
             self.ended = reason
-            self._chunks = NOTHING
+            self._chunks = IDLE
             self._budget.release(self._bytes)
             self._bytes = 0
             self._wake()

@@ -6,9 +6,10 @@ It outlives a connection that breaks: what waits, and what comes while the clien
 from collections import deque
 from collections.abc import Callable
 
-from gatewayd.core.chunk import NOTHING, Chunk, joined
+from gatewayd.core.chunk import Chunk, joined
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.frames import Overflow
+from gatewayd.core.idle import IDLE, queued
 from gatewayd.core.queues import QueueReport, QueueState, state_of
 
 
@@ -22,7 +23,7 @@ class Inbox:
         self.bytes = 0
         """Of events that wait, each with its overhead."""
         self.total_dropped = 0
-        self._chunks = NOTHING
+        self._chunks: deque[Chunk] = IDLE
         self._dropped = 0
         self._dropped_to: Cursor | None = None
 
@@ -34,10 +35,7 @@ class Inbox:
         while self._chunks and self.bytes + chunk.size > limit:
             self._drop(self._chunks.popleft())
         if limit:
-            if self._chunks:
-                self._chunks.append(chunk)
-            else:
-                self._chunks = deque((chunk,))
+            self._chunks = queued(self._chunks, chunk)
             self.bytes += chunk.size
         else:
             self.bytes += chunk.size

@@ -12,6 +12,7 @@ from gatewayd.agents.registry import AgentRegistry
 from gatewayd.core.errors import PermissionDenied
 from gatewayd.core.event import EventType
 from gatewayd.core.frames import Accepted, EndReason
+from gatewayd.core.idle import IDLE, queued
 from gatewayd.core.workers import (
     Call,
     CallReply,
@@ -21,9 +22,6 @@ from gatewayd.core.workers import (
     WorkerFrame,
     WorkerRequest,
 )
-
-_NOTHING: deque[WorkerFrame] = deque(maxlen=0)
-"""The queue of who answers for no agent, as nearly all do: an empty deque takes 760 bytes. To be replaced."""
 
 
 class Serving:
@@ -47,7 +45,7 @@ class Serving:
         self._key = (principal.id, "")
         self._resumed = False
         self._served: dict[str, None] = {}
-        self._frames = _NOTHING
+        self._frames: deque[WorkerFrame] = IDLE
 
     def welcomed(self, client_id: str, *, resumed: bool) -> None:
         """The client is known now; without a resume it is a new process, and its old calls are nobody's."""
@@ -63,7 +61,7 @@ class Serving:
         for agent in sorted(self._served):
             self._gone(agent, "closed" if left else reason.value)
         self._served.clear()
-        self._frames = _NOTHING
+        self._frames = IDLE
 
     # Out
 
@@ -86,10 +84,7 @@ class Serving:
                 if isinstance(waiting, Call) and waiting.call_id == frame.call_id:
                     self._frames.remove(waiting)
                     return
-        if self._frames:
-            self._frames.append(frame)
-        else:
-            self._frames = deque((frame,))
+        self._frames = queued(self._frames, frame)
         self._wake()
 
     # Requests
