@@ -213,10 +213,13 @@ def _entry_points(subject: Subject) -> Iterator[Finding]:
         if entry.agent not in subject.agents:
             hint = suggest(entry.agent, subject.agents, "agents")
             yield Finding(("entry_points", name, "agent"), f"there is no agent {entry.agent}", hint)
-        channel = entry.trigger_config.channel
-        if channel is not None and channel not in subject.config.channels:
-            path = ("entry_points", name, "trigger_config", "channel")
-            yield Finding(path, f"there is no channel {channel}", suggest(channel, subject.config.channels, "channels"))
+        for key, channel in (
+            (("trigger_config", "channel"), entry.trigger_config.channel),
+            (("channel",), entry.channel),
+        ):
+            if channel is not None and channel not in subject.config.channels:
+                hint = suggest(channel, subject.config.channels, "channels")
+                yield Finding(("entry_points", name, *key), f"there is no channel {channel}", hint)
         source = entry.trigger_config.source_id
         if source is not None and source not in subject.config.webhooks and not subject.lacks("webhooks", source):
             path = ("entry_points", name, "trigger_config", "source_id")

@@ -153,6 +153,14 @@ class EntryPointSection(Section):
     max_concurrent: Annotated[int, Whole(1, 10_000)] = setting(
         default=10, description="Its executions at a time; the others wait. Default 10, 1 to 10000."
     )
+    channel: Name | None = setting(
+        default=None,
+        description="The channel on which its answers are sent, and what went wrong where there is none; with "
+        "channel_id. Default: nowhere, the answer is kept as the result alone.",
+    )
+    channel_id: Line | None = setting(
+        default=None, description="The chat of `channel` that they go to, by the platform's id of it."
+    )
 
 
 def faults(name: str, section: EntryPointSection) -> Iterator[tuple[Path, str, str]]:
@@ -168,6 +176,10 @@ def faults(name: str, section: EntryPointSection) -> Iterator[tuple[Path, str, s
         yield path, "a timer has either cron or interval_minutes", "such as cron: '0 9 * * 1-5'"
     if section.trigger == "timer" and wanted.timezone is not None and wanted.cron is None:
         yield (*path, "timezone"), "this is for cron alone", "leave it out"
+    if section.channel is not None and not section.channel_id:
+        yield ("entry_points", name, "channel_id"), "answers have a channel and no chat", "name the chat, by its id"
+    if section.channel is None and section.channel_id is not None:
+        yield ("entry_points", name, "channel"), "answers have a chat and no channel", "name the channel of the chat"
     taken = _KEYS.get(section.trigger, frozenset())
     for key in settings_of(wanted):
         if key not in taken and getattr(wanted, key) is not None:

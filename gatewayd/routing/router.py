@@ -206,7 +206,7 @@ class Router:
         except LimitExceeded:  # a repeat takes no room
             if not (key := trigger.idempotency_key) or not await self._store.knows(dedupe_scope(trigger), key):
                 raise
-        work, execution = self._triggers.work(trigger, entry.agent)
+        work, execution = self._triggers.work(trigger, entry)
         accepted, live = await self._commits.accept(work, lambda: self.runtime.submit(execution))
         return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
 

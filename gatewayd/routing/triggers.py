@@ -39,7 +39,7 @@ class Triggers:
         self._clock = clock
         self._events = events
 
-    def work(self, trigger: Trigger, agent: str) -> tuple[Acceptance, Execution]:
+    def work(self, trigger: Trigger, entry: EntryPointSection) -> tuple[Acceptance, Execution]:
         """The unit and the execution in it; the same key with another input or entry point is a conflict."""
         if not trigger.text.strip():
             raise InvalidArgument("the input has no text")
@@ -61,11 +61,11 @@ class Triggers:
             id=execution_id,
             message_id=inbound.message_id,
             session_id="",
-            agent=agent,
+            agent=entry.agent,
             principal=trigger.principal,
             origin=trigger.origin,
             text=trigger.text,
-            reply_to=ReplyTo(ReplyKind.CALLER, client_id=trigger.client_id),
+            reply_to=_reply_to(trigger, entry),
             stream_id=name,
             correlation_id=trigger.correlation_id or execution_id,
             created=now,
@@ -80,8 +80,15 @@ class Triggers:
             session=None,
             execution=execution,
             state=LedgerState.QUEUED,
-            steps=accepted(trigger.origin, name, rule, agent, now),
+            steps=accepted(trigger.origin, name, rule, entry.agent, now),
             rule=rule,
             events=(self._events.make(execution, EventType.EXECUTION_QUEUED, {"reason": ""}),),
         )
         return acceptance, execution
+
+
+def _reply_to(trigger: Trigger, entry: EntryPointSection) -> ReplyTo:
+    """Into the chat that the entry point answers to; else it is the caller's to read."""
+    if entry.channel and entry.channel_id:
+        return ReplyTo(ReplyKind.CHANNEL, entry.channel, entry.channel_id, client_id=trigger.client_id)
+    return ReplyTo(ReplyKind.CALLER, client_id=trigger.client_id)

@@ -111,6 +111,11 @@ PROOF = {
         f"entry_points.*.{key}": f"{_ENTRIES}::test_the_entry_points_and_their_figures_can_be_read"
         for key in ("name", "agent", "trigger")
     },
+    **{
+        f"entry_points.*.{key}": "scenario/test_entry_points_answers.py::"
+        "test_the_answer_of_an_entry_point_is_sent_to_its_chat"
+        for key in ("channel", "channel_id")
+    },
     "entry_points.*.priority": f"{_LIFE}::test_the_higher_priority_goes_first_and_so_many_run_at_once",
     "entry_points.*.max_concurrent": f"{_ENTRIES}::test_what_runs_and_what_waits_is_cancelled_and_every_waiter_wakes",
     **{
