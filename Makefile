@@ -4,7 +4,9 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-PEERS := .build/peers/praisonai/.ready .build/peers/autogen/.ready .build/peers/nats/.ready .build/peers/cpp/plain
+# Half of the tests' time is spent waiting, for deadlines and for processes: more of them run at once than there are processors.
+WORKERS ?= 3
+PEERS := .build/peers/praisonai/.ready .build/peers/autogen/.ready .build/peers/nats/.ready .build/peers/agentopera/.ready .build/peers/cpp/plain
 
 .PHONY: help venv demo run test check fix format lint types floors proto verify-proto lint-proto lock faults chaos bench-quick bench bench-stall bench-idle bench-peers scenario wheel clean
 
@@ -28,7 +30,7 @@ run: venv ## The daemon in the foreground with the quickstart configuration
 	@exec $(VENV)/bin/gatewayd --config packaging/gateway.quickstart.yaml
 
 test: venv ## Every test, against the real daemon over real sockets
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 check: format lint types floors verify-proto lint-proto deps test ## All that CI runs
 

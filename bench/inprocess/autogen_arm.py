@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from arm import AGENTS, Arm, main
+from arm import AGENTS, EngineArm, main
 
 library: Any = importlib.import_module(sys.argv[1])
 
@@ -34,8 +34,8 @@ class Echo(library.RoutedAgent):  # type: ignore[misc]
         return Told(message.number)
 
 
-class Peer(Arm):
-    """See `Arm`."""
+class Peer(EngineArm):
+    """See `EngineArm`."""
 
     async def start(self) -> None:
         engine = getattr(library, "LocalAgentEngine", None) or library.SingleThreadedAgentRuntime

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from arm import AGENTS, Arm, main
+from arm import AGENTS, EngineArm, main
 
 from gatewayd.core.agents import AgentId, TopicId
 from gatewayd.core.clock import SystemClock, SystemRandomness
@@ -31,8 +31,8 @@ class Echo(HandlerAgent):
         return Told(message.number)
 
 
-class Gatewayd(Arm):
-    """See `Arm`."""
+class Gatewayd(EngineArm):
+    """See `EngineArm`."""
 
     async def start(self) -> None:
         clock = SystemClock()

@@ -1,10 +1,11 @@
-"""The message engine in one process, beside AutoGen's runtime and agentopera's engine, from one run.
+"""The message engine and the event bus in one process, beside those of others, from one run.
 
-    python bench/inprocess/run.py [--quick] [--make-peers]
+    python bench/inprocess/run.py [--quick]
 
 Parts: a call and its reply, one at a time and 64 at once; a message published to 100 agents, one at a time and 16 at
-once. Every arm is a process on uvloop that is ordered to do the same; rounds alternate, the ratio is the median of the
-ratios of the rounds. Replies are compared and deliveries counted.
+once, beside AutoGen's runtime and agentopera's engine; an event to 100 handlers, one at a time and 64 at once, beside
+Hive's algorithm. Every arm is a process on uvloop that is ordered to do the same; rounds alternate, the ratio is the
+median of the ratios of the rounds. Replies are compared, deliveries counted, and the bus must keep the order.
 
 Exit code 0: all is right, whether or not every target is met. 1: an answer was wrong. 2: a peer is not there.
 """
@@ -25,10 +26,32 @@ sys.path.insert(0, str(HERE.parent))
 
 from report import Row, text  # noqa: E402 - beside the other benchmarks
 
-PEERS = {"AutoGen": ("autogen", "autogen_core"), "agentopera": ("agentopera", "agentopera.core")}
 AGENTS = 100
 _END = 60.0
 """Seconds that an arm may take to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What runs an arm."""
+
+    script: str
+    environment: str = ""
+    """A peer's own; '' for that of the benchmarks."""
+    library: str = ""
+
+    def line(self) -> list[str] | None:
+        """The command; None if its environment is not there."""
+        python = ROOT / ".build/peers" / self.environment / "bin/python" if self.environment else Path(sys.executable)
+        return [str(python), self.script, *filter(None, [self.library])] if python.exists() else None
+
+
+ENGINE, BUS = Command("gatewayd_arm.py"), Command("gatewayd_bus_arm.py")
+ENGINES = {
+    "AutoGen": Command("autogen_arm.py", "autogen", "autogen_core"),
+    "agentopera": Command("autogen_arm.py", "agentopera", "agentopera.core"),
+}
+BUSES = {"Hive's algorithm": Command("hive_bus_arm.py")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +66,28 @@ class Part:
     target: float
     aim: float
 
+    @property
+    def fan(self) -> int:
+        """How many handle one message."""
+        return 1 if self.order == "send" else AGENTS
 
-PARTS = (
+
+OF_ENGINES = (
     Part("send, in process", "send", 1, 40_000, 8_000, 3, 8),
     Part("send, in process", "send", 64, 64_000, 8_000, 3, 8),
     Part("publish to 100 agents, in process", "publish", 1, 1_000, 200, 3, 8),
     Part("publish to 100 agents, in process", "publish", 16, 1_000, 200, 3, 8),
+)
+OF_BUSES = (
+    Part("bus to 100 handlers, in process", "bus", 1, 2_000, 1_000, 3, 10),
+    Part("bus to 100 handlers, in process", "bus", 64, 12_800, 1_280, 3, 10),
 )
 
 
 class Process:
     """One arm."""
 
-    def __init__(self, *command: str) -> None:
+    def __init__(self, command: list[str]) -> None:
         self._process = subprocess.Popen(
             command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -76,7 +108,7 @@ class Process:
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer = self._answer()
-        wanted = count * (AGENTS if part.order == "publish" else 1)
+        wanted = count * part.fan
         if answer["handled"] != wanted:
             raise AssertionError(f"{part.name}: {answer['handled']} of {wanted} were handled")
         return count / answer["seconds"], answer["cpu"] / count * 1e6
@@ -96,11 +128,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("--make-peers", action="store_true", help="make the environments of the peers first")
     arguments = parser.parse_args()
-    if arguments.make_peers:
-        for name, _ in PEERS.values():
-            _make(name)
     try:
         rows = measure(rounds=2 if arguments.quick else 5)
     except AssertionError as error:
@@ -111,27 +139,35 @@ def main() -> int:
     return 2 if any(row.met is None for row in rows) else 0
 
 
-def measure(*, rounds: int) -> list[Row]:
+def measure(*, rounds: int, with_peers: bool = True) -> list[Row]:
     """Each part against each peer; one round more, uncounted, warms up."""
+    return [
+        *_compare(ENGINE, ENGINES if with_peers else {}, OF_ENGINES, rounds),
+        *_compare(BUS, BUSES, OF_BUSES, rounds),
+    ]
+
+
+def _compare(own: Command, others: dict[str, Command], parts: tuple[Part, ...], rounds: int) -> list[Row]:
     rows = []
     with ExitStack() as stack:
-        ours = Process(sys.executable, "gatewayd_arm.py")
-        stack.callback(ours.close)
-        peers: dict[str, Process | None] = {}
-        for name, (environment, library) in PEERS.items():
-            python = _python(environment)
-            peers[name] = Process(str(python), "autogen_arm.py", library) if python.exists() else None
-            if (peer := peers[name]) is not None:
-                stack.callback(peer.close)
-        for part in PARTS:
-            own: list[tuple[float, float]] = []
-            found: dict[str, list[tuple[float, float]]] = {name: [] for name in PEERS}
+        arms: dict[str, Process | None] = {}
+        for name, command in {"": own, **others}.items():
+            line = command.line()
+            arm = arms[name] = Process(line) if line is not None else None
+            if arm is not None:
+                stack.callback(arm.close)
+        ours = arms.pop("")
+        assert ours is not None
+        for part in parts:
+            found: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
+            mine: list[tuple[float, float]] = []
             for _ in range(rounds + 1):
-                own.append(ours.rate(part, part.ours))
-                for name, peer in peers.items():
+                mine.append(ours.rate(part, part.ours))
+                for name, peer in arms.items():
                     if peer is not None:
                         found[name].append(peer.rate(part, part.theirs))
-            rows += [_row(part, own[1:], name, theirs[1:]) for name, theirs in found.items()]
+            rows += [_row(part, mine[1:], name, theirs[1:]) for name, theirs in found.items()]
+            rows += [] if arms else [_row(part, mine[1:], "no peer", [])]
     return rows
 
 
@@ -140,7 +176,7 @@ def _row(part: Part, ours: list[tuple[float, float]], peer: str, theirs: list[tu
     return Row(
         part.name,
         _figure(ours),
-        f"{peer} {_figure(theirs)}" if theirs else f"{peer}: no environment (--make-peers)",
+        f"{peer} {_figure(theirs)}" if theirs else f"{peer}: not there (make bench-peers)",
         ratio,
         f"≥ {part.target:g}× (aim {part.aim:g}×)",
         ratio >= part.target if theirs else None,
@@ -152,18 +188,6 @@ def _row(part: Part, ours: list[tuple[float, float]], peer: str, theirs: list[tu
 def _figure(rounds: list[tuple[float, float]]) -> str:
     rate, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
     return f"{rate:,.0f}/s, {cpu:.1f} µs of CPU each"
-
-
-def _python(environment: str) -> Path:
-    return ROOT / ".build/peers" / environment / "bin/python"
-
-
-def _make(environment: str) -> None:
-    python = _python(environment)
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(python.parent.parent)], check=True)
-    wanted = ROOT / f"bench/peers/{environment}.txt"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", wanted], check=True)
 
 
 if __name__ == "__main__":
