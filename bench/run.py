@@ -5,7 +5,8 @@
 Parts: start (ready, idle memory), ctl (a cold gatewayctl), chat (a message through `sim`), and of events fanout (to 1,
 10, 100 and 1,000 subscribers), latency (2,000 events/s to 100), requests (between two clients), durable (publishes
 acknowledged after fsync), memory (idle connections and streams), growth (subscriptions that do not match), publishers
-(1, 4 and 16 to 100) and filters (each subscriber gets a part). What each row means is in bench/README.md.
+(1, 4 and 16 to 100) and filters (each subscriber gets a part); and inprocess (the message engine and the bus, without a
+wire). What each row means is in bench/README.md.
 
 Exit code 0: all is right, whether or not every target is met. 1: an answer was wrong. 2: a row could not be measured.
 """
@@ -23,6 +24,7 @@ from chart import bars
 from events import autogen, nats
 from events.parts import PARTS
 from events.plain import cpp_installed
+from inprocess import compare
 from processes import WrongAnswer
 from report import Row, markdown, text
 from start import cold_ctl, ready_and_memory
@@ -36,7 +38,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds; writes nothing")
     parser.add_argument("--without-peers", action="store_true", help="rows without their peer are no failure")
-    parser.add_argument("--only", choices=("start", "ctl", "chat", *PARTS), help="one part; writes nothing")
+    parser.add_argument(
+        "--only", choices=("start", "ctl", "chat", *PARTS, "inprocess"), help="one part; writes nothing"
+    )
     arguments = parser.parse_args()
     began = time.monotonic()
     try:
@@ -95,6 +99,8 @@ def _measure(arguments: argparse.Namespace) -> list[Row]:
             began = time.monotonic()
             rows += uvloop.run(part(quick, not arguments.without_peers))
             print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    if only in (None, "inprocess"):
+        rows += compare.measure(rounds=2 if quick else 5, with_peers=not arguments.without_peers)
     return rows
 
 

@@ -92,7 +92,7 @@ class BusArm(Arm):
     async def publish(self, first: int, count: int) -> None:
         """Publish events numbered from `first` on, as many at once as there are."""
 
-    async def do(self, part: str, count: int, in_flight: int) -> int:
+    async def do(self, part: str, count: int, in_flight: int) -> int:  # noqa: ARG002
         before, first = self._total, self._heard[0]
         for start in range(0, count, in_flight):
             some = min(in_flight, count - start)

@@ -48,6 +48,8 @@ class SubscriptionSpec:
     """Bytes of events that may wait; between 4 KiB and the gateway's `limits.queue_bytes`."""
     budget: Budget | None = None
     """What all subscriptions of the connection may hold together; None: this one has no others beside it."""
+    at_once: bool = False
+    """Hand out at the end of the turn of the loop, without gathering: for readers that are no frame away."""
 
 
 @value(frozen=True, slots=True)

@@ -7,13 +7,15 @@ its publisher nor another handler anything. A handler may publish, and may close
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from types import CoroutineType
 
 from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
+from gatewayd.bus.crew import Crew, Suspended
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import Overflow
+from gatewayd.core.stepping import coroutine_of
 from gatewayd.core.value import value
 from gatewayd.service import TaskSet
 
@@ -44,22 +46,22 @@ class HandlerStats:
 class Handling:
     """One handler's subscription. `close` ends it; what runs already goes on to its end."""
 
-    def __init__(self, name: str, handler: Handler, concurrency: Callable[[], int], tasks: TaskSet) -> None:
+    def __init__(self, name: str, handler: Handler, concurrency: Callable[[], int], crew: Crew) -> None:
         self.name = name
         self.ended = False
         self._handler = handler
         self._concurrency = concurrency
-        self._tasks = tasks
+        self._crew = crew
         self._subscription: Subscription | None = None
-        self._taken: deque[Event] = deque()
-        self._workers: set[asyncio.Task[object]] = set()
-        self._starting = False
-        self._running = 0
-        self._handled = 0
-        self._failed = 0
-        self._dropped = 0
-        self._rest = asyncio.Event()
-        self._rest.set()
+        self._events: Sequence[Event] = ()
+        """What was taken out of the mailbox; those from `_place` on wait."""
+        self._place = 0
+        self._queued = False
+        """Whether the crew knows that there is something to do."""
+        self._stepping = False
+        self._suspended = 0
+        self._handled = self._failed = self._dropped = 0
+        self._idlers: list[asyncio.Future[None]] = []
 
     def attach(self, subscription: Subscription) -> None:
         """Begin to take from it."""
@@ -71,90 +73,120 @@ class Handling:
         if self._subscription is None or self.ended:
             return
         if self._subscription.mailbox.ended is not None:
-            self._end()
-        elif self._taken or self._subscription.mailbox.has_news:
-            self._rest.clear()
-            self._hire()
+            log.error("handler_ended", extra={"handler": self.name, "reason": self._subscription.mailbox.ended})
+            self.close()
+        elif not self._queued and self._may_begin():
+            self._queued = True
+            self._crew.put(self)
 
     def close(self) -> None:
         """No further event is handled. Safe to call twice, and from the handler itself."""
         self.ended = True
-        self._taken.clear()
+        self._events, self._place = (), 0
         if self._subscription is not None:
             self._subscription.close()
-        self._settle()
+        self._look_on()
 
     async def idle(self) -> None:
         """Until nothing waits and nothing runs."""
-        await self._rest.wait()
+        while self._stepping or self._suspended or self._waits():
+            idler = asyncio.get_running_loop().create_future()
+            self._idlers.append(idler)
+            await idler
 
     @property
     def inside(self) -> bool:
         """Whether the calling task is one that runs this handler."""
-        return asyncio.current_task() in self._workers
+        return self._crew.inside(self)
 
     def stats(self) -> HandlerStats:
         box = self._subscription.mailbox if self._subscription is not None else None
-        waiting = len(self._taken) + (box.waiting_events if box is not None else 0)
-        return HandlerStats(self.name, self._handled, self._failed, self._dropped, self._running, waiting)
+        waiting = len(self._events) - self._place + (box.waiting_events if box is not None else 0)
+        running = self._suspended + self._stepping
+        return HandlerStats(self.name, self._handled, self._failed, self._dropped, running, waiting)
 
-    def _end(self) -> None:
-        assert self._subscription is not None
-        log.error("handler_ended", extra={"handler": self.name, "reason": self._subscription.mailbox.ended})
-        self.close()
+    # For the crew
 
-    def _hire(self) -> None:
-        """One more worker, if there is work for it; each calls for the next when it has taken an event."""
-        if not self._starting and len(self._workers) < max(1, self._concurrency()):
-            self._starting = True
-            self._workers.add(self._tasks.start(self._work(), name=f"handler {self.name}"))
-
-    async def _work(self) -> None:
-        self._starting = False
-        taken, workers = self._taken, self._workers
-        try:
-            # One alone is always within the bound; that is the common case, and asking costs.
-            while len(workers) == 1 or len(workers) <= self._concurrency():
-                event = taken.popleft() if taken else self._next()
-                if event is None:
-                    break
-                if taken and not self._starting:
-                    self._hire()
-                self._running += 1
-                try:
-                    await self._handler(event)
-                    self._handled += 1
-                except Exception:  # the boundary of a handler: what it does wrong is its own
-                    self._tell_failure(event)
-                finally:
-                    self._running -= 1
-        finally:
-            task = asyncio.current_task()
-            assert task is not None
-            workers.discard(task)
-            self._settle()
-            self.wake()
-
-    def _tell_failure(self, event: Event) -> None:
-        self._failed += 1
-        log.exception("handler_failed", extra={"handler": self.name, "type": event.type.label, "event": event.id})
-
-    def _next(self) -> Event | None:
-        """The next event, when those that were taken are used up."""
-        if self.ended or self._subscription is None:
+    def work(self, most: int) -> Suspended | None:
+        """See `Hand`."""
+        self._queued = False
+        if not self._may_begin():
             return None
+        self._stepping = True
+        handler, events = self._handler, self._events
+        if self._place >= len(events):
+            events = self._take()
+        suspended: Suspended | None = None
+        for event in events[self._place : self._place + most]:
+            self._place += 1
+            try:
+                work = handler(event)
+                if type(work) is not CoroutineType:
+                    work = coroutine_of(work)
+                waits_for = work.send(None)
+            except StopIteration:
+                self._handled += 1
+            except (Exception, asyncio.CancelledError) as error:  # the boundary of a handler: its faults are its own
+                self._tell_failure(event, error)
+            else:
+                self._suspended += 1
+                suspended = work, waits_for, event
+                break
+            if self.ended:
+                break
+        self._stepping = False
+        self._look_on()
+        return suspended
+
+    def gone_on(self, event: Event, failure: BaseException | None) -> None:
+        """See `Hand`."""
+        self._suspended -= 1
+        if failure is None:
+            self._handled += 1
+        elif not self.ended or isinstance(failure, Exception):
+            self._tell_failure(event, failure)
+        self._look_on()
+
+    def _may_begin(self) -> bool:
+        # One alone is always within the bound; that is the common case, and asking costs.
+        return not self._suspended or self._suspended < self._concurrency()
+
+    def _waits(self) -> bool:
+        if self._place < len(self._events):
+            return True
+        return not self.ended and self._subscription is not None and self._subscription.mailbox.has_news
+
+    def _look_on(self) -> None:
+        """Go on with what waits, or tell those who wait for the rest."""
+        if self._waits():
+            if not self._queued and self._may_begin():
+                self._queued = True
+                self._crew.put(self)
+        elif self._idlers and not (self._stepping or self._suspended):
+            idlers, self._idlers = self._idlers, []
+            for idler in idlers:
+                if not idler.done():
+                    idler.set_result(None)
+
+    def _take(self) -> Sequence[Event]:
+        """What waits in the mailbox; to be called when what was taken before is used up."""
+        self._events, self._place = (), 0
+        if self.ended or self._subscription is None:
+            return ()
         box = self._subscription.mailbox
         if box.dropped:
             dropped, _ = box.take_gap()
             self._dropped += dropped
             log.warning("handler_missed_events", extra={"handler": self.name, "events": dropped})
-        self._taken.extend(box.take(_TAKEN))
-        return self._taken.popleft() if self._taken else None
+        chunk = box.take_chunk(_TAKEN)
+        if chunk is not None:
+            self._events = chunk.events
+        return self._events
 
-    def _settle(self) -> None:
-        box = self._subscription.mailbox if self._subscription is not None else None
-        if not self._workers and not self._taken and (self.ended or box is None or not box.has_news):
-            self._rest.set()
+    def _tell_failure(self, event: Event, error: BaseException) -> None:
+        self._failed += 1
+        told = {"handler": self.name, "type": event.type.label, "event": event.id}
+        log.error("handler_failed", extra=told, exc_info=error)
 
 
 class Handlers:
@@ -164,6 +196,7 @@ class Handlers:
         self._bus = bus
         self._concurrency = concurrency
         self._tasks = TaskSet("handlers")
+        self._crew = Crew(self._tasks)
         self._all: dict[Handling, None] = {}
         self._stopped = False
 
@@ -187,8 +220,8 @@ class Handlers:
         if self._stopped:
             raise RuntimeError(f"the handlers were stopped before {name} could begin")
         bound = self._concurrency if concurrency is None else lambda: concurrency
-        handling = Handling(name, handler, bound, self._tasks)
-        spec = SubscriptionSpec(selection, _everything, since, overflow, buffer_bytes)
+        handling = Handling(name, handler, bound, self._crew)
+        spec = SubscriptionSpec(selection, _everything, since, overflow, buffer_bytes, at_once=True)
         handling.attach(self._bus.subscribe(spec, handling.wake))
         self._all = {one: None for one in self._all if not one.ended}
         self._all[handling] = None
@@ -222,6 +255,7 @@ class Handlers:
         self._stopped = True
         for one in list(self._all):
             one.close()
+        self._crew.close()
         await self._tasks.close()
 
 

@@ -7,7 +7,7 @@ from gatewayd.bus.budget import Budget
 from gatewayd.core.chunk import EVENT_OVERHEAD, Chunk, joined
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.frames import EndReason, Overflow
-from gatewayd.core.idle import IDLE, queued
+from gatewayd.core.idle import IDLE
 
 __all__ = ["EVENT_OVERHEAD", "Mailbox"]
 
@@ -68,9 +68,10 @@ class Mailbox:
 
     def fits(self, chunk: Chunk) -> bool:
         """Whether it can be put in without the policy acting; an empty mailbox takes what the budget allows."""
-        if not self._budget.has_room(chunk.size):
+        budget, size = self._budget, chunk.size
+        if budget.used and budget.used + size > budget.limit:
             return False
-        return not self._chunks or self._bytes + chunk.size <= self.limit_bytes
+        return not self._chunks or self._bytes + size <= self.limit_bytes
 
     async def emptied(self) -> None:
         """Wait until the reader took something, here or from its other mailboxes, or the subscription ended."""
@@ -90,11 +91,13 @@ class Mailbox:
         return all(self._squeeze(Chunk((event,))) for event in chunk.events)
 
     def _append(self, chunk: Chunk) -> None:
-        self._bytes += chunk.size
-        self._budget.used += chunk.size
-        was_empty = not self._chunks
-        self._chunks = queued(self._chunks, chunk)
-        if was_empty:
+        size = chunk.size
+        self._bytes += size
+        self._budget.used += size
+        if self._chunks:
+            self._chunks.append(chunk)
+        else:
+            self._chunks = deque((chunk,))
             self._wake()
 
     def _squeeze(self, chunk: Chunk) -> bool:

@@ -3,6 +3,7 @@
 I own the subscriptions and their catch-up from the log. I never write to the store, and I never wait for a reader.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -74,10 +75,13 @@ class MemoryBus:
         self._store: Store | None = None
         self._history: History | None = None
         self._subscriptions: dict[MemorySubscription, None] = {}
-        self._groups: dict[EventFilter, Group] = {}
+        self._groups: dict[tuple[EventFilter, bool], Group] = {}
+        """By filter, and whether what they get is handed out at once."""
         self._index: Index[Group] = Index()
         self._dirty: list[Group] = []
         self._pacer = Pacer(self.flush)
+        self._prompt: list[Group] = []
+        """Those of the dirty ones that are handed out at once."""
         self._order = StreamOrder(self._deliver)
         self._delivered_seq = 0
         self._by_type: Counter[EventType] = Counter()
@@ -161,12 +165,13 @@ class MemoryBus:
         return page
 
     def _join(self, subscription: MemorySubscription) -> None:
-        selection = subscription.spec.selection
-        if (group := self._groups.get(selection)) is not None:
+        selection, at_once = subscription.spec.selection, subscription.spec.at_once
+        if (group := self._groups.get((selection, at_once))) is not None:
             group.flush()  # which may end its last member, and the group with it
-            group = self._groups.get(selection)
+            group = self._groups.get((selection, at_once))
         if group is None:
-            group = self._groups[selection] = Group(selection, self._dirty.append)
+            dirty = self._gather_promptly if at_once else self._dirty.append
+            group = self._groups[selection, at_once] = Group(selection, dirty)
             self._index.add(selection, group)
         group.join(subscription)
         subscription.group = group
@@ -183,7 +188,7 @@ class MemoryBus:
         if not group:
             self._delivered += group.delivered
             self._index.remove(group.selection, group)
-            del self._groups[group.selection]
+            del self._groups[group.selection, subscription.spec.at_once]
 
     @property
     def _log(self) -> Store:
@@ -230,15 +235,18 @@ class MemoryBus:
         if event.target or event.type is EventType.BROADCAST:
             self._hear(event)
 
+    def _gather_promptly(self, group: Group) -> None:
+        if not self._prompt:
+            asyncio.get_running_loop().call_soon(self._flush_promptly)
+        self._prompt.append(group)
+
+    def _flush_promptly(self) -> None:
+        _hand_out(self._prompt)
+
     def flush(self) -> None:
         """Hand out what has gathered to the mailboxes now, without waiting for its time."""
-        dirty = self._dirty.copy()
-        self._dirty.clear()
-        for group in dirty:
-            try:
-                group.flush()
-            except Exception:  # the boundary of one filter: what goes wrong with its readers is not the others'
-                log.exception("handing_out_failed")
+        _hand_out(self._prompt)
+        _hand_out(self._dirty)
 
     def stats(self) -> BusStats:
         """See `EventBus.stats`."""
@@ -254,3 +262,13 @@ class MemoryBus:
 
 def _nobody(_event: Event) -> None:
     """Nobody is to hear of what is addressed."""
+
+
+def _hand_out(dirty: list[Group]) -> None:
+    groups = dirty.copy()
+    dirty.clear()
+    for group in groups:
+        try:
+            group.flush()
+        except Exception:  # the boundary of one filter: what goes wrong with its readers is not the others'
+            log.exception("handing_out_failed")

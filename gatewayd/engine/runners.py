@@ -8,12 +8,11 @@ handlers that wait, and a few parked ones.
 
 import asyncio
 import contextvars
-import types
-from collections.abc import Generator
 from typing import Any
 
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import Cancelled
+from gatewayd.core.stepping import resumed
 from gatewayd.engine.call import Call, Suspended
 from gatewayd.engine.handling import Handling
 from gatewayd.service import TaskSet
@@ -167,7 +166,7 @@ class Runners:
         reply: object = None
         failure: BaseException | None = None
         try:
-            reply = await _resumed(call, *suspended)
+            reply = await resumed(*suspended, call.noticed)
         except asyncio.CancelledError:
             failure = Cancelled(f"the handler of {call.lane.id} was cancelled")
         except Exception as error:  # the boundary of the agent's own code
@@ -182,23 +181,3 @@ class Runners:
             handling.fail(call, failure)
         if task.cancelling():
             raise asyncio.CancelledError  # the runner itself is to end
-
-
-@types.coroutine
-def _resumed(call: Call, work: Any, waits_for: Any) -> Generator[Any, Any, Any]:
-    """Go on with a coroutine whose first step was taken, as `await` would."""
-    while True:
-        try:
-            given = yield waits_for
-        except GeneratorExit:
-            work.close()
-            raise
-        except BaseException as error:
-            call.noticed()
-            step, argument = work.throw, error
-        else:
-            step, argument = work.send, given
-        try:
-            waits_for = step(argument)
-        except StopIteration as stop:
-            return stop.value

@@ -1,6 +1,6 @@
 """The message engine and the event bus in one process, beside those of others, from one run.
 
-    python bench/inprocess/run.py [--quick]
+    python bench/inprocess/compare.py [--quick]
 
 Parts: a call and its reply, one at a time and 64 at once; a message published to 100 agents, one at a time and 16 at
 once, beside AutoGen's runtime and agentopera's engine; an event to 100 handlers, one at a time and 64 at once, beside
