@@ -1,6 +1,7 @@
 """What holds for in-process handlers over any bus; a part of `BusContract`."""
 
 import asyncio
+from contextvars import ContextVar
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from gatewayd.core.frames import Overflow
 from gatewayd.testing.wired import DEADLINE, Wired
 
 _ALL = EventFilter()
+_LEFT: ContextVar[str] = ContextVar("_LEFT", default="")
 
 
 class HandlerContract:
@@ -82,6 +84,58 @@ class HandlerContract:
         await asyncio.wait_for(handlers.publish(replace(bus.ephemeral(), topic="2"), wait=True), DEADLINE)
 
         assert seen == 10 + 10 * 10 + 10 * 10 * 10
+        await handlers.stop()
+
+    async def test_one_that_waits_holds_up_no_other_and_has_one_task_for_its_life(self, bus: Wired) -> None:
+        """Its first step may be taken in a task that has handled other events; timeouts and cancelling hold there."""
+        seen: list[str] = []
+        handlers = Handlers(bus.bus, lambda: 10)
+
+        async def waits(_event: Event) -> None:
+            task = asyncio.current_task()
+            try:
+                async with asyncio.timeout(0.01):
+                    await asyncio.get_running_loop().create_future()
+            except TimeoutError:
+                assert asyncio.current_task() is task
+                seen.append("waited")
+
+        async def cancelled(_event: Event) -> None:
+            future = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(future.cancel)
+            await future
+
+        async def at_once(_event: Event) -> None:
+            seen.append("at once")
+
+        handlers.subscribe(_ALL, waits, name="waits")
+        odd = handlers.subscribe(_ALL, cancelled, name="cancelled")
+        handlers.subscribe(_ALL, at_once, name="at once")
+        for _ in range(3):
+            bus.bus.publish(bus.ephemeral())
+        await asyncio.wait_for(handlers.idle(), DEADLINE)
+
+        assert seen == ["at once"] * 3 + ["waited"] * 3
+        assert (odd.stats().failed, odd.stats().handled, odd.stats().running) == (3, 0, 0)
+        await handlers.stop()
+
+    async def test_what_a_handler_leaves_in_context_variables_no_other_finds(self, bus: Wired) -> None:
+        found: list[str] = []
+        handlers = Handlers(bus.bus, lambda: 10)
+
+        async def leaves(_event: Event) -> None:
+            _LEFT.set("something")
+
+        async def looks(_event: Event) -> None:
+            found.append(_LEFT.get())
+
+        for handler in (leaves, looks, leaves, looks):
+            handlers.subscribe(_ALL, handler, name=handler.__name__)
+        for _ in range(5):
+            bus.bus.publish(bus.ephemeral())
+            await asyncio.wait_for(handlers.idle(), DEADLINE)
+
+        assert found == [""] * 10
         await handlers.stop()
 
     async def test_a_handler_that_would_wait_for_itself_is_told(self, bus: Wired) -> None:
