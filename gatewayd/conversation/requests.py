@@ -34,6 +34,7 @@ from gatewayd.core.frames import (
     Send,
     ServerFrame,
     Subscribe,
+    Trigger,
     Unsubscribe,
 )
 from gatewayd.core.push import Push, PushRequest
@@ -93,6 +94,8 @@ class Requests:
                 case Send():
                     _check_rate(self._send_rate, 1, "limits.send_rate")
                     await self._later(frame.request_id, partial(self._sent, frame))
+                case Trigger():
+                    await self._later(frame.request_id, partial(self._triggered, frame))
                 case Subscribe():
                     self._subscribe(frame)
                 case Unsubscribe():
@@ -182,6 +185,20 @@ class Requests:
         accepted = submitted.accepted
         self._put(Accepted(send.request_id, execution_id=accepted.execution_id, message_id=accepted.message_id))
         if send.await_reply:
+            self.await_reply(waiting)
+
+    async def _triggered(self, frame: Trigger) -> None:
+        submitted, waiting = await self._doors.triggering.submit(frame, self._principal)
+        accepted = submitted.accepted
+        self._put(
+            Accepted(
+                frame.request_id,
+                execution_id=accepted.execution_id,
+                message_id=accepted.message_id,
+                duplicate=accepted.duplicate,
+            )
+        )
+        if frame.await_reply:
             self.await_reply(waiting)
 
     async def _cancelled(self, frame: Cancel) -> None:

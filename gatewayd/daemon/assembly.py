@@ -233,6 +233,7 @@ class Assembly:
             bus=self.bus,
             publishing=talk.publishing,
             sends=talk.sends,
+            rates=talk.rates,
             push=self.push,
             entry_points=self.entry_points,
             operations=self.operator,
