@@ -104,8 +104,8 @@ OTHER_NAMES = {
     ("Trigger", "text"): {"text", "json"},
     ("Delivery", "chunk"): {"cursor", "events"},
 }
-"""A boolean whose default is true is turned round on the wire, where the default is false; an input of an entry point is
-text in the end; what readers share of a delivery is one value."""
+"""A boolean whose default is true is turned round on the wire, where the default is false; the input of an entry point
+is text in the end; what readers share of a delivery is one value."""
 
 
 @pytest.mark.parametrize("envelope", sorted(FRAMES))
