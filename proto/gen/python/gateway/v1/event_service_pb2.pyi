@@ -175,8 +175,8 @@ class ConnectRequest(_message.Message):
     UNREGISTER_AGENT_FIELD_NUMBER: _builtins.int
     CALL_REPLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Chosen by the client, unique among its open requests, printable, at most 128 characters; the answer
-    repeats it. Required except with `hello`.
+    """Chosen by the client, unique among its open requests (a second one is refused with INVALID_ARGUMENT, and the first
+    goes on), printable, at most 128 characters; the answer repeats it. Required except with `hello`.
     """
     @_builtins.property
     def hello(self) -> Global___Hello:
