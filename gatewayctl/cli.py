@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from gatewayctl.address import Address
     from gatewayctl.rpc import Daemon
+    from gatewayctl.tls import Tls
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds for a call, unless `--timeout` says otherwise or the verb knows better."""
@@ -42,7 +43,13 @@ class Ctl:
         from gatewayctl.credentials import find_token  # noqa: PLC0415
 
         address = find_address(self._args.address, self.env)
-        return address, find_token(address, self._args.token_file, self.env)
+        return address, find_token(address, self._args.token_file, self.env, encrypted=bool(self.tls(address)))
+
+    def tls(self, address: Address) -> Tls:
+        """How the way to it is protected."""
+        from gatewayctl.tls import find_tls  # noqa: PLC0415
+
+        return find_tls(address, self._args.ca, self._args.client_cert, self._args.client_key, self.env)
 
     @property
     def daemon(self) -> Daemon:
@@ -51,7 +58,7 @@ class Ctl:
             address, token = self.target()
             from gatewayctl.rpc import Daemon  # noqa: PLC0415
 
-            self._daemon = Daemon(address, token, self.timeout or DEFAULT_TIMEOUT)
+            self._daemon = Daemon(address, token, self.timeout or DEFAULT_TIMEOUT, self.tls(address))
         return self._daemon
 
     def unused_token(self) -> str:
@@ -177,6 +184,9 @@ def _common(*, top: bool = False) -> _Parser:
         help="unix:PATH or HOST:PORT ($GATEWAYD_ADDRESS, else the socket, else the port)",
     )
     add("--token-file", metavar="FILE", help="0600 file with ADDRESS TOKEN lines, or one token for --address")
+    add("--ca", metavar="FILE", help="speak TLS, and trust these authorities; `system`: the usual ($GATEWAYCTL_CA)")
+    add("--client-cert", metavar="FILE", help="certificate to show to a daemon that asks for one ($GATEWAYCTL_CERT)")
+    add("--client-key", metavar="FILE", help="the key of --client-cert ($GATEWAYCTL_KEY)")
     add("--timeout", metavar="SECONDS", type=_seconds, help="how long to wait for the daemon (10)")
     return common
 

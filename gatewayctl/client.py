@@ -44,6 +44,7 @@ from gatewayctl.sdk.subscription import Gap, Subscription
 from gatewayctl.sdk.topic_message import Presence, TopicMessage
 from gatewayctl.sdk.topics import Topics
 from gatewayctl.sdk.triggers import Result, Triggered
+from gatewayctl.tls import Tls
 
 __all__ = [
     "Addressed",
@@ -76,6 +77,7 @@ __all__ = [
     "StateConflict",
     "StateKey",
     "Subscription",
+    "Tls",
     "TopicEnded",
     "TopicMessage",
     "Topics",

@@ -12,17 +12,22 @@ from gatewayctl.failures import USAGE, Failure
 from gatewayctl.system import private_text
 
 
-def find_token(address: Address, token_file: str | None, env: Mapping[str, str]) -> str | None:
-    """The token for this address; None sends none. Failure if a file is not private or not readable."""
+def find_token(
+    address: Address, token_file: str | None, env: Mapping[str, str], *, encrypted: bool = False
+) -> str | None:
+    """The token for this address; None sends none. Failure if a file is not private or not readable.
+
+    `encrypted`: whether the way there is; otherwise no token leaves this machine.
+    """
     if token_file:
         token = _from_option(address, token_file)
     elif "GATEWAYD_TOKEN" in env and _is_of_environment(address, env):
         token = env["GATEWAYD_TOKEN"].strip() or None
     else:
         token = _from_file(address, env)
-    if token and not address.is_local:
+    if token and not address.is_local and not encrypted:
         raise Failure(
-            f"a token would cross the network to {address.text} in the clear: "
+            f"a token would cross the network to {address.text} in the clear: name with --ca whom to trust, or "
             "forward the port (ssh -L 8765:127.0.0.1:8765 HOST) and store the token for 127.0.0.1:8765"
         )
     return token

@@ -34,7 +34,8 @@ class Live:
         self._has_token = token is not None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="gatewayctl-loop", daemon=True)
-        self.client = Client(self.address.text, token=token or "", connect_timeout=0, timeout=ctl.timeout or 10.0)
+        tls, timeout = ctl.tls(self.address), ctl.timeout or 10.0
+        self.client = Client(self.address.text, token=token or "", tls=tls, connect_timeout=0, timeout=timeout)
 
     def __enter__(self) -> Live:
         self._thread.start()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 
 from gatewayctl.failures import Failure
+from gatewayctl.tls import PLAIN, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,12 +35,15 @@ OPTIONS = (
 class Daemon:
     """The daemon at one address."""
 
-    def __init__(self, address: Address, token: str | None, timeout: float) -> None:
+    def __init__(self, address: Address, token: str | None, timeout: float, tls: Tls = PLAIN) -> None:
         self.address = address
         self.token = token
         self.timeout = timeout
         """Seconds for a call that names no deadline of its own."""
-        self._channel = grpc.insecure_channel(address.target, options=OPTIONS)
+        if tls:
+            self._channel = grpc.secure_channel(address.target, tls.credentials(), options=OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(address.target, options=OPTIONS)
 
     def call(self, method: str, request: Request, answer: type[Answer], timeout: float | None = None) -> Answer:
         """`method` is `Service/Method`. Failure with the sentence and the exit code if it is refused."""

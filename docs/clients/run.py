@@ -10,8 +10,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness import daemon, story
+from harness import daemon, story, work
+from harness.child import Failed
 from harness.toolchains import LANGUAGES, Language, Missing, build, install
+
+from gatewayctl.client import GatewayError
 
 OK, FAILED, ABSENT = 0, 1, 3
 
@@ -24,14 +27,15 @@ class Row:
     versions: str
     events: str
     resumed: str
+    worker: str
     verdict: str
 
     @property
     def cells(self) -> tuple[str, ...]:
-        return (self.language, self.versions, self.events, self.resumed, self.verdict)
+        return (self.language, self.versions, self.events, self.resumed, self.worker, self.verdict)
 
 
-HEAD = Row("client", "versions", "events", "resumed", "verdict")
+HEAD = Row("client", "versions", "events", "resumed", "worker", "verdict")
 
 
 def main() -> int:
@@ -76,11 +80,13 @@ async def judged(gateway: daemon.Daemon, language: Language) -> Row:
         print(f"{name}: running", flush=True)
         verdict = await story.survives_cuts(gateway, name, language.command)
         await story.sees_faults(gateway, name, language.command)
-    except (story.Failed, TimeoutError, subprocess.SubprocessError) as error:
-        return Row(name, language.version, "", "", f"FAILED: {error or 'it took too long'}")
+        print(f"{name}: working", flush=True)
+        await work.answers_calls(gateway, language.worker)
+    except (Failed, GatewayError, TimeoutError, subprocess.SubprocessError) as error:
+        return Row(name, language.version, "", "", "", f"FAILED: {error or 'it took too long'}")
     versions = f"{language.version}, grpc {verdict['grpc']}"
     events, resumed = verdict["own"] + verdict["others"], verdict["resumed"]
-    return Row(name, versions, str(events), f"{resumed} of {verdict['connections'] - 1}", verdict["verdict"])
+    return Row(name, versions, str(events), f"{resumed} of {verdict['connections'] - 1}", "ok", verdict["verdict"])
 
 
 def table(rows: Sequence[Row]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
 from gateway.v1 import event_service_pb2 as pb
 
+from gatewayctl.address import Address, find_address
+from gatewayctl.credentials import find_token
 from gatewayctl.rpc import MAX_MESSAGE, OPTIONS, PACKAGE, bearer
+from gatewayctl.tls import PLAIN, Tls, find_tls
 
 _CALLS = (
     *OPTIONS,
@@ -28,15 +31,36 @@ _STREAM = (
 )
 
 
-def channel_for_calls(target: str) -> grpc.aio.Channel:
+def destination(
+    address: str | None, token: str | None, tls: Tls | None, env: Mapping[str, str]
+) -> tuple[Address, str | None, Tls]:
+    """Where to, with which token, and how protected; what is None is looked for. ValueError for what is unsafe."""
+    if token is not None and address is None:
+        raise ValueError("a token is sent only to an address that was named: give `address`, too")
+    found = find_address(address, env)
+    protection = find_tls(found, None, None, None, env) if tls is None else tls
+    if token is not None and not found.is_local and not protection:
+        raise ValueError("a token would cross the network in the clear: give `tls`, or forward the port")
+    if token is None:
+        token = find_token(found, None, env, encrypted=bool(protection))
+    return found, token, PLAIN if found.is_unix else protection
+
+
+def channel_for_calls(target: str, tls: Tls) -> grpc.aio.Channel:
     """For single calls; it connects by itself, again and again."""
-    return grpc.aio.insecure_channel(target, options=_CALLS)
+    return _channel(target, tls, _CALLS)
 
 
-def dial(target: str, token: str | None) -> tuple[Any, Callable[[], Awaitable[None]]]:
+def _channel(target: str, tls: Tls, options: Sequence[tuple[str, int]]) -> grpc.aio.Channel:
+    if tls:
+        return grpc.aio.secure_channel(target, tls.credentials(), options=options)
+    return grpc.aio.insecure_channel(target, options=options)
+
+
+def dial(target: str, token: str | None, tls: Tls) -> tuple[Any, Callable[[], Awaitable[None]]]:
     """Open a stream, and say how to close what it runs over."""
     # A channel for each attempt: one that has failed waits by a back-off of its own before it dials again.
-    channel = grpc.aio.insecure_channel(target, options=_STREAM)
+    channel = _channel(target, tls, _STREAM)
     open_stream: Any = channel.stream_stream(
         f"/{PACKAGE}.EventService/Connect",
         request_serializer=pb.ConnectRequest.SerializeToString,

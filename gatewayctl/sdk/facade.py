@@ -16,14 +16,12 @@ from gateway.v1 import event_service_pb2 as pb
 from google.protobuf.message import Message
 
 from gatewayctl import __version__
-from gatewayctl.address import find_address
-from gatewayctl.credentials import find_token
 from gatewayctl.events import event_filter
 from gatewayctl.rpc import PACKAGE, bearer
 from gatewayctl.sdk.addressed import Addressed
 from gatewayctl.sdk.answer import Answer, Reply
 from gatewayctl.sdk.conversation import Conversation, Identity
-from gatewayctl.sdk.dialling import channel_for_calls, dial
+from gatewayctl.sdk.dialling import channel_for_calls, destination, dial
 from gatewayctl.sdk.emit import Emits
 from gatewayctl.sdk.errors import ClientClosed, from_rpc
 from gatewayctl.sdk.pace import Backoff, Ids, Tasks
@@ -34,6 +32,7 @@ from gatewayctl.sdk.subscription import BUFFER_BYTES, Gap, Subscription
 from gatewayctl.sdk.topics import Members, Topics
 from gatewayctl.sdk.triggers import Triggers
 from gatewayctl.system import Chance, Clock, SystemChance, SystemClock
+from gatewayctl.tls import Tls
 
 __all__ = ["Client"]
 
@@ -48,6 +47,7 @@ class Client(Emits, Serves, Triggers):
         address: str | None = None,
         *,
         token: str | None = None,
+        tls: Tls | None = None,
         client_id: str | None = None,
         connect_timeout: float = 10.0,
         timeout: float = 10.0,
@@ -55,20 +55,15 @@ class Client(Emits, Serves, Triggers):
         clock: Clock | None = None,
         chance: Chance | None = None,
     ) -> None:
-        """`address` (unix:PATH or HOST:PORT) and the token are found as gatewayctl finds them when not given.
+        """`address` (unix:PATH or HOST:PORT), token and `tls` are found as gatewayctl finds them when not given.
 
-        A `token` needs an `address`: it is sent nowhere else. `client_id` names this client among those of its
-        principal; a second connection with the same id takes the place of the first, which gets ConnectionReplaced
-        for whatever it does from then on; without one it is made up.
+        A `token` needs an `address`: it is sent nowhere else, and beyond this machine only with `tls`.
+        `client_id` names this client among those of its principal; a second connection with the same id takes the place
+        of the first, which gets ConnectionReplaced for whatever it does from then on; without one it is made up.
         `connect_timeout`: seconds that entering may try, 0 for one attempt. `timeout`: seconds for a single call.
         `close_timeout`: seconds that `close` waits for what was published.
         """
-        if token is not None and address is None:
-            raise ValueError("a token is sent only to an address that was named: give `address`, too")
-        self._address = find_address(address, os.environ)
-        if token is not None and not self._address.is_local:
-            raise ValueError("a token would cross the network in the clear: forward the port")
-        self._token = token if token is not None else find_token(self._address, None, os.environ)
+        self._address, self._token, self._tls = destination(address, token, tls, os.environ)
         self._clock, self._chance = clock or SystemClock(), chance or SystemChance()
         self._ids = Ids(self._clock, self._chance)
         self.client_id = client_id or f"py-{self._ids.new().lower()}"
@@ -94,7 +89,7 @@ class Client(Emits, Serves, Triggers):
     async def __aenter__(self) -> Client:
         """Connect. Unavailable if nobody answers in `connect_timeout`; another GatewayError if we are refused."""
         self._loop = asyncio.get_running_loop()
-        self._channel = channel_for_calls(self._address.target)
+        self._channel = channel_for_calls(self._address.target, self._tls)
         _open.add(self)
         self._tasks.start(self._conversation.run(), "conversation")
         self._tasks.start(self._publisher.run(), "publisher")
@@ -272,7 +267,7 @@ class Client(Emits, Serves, Triggers):
             raise ClientClosed("the client is not open: use `async with Client() as client`", code=1)
 
     def _dial(self) -> tuple[Any, Callable[[], Awaitable[None]]]:
-        return dial(self._address.target, self._token)
+        return dial(self._address.target, self._token, self._tls)
 
     async def _shut(self) -> None:
         channel, self._channel = self._channel, None

@@ -145,6 +145,7 @@ FRAMES: Mapping[str, Permission] = MappingProxyType(
         "unsubscribe": AUTHENTICATED,
         "publish": _PUBLISH,
         "send": _SEND,
+        "trigger": _RUNTIME,
         "cancel": _SEND,
         "join_topic": _PUSH_JOIN,
         "leave_topic": AUTHENTICATED,

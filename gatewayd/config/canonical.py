@@ -8,6 +8,7 @@ from typing import Any
 
 from gatewayd.config.problems import Path, dotted
 from gatewayd.config.section import Section, settings_of
+from gatewayd.core.pem import Pem
 from gatewayd.core.secret import Secret
 
 
@@ -91,4 +92,6 @@ def _tree(value: Any, of_secret: Callable[[Secret], object]) -> Any:
         return [_tree(each, of_secret) for each in value]
     if isinstance(value, Secret):
         return of_secret(value)
+    if isinstance(value, Pem):
+        return f"{value.path} ({of_secret(value.data)})"
     return value.isoformat() if isinstance(value, datetime) else str(value)

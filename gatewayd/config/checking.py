@@ -1,9 +1,9 @@
 """One value against one annotation: what is right comes back converted, what is wrong is told with its path.
 
-Known are bool, int, float, str, Secret, a `Section`, `Literal`, `X | None`, `list[X]`, `tuple[X, ...]`, `dict[K, V]`
-and `Any`; of any other class the value has to be one already. The checks of an `Annotated` run first and in order:
-each takes the value and returns what it reads as, or raises `refuse(...)`. No spelling stands for another kind: text
-is never a number, and true is never 1.
+Known are bool, int, float, str, Secret, Pem, a `Section`, `Literal`, `X | None`, `list[X]`, `tuple[X, ...]`,
+`dict[K, V]` and `Any`; of any other class the value has to be one already. The checks of an `Annotated` run first and
+in order: each takes the value and returns what it reads as, or raises `refuse(...)`. No spelling stands for another
+kind: text is never a number, and true is never 1.
 """
 
 import types

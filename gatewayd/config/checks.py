@@ -4,11 +4,11 @@ Every rule is a generator of `Finding` over one `Subject`; to add one, write it 
 """
 
 import hashlib
-import ipaddress
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from gatewayd.config import listening
 from gatewayd.config.entry_points import faults
 from gatewayd.config.model import GatewayConfig, Retention
 from gatewayd.config.problems import Path, suggest
@@ -62,29 +62,10 @@ def check(subject: Subject) -> Iterator[Finding]:
         yield from rule(subject)
 
 
-def _bind(subject: Subject) -> Iterator[Finding]:
-    """Both listeners: nobody from another machine, as long as what they say could be read on the way."""
-    gateway = subject.config.gateway
-    yield from _bind_one(gateway.host, ("gateway", "host"))
-    yield from _bind_one(gateway.http.host, ("gateway", "http", "host"))
-    if subject.config.opens_http and gateway.port and gateway.port == gateway.http.port:
-        what = f"{gateway.port} is the port of gRPC, too"
-        yield Finding(("gateway", "http", "port"), what, "give each listener a port of its own, or 0 for any free one")
-
-
-def _bind_one(host: str, path: Path) -> Iterator[Finding]:
-    if host == "localhost":
-        return
-    try:
-        # An IPv6 literal may stand in brackets, and may name a zone.
-        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]").partition("%")[0])
-    except ValueError:
-        yield Finding(path, f"'{host}' is not an address", "write 127.0.0.1, ::1 or localhost")
-        return
-    mapped = getattr(address, "ipv4_mapped", None)
-    if not (mapped or address).is_loopback:
-        what = f"{host} can be reached from other machines, and TLS is not served in this version"
-        yield Finding(path, what, "bind 127.0.0.1 or ::1, and put a TLS proxy or an SSH tunnel before it")
+def _listening(subject: Subject) -> Iterator[Finding]:
+    """Both listeners: nobody from another machine, where what they say could be read on the way."""
+    for path, what, hint in listening.faults(subject.config, subject.unresolved):
+        yield Finding(path, what, hint)
 
 
 def _routes(subject: Subject) -> Iterator[Finding]:
@@ -201,8 +182,10 @@ def _webhooks(subject: Subject) -> Iterator[Finding]:
             hint = f"secret: ${{{name.upper().replace('-', '_').replace('.', '_')}_SECRET}}; on loopback alone, to try "
             yield Finding(here, "there is no secret: anybody could send", hint + "things out, insecure_no_secret: true")
         if hook.insecure_no_secret:
-            for found in _bind_one(subject.config.gateway.http.host, (*here, "insecure_no_secret")):
-                yield Finding(found.path, "this is for loopback only: " + found.what, "give it a secret")
+            host = subject.config.gateway.http.host
+            if listening.is_loopback(host) is False:
+                what = f"this is for loopback only: {host} can be reached from other machines"
+                yield Finding((*here, "insecure_no_secret"), what, "give it a secret")
         if hook.scheme == "standard" and len(hook.keys()) < len(hook.secrets):
             hint = "as the sender shows it: whsec_ and then base64"
             yield Finding((*here, "secret"), "a secret of the scheme standard is base64, and this one is not", hint)
@@ -279,7 +262,7 @@ def _silence(subject: Subject) -> Iterator[Finding]:
 
 
 RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
-    _bind,
+    _listening,
     _routes,
     _models,
     _tools,

@@ -25,6 +25,8 @@ RESTART: Final[frozenset[Path]] = frozenset(
     )
 )
 """What is fixed when the listeners and the store are made; everything else changes live."""
+CERTIFICATES: Final[frozenset[Path]] = frozenset(("gateway", key) for key in ("ssl_cert", "ssl_key", "ssl_client_ca"))
+"""What may change live, but neither come nor go: whether a listener speaks TLS, and asks for certificates, is fixed."""
 
 
 @value(frozen=True, slots=True)
@@ -115,7 +117,8 @@ def _paths(old: GatewayConfig, new: GatewayConfig) -> tuple[tuple[ChangedPath, .
         if path not in before or path not in after or before[path] != after[path]
     ]
     shown = tuple(ChangedPath(dotted(path), _shown(before, path), _shown(after, path)) for path in changed)
-    return shown, tuple(dotted(path) for path in changed if path in RESTART)
+    came = {path for path in CERTIFICATES if (before.get(path) is None) != (after.get(path) is None)}
+    return shown, tuple(dotted(path) for path in changed if path in RESTART or path in came)
 
 
 def _shown(values: Mapping[Path, Any], path: Path) -> str | None:

@@ -1,8 +1,6 @@
 """The section `gateway`: where the daemon listens, what it bounds, how it logs and how it stops."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from gatewayd.config.fields import (
     DAY,
@@ -20,6 +18,7 @@ from gatewayd.config.fields import (
 )
 from gatewayd.config.http import HttpSection
 from gatewayd.config.section import Section, setting
+from gatewayd.core.pem import Pem, Tls
 from gatewayd.core.secret import Secret
 
 _Rate = Annotated[float, Number(0, 1_000_000)]
@@ -84,14 +83,10 @@ class LimitsSection(Section):
 class GatewaySection(Section):
     """`gateway`: the daemon itself."""
 
-    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
-        dict.fromkeys(("ssl_cert", "ssl_key", "ssl_client_ca"), "not in this version")
-    )
-
     host: Line = setting(
         default="127.0.0.1",
-        description="Address that gRPC listens on: a loopback address or `localhost`; others are refused until TLS is "
-        "served. Default 127.0.0.1. A change needs a restart.",
+        description="Address that gRPC listens on: a loopback address or `localhost`; others only with `ssl_cert`. "
+        "Default 127.0.0.1. A change needs a restart.",
     )
     port: Annotated[int, Whole(0, 65535)] = setting(
         default=8765, description="TCP port of gRPC. Default 8765; 0: any free port. A change needs a restart."
@@ -105,6 +100,22 @@ class GatewaySection(Section):
         default=None,
         description="Token of the client `default`, which may do everything. Default: one is made at the first start "
         "and kept in a file that only the daemon's user can read.",
+    )
+    ssl_cert: Pem | None = setting(
+        default=None,
+        description="File in PEM with the certificate that gRPC on TCP, and HTTP, show, and with those between it and "
+        "its authority. Its content changes with a reload. Default: no TLS. To begin or end with it needs a restart.",
+    )
+    ssl_key: Pem | None = setting(
+        default=None,
+        description="File in PEM with the key of `ssl_cert`, not encrypted. Its content changes with a reload. To "
+        "begin or end with it needs a restart.",
+    )
+    ssl_client_ca: Pem | None = setting(
+        default=None,
+        description="File in PEM with authorities: whoever connects by TLS must have a certificate of one of them, "
+        "beside the token. Its content changes with a reload. Default: none is asked for. To begin or end with it "
+        "needs a restart.",
     )
     strict: Flag = setting(
         default=False,
@@ -134,3 +145,10 @@ class GatewaySection(Section):
     http: HttpSection = setting(default=HttpSection(), description="The HTTP listener.")
     logging: LoggingSection = setting(default=LoggingSection(), description="What is logged, and how.")
     limits: LimitsSection = setting(default=LimitsSection(), description="Bounds of what one client may ask.")
+
+    @property
+    def tls(self) -> Tls | None:
+        """What the listeners show; None where they speak no TLS."""
+        if self.ssl_cert is None or self.ssl_key is None:
+            return None
+        return Tls(self.ssl_cert, self.ssl_key, self.ssl_client_ca)

@@ -28,8 +28,8 @@ class HttpSection(Section):
 
     host: Line = setting(
         default="127.0.0.1",
-        description="Address that HTTP listens on: a loopback address or `localhost`; others are refused until TLS is "
-        "served. Default 127.0.0.1. A change needs a restart.",
+        description="Address that HTTP listens on: a loopback address or `localhost`; others only with `ssl_cert`. "
+        "Default 127.0.0.1. A change needs a restart.",
     )
     port: Annotated[int, Whole(0, 65535)] = setting(
         default=8080, description="TCP port of HTTP. Default 8080; 0: any free port. A change needs a restart."

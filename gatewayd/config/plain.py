@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from gatewayd.core.pem import Pem
 from gatewayd.core.secret import Secret
 
 _QUOTES: Final = "put it in quotes"
@@ -65,12 +66,19 @@ def _secret(given: object) -> Secret:
     return given
 
 
+def _pem(given: object) -> Pem:
+    if not isinstance(given, Pem):
+        raise refuse("the path of a file in PEM")
+    return given
+
+
 KINDS: Final[Mapping[Any, Callable[[object], object]]] = {
     bool: flag,
     int: _whole,
     float: _real,
     str: _text,
     Secret: _secret,
+    Pem: _pem,
 }
 
 __all__ = ["KINDS", "Refused", "flag", "number", "refuse"]

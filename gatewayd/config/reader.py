@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from gatewayd.config import scalars, shape, verdicts
 from gatewayd.config.checking import Unfit, Wrong, read
 from gatewayd.config.marks import Broken, Items, Node, Scalar, Table
+from gatewayd.config.pems import find_pem
 from gatewayd.config.problems import Path, Place, Problem, Problems, problem_at, suggest
 from gatewayd.config.section import Section
 from gatewayd.config.sources import Missing, SecretSource, unset
@@ -183,6 +184,8 @@ class Reader:
                 return value
             if shape.is_secret(annotation):
                 return self._secret(value, node.place, path)
+            if shape.is_pem(annotation):
+                return self._pem(value, node.place, path)
             return self._text(annotation, value, path)
         except scalars.Unreadable as error:
             self._findings.problems.add(node.place, path, error.what, error.hint)
@@ -218,6 +221,13 @@ class Reader:
             self._findings.doubts.append(problem_at(place, path, found.doubt, found.hint))
         self._findings.secrets.append(found.secret)
         return found.secret
+
+    def _pem(self, written: str, place: Place, path: Path) -> Any:
+        pem, doubt, hint = find_pem(self._source, written)
+        self._findings.origins[path] = f"file {pem.path}"
+        if doubt:
+            self._findings.doubts.append(problem_at(place, path, doubt, hint))
+        return pem
 
     def _missing(self, error: Missing, place: Place, path: Path) -> None:
         self._findings.unresolved.add(path)

@@ -8,6 +8,7 @@ import typing
 from typing import Any, Literal
 
 from gatewayd.config.section import Section, settings_of
+from gatewayd.core.pem import Pem
 from gatewayd.core.secret import Secret
 
 
@@ -18,6 +19,11 @@ def keys(section: type[Section]) -> dict[str, Any]:
 
 def is_secret(annotation: Any) -> bool:
     return any(each is Secret for each in _choices(annotation))
+
+
+def is_pem(annotation: Any) -> bool:
+    """Whether the path of a file in PEM is wanted, which is read."""
+    return any(each is Pem for each in _choices(annotation))
 
 
 def is_text(annotation: Any) -> bool:

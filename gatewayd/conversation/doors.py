@@ -8,6 +8,7 @@ from gatewayd.bus.base import EventBus
 from gatewayd.config.model import GatewaySection
 from gatewayd.conversation.publishing import Publishing
 from gatewayd.conversation.sends import Sends
+from gatewayd.conversation.triggering import Triggering
 from gatewayd.core.clock import Clock
 from gatewayd.core.event import Cursor
 from gatewayd.core.value import value
@@ -23,6 +24,7 @@ class Doors:
     agents: AgentRegistry
     publishing: Publishing
     sends: Sends
+    triggering: Triggering
     push: Push
     bus: EventBus
     oldest: Callable[[], Cursor]

@@ -19,7 +19,7 @@ from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.serving import Serving
 from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.conversation.topics import ConversationTopics
-from gatewayd.core.errors import DeadlineExceeded, GatewayError, Internal, LimitExceeded
+from gatewayd.core.errors import DeadlineExceeded, GatewayError, Internal, InvalidArgument, LimitExceeded
 from gatewayd.core.frames import (
     Accepted,
     Cancel,
@@ -34,6 +34,7 @@ from gatewayd.core.frames import (
     Send,
     ServerFrame,
     Subscribe,
+    Trigger,
     Unsubscribe,
 )
 from gatewayd.core.push import Push, PushRequest
@@ -42,6 +43,7 @@ from gatewayd.core.work import ExecutionState
 from gatewayd.core.workers import CallReply, RegisterAgent, UnregisterAgent
 from gatewayd.routing.router import Caller
 from gatewayd.service import TaskSet
+from gatewayd.wire.values import refuse
 
 log = logging.getLogger("gatewayd.conversation")
 
@@ -74,6 +76,8 @@ class Requests:
         self._put = put
         self._slots = asyncio.Semaphore(MAX_PENDING)
         self._tasks = TaskSet("conversation")
+        self._open: set[str] = set()
+        """Ids of requests of this connection that have no last answer yet: an id names one of them."""
         self._waiting: dict[str, Waiting] = {}
         self._answered: dict[str, Waiting] = {}
         """Sends whose final reply is queued, or on its way to the transport."""
@@ -85,6 +89,8 @@ class Requests:
     async def serve(self, frame: Request) -> None:
         """Begin to serve a request; waits only while too many are under way."""
         try:
+            if frame.request_id in self._open:
+                raise _taken(frame.request_id)
             required_for_frame(_KINDS[type(frame)]).check(self._principal)
             match frame:
                 case Publish():
@@ -93,6 +99,8 @@ class Requests:
                 case Send():
                     _check_rate(self._send_rate, 1, "limits.send_rate")
                     await self._later(frame.request_id, partial(self._sent, frame))
+                case Trigger():
+                    await self._later(frame.request_id, partial(self._triggered, frame))
                 case Subscribe():
                     self._subscribe(frame)
                 case Unsubscribe():
@@ -124,6 +132,7 @@ class Requests:
         except BaseException:
             self._slots.release()
             raise
+        self._open.add(request_id)
         self._tasks.start(self._answer(request_id, work), name=f"request {request_id}")
 
     async def _answer(self, request_id: str, work: Coroutine[None, None, None]) -> None:
@@ -135,6 +144,8 @@ class Requests:
             log.exception("request_crashed", extra={"client": self._client_id, "request": request_id})
             self._put(Rejected(request_id, Internal("the gateway failed on this request; its log says more")))
         finally:
+            if request_id not in self._waiting:
+                self._open.discard(request_id)
             self._slots.release()
 
     # Events
@@ -147,6 +158,7 @@ class Requests:
         except BaseException:
             self._slots.release()
             raise
+        self._open.add(frame.request_id)
         if batch.stored is None:
             self._published(frame.request_id, batch)
         else:  # no task: this is the request that is frequent
@@ -154,6 +166,7 @@ class Requests:
 
     def _published(self, request_id: str, batch: Batch) -> None:
         self._slots.release()
+        self._open.discard(request_id)
         try:
             self._put(Accepted(request_id, cursor=batch.cursor(), count=batch.count))
         except GatewayError as error:
@@ -184,6 +197,20 @@ class Requests:
         if send.await_reply:
             self.await_reply(waiting)
 
+    async def _triggered(self, frame: Trigger) -> None:
+        submitted, waiting = await self._doors.triggering.submit(frame, self._principal)
+        accepted = submitted.accepted
+        self._put(
+            Accepted(
+                frame.request_id,
+                execution_id=accepted.execution_id,
+                message_id=accepted.message_id,
+                duplicate=accepted.duplicate,
+            )
+        )
+        if frame.await_reply:
+            self.await_reply(waiting)
+
     async def _cancelled(self, frame: Cancel) -> None:
         await self._doors.router.cancel(frame.execution_id, Caller(self._principal, self._client_id))
         self._put(Accepted(frame.request_id, execution_id=frame.execution_id))
@@ -205,6 +232,7 @@ class Requests:
             return  # put off to the next start, where the client asks again by its key
         if self._waiting.pop(waiting.request_id, None) is not None:
             self._answered[waiting.request_id] = waiting
+        self._open.discard(waiting.request_id)
         self._put(reply)
         self._leave_if_done()
 
@@ -232,6 +260,11 @@ class Requests:
         self._answered.clear()
         self._waiting.clear()
         return waiting
+
+
+def _taken(request_id: str) -> InvalidArgument:
+    """Two open requests under one id: nobody could tell their answers apart, so the first one keeps it."""
+    return refuse("request_id", f"{request_id!r} names a request that is not answered yet")
 
 
 def _check_rate(bucket: TokenBucket, count: int, name: str) -> None:

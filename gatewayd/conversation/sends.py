@@ -1,4 +1,4 @@
-"""The sends of one connection that wait for their reply.
+"""The sends and triggers of one connection that wait for their reply.
 
 A reply is never only on the stream: the execution's row holds the answer, so a connection that comes back finds what
 it waited for, whether the execution still runs or has ended.
@@ -19,7 +19,7 @@ from gatewayd.storage.base import Store
 
 @value(frozen=True, slots=True)
 class Waiting:
-    """A send whose final reply has not been given; what a lost connection leaves to its successor."""
+    """A send or a trigger whose final reply has not been given; what a lost connection leaves to its successor."""
 
     request_id: str
     execution_id: str

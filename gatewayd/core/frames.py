@@ -110,6 +110,22 @@ class Send:
 
 
 @value(frozen=True, slots=True)
+class Trigger:
+    """Starts an entry point."""
+
+    request_id: str
+    entry_point: str
+    text: str
+    """What its agent is given; the JSON of an input that is no text."""
+    correlation_id: str = ""
+    idempotency_key: str = ""
+    timeout: float = 0.0
+    """Seconds to wait for the final reply; 0 takes the agent's own limit. The execution goes on after it."""
+    partial_replies: bool = False
+    await_reply: bool = True
+
+
+@value(frozen=True, slots=True)
 class Cancel:
     request_id: str
     execution_id: str
@@ -120,7 +136,7 @@ class Ping:
     request_id: str
 
 
-Request = Subscribe | Unsubscribe | Publish | Send | Cancel | Ping | PushRequest | WorkerRequest
+Request = Subscribe | Unsubscribe | Publish | Send | Trigger | Cancel | Ping | PushRequest | WorkerRequest
 """What is answered once, under its request id."""
 
 ClientFrame = Hello | Request
@@ -181,6 +197,8 @@ class Accepted:
     count: int = 0
     """For a publish, the clients that it is addressed to; for a push, its recipients; for ack and nack, the deliveries
     that waited; for a join, those that wait."""
+    duplicate: bool = False
+    """For a trigger, whether its idempotency key was known, and the execution is that of the first."""
 
 
 @value(frozen=True, slots=True)

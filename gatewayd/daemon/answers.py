@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from gatewayd.config.canonical import masked, render
 from gatewayd.config.loader import Loaded
+from gatewayd.core.clock import SystemClock
 from gatewayd.core.disk import Disk
 from gatewayd.core.errors import ChannelNotFound
 from gatewayd.core.message import ChatContext
@@ -15,7 +16,7 @@ from gatewayd.daemon.options import Options
 
 def check(options: Options, disk: Disk, *, as_json: bool) -> tuple[str, Exit]:
     """`--check`: what was found in a configuration that may be used. Raises `ConfigRefused` for one that may not."""
-    loaded = Configuration(options, disk).read()
+    loaded = Configuration(options, disk, SystemClock()).read()
     if as_json:
         answer = {
             "ok": True,
@@ -36,7 +37,7 @@ def check(options: Options, disk: Disk, *, as_json: bool) -> tuple[str, Exit]:
 
 def show_config(options: Options, disk: Disk, *, as_json: bool) -> tuple[str, Exit]:
     """`--show-config`: every value, defaults included, with its origin; secrets as fingerprints."""
-    loaded: Loaded = Configuration(options, disk).read()
+    loaded: Loaded = Configuration(options, disk, SystemClock()).read()
     if as_json:
         answer = {"digest": loaded.digest, "config": masked(loaded.config), "origins": dict(loaded.origins)}
         return json.dumps(answer, indent=2), Exit.OK
@@ -51,7 +52,7 @@ def explain_route(
 
     if context not in set(ChatContext):
         return f"{context!r} is not a context: write {', '.join(ChatContext)}", Exit.USAGE
-    loaded = Configuration(options, disk).read()
+    loaded = Configuration(options, disk, SystemClock()).read()
     try:
         found = explain(loaded.config.channels, channel, ChatContext(context), peer)
     except ChannelNotFound as error:

@@ -233,6 +233,7 @@ class Assembly:
             bus=self.bus,
             publishing=talk.publishing,
             sends=talk.sends,
+            rates=talk.rates,
             push=self.push,
             entry_points=self.entry_points,
             operations=self.operator,
@@ -241,7 +242,8 @@ class Assembly:
             clock=clock,
         )
         self.health = Health()
-        self.rpc = RpcServer(rpc_listen(options, config), [*ours, *guarded_neighbours(guard)], self.health)
+        listen = rpc_listen(options, config, lambda: self.reloader.config.gateway.tls)
+        self.rpc = RpcServer(listen, [*ours, *guarded_neighbours(guard)], self.health)
         self.http = web(
             hub=self.hub,
             push=self.push,

@@ -10,7 +10,9 @@ from gatewayd.agents.python import GROUP, PythonAgents
 from gatewayd.config.files import ConfigFile, read_config
 from gatewayd.config.loader import Loaded, Overrides, load
 from gatewayd.config.section import Section
+from gatewayd.core.clock import Clock
 from gatewayd.core.disk import Disk
+from gatewayd.daemon.certificates import judged
 from gatewayd.daemon.options import Options
 from gatewayd.plugins import installed, load_group
 from gatewayd.providers import offline
@@ -21,9 +23,10 @@ _NO_FILE = ConfigFile(b"", "gateway.yaml", Path("/"), world_readable=False)
 class Configuration:
     """Reads the files that this daemon was started with; plugins are looked up once."""
 
-    def __init__(self, options: Options, disk: Disk) -> None:
+    def __init__(self, options: Options, disk: Disk, clock: Clock) -> None:
         self._options = options
         self._disk = disk
+        self._clock = clock
         self.installed = installed()
         self.python_agents = PythonAgents(load_group(GROUP, self.installed))
         self._adapters: dict[str, Callable[[], Any]] = load_group("gatewayd.channels", self.installed)
@@ -39,7 +42,7 @@ class Configuration:
         if options.agents is not None:
             agents = read_config(options.agents, self._disk, uid=os.geteuid())
         credentials = options.environ.get("CREDENTIALS_DIRECTORY")
-        return load(
+        loaded = load(
             file.text,
             name=file.name,
             folder=file.folder,
@@ -61,6 +64,7 @@ class Configuration:
             check_scope=check_scope,
             check_class=self.python_agents.make,
         )
+        return judged(loaded, file.name, self._clock.now())
 
     def _settings_for(self, platform: str) -> type[Section] | None:
         """The keys of a platform's adapter, which is imported only when a channel names it."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from gatewayd.access.principals import Principal
+from gatewayd.access.rates import Rates
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
 from gatewayd.config.model import GatewayConfig
@@ -11,6 +12,7 @@ from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.conversation.publishing import Publishing
 from gatewayd.conversation.sends import Sends
+from gatewayd.conversation.triggering import Triggering
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.ids import IdSource
 from gatewayd.push.service import Push
@@ -53,6 +55,7 @@ class Conversations:
             denied=denied,
         )
         self.sends = Sends(router=router, store=store, clock=clock)
+        self.rates = Rates(lambda: config().gateway.limits, clock)
         self.push = Push(store=store, publish=bus.publish, config=config, clock=clock, randomness=randomness, ids=ids)
         self.hub = ConversationHub(
             doors=Doors(
@@ -60,6 +63,7 @@ class Conversations:
                 agents=agents,
                 publishing=self.publishing,
                 sends=self.sends,
+                triggering=Triggering(router=router, rates=self.rates, clock=clock),
                 push=self.push,
                 bus=bus,
                 oldest=lambda: bus.oldest,

@@ -34,7 +34,7 @@ class Gateway:
     def __init__(self, options: Options, parts: Parts) -> None:
         self._options = options
         self._parts = parts
-        self._configuration = Configuration(options, parts.disk)
+        self._configuration = Configuration(options, parts.disk, parts.clock)
         self._failed: asyncio.Future[StoreFailed] = asyncio.get_running_loop().create_future()
         self._house: Assembly | None = None
         self._draining = False

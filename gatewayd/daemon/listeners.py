@@ -10,6 +10,7 @@ from gatewayd.config.model import GatewayConfig, GatewaySection
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import Clock
 from gatewayd.core.ids import IdSource
+from gatewayd.core.pem import Tls
 from gatewayd.daemon.options import Options
 from gatewayd.daemon.web import Web
 from gatewayd.push.service import Push
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from gatewayd.http.webhooks.door import WebhookDoor
 
 
-def rpc_listen(options: Options, config: GatewayConfig) -> Listen:
-    """Where gRPC listens, and with which bounds."""
+def rpc_listen(options: Options, config: GatewayConfig, tls: Callable[[], Tls | None]) -> Listen:
+    """Where gRPC listens, and with which bounds; `tls` is what the running configuration says."""
     gateway = config.gateway
     return Listen(
         host=gateway.host,
@@ -30,6 +31,7 @@ def rpc_listen(options: Options, config: GatewayConfig) -> Listen:
         socket=Path(gateway.socket) if gateway.socket else options.paths.socket,
         message_bytes=gateway.limits.message_bytes,
         metadata_bytes=gateway.limits.metadata_bytes,
+        tls=tls,
     )
 
 

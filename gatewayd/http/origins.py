@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 def host_may(host: str, origins: Sequence[str]) -> bool:
     """Whether a `Host` header names us: by a loopback address, `localhost`, or the host of an allowed origin.
 
-    With TLS not served here, the listener is bound to loopback; any other name is that of the proxy before it.
+    Any other name is that of a listener which others reach, or of the proxy before it: the configuration names it.
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""

@@ -19,10 +19,13 @@ from gatewayd.core.value import value
 from gatewayd.http.connection import Connection, reply
 from gatewayd.http.origins import host_may, origin_may
 from gatewayd.http.room import Guest, Room
+from gatewayd.http.tls import Contexts
 from gatewayd.http.verdicts import problem, refusal
 
 log = logging.getLogger("gatewayd.http")
 
+HANDSHAKE_LIMIT = 8.0
+"""Seconds in which a peer must have agreed on TLS."""
 BODY_LIMIT = 10.0
 """Seconds in which a body must have come."""
 SPARE_CONNECTIONS = 100
@@ -91,15 +94,21 @@ class HttpServer:
         server = self._server = web.Server(self._serve)
         address = f"[{self._host}]:{self.port}" if ":" in self._host else f"{self._host}:{self.port}"
         try:
+            context = Contexts(lambda: self._settings().tls).outer()
             self._listener = await loop.create_server(
-                lambda: Connection(server, may_come=self._may_come), self._host, self.port
+                lambda: Connection(server, may_come=self._may_come),
+                self._host,
+                self.port,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_LIMIT if context is not None else None,
             )
         except OSError as error:
             number = error.errno or errno.EADDRNOTAVAIL
             why = "the address is in use" if number == errno.EADDRINUSE else error.strerror or str(error)
             raise OSError(number, f"cannot listen on {address} (gateway.http): {why}") from error
         self.port = self._listener.sockets[0].getsockname()[1]
-        log.info("listening", extra={"http": f"{address.rpartition(':')[0]}:{self.port}"})
+        facts = {"http": f"{address.rpartition(':')[0]}:{self.port}"}
+        log.info("listening", extra=facts | ({"tls": True} if context is not None else {}))
 
     async def drain(self) -> None:
         """Answer 503 from now on; what was taken over stays."""

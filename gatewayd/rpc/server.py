@@ -9,14 +9,16 @@ import grp
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from grpc import aio
 
+from gatewayd.core.pem import Tls
 from gatewayd.core.value import value
 from gatewayd.rpc.guard import Handler
 from gatewayd.rpc.neighbours import Health
+from gatewayd.rpc.tls import Certificates
 
 log = logging.getLogger("gatewayd.rpc")
 
@@ -42,6 +44,8 @@ class Listen:
     socket: Path
     message_bytes: int
     metadata_bytes: int
+    tls: Callable[[], Tls | None] = lambda: None
+    """What TCP shows now; whether it speaks TLS at all is fixed when it begins to listen."""
 
 
 class RpcServer:
@@ -61,7 +65,7 @@ class RpcServer:
         """Bind both doors, then serve. Raises `OSError` that says why, and leaves nothing behind."""
         server = aio.server(options=_options(self._listen))
         server.add_generic_rpc_handlers((*self._handlers, *self._health.handlers()))
-        self.port = _bind_tcp(server, self._listen.host, self._listen.port)
+        self.port = _bind_tcp(server, self._listen)
         with _private_directory(self._listen.socket.parent) as private:
             bound = private / "s"
             _bind_unix(server, bound)
@@ -72,7 +76,8 @@ class RpcServer:
             bound.rename(self._listen.socket)
         self._server = server
         await self._health.set(serving=True)
-        log.info("listening", extra={"tcp": f"{self._listen.host}:{self.port}", "socket": str(self._listen.socket)})
+        facts = {"tcp": f"{self._listen.host}:{self.port}", "socket": str(self._listen.socket)}
+        log.info("listening", extra=facts | ({"tls": True} if self._listen.tls() is not None else {}))
 
     async def drain(self) -> None:
         """Probes see that nothing new should come here."""
@@ -111,10 +116,14 @@ def _options(listen: Listen) -> list[tuple[str, int]]:
     ]
 
 
-def _bind_tcp(server: aio.Server, host: str, port: int) -> int:
+def _bind_tcp(server: aio.Server, listen: Listen) -> int:
+    host, port, tls = listen.host, listen.port, listen.tls()
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        bound: int = server.add_insecure_port(address)
+        if tls is None:
+            bound: int = server.add_insecure_port(address)
+        else:
+            bound = server.add_secure_port(address, Certificates(tls, listen.tls).credentials())
     except RuntimeError as error:
         raise _why(host, port, address) from error
     return bound

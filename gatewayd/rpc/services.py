@@ -79,6 +79,7 @@ def handlers(
     bus: EventBus,
     publishing: Publishing,
     sends: Sends,
+    rates: Rates,
     push: Push,
     entry_points: EntryPointFeeds,
     operations: Operations,
@@ -87,7 +88,6 @@ def handlers(
     clock: Clock,
 ) -> list[Handler]:
     """One handler per service, `Connect` included."""
-    rates = Rates(lambda: router.config.gateway.limits, clock)
     closing = Closing(sessions, runtime, store)
     servicers: dict[str, object] = {
         "gateway.v1.EventService": EventService(

@@ -1,6 +1,5 @@
 """The half of `RuntimeService` that starts entry points."""
 
-import json
 from collections.abc import Mapping
 
 from gateway.v1 import runtime_service_pb2 as pb
@@ -8,17 +7,18 @@ from gateway.v1 import runtime_service_pb2 as pb
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
 from gatewayd.config.model import EntryPointSection
+from gatewayd.conversation.triggering import Triggering
 from gatewayd.core.clock import Clock
-from gatewayd.core.work import Origin, Trigger
-from gatewayd.routing.router import Caller, Router, Submitted
+from gatewayd.routing.router import Router
 from gatewayd.routing.waiting import wait_for_end
-from gatewayd.rpc.convert import execution_message, instant, name_of
+from gatewayd.rpc.convert import execution_message, instant
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import cut, page_of
 from gatewayd.rpc.patience import Rates, time_left
 from gatewayd.runtime.entry_points import EntryPointFeeds
 from gatewayd.storage.base import Store
-from gatewayd.wire.values import check_struct, object_from, refuse, span_from
+from gatewayd.wire.triggers import trigger_from
+from gatewayd.wire.values import span_from
 
 _NAME = "/gateway.v1.RuntimeService/"
 
@@ -33,7 +33,7 @@ class EntryPointCalls:
         self._router = router
         self._store = store
         self._entry_points = entry_points
-        self._rates = rates
+        self._triggering = Triggering(router=router, rates=rates, clock=clock)
         self._clock = clock
 
     async def ListEntryPoints(  # noqa: N802
@@ -65,7 +65,7 @@ class EntryPointCalls:
 
     async def Trigger(self, request: pb.TriggerRequest, context: Context) -> pb.TriggerResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.TriggerResponse:
-            accepted = (await self._trigger(request, principal)).accepted
+            accepted = (await self._triggering.start(trigger_from(request), principal)).accepted
             return pb.TriggerResponse(
                 execution_id=accepted.execution_id, message_id=accepted.message_id, duplicate=accepted.duplicate
             )
@@ -77,7 +77,7 @@ class EntryPointCalls:
     ) -> pb.TriggerAndWaitResponse:
         async def run(principal: Principal) -> pb.TriggerAndWaitResponse:
             wanted = span_from(request.timeout, "timeout") if request.HasField("timeout") else None
-            submitted = await self._trigger(request.trigger, principal, "trigger.")
+            submitted = await self._triggering.start(trigger_from(request.trigger, "trigger."), principal)
             bounds = [seconds for seconds in (wanted, time_left(context)) if seconds is not None]
             timeout = min(bounds, default=None)
             execution = await wait_for_end(submitted, self._store, self._clock, timeout)
@@ -109,25 +109,3 @@ class EntryPointCalls:
             )
 
         return await self._guard.unary(f"{_NAME}GetRuntimeStats", context, run)
-
-    async def _trigger(self, request: pb.TriggerRequest, principal: Principal, path: str = "") -> Submitted:
-        trigger = Trigger(
-            entry_point=name_of(request.entry_point, f"{path}entry_point", required=True),
-            text=_input_of(request, path),
-            origin=Origin.TRIGGER,
-            principal=principal.id,
-            correlation_id=name_of(request.correlation_id, f"{path}correlation_id"),
-            idempotency_key=name_of(request.idempotency_key, f"{path}idempotency_key"),
-        )
-        self._rates.send(principal.id)
-        return await self._router.accept_trigger(trigger, Caller(principal, ""))
-
-
-def _input_of(request: pb.TriggerRequest, path: str) -> str:
-    kind = request.WhichOneof("input")
-    if kind == "text":
-        if not request.text.strip():
-            raise refuse(f"{path}text", "is blank; leave the input out instead")
-        return request.text
-    check_struct(request.json, f"{path}json")
-    return json.dumps(object_from(request.json), ensure_ascii=False, sort_keys=True)

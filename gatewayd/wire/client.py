@@ -14,6 +14,7 @@ from gatewayd.wire.filters import cursor_from, filter_from_proto
 from gatewayd.wire.names import MAX_ID, name, required
 from gatewayd.wire.published import check_batch
 from gatewayd.wire.push import READERS as PUSH_READERS
+from gatewayd.wire.triggers import read_trigger
 from gatewayd.wire.values import refuse, span_from
 from gatewayd.wire.workers import READERS as WORKER_READERS
 
@@ -139,6 +140,7 @@ _READERS: Mapping[str, Callable[[frames_pb2.ConnectRequest], frames.ClientFrame]
         "unsubscribe": _unsubscribe,
         "publish": _publish,
         "send": _send,
+        "trigger": read_trigger,
         "cancel": _cancel,
         "ping": _ping,
         **PUSH_READERS,

@@ -83,6 +83,7 @@ def _accepted(frame: frames.Accepted) -> pb.ConnectResponse:
         message_id=frame.message_id,
         existed=frame.existed,
         count=frame.count,
+        duplicate=frame.duplicate,
     )
     return pb.ConnectResponse(request_id=frame.request_id, accepted=accepted)
 

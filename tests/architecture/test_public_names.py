@@ -24,7 +24,7 @@ PUBLIC = {
         "Event EventFilter EventsLost ExecutionFailed Gap GatewayError HistoryLost InvalidArgument LimitExceeded "
         "Membership NotFound "
         "PermissionDenied Presence Reply Result Serving State StateConflict StateKey Subscription "
-        "TopicEnded TopicMessage Topics Triggered Unauthenticated Unavailable event_filter new_event"
+        "Tls TopicEnded TopicMessage Topics Triggered Unauthenticated Unavailable event_filter new_event"
     ),
 }
 

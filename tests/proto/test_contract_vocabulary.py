@@ -98,9 +98,14 @@ def test_enums_are_those_of_the_core(enum: object, prefix: str, core: type[Enum]
 
 
 FRAMES = {"ConnectRequest": get_args(frames.ClientFrame), "ConnectResponse": get_args(frames.ServerFrame)}
-OTHER_NAMES = {("Send", "await_reply"): {"no_reply"}, ("Delivery", "chunk"): {"cursor", "events"}}
-"""A boolean whose default is true is turned round on the wire, where the default is false; what readers share of a
-delivery is one value."""
+OTHER_NAMES = {
+    ("Send", "await_reply"): {"no_reply"},
+    ("Trigger", "await_reply"): {"no_reply"},
+    ("Trigger", "text"): {"text", "json"},
+    ("Delivery", "chunk"): {"cursor", "events"},
+}
+"""A boolean whose default is true is turned round on the wire, where the default is false; the input of an entry point
+is text in the end; what readers share of a delivery is one value."""
 
 
 @pytest.mark.parametrize("envelope", sorted(FRAMES))

@@ -174,6 +174,29 @@ async def test_a_pending_reply_arrives_on_the_next_connection(rig: House, raw: R
     assert delivery.cursor == cursor
 
 
+async def test_an_id_names_one_open_request(rig: House, raw: Raw) -> None:
+    """The second of two under one id is refused, whatever it is; the first is answered, and then the id is free."""
+    async with raw(rig) as stream:
+        await stream.hello("twice")
+        first = pb.ConnectRequest(request_id="q", send=pb.Send(agent="slow", text="700ms the first"))
+        accepted = await stream.accepted(await stream.ask(first))
+        errors = []
+        for frame in (
+            pb.ConnectRequest(request_id="q", send=pb.Send(agent="slow", text="100ms the second")),
+            pb.ConnectRequest(request_id="q", cancel=pb.Cancel(execution_id=accepted.execution_id)),
+            pb.ConnectRequest(request_id="q", publish=pb.Publish(events=[new_event("custom", {}, custom_type="note")])),
+        ):
+            errors.append(await stream.rejected(await stream.ask(frame)))
+        reply = await stream.take("reply", timeout=60)
+        again = pb.ConnectRequest(request_id="q", send=pb.Send(agent="slow", text="100ms again", no_reply=True))
+        await stream.accepted(await stream.ask(again))
+
+    assert {reason_of(error) for error in errors} == {"INVALID_ARGUMENT"}
+    assert all(error.violations[0].field == "request_id" and "'q'" in error.message for error in errors)
+    assert (reply.request_id, reply.reply.content) == ("q", "the first")
+    assert reply.reply.execution_id == accepted.execution_id
+
+
 async def test_after_reconnect_timeout_nothing_waits_any_more(rig: House, raw: Raw) -> None:
     """gateway.reconnect_timeout bounds how long a lost client's things are kept."""
     async with raw(rig) as first:

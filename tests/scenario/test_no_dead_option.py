@@ -17,6 +17,7 @@ from gatewayd.config.section import Section, settings_of
 TESTS = Path(__file__).parents[1]
 _ROOMS, _FAULTS, _SENDS = "scenario/test_chat_rooms.py", "scenario/test_sim_faults.py", "scenario/test_sends.py"
 _LINKS, _SESSIONS, _ACCESS = "scenario/test_connections.py", "scenario/test_sessions.py", "scenario/test_access.py"
+_TLS = "scenario/test_tls.py"
 _PYTHON, _WORKERS = "scenario/test_python_agents.py", "scenario/test_workers.py"
 _HTTP = "scenario/test_http_listener.py"
 _KEYS, _RULES = "scenario/test_keys.py", "unit/sessions/test_sessions_rules.py"
@@ -36,6 +37,9 @@ PROOF = {
     "gateway.port": f"{_KEYS}::test_the_port_of_the_file_is_taken",
     "gateway.socket": _LISTEN,
     "gateway.auth_token": _LISTEN,
+    "gateway.ssl_cert": f"{_TLS}::test_what_is_said_is_encrypted_and_the_listener_proves_who_it_is",
+    "gateway.ssl_key": f"{_TLS}::test_F63_certificates_that_do_not_fit_leave_the_old_ones_serving",
+    "gateway.ssl_client_ca": f"{_TLS}::test_with_an_authority_for_clients_a_token_alone_opens_nothing",
     "gateway.strict": f"{_KEYS}::test_strict_refuses_what_is_only_a_warning_otherwise",
     "gateway.max_connections": f"{_LINKS}::test_one_connection_more_than_allowed_is_told_to_wait",
     "gateway.max_sessions_per_agent": f"{_SESSIONS}::test_an_agent_with_all_its_conversations_tells_the_next_one",

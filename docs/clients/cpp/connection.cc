@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "link.h"
+#include "serving.h"
 
 namespace example {
 
@@ -23,41 +24,23 @@ Connection::Connection(Options options, OnFailure on_failure)
 Connection::~Connection() {
   Fail(GatewayError(grpc::CANCELLED, "the connection was closed"));
   thread_.join();
+  calls_.clear();  // waits for those that are being answered; they have been cancelled
 }
 
 void Connection::Subscribe(const std::string& id, const gateway::v1::EventFilter& filter, OnEvent on_event) {
-  auto first = std::make_shared<std::promise<Answer>>();
-  auto answer = first->get_future();
-  auto standing = std::make_shared<Standing>();
-  standing->frame = [this, id, filter] {
-    ConnectRequest frame;
-    frame.mutable_subscribe()->set_subscription_id(id);
-    *frame.mutable_subscribe()->mutable_filter() = filter;
-    frame.mutable_subscribe()->set_since(subscriptions_[id].cursor);
-    return frame;
-  };
-  standing->on_answer = [this, id, first](const Answer& answer) mutable {
-    if (!answer.error) Advance(std::vector<std::string>{id}, answer.accepted.cursor());
-    std::unique_lock<std::mutex> lock(mutex_);
-    auto waiting = std::exchange(first, nullptr);
-    lock.unlock();
-    if (waiting) {
-      waiting->set_value(answer);
-    } else if (answer.error) {
-      // HISTORY_LOST, for one: only the application knows how to go on without those events.
-      Fail(*answer.error);
-    }
-  };
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (failure_) throw *failure_;
     subscriptions_[id].on_event = std::move(on_event);
   }
-  Stand(std::move(standing));
-  if (answer.wait_for(patience) != std::future_status::ready) {
-    throw GatewayError(grpc::DEADLINE_EXCEEDED, "no answer in time");
-  }
-  if (auto got = answer.get(); got.error) throw *got.error;
+  Hold(
+      [this, id, filter] {
+        ConnectRequest frame;
+        frame.mutable_subscribe()->set_subscription_id(id);
+        *frame.mutable_subscribe()->mutable_filter() = filter;
+        frame.mutable_subscribe()->set_since(subscriptions_[id].cursor);
+        return frame;
+      },
+      [this, id](const gateway::v1::Accepted& accepted) { Advance(std::vector<std::string>{id}, accepted.cursor()); });
 }
 
 std::string Connection::Publish(const std::vector<gateway::v1::Event>& events) {
@@ -73,7 +56,7 @@ std::string Connection::Publish(const std::vector<gateway::v1::Event>& events) {
 gateway::v1::Reply Connection::Send(gateway::v1::Send send, OnPartial on_partial) {
   // Without a key the agent would run twice if the answer were lost.
   if (send.idempotency_key().empty()) throw GatewayError(grpc::INVALID_ARGUMENT, "a send needs an idempotency key");
-  send.set_partial_replies(true);
+  send.set_partial_replies(on_partial != nullptr);
   ConnectRequest frame;
   *frame.mutable_send() = std::move(send);
   return Ask(std::move(frame), std::move(on_partial)).reply;
@@ -90,6 +73,31 @@ std::optional<GatewayError> Connection::failure() const {
 }
 
 // Requests
+
+// Says a frame on this and every later connection, and returns once it is accepted for the first time.
+void Connection::Hold(std::function<ConnectRequest()> frame, std::function<void(const gateway::v1::Accepted&)> on_accepted) {
+  auto first = std::make_shared<std::promise<Answer>>();
+  auto answer = first->get_future();
+  auto standing = std::make_shared<Standing>();
+  standing->frame = std::move(frame);
+  standing->on_answer = [this, on_accepted = std::move(on_accepted), first](const Answer& answer) mutable {
+    if (!answer.error) on_accepted(answer.accepted);
+    std::unique_lock<std::mutex> lock(mutex_);
+    auto waiting = std::exchange(first, nullptr);
+    lock.unlock();
+    if (waiting) {
+      waiting->set_value(answer);
+    } else if (answer.error) {
+      // HISTORY_LOST, for one: only the application knows how to go on without those events.
+      Fail(*answer.error);
+    }
+  };
+  Stand(std::move(standing));
+  if (answer.wait_for(patience) != std::future_status::ready) {
+    throw GatewayError(grpc::DEADLINE_EXCEEDED, "no answer in time");
+  }
+  if (auto got = answer.get(); got.error) throw *got.error;
+}
 
 Connection::Answer Connection::Ask(ConnectRequest frame, OnPartial on_partial) {
   auto request = std::make_shared<Request>();
@@ -128,6 +136,7 @@ void Connection::Stand(std::shared_ptr<Standing> standing) {
   Frames frames;
   {
     std::lock_guard<std::mutex> lock(mutex_);
+    if (failure_) throw *failure_;
     standing_.push_back(standing);
     link = link_;
     if (link) frames.push_back(Say(standing));
@@ -169,6 +178,7 @@ void Connection::Fail(const GatewayError& error) {
     requests.swap(requests_);
     standing.swap(standing_);
     if (dialled_) dialled_->context.TryCancel();
+    for (const auto& [id, turn] : calls_) turn.answering->Cancel();
   }
   closed_.notify_all();
   for (const auto& one : standing) one->on_answer({{}, {}, error});

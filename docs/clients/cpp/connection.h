@@ -38,11 +38,14 @@ struct Stats {
   std::vector<std::string> lost;  // why subscriptions ended with those
 };
 
+class Answering;  // serving.h
+
 class Connection {
  public:
   using OnEvent = std::function<void(const gateway::v1::Event&)>;
   using OnPartial = std::function<void(const gateway::v1::Reply&)>;
   using OnFailure = std::function<void()>;
+  using Answerer = std::function<void(const gateway::v1::Call&, Answering&)>;
 
   // Connects in a thread of its own, which also runs all callbacks. `on_failure` is called once, when the daemon will
   // not have us; `failure` then says why.
@@ -59,7 +62,9 @@ class Connection {
   std::string Publish(const std::vector<gateway::v1::Event>& events);
   // Returns the final reply. `on_partial` gets the text as it is produced; after a cut, `offset` says where a piece
   // belongs, and the final reply has the whole. The send must have an idempotency key.
-  gateway::v1::Reply Send(gateway::v1::Send send, OnPartial on_partial);
+  gateway::v1::Reply Send(gateway::v1::Send send, OnPartial on_partial = nullptr);
+  // Makes this client a worker. `answer` gets each call, in a thread of its own; the answer ends when it has returned.
+  void Serve(const std::string& agent, Answerer answer);
 
   Stats stats() const;
   std::optional<GatewayError> failure() const;
@@ -90,7 +95,13 @@ class Connection {
     bool accepted = false;               // a send whose reply is to follow
     std::shared_ptr<Standing> standing;  // its answer belongs to one connection alone
   };
+  // A call that is being answered.
+  struct Turn {
+    std::shared_ptr<Answering> answering;
+    std::future<void> thread;
+  };
   using Frames = std::vector<gateway::v1::ConnectRequest>;
+  friend class Answering;
 
   void Run();
   GatewayError Converse();
@@ -103,7 +114,12 @@ class Connection {
   template <typename Ids>
   void Advance(const Ids& subscription_ids, const std::string& cursor);
 
+  void Called(const gateway::v1::Call& call);
+  void Cancelled(const std::string& call_id);
+  void Respond(const gateway::v1::Call& call, const Answerer& answer, Answering& answering);
+
   Answer Ask(gateway::v1::ConnectRequest frame, OnPartial on_partial = nullptr);
+  void Hold(std::function<gateway::v1::ConnectRequest()> frame, std::function<void(const gateway::v1::Accepted&)> on_accepted);
   void Stand(std::shared_ptr<Standing> standing);
   gateway::v1::ConnectRequest Say(const std::shared_ptr<Standing>& standing);
   uint64_t Add(std::shared_ptr<Request> request);
@@ -123,6 +139,8 @@ class Connection {
   std::vector<std::shared_ptr<Standing>> standing_;
   std::map<std::string, Subscription> subscriptions_;
   std::map<uint64_t, std::shared_ptr<Request>> requests_;  // in the order in which they were said first
+  std::map<std::string, Answerer> agents_;                 // those that this client answers for
+  std::map<std::string, Turn> calls_;                      // by call id
   uint64_t last_request_ = 0;
   int attempts_ = 0;
   std::mt19937 random_{std::random_device{}()};

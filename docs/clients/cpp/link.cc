@@ -102,6 +102,12 @@ std::optional<GatewayError> Connection::Take(const ConnectResponse& frame, const
     case ConnectResponse::kDelivery:
       Deliver(frame.delivery());
       break;
+    case ConnectResponse::kCall:
+      Called(frame.call());
+      break;
+    case ConnectResponse::kCancelCall:
+      Cancelled(frame.cancel_call().call_id());
+      break;
     case ConnectResponse::kProgress:
       Advance(frame.progress().subscription_ids(), frame.progress().cursor());
       break;

@@ -84,7 +84,10 @@ bool Story(example::Connection& connection, example::Tally& tally, int own, int 
   send.set_text("What can you do?");
   send.set_idempotency_key(kClient + "-" + run);
   const auto reply = connection.Send(send, [partials](const gateway::v1::Reply&) { ++*partials; });
-  if (reply.content().empty()) throw std::runtime_error("an empty answer");
+  send.set_text("And what else?");
+  send.set_idempotency_key(kClient + "-" + run + "-again");
+  const auto whole = connection.Send(send);  // no pieces, only the answer
+  if (reply.content().empty() || whole.content().empty()) throw std::runtime_error("an empty answer");
   Step("answered", reply.content());
 
   need(tally.Reached("other", others), "the orders of the other publisher");

@@ -31,6 +31,8 @@ type Connection struct {
 	standing      []*standing // what every new connection is told first
 	subscriptions map[string]*subscription
 	requests      map[uint64]*request
+	agents        map[string]Answerer           // those that this client answers for
+	calls         map[string]context.CancelFunc // by call id: those that are being answered
 	lastRequest   uint64
 	attempts      int
 	err           error         // why it has ended for good
@@ -76,6 +78,7 @@ func NewConnection(address, token, clientID, clientVersion string) *Connection {
 	return &Connection{
 		Address: address, Token: token, ClientID: clientID, ClientVersion: clientVersion,
 		subscriptions: map[string]*subscription{}, requests: map[uint64]*request{}, done: make(chan struct{}),
+		agents: map[string]Answerer{}, calls: map[string]context.CancelFunc{},
 		stats: Stats{Lost: []string{}},
 	}
 }
@@ -125,24 +128,29 @@ func (c *Connection) Err() error {
 // time; the cursor moves on when it has returned. A reader that is too slow is told so and begins again at its cursor.
 func (c *Connection) Subscribe(ctx context.Context, id string, filter *gatewayv1.EventFilter, handle func(*gatewayv1.Event)) error {
 	sub := &subscription{handle: handle}
-	accepted := make(chan error, 1)
-	isNew := true
 	c.mu.Lock()
 	c.subscriptions[id] = sub
 	c.mu.Unlock()
+	return c.hold(ctx, func() *gatewayv1.ConnectRequest {
+		return &gatewayv1.ConnectRequest{Frame: &gatewayv1.ConnectRequest_Subscribe{Subscribe: &gatewayv1.Subscribe{
+			SubscriptionId: id, Filter: filter, Since: sub.cursor,
+		}}}
+	}, func(accepted *gatewayv1.Accepted) { c.advance([]string{id}, accepted.GetCursor()) })
+}
+
+// hold says a frame on this and every later connection, and returns once it is accepted for the first time.
+func (c *Connection) hold(ctx context.Context, frame func() *gatewayv1.ConnectRequest, onAccepted func(*gatewayv1.Accepted)) error {
+	accepted := make(chan error, 1)
+	isNew := true
 	c.stand(&standing{
-		frame: func() *gatewayv1.ConnectRequest {
-			return &gatewayv1.ConnectRequest{Frame: &gatewayv1.ConnectRequest_Subscribe{Subscribe: &gatewayv1.Subscribe{
-				SubscriptionId: id, Filter: filter, Since: sub.cursor,
-			}}}
-		},
+		frame: frame,
 		answer: func(a *gatewayv1.Accepted, err error) {
 			if err != nil && !isNew {
 				// HISTORY_LOST, for one: only the application knows how to go on without those events.
 				c.fail(err)
 				return
 			}
-			c.advance([]string{id}, a.GetCursor())
+			onAccepted(a)
 			if isNew {
 				isNew = false
 				accepted <- err
@@ -242,6 +250,9 @@ func (c *Connection) fail(err error) error {
 	if c.err == nil {
 		c.err = err
 		close(c.done)
+		for _, cancel := range c.calls {
+			cancel()
+		}
 	}
 	return c.err
 }

@@ -117,6 +117,10 @@ func (c *Connection) take(frame *gatewayv1.ConnectResponse, link *link) *Gateway
 			}
 		}
 		c.advance(body.Delivery.GetSubscriptionIds(), body.Delivery.GetCursor())
+	case *gatewayv1.ConnectResponse_Call:
+		c.called(body.Call)
+	case *gatewayv1.ConnectResponse_CancelCall:
+		c.cancelCall(body.CancelCall.GetCallId())
 	case *gatewayv1.ConnectResponse_Progress:
 		c.advance(body.Progress.GetSubscriptionIds(), body.Progress.GetCursor())
 	case *gatewayv1.ConnectResponse_Ended:

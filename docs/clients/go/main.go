@@ -2,6 +2,8 @@
 // every event has to come exactly once and in order.
 //
 //	GATEWAYD_ADDRESS=127.0.0.1:8765 GATEWAYD_TOKEN=… client [ORDERS [ORDERS-OF-ANOTHER-PUBLISHER]]
+//
+// `client worker` answers for an agent instead: see worker.go.
 package main
 
 import (
@@ -41,11 +43,7 @@ type Verdict struct {
 
 func main() {
 	rand.Seed(time.Now().UnixNano())
-	own, others, err := counts(os.Args[1:])
-	isGood := false
-	if err == nil {
-		isGood, err = run(own, others)
-	}
+	isGood, err := start(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
@@ -54,10 +52,32 @@ func main() {
 	}
 }
 
-func run(own, others int) (isGood bool, err error) {
-	address, token := os.Getenv("GATEWAYD_ADDRESS"), os.Getenv("GATEWAYD_TOKEN")
+func start(arguments []string) (isGood bool, err error) {
+	if len(arguments) > 0 && arguments[0] == "worker" {
+		named := []string{"lookup", "worker-go"}
+		copy(named, arguments[1:])
+		err = work(named[0], named[1])
+		return err == nil, err
+	}
+	own, others, err := counts(arguments)
+	if err != nil {
+		return false, err
+	}
+	return run(own, others)
+}
+
+func whereabouts() (address, token string, err error) {
+	address, token = os.Getenv("GATEWAYD_ADDRESS"), os.Getenv("GATEWAYD_TOKEN")
 	if address == "" || token == "" {
-		return false, errors.New("set GATEWAYD_ADDRESS and GATEWAYD_TOKEN")
+		err = errors.New("set GATEWAYD_ADDRESS and GATEWAYD_TOKEN")
+	}
+	return address, token, err
+}
+
+func run(own, others int) (isGood bool, err error) {
+	address, token, err := whereabouts()
+	if err != nil {
+		return false, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	connection := NewConnection(address, token, "example-"+client, client+"-example/1")
@@ -107,6 +127,12 @@ func story(ctx context.Context, connection *Connection, own, others int) (*Verdi
 	if err != nil {
 		return nil, fmt.Errorf("send: %w", err)
 	}
+	whole, err := connection.Send(asking, &gatewayv1.Send{
+		Agent: "assistant", Text: "And what else?", IdempotencyKey: client + "-" + run + "-again",
+	}, nil) // no pieces, only the answer
+	if err != nil {
+		return nil, fmt.Errorf("send: %w", err)
+	}
 	say(map[string]string{"step": "answered", "content": reply.GetContent()})
 
 	if err := wait(ctx, connection, tally.Reached("other", others)); err != nil {
@@ -125,7 +151,7 @@ func story(ctx context.Context, connection *Connection, own, others int) (*Verdi
 		Faults:      tally.Judge(map[string]int{client: own, "other": others}),
 		Connections: stats.Connections, Resumed: stats.Resumed, Lost: stats.Lost, Verdict: "failed",
 	}
-	if (verdict.Faults == Faults{}) && cursor != "" && partials > 0 && reply.GetContent() != "" {
+	if (verdict.Faults == Faults{}) && cursor != "" && partials > 0 && reply.GetContent() != "" && whole.GetContent() != "" {
 		verdict.Verdict = "ok"
 	}
 	return verdict, nil

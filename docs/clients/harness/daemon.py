@@ -1,4 +1,4 @@
-"""A real daemon with the quickstart configuration, a fresh state directory and a free TCP port."""
+"""A real daemon: the quickstart and an agent for workers, in a fresh state directory, on a free TCP port."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "packaging" / "gateway.quickstart.yaml"
+AGENT = "lookup"
+"""The agent that workers answer for."""
 DEADLINE = 60.0
 """Seconds that it may take to start or to stop."""
 
@@ -35,7 +37,9 @@ async def running() -> AsyncIterator[Daemon]:
     with tempfile.TemporaryDirectory(prefix="gatewayd-clients-") as name:
         place = Path(name)
         environ = {**os.environ, "STATE_DIRECTORY": f"{place}/state", "RUNTIME_DIRECTORY": f"{place}/run"}
-        command = [str(Path(sys.executable).parent / "gatewayd"), "--config", str(CONFIG), "--port", "0"]
+        config = CONFIG.read_text().replace("agents:\n", f"agents:\n  {AGENT}: {{remote: true}}\n", 1)
+        (place / "gateway.yaml").write_text(config)
+        command = [str(Path(sys.executable).parent / "gatewayd"), "--config", f"{place}/gateway.yaml", "--port", "0"]
         with (place / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(*command, env=environ, stdin=DEVNULL, stderr=log)
         try:

@@ -7,12 +7,9 @@ published while it is away.
 
 import asyncio
 import json
-import os
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Sequence
 
+from harness.child import Failed, Line, running, until, verdict_of
 from harness.daemon import Daemon
 from harness.orders import FAULTS, FAULTY, publish, topic
 from harness.proxy import CutProxy
@@ -28,14 +25,8 @@ ATTEMPTS = 2
 SMALLEST = 100
 """Bytes, fewer than any order has."""
 
-Verdict = dict[str, Any]
 
-
-class Failed(Exception):
-    """The client did not do what it should."""
-
-
-async def survives_cuts(daemon: Daemon, language: str, command: Sequence[str]) -> Verdict:
+async def survives_cuts(daemon: Daemon, language: str, command: Sequence[str]) -> Line:
     """The client, through two cuts; its verdict if all is well. Raises Failed."""
     async with (
         asyncio.timeout(DEADLINE),
@@ -45,13 +36,13 @@ async def survives_cuts(daemon: Daemon, language: str, command: Sequence[str]) -
     ):
         # More than a hello and a subscribe, less than the batch: the daemon takes it, and its answer is lost.
         proxy.freeze(after=8192)
-        async with _running(command, proxy.port, daemon.token, OWN, OTHERS) as process:
-            await _until(process, "subscribed")
+        async with running([*command, str(OWN), str(OTHERS)], proxy.port, daemon.token) as process:
+            await until(process, "subscribed")
             own = [(await anext(log)).id for _ in range(OWN)]
             await proxy.has_swallowed(OWN * SMALLEST)
             await _away(proxy)
 
-            await _until(process, "answered")
+            await until(process, "answered")
             proxy.freeze()
             await publish(client, language, range(1, OTHERS // 2 + 1))
             await proxy.has_swallowed(OTHERS // 2 * SMALLEST)
@@ -60,7 +51,7 @@ async def survives_cuts(daemon: Daemon, language: str, command: Sequence[str]) -
             await proxy.has_refused(ATTEMPTS)
             proxy.let_in()
 
-            verdict, code = await _verdict(process)
+            verdict, code = await verdict_of(process)
         after = [await anext(log) for _ in range(OTHERS + 1)]
     expected = {
         "client": language,
@@ -85,11 +76,11 @@ async def sees_faults(daemon: Daemon, language: str, command: Sequence[str]) -> 
     async with (
         asyncio.timeout(DEADLINE),
         Client(daemon.local) as client,
-        _running(command, daemon.port, daemon.token, 1, len(FAULTY)) as process,
+        running([*command, "1", str(len(FAULTY))], daemon.port, daemon.token) as process,
     ):
-        await _until(process, "answered")
+        await until(process, "answered")
         await publish(client, language, FAULTY)
-        verdict, code = await _verdict(process)
+        verdict, code = await verdict_of(process)
     _compare(verdict, {"verdict": "failed", **FAULTS})
     if code == 0:
         raise Failed("exit code 0 with a bad verdict")
@@ -101,46 +92,7 @@ async def _away(proxy: CutProxy) -> None:
     proxy.let_in()
 
 
-@asynccontextmanager
-async def _running(command: Sequence[str], port: int, token: str, own: int, others: int) -> AsyncIterator[Process]:
-    """The client as a child; ended at the end, if it has not by itself."""
-    environ = {**os.environ, "GATEWAYD_ADDRESS": f"127.0.0.1:{port}", "GATEWAYD_TOKEN": token}
-    process = await asyncio.create_subprocess_exec(
-        *command, str(own), str(others), env=environ, stdin=DEVNULL, stdout=PIPE, limit=1 << 20
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def _lines(process: Process) -> AsyncIterator[Verdict]:
-    assert process.stdout is not None
-    async for line in process.stdout:
-        yield json.loads(line)
-
-
-async def _until(process: Process, step: str) -> None:
-    """Read what the client says up to that step."""
-    async for line in _lines(process):
-        if line.get("step") == step:
-            return
-        if "verdict" in line:
-            raise Failed(f"the client ended before {step!r}: {line}")
-    raise Failed(f"the client ended before {step!r}, with exit code {await process.wait()}")
-
-
-async def _verdict(process: Process) -> tuple[Verdict, int]:
-    """The last line and the exit code."""
-    verdict: Verdict = {}
-    async for line in _lines(process):
-        verdict = line
-    return verdict, await process.wait()
-
-
-def _compare(verdict: Verdict, expected: Verdict) -> None:
+def _compare(verdict: Line, expected: Line) -> None:
     wrong = [
         f"{key} is {verdict.get(key)!r}, not {value!r}" for key, value in expected.items() if verdict.get(key) != value
     ]

@@ -25,6 +25,8 @@ class Language:
     """Commands that all succeed where the toolchain is. The first prints its version."""
     command: tuple[str, ...]
     """The built client."""
+    worker: tuple[str, ...]
+    """The built worker."""
 
     @property
     def is_present(self) -> bool:
@@ -45,6 +47,7 @@ LANGUAGES = (
         ("nodejs", "npm", "make"),
         (("node", "--version"), ("npm", "--version"), ("make", "--version")),
         ("node", str(CLIENTS / "node" / "main.js")),
+        ("node", str(CLIENTS / "node" / "worker.js")),
     ),
     Language(
         "go",
@@ -65,6 +68,7 @@ LANGUAGES = (
             ("sh", "-c", "dpkg-query -W -f '${Status}' protoc-gen-go-1-3 | grep -q 'ok installed'"),
         ),
         (str(BUILD / "go" / "client"),),
+        (str(BUILD / "go" / "client"), "worker"),
     ),
     Language(
         "cpp",
@@ -77,6 +81,7 @@ LANGUAGES = (
             ("which", "grpc_cpp_plugin"),
         ),
         (str(BUILD / "cpp" / "client"),),
+        (str(BUILD / "cpp" / "worker"),),
     ),
     Language(
         "ruby",
@@ -89,6 +94,7 @@ LANGUAGES = (
             ("which", "grpc_ruby_plugin"),
         ),
         ("ruby", str(CLIENTS / "ruby" / "main.rb")),
+        ("ruby", str(CLIENTS / "ruby" / "worker.rb")),
     ),
 )
 

@@ -27,6 +27,7 @@ async function story(connection, own, others) {
 
   let partials = 0;
   const reply = await connection.send({ agent: 'assistant', text: 'What can you do?' }, () => { partials += 1; });
+  const whole = await connection.send({ agent: 'assistant', text: 'And what else?' }); // no pieces, only the answer
   say({ step: 'answered', content: reply.content });
 
   await tally.reached('other', others);
@@ -34,7 +35,7 @@ async function story(connection, own, others) {
   await tally.ended(run);
 
   const verdict = tally.judge({ [CLIENT]: own, other: others });
-  const good = Object.values(verdict).every((count) => count === 0) && cursor !== '' && partials > 0 && reply.content !== '';
+  const good = Object.values(verdict).every((count) => count === 0) && cursor !== '' && partials > 0 && reply.content !== '' && whole.content !== '';
   const { connections, resumed, lost } = connection;
   return { client: CLIENT, grpc: version, own, others, ...verdict, partials, connections, resumed, lost, verdict: good ? 'ok' : 'failed' };
 }

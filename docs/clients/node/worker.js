@@ -4,6 +4,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from './connection.js';
+import { toStruct } from './struct.js';
 
 const PAUSE = 50; // milliseconds between two words, as if they were hard to find
 const say = (line) => console.log(JSON.stringify(line));
@@ -11,14 +12,24 @@ const say = (line) => console.log(JSON.stringify(line));
 // Thrown for the user to read; of any other error the user learns only that it happened.
 class CannotAnswer extends Error {}
 
-async function* lookUp(call, signal) {
+async function* lookUp(connection, call, signal) {
   const [, number] = call.text.match(/order (\d+)/i) ?? [];
   if (!number) throw new CannotAnswer('Ask me for an order, such as "order 7".');
+  // What it does for its answer is an event of the execution, for whoever may see that.
+  await connection.publish([{
+    id: `${call.callId}-look-up`, // saying it twice is harmless
+    type: 'EVENT_TYPE_TOOL_CALL_STARTED',
+    executionId: call.executionId,
+    toolCallStarted: { toolUseId: 'look-up', toolName: 'orders', toolInput: toStruct({ order: number }) },
+  }]);
   const words = `Order ${number}: ${number} × A-${number}, paid, packed, handed over and on its way to Zürich 🚚`.split(' ');
-  for (const [place, word] of words.entries()) {
-    if (place > 0) await sleep(PAUSE, null, { signal });
-    yield place > 0 ? ` ${word}` : word;
-  }
+  yield words[0];
+  do { // "watch order 7" is told again and again, until nobody wants to know any more
+    for (const word of words.slice(1)) {
+      await sleep(PAUSE, null, { signal });
+      yield ` ${word}`;
+    }
+  } while (/watch/i.test(call.text));
 }
 
 async function answer(connection, call, signal) {
@@ -29,13 +40,20 @@ async function answer(connection, call, signal) {
     offset += [...(more.content ?? '')].length;
   };
   try {
-    for await (const content of lookUp(call, signal)) await reply({ content });
+    for await (const content of lookUp(connection, call, signal)) await reply({ content });
     await reply({ final: true });
-    say({ step: 'answered', call: call.callId });
+    say({ step: 'answered', call: call.callId, resumed: connection.resumed });
   } catch (error) {
-    if (signal.aborted || error.reason === 'ERROR_REASON_NOT_FOUND') return; // nobody waits for it any more
+    if (signal.aborted || error.reason === 'ERROR_REASON_NOT_FOUND') { // nobody waits for it any more
+      say({ step: 'cancelled', call: call.callId });
+      return;
+    }
+    if (error instanceof CannotAnswer) {
+      await reply({ error: error.message });
+      return;
+    }
     console.error(error);
-    await reply({ error: error instanceof CannotAnswer ? error.message : 'Something went wrong inside the agent.' });
+    await reply({ error: 'Something went wrong inside the agent.' });
   }
 }
 

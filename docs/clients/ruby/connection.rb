@@ -4,6 +4,7 @@ require 'securerandom'
 require 'timeout'
 require_relative 'errors'
 require_relative 'link'
+require_relative 'serving'
 
 # One conversation with gatewayd that outlives its connections.
 #
@@ -12,6 +13,7 @@ require_relative 'link'
 # because every event has an id and every send an idempotency key: the daemon knows what it has taken.
 class Connection
   include Link
+  include Serving
 
   REQUEST = 30 # seconds for an answer, however many connections that takes
   STEADY = 1 # seconds after which a connection counts as good
@@ -38,6 +40,8 @@ class Connection
     @standing = []
     @subscriptions = {}
     @requests = {} # by request id, in the order in which they were said first
+    @agents = {} # the block that answers for each
+    @calls = {} # by call id: the Answer of each that is being answered
     @resume_token = ''
     @outgoing = nil # the queue of the welcomed connection, else nil
     @closing = Queue.new
@@ -54,26 +58,9 @@ class Connection
   # its cursor.
   def subscribe(id, filter, &on_event)
     subscription = Subscription.new('', on_event)
-    first = Queue.new
+    @mutex.synchronize { @subscriptions[id] = subscription }
     frame = -> { { subscribe: V1::Subscribe.new(subscription_id: id, filter: filter, since: subscription.cursor) } }
-    on_answer = lambda do |answer|
-      subscription.cursor = answer.cursor if answer.is_a?(V1::Accepted)
-      if first
-        first << answer
-        first = nil
-      elsif answer.is_a?(GatewayError)
-        failed(answer) # HISTORY_LOST, for one: only the application knows how to go on without those events
-      end
-    end
-    waiting = first
-    @mutex.synchronize do
-      raise @failure if @failure
-
-      @subscriptions[id] = subscription
-      @standing << (standing = Standing.new(frame, on_answer))
-      @outgoing&.push(say(standing))
-    end
-    result(waiting)
+    hold(frame) { |accepted| subscription.cursor = accepted.cursor }
   end
 
   # Returns once the events are on disk: its cursor is the place of the last one.
@@ -94,6 +81,27 @@ class Connection
   private
 
   # Requests
+
+  # Says a frame on this and every later connection, and returns once it is accepted for the first time.
+  def hold(frame, &on_accepted)
+    first = waiting = Queue.new
+    on_answer = lambda do |answer|
+      on_accepted&.call(answer) if answer.is_a?(V1::Accepted)
+      if first
+        first << answer
+        first = nil
+      elsif answer.is_a?(GatewayError)
+        failed(answer) # HISTORY_LOST, for one: only the application knows how to go on without those events
+      end
+    end
+    @mutex.synchronize do
+      raise @failure if @failure
+
+      @standing << (standing = Standing.new(frame, on_answer))
+      @outgoing&.push(say(standing))
+    end
+    result(waiting)
+  end
 
   def ask(frame, &on_partial)
     answer = Queue.new
@@ -146,13 +154,14 @@ class Connection
 
   # Nothing will come any more: everybody who waits learns why.
   def failed(error)
-    requests, standing = @mutex.synchronize do
+    requests, standing, calls = @mutex.synchronize do
       return if @failure
 
       @failure = error
       @call&.cancel
-      [@requests.values.reject(&:standing), @standing]
+      [@requests.values.reject(&:standing), @standing, @calls.values]
     end
+    calls.each(&:cancel)
     @closing << true
     requests.each { |request| request.answer << error }
     standing.each { |one| one.on_answer.call(error) }

@@ -73,6 +73,8 @@ module Link
     when :rejected then settle(frame.request_id, GatewayError.from_frame(body.error))
     when :reply then reply(frame.request_id, body)
     when :delivery then deliver(body)
+    when :call then called(body)
+    when :cancel_call then cancelled(body.call_id)
     when :progress then advance(body.subscription_ids, body.cursor)
     when :ended
       # The cursor is ours and not the daemon's: it knows what it has sent, we know what we have handled. A stream that

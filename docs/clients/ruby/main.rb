@@ -30,6 +30,7 @@ def story(connection, tally, own, others)
 
   partials = 0
   reply = connection.send_message(agent: 'assistant', text: 'What can you do?') { partials += 1 }
+  whole = connection.send_message(agent: 'assistant', text: 'And what else?') # no pieces, only the answer
   say(step: 'answered', content: reply.content)
 
   tally.reached('other', others)
@@ -37,7 +38,8 @@ def story(connection, tally, own, others)
   tally.ended(run)
 
   faults = tally.judge({ CLIENT => own, 'other' => others })
-  good = faults.values.sum.zero? && !cursor.empty? && partials.positive? && !reply.content.empty?
+  good = faults.values.sum.zero? && !cursor.empty? && partials.positive? &&
+         !reply.content.empty? && !whole.content.empty?
   say(client: CLIENT, grpc: GRPC::VERSION, own: own, others: others, **faults, partials: partials,
       connections: connection.connections, resumed: connection.resumed, lost: connection.lost,
       verdict: good ? 'ok' : 'failed')

@@ -146,8 +146,8 @@ def test_flags_override_the_file_and_are_named_as_the_origin() -> None:
     assert (found.config.gateway.host, found.config.gateway.port) == ("::1", 0)
     assert found.origins["gateway.port"] == "flag --port"
     assert lines(AGENT, overrides=Overrides(host="10.0.0.1", port=70000)) == [
-        "--host: gateway.host: 10.0.0.1 can be reached from other machines, and TLS is not served in this version "
-        "(bind 127.0.0.1 or ::1, and put a TLS proxy or an SSH tunnel before it)",
+        "--host: gateway.host: 10.0.0.1 can be reached from other machines, and there is no TLS "
+        "(give gateway.ssl_cert and ssl_key, or bind 127.0.0.1 or ::1)",
         "--port: gateway.port: 70000 is not a whole number from 0 to 65535",
     ]
 

@@ -207,6 +207,7 @@ def test_the_table_above_has_every_key() -> None:
     assert {".".join(map(str, path)) for path, _ in leaves(config) if path not in adapters} <= {
         *ARRIVES,
         "channels.c.routing.default",
+        *(f"gateway.{key}" for key in ("ssl_cert", "ssl_key", "ssl_client_ca")),  # not one alone: test_config_tls
     }
 
 

@@ -59,6 +59,7 @@ class Line:
             agents=SimpleNamespace(workers=Workers(rig.clock, rig.ids)),  # type: ignore[arg-type]
             publishing=rig.publishing,
             sends=rig.sends,
+            triggering=None,  # type: ignore[arg-type]
             push=SimpleNamespace(is_on=False),  # type: ignore[arg-type]
             bus=rig.bus,
             oldest=lambda: Cursor("L", 0),

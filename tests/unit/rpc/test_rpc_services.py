@@ -25,6 +25,7 @@ async def channel(rig, tmp_path):
         bus=rig.bus,
         publishing=rig.publishing,
         sends=rig.sends,
+        rates=rig.rates,
         push=None,
         entry_points=None,
         operations=rig.operations,

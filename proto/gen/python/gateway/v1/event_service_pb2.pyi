@@ -170,12 +170,13 @@ class ConnectRequest(_message.Message):
     UPDATE_PRESENCE_FIELD_NUMBER: _builtins.int
     ACK_FIELD_NUMBER: _builtins.int
     NACK_FIELD_NUMBER: _builtins.int
+    TRIGGER_FIELD_NUMBER: _builtins.int
     REGISTER_AGENT_FIELD_NUMBER: _builtins.int
     UNREGISTER_AGENT_FIELD_NUMBER: _builtins.int
     CALL_REPLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Chosen by the client, unique among its open requests, printable, at most 128 characters; the answer
-    repeats it. Required except with `hello`.
+    """Chosen by the client, unique among its open requests (a second one is refused with INVALID_ARGUMENT, and the first
+    goes on), printable, at most 128 characters; the answer repeats it. Required except with `hello`.
     """
     @_builtins.property
     def hello(self) -> Global___Hello:
@@ -230,6 +231,10 @@ class ConnectRequest(_message.Message):
         """Deliveries that are to come again. Answered by `accepted`."""
 
     @_builtins.property
+    def trigger(self) -> Global___Trigger:
+        """Starts an entry point. Answered by `accepted` once its execution is on disk, then by `reply`."""
+
+    @_builtins.property
     def register_agent(self) -> Global___RegisterAgent:
         """Answers for an agent from now on. Answered by `accepted`, then `call`."""
 
@@ -258,15 +263,16 @@ class ConnectRequest(_message.Message):
         update_presence: Global___UpdatePresence | None = ...,
         ack: Global___Ack | None = ...,
         nack: Global___Nack | None = ...,
+        trigger: Global___Trigger | None = ...,
         register_agent: Global___RegisterAgent | None = ...,
         unregister_agent: Global___UnregisterAgent | None = ...,
         call_reply: Global___CallReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "send", b"send", "subscribe", b"subscribe", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "register_agent", "unregister_agent", "call_reply"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "trigger", "register_agent", "unregister_agent", "call_reply"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -481,6 +487,70 @@ class Send(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Send: _TypeAlias = Send  # noqa: Y015
+
+@_typing.final
+class Trigger(_message.Message):
+    """Starts an entry point, as `RuntimeService.Trigger` does, with its rules and its rate. PERMISSION_DENIED without the
+    scope `runtime:ENTRY-POINT`; NOT_FOUND; ID_CONFLICT; LIMIT_EXCEEDED.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_POINT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    PARTIAL_REPLIES_FIELD_NUMBER: _builtins.int
+    NO_REPLY_FIELD_NUMBER: _builtins.int
+    entry_point: _builtins.str
+    """The entry point. Required."""
+    text: _builtins.str
+    """Text, as it is; not blank."""
+    correlation_id: _builtins.str
+    """Correlation id of its events; empty is the execution's own id."""
+    idempotency_key: _builtins.str
+    """Triggering again with the same key and input gives the first execution; another entry point or input is
+    ID_CONFLICT. At most 256 characters; empty means every request is new.
+    """
+    partial_replies: _builtins.bool
+    """True sends text as it is produced, too. Default false. Where output guardrails hold, there is only the final
+    reply.
+    """
+    no_reply: _builtins.bool
+    """True sends no `reply` at all: `accepted` is the last word. Default false."""
+    @_builtins.property
+    def json(self) -> _struct_pb2.Struct:
+        """A JSON object; the agent reads its JSON text."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How long to wait for the final reply; absent or zero means as long as the agent may take. The execution goes on
+        after it.
+        """
+
+    def __init__(
+        self,
+        *,
+        entry_point: _builtins.str = ...,
+        text: _builtins.str = ...,
+        json: _struct_pb2.Struct | None = ...,
+        correlation_id: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        partial_replies: _builtins.bool = ...,
+        no_reply: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "json", b"json", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "entry_point", b"entry_point", "idempotency_key", b"idempotency_key", "input", b"input", "json", b"json", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "json"]  # noqa: Y015
+    _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
+
+Global___Trigger: _TypeAlias = Trigger  # noqa: Y015
 
 @_typing.final
 class Cancel(_message.Message):
@@ -1106,14 +1176,15 @@ class Accepted(_message.Message):
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     EXISTED_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
+    DUPLICATE_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """For `publish`, the place of its last durable event, empty if there was none; for `subscribe`, where the
     subscription starts; else empty.
     """
     execution_id: _builtins.str
-    """For `send`, the execution that will answer; else empty."""
+    """For `send` and `trigger`, the execution that will answer; else empty."""
     message_id: _builtins.str
-    """For `send`, the message in the ledger; for `push`, the message on the topic; else empty."""
+    """For `send` and `trigger`, the message in the ledger; for `push`, the message on the topic; else empty."""
     existed: _builtins.bool
     """For `unsubscribe`, `leave_topic` and `unregister_agent`, whether there was one to end; else true."""
     count: _builtins.int
@@ -1122,6 +1193,8 @@ class Accepted(_message.Message):
     deliveries that waited; for `join_topic`, those that wait from before; for `register_agent`, the calls that are
     told again; else 0.
     """
+    duplicate: _builtins.bool
+    """For `trigger`, whether the idempotency key was seen before, and the execution is the first request's; else false."""
     def __init__(
         self,
         *,
@@ -1130,10 +1203,11 @@ class Accepted(_message.Message):
         message_id: _builtins.str = ...,
         existed: _builtins.bool = ...,
         count: _builtins.int = ...,
+        duplicate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "cursor", b"cursor", "execution_id", b"execution_id", "existed", b"existed", "message_id", b"message_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "cursor", b"cursor", "duplicate", b"duplicate", "execution_id", b"execution_id", "existed", b"existed", "message_id", b"message_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1204,7 +1278,7 @@ Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
 @_typing.final
 class Reply(_message.Message):
-    """Part or all of an agent's answer to a `send`."""
+    """Part or all of an agent's answer to a `send` or a `trigger`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

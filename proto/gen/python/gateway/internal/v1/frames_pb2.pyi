@@ -45,6 +45,7 @@ class ConnectRequest(_message.Message):
     UPDATE_PRESENCE_FIELD_NUMBER: _builtins.int
     ACK_FIELD_NUMBER: _builtins.int
     NACK_FIELD_NUMBER: _builtins.int
+    TRIGGER_FIELD_NUMBER: _builtins.int
     REGISTER_AGENT_FIELD_NUMBER: _builtins.int
     UNREGISTER_AGENT_FIELD_NUMBER: _builtins.int
     CALL_REPLY_FIELD_NUMBER: _builtins.int
@@ -103,6 +104,10 @@ class ConnectRequest(_message.Message):
         """As in the public message."""
 
     @_builtins.property
+    def trigger(self) -> _event_service_pb2.Trigger:
+        """As in the public message."""
+
+    @_builtins.property
     def register_agent(self) -> _event_service_pb2.RegisterAgent:
         """As in the public message."""
 
@@ -131,15 +136,16 @@ class ConnectRequest(_message.Message):
         update_presence: _event_service_pb2.UpdatePresence | None = ...,
         ack: _event_service_pb2.Ack | None = ...,
         nack: _event_service_pb2.Nack | None = ...,
+        trigger: _event_service_pb2.Trigger | None = ...,
         register_agent: _event_service_pb2.RegisterAgent | None = ...,
         unregister_agent: _event_service_pb2.UnregisterAgent | None = ...,
         call_reply: _event_service_pb2.CallReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "send", b"send", "subscribe", b"subscribe", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "register_agent", "unregister_agent", "call_reply"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "trigger", "register_agent", "unregister_agent", "call_reply"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
