@@ -37,6 +37,7 @@ from gatewayctl.sdk.errors import (
     Unavailable,
 )
 from gatewayctl.sdk.facade import Client
+from gatewayctl.sdk.goals import Criterion, Goal
 from gatewayctl.sdk.membership import Membership
 from gatewayctl.sdk.serving import Serving
 from gatewayctl.sdk.state import State, StateKey
@@ -55,6 +56,7 @@ __all__ = [
     "ClientClosed",
     "Conflict",
     "ConnectionReplaced",
+    "Criterion",
     "DeadlineExceeded",
     "Event",
     "EventFilter",
@@ -62,6 +64,7 @@ __all__ = [
     "ExecutionFailed",
     "Gap",
     "GatewayError",
+    "Goal",
     "HistoryLost",
     "InvalidArgument",
     "LimitExceeded",

@@ -102,7 +102,8 @@ class Assembly:
             clock=clock,
             ids=ids,
             events=events,
-            queue_bytes=lambda: self.reloader.config.gateway.limits.queue_bytes,
+            config=lambda: self.reloader.config,
+            running=lambda name: self.runtime.per_entry_point().get(name, {}).get("running", 0),
         )
         self.news = News(self.store, intake, changed)
         self.audit = Audit(self.store, clock)
@@ -145,7 +146,7 @@ class Assembly:
             publish=self.bus.publish,
             events=events,
             finish=self.router.finish,
-            state=self.shared.state,
+            views=self.shared.views,
             tasks=self.tasks,
             clock=clock,
             randomness=parts.randomness,
@@ -238,6 +239,8 @@ class Assembly:
             operations=self.operator,
             state=self.shared.state,
             watches=self.shared.watches,
+            goals=self.shared.goals,
+            works_on=self.agents.workers.works_for,
             clock=clock,
         )
         self.health = Health()
@@ -275,7 +278,10 @@ class Assembly:
         def entry_points(_: GatewayConfig | None, new: Loaded) -> Change:
             return self.entry_points.plan(new.config)
 
-        return [access, agents, channels, push, lambda _, new: self.http.plan(new), settings, entry_points]
+        def goals(_: GatewayConfig | None, new: Loaded) -> Change:
+            return self.shared.goal_feed.plan(new.config)
+
+        return [access, agents, channels, push, lambda _, new: self.http.plan(new), settings, entry_points, goals]
 
     def _settle(self, loaded: Loaded) -> None:
         self.router.config = loaded.config

@@ -35,6 +35,8 @@ VERBS = {
     "executions-watch": "executions watch X1",
     "entry-points": "entry-points",
     "entry-points-stats": "entry-points stats",
+    "goals": "goals",
+    "goals-show": "goals helpful",
     "trigger": 'trigger nightly --input {"day":5}',
     "trigger-wait": "trigger nightly --wait --key K1",
     "events": "events --type execution_completed",
