@@ -97,6 +97,7 @@ METHODS: Mapping[str, Permission] = MappingProxyType(
     | _service(
         "gateway.v1.AdminService",
         GetStatus=_ADMIN_READ,
+        RunChecks=_ADMIN_READ,
         ListChannels=_ADMIN_READ,
         ListAgents=_ADMIN_READ,
         ListClients=_ADMIN_READ,

@@ -27,6 +27,7 @@ from gatewayd.config.model import GatewayConfig
 from gatewayd.core.errors import StoreFailed
 from gatewayd.core.ids import IdSource
 from gatewayd.core.lifecycle import Change
+from gatewayd.daemon.checks import Checks
 from gatewayd.daemon.conversations import Conversations
 from gatewayd.daemon.expiry import Expiry
 from gatewayd.daemon.listeners import rpc_listen, web
@@ -216,6 +217,18 @@ class Assembly:
             waiting=lambda: self.expiry.waiting,
             webhooks=lambda: self.http.reports,
             draining=draining,
+            checks=Checks(
+                store=self.store,
+                database=_database(options, config.storage.url),
+                disk=parts.disk,
+                bus=self.bus,
+                runtime=self.runtime,
+                agents=self.agents,
+                channels=self.channels.statuses,
+                web=lambda: self.http,
+                reloader=self.reloader,
+                clock=clock,
+            ),
         )
         gate = Gate(
             authenticator=self.authenticator,

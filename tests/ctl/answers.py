@@ -53,6 +53,26 @@ def state_entry(*, key: str = "orders.open", value: Any = 2, **more: Any) -> sta
     return entry
 
 
+def checks(
+    kind: admin_service_pb2.CheckKind.ValueType,
+    agent: admin_service_pb2.CheckState.ValueType = admin_service_pb2.CHECK_STATE_HEALTHY,
+    channel: admin_service_pb2.CheckState.ValueType = admin_service_pb2.CHECK_STATE_HEALTHY,
+) -> admin_service_pb2.RunChecksResponse:
+    """What a deep look at each kind of part finds."""
+    well = admin_service_pb2.CHECK_STATE_HEALTHY
+    found = {
+        admin_service_pb2.CHECK_KIND_STORE: [("", well, "a write took 3 ms, a read 1 ms")],
+        admin_service_pb2.CHECK_KIND_AGENTS: [("sales", well, "offline/echo"), ("helper", agent, "1 worker")],
+        admin_service_pb2.CHECK_KIND_CHANNELS: [("vip", channel, "ready\x1b[2J, 2 pieces wait")],
+    }
+    return admin_service_pb2.RunChecksResponse(
+        checks=[
+            admin_service_pb2.Check(kind=kind, name=name, state=state, summary=said, duration=0.0042)
+            for name, state, said in found.get(kind, [])
+        ]
+    )
+
+
 def goal(*, with_evidence: bool = False) -> goal_pb2.GoalProgress:
     evidence = [
         goal_pb2.GoalEvidence(time=ago(1), execution_id="X2", text="knows nothing of news", score=0.0),
@@ -450,6 +470,7 @@ def everything() -> dict[str, Any]:
                 )
             ]
         ),
+        "AdminService/RunChecks": lambda request: checks(request.kinds[0]),
         "RuntimeService/ListGoals": goal_pb2.ListGoalsResponse(goals=[goal()]),
         "RuntimeService/GetGoalProgress": goal_pb2.GetGoalProgressResponse(goal=goal(with_evidence=True)),
         "RuntimeService/GetRuntimeStats": runtime_service_pb2.GetRuntimeStatsResponse(

@@ -18,6 +18,7 @@ GOLDEN = Path(__file__).with_name("golden")
 VERBS = {
     "status": "status",
     "status-daemon-only": "status --daemon-only",
+    "status-deep": "status --deep",
     "channels": "channels",
     "agents": "agents",
     "reload": "reload --wait",

@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from gateway.v1 import goal_pb2
+from gateway.v1 import runtime_service_pb2 as pb
 
 from gatewayctl.client import Client, Result
 from tests.rigs.house import eventually
@@ -114,3 +116,30 @@ async def test_a_reload_changes_what_later_executions_share_and_one_of_a_removed
         await client.state.set("go", True)
         assert await queued == ["None"]
         assert first.execution_id
+
+
+async def test_the_figures_of_the_runtime_tell_of_what_is_shared(tmp_path: Path) -> None:
+    """Keys by scope with the bytes they take, goals, and what went over the bus (P6.2)."""
+    goals = "goals: {g: {criteria: [{id: a, measure: executions}]}}\n"
+    config = CONFIG.replace("shared: {agent: sharer}", "shared: {agent: sharer, goal: g}") + goals
+
+    async with InProcess(tmp_path, config) as gateway, gateway.client("c") as client:
+
+        async def figures(decisions: int) -> pb.GetRuntimeStatsResponse | None:
+            answer = await client.call(
+                "RuntimeService/GetRuntimeStats", pb.GetRuntimeStatsRequest(), pb.GetRuntimeStatsResponse
+            )
+            return answer if answer.goals[0].decisions == decisions else None
+
+        before = await eventually(lambda: figures(0))
+        await run(client, "shared", "set:global:a:1", "set:stream:b:2", "set:stream:c:3", "set:execution:d:4")
+        after = await eventually(lambda: figures(1))
+
+    assert (before.shared_state.keys, before.shared_state.bytes) == (0, 0)
+    assert dict(after.shared_state.keys_by_scope) == {"global": 1, "stream": 2, "execution": 1}
+    assert (after.shared_state.keys, after.shared_state.max_bytes) == (4, 64 << 20)
+    assert 0 < after.shared_state.bytes < 10_000
+    assert (after.goals[0].id, after.goals[0].progress) == ("g", 1.0)
+    assert after.goals[0].recommendation == goal_pb2.GOAL_RECOMMENDATION_COMPLETE
+    assert after.bus.published >= before.bus.published + 7
+    assert after.bus.subscriptions >= 1
