@@ -1,6 +1,7 @@
 """The command `gatewayctl`: reads the command line, runs one verb, turns every failure into a sentence and a code.
 
-Exit codes: 0 ok, 1 refused or failed, 2 usage, 3 not running, 4 unknown, 5 unauthorized.
+Exit codes: 0 ok, 1 refused or failed, 2 usage, 3 not running, 4 unknown, 5 unauthorized; of `status --deep` also
+6 degraded, 7 broken.
 Imports what one verb needs and nothing else: a cold `gatewayctl status` must cost little more than importing grpc.
 """
 

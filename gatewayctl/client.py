@@ -37,6 +37,7 @@ from gatewayctl.sdk.errors import (
     Unavailable,
 )
 from gatewayctl.sdk.facade import Client
+from gatewayctl.sdk.goals import Criterion, Goal
 from gatewayctl.sdk.membership import Membership
 from gatewayctl.sdk.serving import Serving
 from gatewayctl.sdk.state import State, StateKey
@@ -56,6 +57,7 @@ __all__ = [
     "ClientClosed",
     "Conflict",
     "ConnectionReplaced",
+    "Criterion",
     "DeadlineExceeded",
     "Event",
     "EventFilter",
@@ -63,6 +65,7 @@ __all__ = [
     "ExecutionFailed",
     "Gap",
     "GatewayError",
+    "Goal",
     "HistoryLost",
     "InvalidArgument",
     "LimitExceeded",

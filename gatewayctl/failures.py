@@ -15,6 +15,10 @@ UNKNOWN = 4
 """There is no such agent, channel, session, message."""
 UNAUTHORIZED = 5
 """No token, a wrong one, or one without the scope."""
+DEGRADED = 6
+"""`status --deep`: something works, but not as it should."""
+BROKEN = 7
+"""`status --deep`: something does not work."""
 
 
 class Failure(Exception):

@@ -21,9 +21,9 @@ Column = tuple[str, "str | Callable[[Row], object]"]
 
 FORMS = ("table", "json", "yaml")
 _COLOURS = {
-    "green": ("ready", "serving", "available", "connected", "succeeded", "answered", "sent", "running"),
+    "green": ("healthy", "ready", "serving", "available", "connected", "succeeded", "answered", "sent", "running"),
     "yellow": ("degraded", "retrying", "starting", "draining", "paused", "queued", "away", "input_required"),
-    "red": ("failed", "unavailable", "dead_lettered", "failed_and_told", "dead", "expired"),
+    "red": ("broken", "failed", "unavailable", "dead_lettered", "failed_and_told", "dead", "expired"),
 }
 _CODES = {"green": "32", "yellow": "33", "red": "31", "bold": "1", "dim": "2"}
 

@@ -10,6 +10,7 @@ VERBS = {
     "sessions": "conversations: list, show, reset, export, erase",
     "trigger": "start an entry point",
     "entry-points": "the named ways to start an agent: list, stats",
+    "goals": "what entry points are to reach, and how far it is",
     "executions": "runs of agents: list, show, cancel, watch",
     "events": "what has happened, and what happens now",
     "publish": "publish an event",

@@ -3,7 +3,7 @@
 The values are what an operator sees; the doors only translate them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -23,6 +23,42 @@ class DaemonState(StrEnum):
     DRAINING = "draining"
     DEGRADED = "degraded"
     """It serves, but something that the configuration asks for does not: `StatusReport.degraded` says what."""
+
+
+class CheckKind(StrEnum):
+    """What can be tried out."""
+
+    STORE = "store"
+    DISK = "disk"
+    LOOP = "loop"
+    BUS = "bus"
+    CONFIGURATION = "configuration"
+    EXECUTIONS = "executions"
+    AGENTS = "agents"
+    CHANNELS = "channels"
+    HTTP = "http"
+
+
+class CheckState(StrEnum):
+    """What came of it."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    """It works, but not as it should."""
+    BROKEN = "broken"
+
+
+@value(frozen=True, slots=True)
+class CheckReport:
+    """One part that was tried out."""
+
+    kind: CheckKind
+    name: str
+    """Of the agent, channel or webhook; '' for what there is one of."""
+    state: CheckState
+    summary: str
+    duration: float
+    """Seconds."""
 
 
 @value(frozen=True, slots=True)
@@ -132,6 +168,10 @@ class Operations(Protocol):
 
     def status(self, *, daemon_only: bool) -> StatusReport:
         """`daemon_only` answers from memory alone and touches neither channels nor the store."""
+        ...
+
+    async def check(self, kinds: Sequence[CheckKind]) -> list[CheckReport]:
+        """Try out every part of these kinds, each within a bound of time."""
         ...
 
     def channels(self) -> list[ChannelStatus]: ...

@@ -9,7 +9,7 @@ from gateway.v1 import runtime_service_pb2 as pb
 from gatewayctl.nouns import add_verb, listed
 from gatewayctl.plain import plain
 from gatewayctl.system import local_time
-from gatewayctl.words import epoch
+from gatewayctl.words import epoch, plural, size
 
 if TYPE_CHECKING:
     import argparse
@@ -38,6 +38,8 @@ def list_(_args: argparse.Namespace, ctl: Ctl) -> None:
         ("NAME", "name"),
         ("AGENT", "agent"),
         ("TRIGGER", "trigger"),
+        ("GOAL", "goal"),
+        ("ISOLATION", "isolation_level"),
         ("PRIORITY", lambda row: str(row["priority"])),
         ("RUNNING", lambda row: f"{row['running']}/{row['max_concurrent']}"),
         ("QUEUED", lambda row: str(row["queued"])),
@@ -57,8 +59,28 @@ def stats(_args: argparse.Namespace, ctl: Ctl) -> None:
         ("free", f"{values['free']} of {values['limit']}"),
         ("executions", _counts(values["executions"])),
     ]
+    fields += _shared(values)
+    fields += [(f"goal {row['id']}", _goal(row)) for row in values["goals"]]
     each = [(row["id"], _counts(row["executions"])) for row in values["by_entry_point"]]
     ctl.out.record(values, [*fields, *each])
+
+
+def _shared(values: dict[str, Any]) -> list[tuple[str, object]]:
+    """The shared state and the bus; a daemon that is older tells nothing of them."""
+    fields: list[tuple[str, object]] = []
+    if state := values["shared_state"]:
+        scopes = ", ".join(f"{count} {scope}" for scope, count in state["keys_by_scope"].items())
+        keys = plural(state["keys"], "key") + (f" ({scopes})" if scopes else "")
+        fields.append(("shared state", f"{keys}, {size(state['bytes'])} of {size(state['max_bytes'])}"))
+    if bus := values["bus"]:
+        text = f"{bus['published']} published, {bus['delivered']} delivered, {bus['dropped']} dropped"
+        slow = f", {bus['slow_consumers']} slow" if bus["slow_consumers"] else ""
+        fields.append(("bus", f"{text}, {plural(bus['subscriptions'], 'subscription')}{slow}"))
+    return fields
+
+
+def _goal(row: dict[str, Any]) -> str:
+    return f"{row['progress']:.0%}, {plural(row['decisions'], 'decision')}, {row['recommendation']}"
 
 
 def _counts(states: dict[str, Any]) -> str:

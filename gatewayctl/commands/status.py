@@ -17,13 +17,23 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    depth = parser.add_mutually_exclusive_group()
+    depth.add_argument(
+        "--deep",
+        action="store_true",
+        help="try out every part, from the store to each agent and channel; exit code 0 healthy, 6 degraded, 7 broken",
+    )
+    depth.add_argument(
         "--daemon-only", action="store_true", help="only the process and its configuration; asks no channel or session"
     )
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace, ctl: Ctl) -> None:
+def run(args: argparse.Namespace, ctl: Ctl) -> int | None:
+    if args.deep:
+        from gatewayctl import deep  # noqa: PLC0415 - only the deep form
+
+        return deep.run(ctl)
     status = _quick(ctl) if args.daemon_only else _full(ctl)
     ctl.out.record(status, [*_daemon(status), *([] if args.daemon_only else _work(status))])
     for sentence in status.get("degraded", ()):
@@ -50,6 +60,7 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
         ctl.out.table(status["webhooks"], columns, "")
     if status["version"] != __version__:
         ctl.out.note(f"note: the daemon is gatewayd {status['version']}, this is gatewayctl {__version__}")
+    return None
 
 
 def _quick(ctl: Ctl) -> dict[str, Any]:

@@ -26,11 +26,11 @@ from gatewayctl.sdk.emit import Emits
 from gatewayctl.sdk.errors import ClientClosed, from_rpc
 from gatewayctl.sdk.pace import Backoff, Ids, Tasks
 from gatewayctl.sdk.publisher import Publisher
+from gatewayctl.sdk.runtime import Runtime
 from gatewayctl.sdk.serving import Serves, Worker
 from gatewayctl.sdk.state import State
 from gatewayctl.sdk.subscription import BUFFER_BYTES, Gap, Subscription
 from gatewayctl.sdk.topics import Members, Topics
-from gatewayctl.sdk.triggers import Triggers
 from gatewayctl.system import Chance, Clock, SystemChance, SystemClock
 from gatewayctl.tls import Tls
 
@@ -39,7 +39,7 @@ __all__ = ["Client"]
 _Answer = TypeVar("_Answer", bound=Message)
 
 
-class Client(Emits, Serves, Triggers):
+class Client(Emits, Serves, Runtime):
     """One connection to a gateway. `async with` opens and closes it."""
 
     def __init__(

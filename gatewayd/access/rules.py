@@ -78,6 +78,9 @@ METHODS: Mapping[str, Permission] = MappingProxyType(
         Trigger=_RUNTIME,
         TriggerAndWait=_RUNTIME,
         GetRuntimeStats=_ADMIN_READ,
+        GetGoalProgress=Permission(Action.RUNTIME, other=Action.ADMIN_READ),
+        ListGoals=Permission(Action.RUNTIME, other=Action.ADMIN_READ),
+        ReportOutcome=Permission(Action.RUNTIME, other=Action.REGISTER),
         GetState=_STATE_READ,
         ListState=_STATE_READ,
         SetState=_STATE_WRITE,
@@ -94,6 +97,7 @@ METHODS: Mapping[str, Permission] = MappingProxyType(
     | _service(
         "gateway.v1.AdminService",
         GetStatus=_ADMIN_READ,
+        RunChecks=_ADMIN_READ,
         ListChannels=_ADMIN_READ,
         ListAgents=_ADMIN_READ,
         ListClients=_ADMIN_READ,

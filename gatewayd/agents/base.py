@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from gatewayd.agents.emitting import Emits
+from gatewayd.agents.goal import AgentGoal
 from gatewayd.agents.state import AgentState
 from gatewayd.core.clock import Clock
 from gatewayd.core.value import value
@@ -98,6 +99,11 @@ class AgentContext(Emits, Protocol):
     @property
     def state(self) -> AgentState:
         """What executions have in common; see `agents.state`."""
+        ...
+
+    @property
+    def goal(self) -> AgentGoal | None:
+        """What the entry point of this execution is to reach; None without a goal. See `agents.goal`."""
         ...
 
     def take_steering(self) -> Sequence[str]:

@@ -56,6 +56,13 @@ class Workers:
         mine = (call for worker in self._clients.get(key, {}).values() for call in worker.calls.values())
         return any(not execution_id or call.execution_id == execution_id for call in mine)
 
+    def works_for(self, principal: str, execution_id: str) -> bool:
+        """Whether a call of that execution is with some client of that principal."""
+        return any(
+            call.execution_id == execution_id and call.worker is not None and call.worker.key[0] == principal
+            for call in self._calls.values()
+        )
+
     # Asking
 
     def ask(self, agent: str, turn: Turn, execution_id: str, limit: float) -> OpenCall:

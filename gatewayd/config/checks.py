@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from gatewayd.config import listening
 from gatewayd.config.entry_points import faults
+from gatewayd.config.goals import goal_faults
 from gatewayd.config.model import GatewayConfig, Retention
 from gatewayd.config.problems import Path, suggest
 from gatewayd.config.section import settings_of
@@ -203,12 +204,20 @@ def _entry_points(subject: Subject) -> Iterator[Finding]:
             if channel is not None and channel not in subject.config.channels:
                 hint = suggest(channel, subject.config.channels, "channels")
                 yield Finding(("entry_points", name, *key), f"there is no channel {channel}", hint)
+        if entry.goal is not None and entry.goal not in subject.config.goals and not subject.lacks("goals", entry.goal):
+            hint = suggest(entry.goal, subject.config.goals, "goals")
+            yield Finding(("entry_points", name, "goal"), f"there is no goal {entry.goal}", hint)
         source = entry.trigger_config.source_id
         if source is not None and source not in subject.config.webhooks and not subject.lacks("webhooks", source):
             path = ("entry_points", name, "trigger_config", "source_id")
             yield Finding(path, f"there is no webhook {source}", suggest(source, subject.config.webhooks, "webhooks"))
         if not subject.lacks("entry_points", name):
             yield from (Finding(*fault) for fault in faults(name, entry))
+
+
+def _goals(subject: Subject) -> Iterator[Finding]:
+    for name, goal in subject.config.goals.items():
+        yield from (Finding(*fault) for fault in goal_faults(name, goal))
 
 
 def _separate_secrets(subject: Subject) -> Iterator[Finding]:
@@ -246,10 +255,8 @@ def secrets_of(config: GatewayConfig) -> Iterator[tuple[str, Path, Secret]]:
     for name, channel in config.channels.items():
         if channel.settings is None or not channel.enabled:
             continue
-        for key in settings_of(channel.settings):
-            value = getattr(channel.settings, key)
-            if isinstance(value, Secret) and value:
-                yield "channels", ("channels", name, key), value
+        given = ((key, getattr(channel.settings, key)) for key in settings_of(channel.settings))
+        yield from (("channels", ("channels", name, key), one) for key, one in given if isinstance(one, Secret) and one)
     for name, hook in config.webhooks.items():
         for secret in hook.secrets:
             yield "webhooks", ("webhooks", name, "secret"), secret
@@ -272,6 +279,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     _push,
     _webhooks,
     _entry_points,
+    _goals,
     _separate_secrets,
     _silence,
 )

@@ -132,11 +132,18 @@ class EntryPointSection(Section):
     ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"trigger_type": "trigger"})
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
         dict.fromkeys(("graph", "entry_node"), "graphs are not in this version: name an agent")
-        | dict.fromkeys(("goal", "isolation_level"), "not in this version")
     )
 
     name: Line = setting(default="", description="What it is called for people. Default: its id.")
     agent: Name = setting(description="The agent that it starts.")
+    goal: Name | None = setting(
+        default=None, description="What its executions are to reach, an id of goals. Default: nothing is measured."
+    )
+    isolation_level: Literal["isolated", "shared", "synchronized"] = setting(
+        default="shared",
+        description="How its executions take part in the shared state: `isolated`, each has its own alone; `shared` "
+        "(default); `synchronized`, a shared key is written only at the version that was read last.",
+    )
     trigger: Kind = setting(
         default="api",
         description="What starts it: `api` (default) or `manual`, a call alone; `event`, `webhook`, `message`, "

@@ -13,12 +13,10 @@ from gatewayd.config.marks import Entry, Table
 from gatewayd.config.model import (
     AgentSection,
     ChannelSection,
-    ClientSection,
-    EntryPointSection,
     GatewayConfig,
     GatewaySection,
-    WebhookSection,
 )
+from gatewayd.config.named import NAMED
 from gatewayd.config.plain import Refused
 from gatewayd.config.problems import Path, Place, Problem, Problems, dotted, printable, problem_at, suggest
 from gatewayd.config.reader import Findings, Reader, Unset
@@ -129,13 +127,6 @@ def _settle(found: Findings, *, strict: bool) -> dict[str, str]:
     return {part: "; ".join(each) for part, each in sorted(reasons.items())}
 
 
-_NAMED: tuple[tuple[str, type[Section], Unset], ...] = (
-    ("clients", ClientSection, Unset.DEGRADE),
-    ("webhooks", WebhookSection, Unset.DEGRADE),
-    ("entry_points", EntryPointSection, Unset.REFUSE),
-)
-
-
 class _Loading:
     """One load: walks the root, part by part."""
 
@@ -168,12 +159,12 @@ class _Loading:
             key: self._part(AgentSection, entry, ("agents", key), Unset.DEGRADE) for key, entry in agents.items()
         }
         sections["channels"] = {key: self._channel(key, one) for key, one in self._entries(root, "channels").items()}
-        for key, kind, unset in _NAMED:
+        for key, kind, unset in NAMED:
             sections[key] = {
                 name: self._part(kind, entry, (key, name), unset) for name, entry in self._entries(root, key).items()
             }
         gone = {part for part, _ in self.findings.gone}
-        for key in ("agents", "channels", "clients", "webhooks", "entry_points"):
+        for key in ("agents", "channels", *(key for key, _, _ in NAMED)):
             kept = {name: part for name, part in sections[key].items() if part is not None}
             sections[key] = {name: part for name, part in kept.items() if key != "clients" or (key, name) not in gone}
         return GatewayConfig(**{key: value for key, value in sections.items() if value is not None})

@@ -28,6 +28,7 @@ from gatewayd.config.fields import (
     sha256_hex,
 )
 from gatewayd.config.gateway import GatewaySection, LimitsSection, LoggingSection, SessionConfigSection
+from gatewayd.config.goals import GoalSection
 from gatewayd.config.http import HttpSection
 from gatewayd.config.push import PushSection
 from gatewayd.config.retention import BusSection, HistorySection, Retention, RetentionSection, StorageSection
@@ -134,7 +135,7 @@ class GatewayConfig(Section):
 
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
         dict.fromkeys(
-            ("schedules", "guardrails", "graphs", "goals", "tools"),
+            ("schedules", "guardrails", "graphs", "tools"),
             _LATER,
         )
         | {"routing": "routing stands inside each channel: channels.<name>.routing"}
@@ -153,6 +154,7 @@ class GatewayConfig(Section):
     entry_points: dict[Name, EntryPointSection] = setting(
         default={}, description="Named ways to start an agent: by a call, an event, or the time."
     )
+    goals: dict[Name, GoalSection] = setting(default={}, description="What executions of entry points are to reach.")
 
     @property
     def opens_http(self) -> bool:
@@ -170,6 +172,7 @@ __all__ = [
     "EntryPointSection",
     "GatewayConfig",
     "GatewaySection",
+    "GoalSection",
     "HistorySection",
     "HttpSection",
     "LimitsSection",

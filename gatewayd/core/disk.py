@@ -20,6 +20,10 @@ class Disk(Protocol):
         """Mode, owner and size, links followed."""
         ...
 
+    def space(self, path: Path) -> tuple[int, int]:
+        """Bytes that we may still use on the file system of that path, and how many it has."""
+        ...
+
     def write_private(self, path: Path, content: bytes) -> None:
         """Replace the file as a whole (mode 0600): temporary file, fsync, rename, fsync of the directory."""
         ...
@@ -42,6 +46,10 @@ class SystemDisk:
 
     def stat(self, path: Path) -> os.stat_result:
         return path.stat()
+
+    def space(self, path: Path) -> tuple[int, int]:
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
     def write_private(self, path: Path, content: bytes) -> None:
         temporary = path.with_name(f".{path.name}.new")

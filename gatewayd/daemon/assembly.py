@@ -27,6 +27,7 @@ from gatewayd.config.model import GatewayConfig
 from gatewayd.core.errors import StoreFailed
 from gatewayd.core.ids import IdSource
 from gatewayd.core.lifecycle import Change
+from gatewayd.daemon.checks import Checks
 from gatewayd.daemon.conversations import Conversations
 from gatewayd.daemon.expiry import Expiry
 from gatewayd.daemon.listeners import rpc_listen, web
@@ -102,7 +103,8 @@ class Assembly:
             clock=clock,
             ids=ids,
             events=events,
-            queue_bytes=lambda: self.reloader.config.gateway.limits.queue_bytes,
+            config=lambda: self.reloader.config,
+            running=lambda name: self.runtime.per_entry_point().get(name, {}).get("running", 0),
         )
         self.news = News(self.store, intake, changed)
         self.audit = Audit(self.store, clock)
@@ -145,7 +147,7 @@ class Assembly:
             publish=self.bus.publish,
             events=events,
             finish=self.router.finish,
-            state=self.shared.state,
+            views=self.shared.views,
             tasks=self.tasks,
             clock=clock,
             randomness=parts.randomness,
@@ -215,6 +217,18 @@ class Assembly:
             waiting=lambda: self.expiry.waiting,
             webhooks=lambda: self.http.reports,
             draining=draining,
+            checks=Checks(
+                store=self.store,
+                database=_database(options, config.storage.url),
+                disk=parts.disk,
+                bus=self.bus,
+                runtime=self.runtime,
+                agents=self.agents,
+                channels=self.channels.statuses,
+                web=lambda: self.http,
+                reloader=self.reloader,
+                clock=clock,
+            ),
         )
         gate = Gate(
             authenticator=self.authenticator,
@@ -239,6 +253,8 @@ class Assembly:
             operations=self.operator,
             state=self.shared.state,
             watches=self.shared.watches,
+            goals=self.shared.goals,
+            works_on=self.agents.workers.works_for,
             clock=clock,
         )
         self.health = Health()
@@ -277,7 +293,10 @@ class Assembly:
         def entry_points(_: GatewayConfig | None, new: Loaded) -> Change:
             return self.entry_points.plan(new.config)
 
-        return [access, agents, channels, push, lambda _, new: self.http.plan(new), settings, entry_points]
+        def goals(_: GatewayConfig | None, new: Loaded) -> Change:
+            return self.shared.goal_feed.plan(new.config)
+
+        return [access, agents, channels, push, lambda _, new: self.http.plan(new), settings, entry_points, goals]
 
     def _settle(self, loaded: Loaded) -> None:
         self.router.config = loaded.config

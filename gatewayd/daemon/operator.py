@@ -15,8 +15,18 @@ from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.message import ChatContext
+from gatewayd.daemon.checks import Checks
 from gatewayd.daemon.reload import Reloader
-from gatewayd.operations import AgentReport, ClientReport, DaemonState, ReloadReport, StatusReport, WebhookReport
+from gatewayd.operations import (
+    AgentReport,
+    CheckKind,
+    CheckReport,
+    ClientReport,
+    DaemonState,
+    ReloadReport,
+    StatusReport,
+    WebhookReport,
+)
 from gatewayd.routing.router import Router
 from gatewayd.routing.table import RouteExplanation, explain
 from gatewayd.runtime.runtime import AgentRuntime
@@ -49,6 +59,7 @@ class Operator:
         waiting: Callable[[], Mapping[str, int]],
         webhooks: Callable[[], Sequence[WebhookReport]],
         draining: Callable[[], bool],
+        checks: Checks,
     ) -> None:
         self._reloader = reloader
         self._config_path = config_path
@@ -67,6 +78,7 @@ class Operator:
         """Answers that nobody sends now, by channel."""
         self._webhooks = webhooks
         self._draining = draining
+        self._checks = checks
         self._started = clock.now()
         self._began = clock.monotonic()
 
@@ -134,6 +146,9 @@ class Operator:
         if self._draining():
             return DaemonState.DRAINING
         return DaemonState.DEGRADED if degraded else DaemonState.SERVING
+
+    async def check(self, kinds: Sequence[CheckKind]) -> list[CheckReport]:
+        return await self._checks.run(kinds)
 
     def channels(self) -> list[ChannelStatus]:
         return list(self._channels.statuses())

@@ -12,6 +12,8 @@ from gatewayd.rpc.convert import context_of, name_of
 from gatewayd.rpc.convert_admin import (
     agent_message,
     channel_message,
+    check_kinds_of,
+    check_message,
     client_message,
     reload_message,
     revoked_subject_of,
@@ -47,6 +49,13 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
             return status_message(report, daemon_only=request.daemon_only)
 
         return await self._guard.unary(f"{_NAME}GetStatus", context, run)
+
+    async def RunChecks(self, request: pb.RunChecksRequest, context: Context) -> pb.RunChecksResponse:  # noqa: N802
+        async def run(_principal: Principal) -> pb.RunChecksResponse:
+            reports = await self._operations.check(check_kinds_of(request.kinds))
+            return pb.RunChecksResponse(checks=map(check_message, reports))
+
+        return await self._guard.unary(f"{_NAME}RunChecks", context, run)
 
     async def ListChannels(  # noqa: N802
         self, request: pb.ListChannelsRequest, context: Context

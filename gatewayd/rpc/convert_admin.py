@@ -1,6 +1,6 @@
 """What an operator sees of the daemon, its parts and its configuration → messages of `gateway.v1`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gateway.v1 import admin_service_pb2, channel_pb2, event_service_pb2, status_pb2
 
@@ -9,7 +9,16 @@ from gatewayd.channels.base import ChannelState, ChannelStatus
 from gatewayd.core.frames import Overflow
 from gatewayd.core.queues import QueueReport, QueueState
 from gatewayd.core.work import ExecutionState
-from gatewayd.operations import AgentReport, ClientReport, DaemonState, ReloadReport, StatusReport
+from gatewayd.operations import (
+    AgentReport,
+    CheckKind,
+    CheckReport,
+    CheckState,
+    ClientReport,
+    DaemonState,
+    ReloadReport,
+    StatusReport,
+)
 from gatewayd.routing.table import RouteExplanation
 from gatewayd.rpc.convert import instant
 from gatewayd.wire.values import refuse, valid_text
@@ -18,6 +27,9 @@ _DAEMON = {state: status_pb2.DaemonState.Value(f"DAEMON_STATE_{state.name}") for
 _AGENT = {kind: admin_service_pb2.AgentKind.Value(f"AGENT_KIND_{kind.name}") for kind in AgentKind}
 _QUEUE = {state: admin_service_pb2.ClientQueueState.Value(f"CLIENT_QUEUE_STATE_{state.name}") for state in QueueState}
 _OVERFLOW = {policy: event_service_pb2.Overflow.Value(f"OVERFLOW_{policy.name}") for policy in Overflow}
+_CHECK = {kind: admin_service_pb2.CheckKind.Value(f"CHECK_KIND_{kind.name}") for kind in CheckKind}
+_CHECK_BACK = {number: kind for kind, number in _CHECK.items()}
+_CHECKED = {state: admin_service_pb2.CheckState.Value(f"CHECK_STATE_{state.name}") for state in CheckState}
 _CHANNEL = {state: status_pb2.ChannelState.Value(f"CHANNEL_STATE_{state.name}") for state in ChannelState}
 
 
@@ -184,3 +196,23 @@ def revoked_subject_of(request: admin_service_pb2.RevokeTokenRequest) -> str:
             raise refuse("token_sha256", "is not a SHA-256 in 64 hexadecimal digits")
         return digest
     raise refuse("subject", "name a client or the SHA-256 of a token")
+
+
+def check_kinds_of(numbers: Sequence[int]) -> list[CheckKind]:
+    """What is to be tried out, each once; everything when nothing is named."""
+    for place, number in enumerate(numbers):
+        if number not in _CHECK_BACK:
+            raise refuse(f"kinds[{place}]", f"{number} is nothing that this gateway can try out")
+    wanted = dict.fromkeys(map(admin_service_pb2.CheckKind.ValueType, numbers))
+    return [_CHECK_BACK[number] for number in wanted] or list(CheckKind)
+
+
+def check_message(report: CheckReport) -> admin_service_pb2.Check:
+    """One part that was tried out."""
+    return admin_service_pb2.Check(
+        kind=_CHECK[report.kind],
+        name=report.name,
+        state=_CHECKED[report.state],
+        summary=valid_text(report.summary),
+        duration=report.duration,
+    )

@@ -1,21 +1,25 @@
-"""`RuntimeService`: looks at executions and cancels them; `triggers` is its other half."""
+"""`RuntimeService`: looks at executions and cancels them; its other parts have files of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.v1 import runtime_service_pb2 as pb
 
 from gatewayd.access.principals import Principal
+from gatewayd.bus.base import EventBus
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import NotFound
 from gatewayd.core.work import Execution
 from gatewayd.routing.router import Caller, Router
 from gatewayd.rpc.convert import execution_message, execution_state_of, name_of
+from gatewayd.rpc.goals import GoalCalls
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import gather, page_of
 from gatewayd.rpc.patience import Rates
+from gatewayd.rpc.runtime_stats import StatsCalls
 from gatewayd.rpc.state import StateCalls
 from gatewayd.rpc.triggers import EntryPointCalls
 from gatewayd.runtime.entry_points import EntryPointFeeds
+from gatewayd.runtime.goals import Goals
 from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.state_watch import StateWatches
 from gatewayd.storage.base import Store
@@ -27,7 +31,7 @@ MAX_REASON = 256
 _NAME = "/gateway.v1.RuntimeService/"
 
 
-class RuntimeService(EntryPointCalls, StateCalls):
+class RuntimeService(EntryPointCalls, GoalCalls, StatsCalls, StateCalls):
     """Serves the whole service. An execution of somebody else is answered like one that is not there."""
 
     def __init__(
@@ -39,12 +43,17 @@ class RuntimeService(EntryPointCalls, StateCalls):
         entry_points: EntryPointFeeds,
         state: SharedState,
         watches: StateWatches,
+        goals: Goals,
+        works_on: Callable[[str, str], bool],
+        bus: EventBus,
         rates: Rates,
         clock: Clock,
     ) -> None:
         EntryPointCalls.__init__(
             self, guard=guard, router=router, store=store, entry_points=entry_points, rates=rates, clock=clock
         )
+        GoalCalls.__init__(self, guard=guard, goals=goals, store=store, rates=rates, works_on=works_on)
+        StatsCalls.__init__(self, guard=guard, router=router, goals=goals, state=state, bus=bus)
         StateCalls.__init__(self, guard=guard, store=store, state=state, watches=watches, rates=rates, clock=clock)
 
     async def GetExecution(  # noqa: N802

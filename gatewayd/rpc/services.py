@@ -41,6 +41,7 @@ from gatewayd.rpc.push import PushService
 from gatewayd.rpc.runtime import RuntimeService
 from gatewayd.rpc.sessions import SessionService
 from gatewayd.runtime.entry_points import EntryPointFeeds
+from gatewayd.runtime.goals import Goals
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.state_watch import StateWatches
@@ -85,6 +86,8 @@ def handlers(
     operations: Operations,
     state: SharedState,
     watches: StateWatches,
+    goals: Goals,
+    works_on: Callable[[str, str], bool],
     clock: Clock,
 ) -> list[Handler]:
     """One handler per service, `Connect` included."""
@@ -101,6 +104,9 @@ def handlers(
             entry_points=entry_points,
             state=state,
             watches=watches,
+            goals=goals,
+            works_on=works_on,
+            bus=bus,
             rates=rates,
             clock=clock,
         ),

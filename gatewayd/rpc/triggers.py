@@ -24,7 +24,7 @@ _NAME = "/gateway.v1.RuntimeService/"
 
 
 class EntryPointCalls:
-    """Serves `ListEntryPoints`, `Trigger`, `TriggerAndWait` and `GetRuntimeStats`."""
+    """Serves `ListEntryPoints`, `Trigger` and `TriggerAndWait`."""
 
     def __init__(
         self, *, guard: Guard, router: Router, store: Store, entry_points: EntryPointFeeds, rates: Rates, clock: Clock
@@ -61,6 +61,8 @@ class EntryPointCalls:
             running=counts.get("running", 0),
             queued=counts.get("queued", 0),
             next_time=instant(self._entry_points.next_time(name)),
+            goal=section.goal or "",
+            isolation_level=pb.IsolationLevel.Value(f"ISOLATION_LEVEL_{section.isolation_level.upper()}"),
         )
 
     async def Trigger(self, request: pb.TriggerRequest, context: Context) -> pb.TriggerResponse:  # noqa: N802
@@ -89,23 +91,3 @@ class EntryPointCalls:
             )
 
         return await self._guard.unary(f"{_NAME}TriggerAndWait", context, run)
-
-    async def GetRuntimeStats(  # noqa: N802
-        self, _request: pb.GetRuntimeStatsRequest, context: Context
-    ) -> pb.GetRuntimeStatsResponse:
-        async def run(_principal: Principal) -> pb.GetRuntimeStatsResponse:
-            runtime = self._router.runtime
-            by_entry_point = runtime.per_entry_point()
-            return pb.GetRuntimeStatsResponse(
-                running=self._router.is_open,
-                entry_points=len(self._router.config.entry_points),
-                queued=runtime.lanes.queued,
-                limit=runtime.lanes.limit,
-                free=runtime.lanes.free,
-                executions=runtime.counts(),
-                by_entry_point=[
-                    pb.EntryPointStats(id=name, executions=by_entry_point[name]) for name in sorted(by_entry_point)
-                ],
-            )
-
-        return await self._guard.unary(f"{_NAME}GetRuntimeStats", context, run)

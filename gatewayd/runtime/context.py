@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from gatewayd.agents.emitting import Emits
+from gatewayd.agents.goal import AgentGoal
 from gatewayd.agents.state import AgentState
 from gatewayd.core.catalogue import CATALOGUE, Emitter
 from gatewayd.core.clock import Clock
@@ -29,6 +30,7 @@ class RunContext(Emits):
         tell: Callable[[Event], None],
         *,
         state: AgentState,
+        goal: AgentGoal | None = None,
     ) -> None:
         self._live = live
         self._lanes = lanes
@@ -36,6 +38,7 @@ class RunContext(Emits):
         self._tell = tell
         self.clock = clock
         self.state = state
+        self.goal = goal
 
     @property
     def execution_id(self) -> str:

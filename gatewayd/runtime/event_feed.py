@@ -13,33 +13,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
-from gatewayd.bus.mailbox import Mailbox
+from gatewayd.bus.base import EventBus
 from gatewayd.config.model import EntryPointSection
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import Draining, EntryPointNotFound, GatewayError, LimitExceeded, StoreBusy, StoreFull
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter
-from gatewayd.core.frames import EndReason
 from gatewayd.core.topic import TopicPattern
 from gatewayd.core.work import Origin, Trigger
+from gatewayd.runtime.log_reader import LogReader
 from gatewayd.storage.base import Store
 from gatewayd.wire import data_of, decode_event, event_bytes, with_wire
 
 log = logging.getLogger("gatewayd.entry_points")
 
-MARK_EVERY = 5.0
-"""Seconds between two looks whether to mark how far it has come."""
-MARK_BEHIND = 200
-"""Events of others that may have passed before that alone is a reason to mark."""
-AT_ONCE = 32
-"""Events that are taken in together."""
-BUFFER_BYTES = 4 << 20
-"""Bytes of events that may wait in memory; what is more is read from the log, as far back as that reaches."""
 _SOON, _RETRY = 0.05, 2.0
 """Seconds until the next try while there is no room: twice as long each time, up to the second."""
-_TAKEN = 256 * 1024
-"""Bytes of events that are taken at once."""
 
 
 def selection_of(section: EntryPointSection) -> EventFilter:
@@ -80,7 +69,7 @@ def input_of(event: Event) -> str:
     return json.dumps({"event": told}, ensure_ascii=False, sort_keys=True, default=_as_text)
 
 
-class EventFeed:
+class EventFeed(LogReader):
     """One entry point's. `run` goes on until it is cancelled."""
 
     MARKS: ClassVar = "entry_point "
@@ -103,130 +92,23 @@ class EventFeed:
         place: Cursor | None = None,
     ) -> None:
         """`place` is where to begin, instead of at the mark."""
+        super().__init__(self.MARKS + name, selection_of(section), store=store, bus=bus, clock=clock, place=place)
         self.name = name
-        self.task: asyncio.Task[None] | None = None
         self._include_own = bool(section.trigger_config.include_own)
-        self._selection = selection_of(section)
-        self._store = store
-        self._bus = bus
-        self._clock = clock
         self._dispatch = dispatch
-        self._place = place or bus.end
         self._held = False
         """Whether there was no room at the last try; told once."""
-        self._found = place is not None
-        """Whether it knows where it is: until then an older mark must stay."""
-        self._marked = 0
-        self._moved = False
-        """Whether it has started something behind its mark."""
-        self._news = asyncio.Event()
-        self._resting: Mailbox | None = None
-
-    @property
-    def place(self) -> Cursor | None:
-        """Up to where it has started what it had to; None until it knows."""
-        if self._resting is not None and not self._resting.has_news:
-            return self._resting.position
-        return self._place if self._found else None
-
-    def close(self) -> None:
-        """Begin to end."""
-        if self.task is not None:
-            self.task.cancel()
-
-    async def ended(self) -> None:
-        """Until it has ended."""
-        if self.task is not None:
-            await asyncio.wait([self.task])
 
     async def run(self) -> None:
-        await self._find_place()
         try:
-            while True:
-                subscription = self._subscribe()
-                try:
-                    why = await self._follow(subscription)
-                finally:
-                    subscription.close()
-                if why is EndReason.HISTORY_LOST:
-                    self._missed(str(self._place))
-                    self._place = self._bus.oldest
+            await super().run()
         except (Draining, EntryPointNotFound) as error:
             log.info("feed_ended", extra={"entry_point": self.name, "reason": error.reason})
 
-    async def _find_place(self) -> None:
-        """Go on from the mark; without one, or with that of another log, from when this feed was made."""
-        if self._found:
-            await self.mark()
-            return
-        found = (await self._store.marks(self.MARKS + self.name)).get(self.MARKS + self.name)
-        if found is not None and (known := Cursor.parse(found)).epoch == self._place.epoch:
-            self._place, self._marked = known, known.seq
-            self._found = True
-        else:
-            if found is not None:
-                self._missed(found)
-            self._found = True
-            await self.mark()
-
-    def _missed(self, since: str) -> None:
+    def missed(self, since: str) -> None:
         log.error("entry_point_missed_events", extra={"entry_point": self.name, "since": since})
 
-    def _subscribe(self) -> Subscription:
-        spec = SubscriptionSpec(self._selection, _everything, self._place, buffer_bytes=BUFFER_BYTES)
-        return self._bus.subscribe(spec, self._news.set)
-
-    async def _follow(self, subscription: Subscription) -> EndReason:
-        """Start an execution for each event; why there are no more."""
-        box = subscription.mailbox
-        while True:
-            self._news.clear()
-            events = box.take(_TAKEN)
-            reached = box.position
-            for first in range(0, len(events), AT_ONCE):
-                some = events[first : first + AT_ONCE]
-                await self._start(some)
-                self._moved = True
-                self._place = max([self._place, *(event.cursor for event in some if event.cursor)])
-            if not events and box.ended is not None:
-                return box.ended
-            if box.ended is None:
-                self._place = reached
-            if self._place.seq - self._marked >= MARK_BEHIND:
-                await self.mark()
-            if not box.has_news:
-                self._resting = box
-                try:
-                    await self._rest(box)
-                finally:
-                    self._resting = None
-
-    async def _rest(self, box: Mailbox) -> None:
-        """Until there is news; the place is marked when it has moved, but not all the time."""
-        while not self._news.is_set():
-            try:
-                async with self._clock.timeout(MARK_EVERY):
-                    await self._news.wait()
-            except TimeoutError:
-                if not box.has_news:
-                    self._place = box.position
-                if self._moved or self._place.seq - self._marked >= MARK_BEHIND:
-                    await self.mark()
-
-    async def mark(self) -> None:
-        """Keep how far it has come, for the next start."""
-        if not self._found:
-            return
-        place = self._place
-        try:
-            await self._store.set_mark(self.MARKS + self.name, str(place))
-        except (StoreBusy, StoreFull) as error:
-            log.warning("mark_failed", extra={"entry_point": self.name, "reason": error.reason})
-            await self._clock.sleep(_RETRY)
-        else:
-            self._moved, self._marked = False, place.seq
-
-    async def _start(self, events: Sequence[Event]) -> None:
+    async def take_in(self, events: Sequence[Event]) -> None:
         """Start an execution for each, in order; together, so that they share a commit."""
         mine = [event for event in events if self._include_own or not await self._is_own(event)]
         triggers = [self._trigger(event) for event in mine]
@@ -270,11 +152,6 @@ class EventFeed:
             return False
         execution = await self._store.get_execution(event.execution_id)
         return execution is None or execution.entry_point == self.name
-
-
-def _everything(_event: Event) -> bool:
-    """An entry point acts for nobody in particular."""
-    return True
 
 
 def _as_text(value: object) -> str:

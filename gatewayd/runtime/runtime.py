@@ -31,8 +31,7 @@ from gatewayd.runtime.context import RunContext
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.live import LiveExecution, Outcome
-from gatewayd.runtime.state import SharedState
-from gatewayd.runtime.state_view import StateView
+from gatewayd.runtime.views import Views
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
@@ -65,7 +64,7 @@ class AgentRuntime:
         publish: Callable[[Event], None],
         events: ExecutionEvents,
         finish: Finisher,
-        state: SharedState,
+        views: Views,
         tasks: TaskSet,
         clock: Clock,
         randomness: Randomness,
@@ -77,7 +76,7 @@ class AgentRuntime:
         self._publish = publish
         self._events = events
         self._finish = finish
-        self._state = state
+        self._views = views
         self._tasks = tasks
         self._clock = clock
         self._randomness = randomness
@@ -201,8 +200,8 @@ class AgentRuntime:
                 channel=execution.reply_to.channel,
                 history=await self._sessions.history(execution.session_id) if execution.session_id else (),
             )
-            state = StateView(self._state, execution)
-            context = RunContext(live, self._clock, self.lanes, self._events, self._tell, state=state)
+            state, goal = self._views.of(execution)
+            context = RunContext(live, self._clock, self.lanes, self._events, self._tell, state=state, goal=goal)
             async with self._clock.timeout(agent.timeout), closing(agent.run(turn, context)) as outputs:
                 async for output in outputs:
                     self._put_out(live, output)

@@ -26,7 +26,7 @@ from gatewayd.core.work import Execution
 from gatewayd.runtime.emit import SOURCE, ExecutionEvents
 from gatewayd.service import TaskSet
 from gatewayd.storage.base import Store
-from gatewayd.storage.state import StateMismatch, StateWrite
+from gatewayd.storage.state import StateMismatch, StateTotals, StateWrite
 
 log = logging.getLogger("gatewayd.state")
 
@@ -97,6 +97,10 @@ class SharedState:
     def now(self) -> float:
         """The time by which keys expire."""
         return self._clock.now()
+
+    async def totals(self) -> StateTotals:
+        """How much there is."""
+        return await self._store.state_totals()
 
     # Writing
 

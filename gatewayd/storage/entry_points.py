@@ -1,10 +1,12 @@
-"""What the store keeps for entry points: how far each has read the events, and for how long results stay.
+"""What the store keeps for entry points: how far each has read the events, how far goals are, and results.
 
 Part of the store's contract (`base.Store` derives from it).
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
+
+from gatewayd.core.event import Event
 
 
 class EntryPointTables(Protocol):
@@ -14,8 +16,8 @@ class EntryPointTables(Protocol):
         """All marks whose name begins so."""
         ...
 
-    def set_mark(self, name: str, value: str) -> Awaitable[None]:
-        """Keep a short text under a name, in place of the one before."""
+    def set_mark(self, name: str, value: str, events: Sequence[Event] = ()) -> Awaitable[None]:
+        """Keep a text under a name, in place of the one before, with the events that tell of it."""
         ...
 
     def forget_mark(self, name: str) -> Awaitable[None]:

@@ -6,11 +6,11 @@ writers. The event that tells of a change is written with it, and gives the key 
 """
 
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from gatewayd.core.event import Event
-from gatewayd.core.state import Place, StateEntry, StateLimits
+from gatewayd.core.state import Place, StateEntry, StateLimits, StateScope
 from gatewayd.core.value import value
 
 
@@ -48,6 +48,16 @@ class StateOutcome:
     mismatches: tuple[StateMismatch, ...] = ()
 
 
+@value(frozen=True, slots=True)
+class StateTotals:
+    """How much is kept."""
+
+    keys: Mapping[StateScope, int]
+    """By scope; a scope without keys is not there."""
+    size: int
+    """Bytes, counted as `StateLimits.total_bytes` is."""
+
+
 class StateTables(Protocol):
     """See the module's docstring, and `storage.base` for what holds for every method."""
 
@@ -71,6 +81,10 @@ class StateTables(Protocol):
 
     async def list_state(self, place: Place, after: str, limit: int) -> list[StateEntry]:
         """The keys of a place by name, those behind `after`, expired ones included."""
+        ...
+
+    async def state_totals(self) -> StateTotals:
+        """How much there is, what has expired included."""
         ...
 
     async def expired_state(self, now: float, limit: int) -> list[StateEntry]:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from gatewayd.agents.emitting import Emits
+from gatewayd.agents.goal import AgentGoal
 from gatewayd.agents.state import AgentState
 from gatewayd.core.clock import Clock
 from gatewayd.core.event import EventType
@@ -243,6 +244,7 @@ class FakeContext(Emits):
     emitted: list[tuple[EventType, Mapping[str, Any]]] = field(default_factory=list)
     """What it told beside its outputs: types and data."""
     state: AgentState = field(default_factory=FakeState)
+    goal: AgentGoal | None = None
 
     def emit(self, kind: EventType, data: Mapping[str, Any], **envelope: Any) -> None:
         del envelope

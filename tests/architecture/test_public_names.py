@@ -20,8 +20,9 @@ PUBLIC = {
     ),
     "gatewayd.storage.base": "EventSink Store",
     "gatewayctl.client": (
-        "Addressed Answer Call CallFailed Cancelled Client ClientClosed Conflict ConnectionReplaced DeadlineExceeded "
-        "Event EventFilter EventsLost ExecutionFailed Gap GatewayError HistoryLost InvalidArgument LimitExceeded "
+        "Addressed Answer Call CallFailed Cancelled Client ClientClosed Conflict ConnectionReplaced Criterion "
+        "DeadlineExceeded Event EventFilter EventsLost ExecutionFailed Gap GatewayError Goal HistoryLost "
+        "InvalidArgument LimitExceeded "
         "Membership NotFound "
         "PermissionDenied Presence Reply Result Serving State StateConflict StateKey Subscription "
         "Tls TopicEnded TopicMessage Topics Triggered Unauthenticated Unavailable event_filter new_event"

@@ -9,6 +9,7 @@ from gateway.v1 import (
     channel_pb2,
     event_pb2,
     execution_pb2,
+    goal_pb2,
     message_pb2,
     push_service_pb2,
     runtime_service_pb2,
@@ -50,6 +51,73 @@ def state_entry(*, key: str = "orders.open", value: Any = 2, **more: Any) -> sta
     if value is not None:
         json_format.ParseDict(value, entry.value)
     return entry
+
+
+def checks(
+    kind: admin_service_pb2.CheckKind.ValueType,
+    agent: admin_service_pb2.CheckState.ValueType = admin_service_pb2.CHECK_STATE_HEALTHY,
+    channel: admin_service_pb2.CheckState.ValueType = admin_service_pb2.CHECK_STATE_HEALTHY,
+) -> admin_service_pb2.RunChecksResponse:
+    """What a deep look at each kind of part finds."""
+    well = admin_service_pb2.CHECK_STATE_HEALTHY
+    found = {
+        admin_service_pb2.CHECK_KIND_STORE: [("", well, "a write took 3 ms, a read 1 ms")],
+        admin_service_pb2.CHECK_KIND_AGENTS: [("sales", well, "offline/echo"), ("helper", agent, "1 worker")],
+        admin_service_pb2.CHECK_KIND_CHANNELS: [("vip", channel, "ready\x1b[2J, 2 pieces wait")],
+    }
+    return admin_service_pb2.RunChecksResponse(
+        checks=[
+            admin_service_pb2.Check(kind=kind, name=name, state=state, summary=said, duration=0.0042)
+            for name, state, said in found.get(kind, [])
+        ]
+    )
+
+
+def goal(*, with_evidence: bool = False) -> goal_pb2.GoalProgress:
+    evidence = [
+        goal_pb2.GoalEvidence(time=ago(1), execution_id="X2", text="knows nothing of news", score=0.0),
+        goal_pb2.GoalEvidence(time=ago(2), execution_id="X1", text="asked for the weather", score=1.0),
+    ]
+    return goal_pb2.GoalProgress(
+        id="helpful",
+        description="People get an answer that helps them.",
+        progress=0.75,
+        criteria=[
+            goal_pb2.CriterionStatus(
+                id="answered",
+                measure="reported",
+                target="80%",
+                weight=1,
+                progress=0.5,
+                outcomes=2,
+                good=1,
+                evidence=evidence if with_evidence else [],
+            ),
+            goal_pb2.CriterionStatus(
+                id="reliable", measure="executions", target="95%", weight=1, met=True, progress=1, outcomes=9, good=9
+            ),
+        ],
+        constraints=[
+            goal_pb2.ConstraintStatus(
+                id="no-secrets",
+                hard=True,
+                violations=1,
+                evidence=[goal_pb2.GoalEvidence(time=ago(30), execution_id="X0", text="told a password")]
+                if with_evidence
+                else [],
+            )
+        ],
+        metrics=goal_pb2.GoalMetrics(
+            decisions=12,
+            successful_outcomes=10,
+            failed_outcomes=1,
+            success_rate=10 / 11,
+            executions=9,
+            entry_points=["nightly"],
+            running=1,
+        ),
+        recommendation=goal_pb2.GOAL_RECOMMENDATION_CONTINUE,
+    )
 
 
 def status(version: str = __version__, *, daemon_only: bool = False) -> Message:
@@ -397,9 +465,14 @@ def everything() -> dict[str, Any]:
                     running=1,
                     queued=3,
                     next_time=at(3600),
+                    goal="helpful",
+                    isolation_level=runtime_service_pb2.ISOLATION_LEVEL_SYNCHRONIZED,
                 )
             ]
         ),
+        "AdminService/RunChecks": lambda request: checks(request.kinds[0]),
+        "RuntimeService/ListGoals": goal_pb2.ListGoalsResponse(goals=[goal()]),
+        "RuntimeService/GetGoalProgress": goal_pb2.GetGoalProgressResponse(goal=goal(with_evidence=True)),
         "RuntimeService/GetRuntimeStats": runtime_service_pb2.GetRuntimeStatsResponse(
             running=True,
             entry_points=1,
@@ -408,6 +481,17 @@ def everything() -> dict[str, Any]:
             free=99,
             executions={"running": 1, "succeeded": 7},
             by_entry_point=[runtime_service_pb2.EntryPointStats(id="nightly", executions={"running": 1})],
+            goals=[
+                runtime_service_pb2.GoalStats(
+                    id="helpful", progress=0.75, decisions=12, recommendation=goal_pb2.GOAL_RECOMMENDATION_CONTINUE
+                )
+            ],
+            shared_state=runtime_service_pb2.SharedStateStats(
+                keys=5, keys_by_scope={"global": 3, "stream": 2}, bytes=5000, max_bytes=64 << 20
+            ),
+            bus=runtime_service_pb2.RuntimeBusStats(
+                published=1000, delivered=3000, dropped=2, subscriptions=4, slow_consumers=1
+            ),
         ),
         "RuntimeService/CancelExecution": runtime_service_pb2.CancelExecutionResponse(execution=execution()),
     }

@@ -18,6 +18,7 @@ GOLDEN = Path(__file__).with_name("golden")
 VERBS = {
     "status": "status",
     "status-daemon-only": "status --daemon-only",
+    "status-deep": "status --deep",
     "channels": "channels",
     "agents": "agents",
     "reload": "reload --wait",
@@ -35,6 +36,8 @@ VERBS = {
     "executions-watch": "executions watch X1",
     "entry-points": "entry-points",
     "entry-points-stats": "entry-points stats",
+    "goals": "goals",
+    "goals-show": "goals helpful",
     "trigger": 'trigger nightly --input {"day":5}',
     "trigger-wait": "trigger nightly --wait --key K1",
     "events": "events --type execution_completed",

@@ -22,6 +22,7 @@ from gatewayd.routing.router import Caller, Router
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.runtime.state import SharedState
+from gatewayd.runtime.views import Views
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.records import OutboxRow
@@ -116,7 +117,7 @@ class Middle:
             publish=self.bus.publish,
             events=events,
             finish=self.router.finish,
-            state=SharedState(store=self.store, clock=self.clock, ids=ids, events=events),
+            views=Views(SharedState(store=self.store, clock=self.clock, ids=ids, events=events)),
             tasks=self.tasks,
             clock=self.clock,
             randomness=randomness,

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from functools import partial
 
+from gatewayd.core.event import Event
 from gatewayd.core.work import Origin
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.seal import damaged, seal
@@ -34,8 +35,12 @@ class SQLiteEntryPoints:
     async def marks(self, prefix: str) -> dict[str, str]:
         return await self._reader.run(_marks, prefix)
 
-    def set_mark(self, name: str, value: str) -> Receipt[None]:
-        return self._writer.submit(partial(_set_mark, name=name, value=value))
+    def set_mark(self, name: str, value: str, events: Sequence[Event] = ()) -> Receipt[None]:
+        return self._writer.submit(
+            partial(_set_mark, name=name, value=value, events=tuple(events)),
+            streams=[event.stream_id for event in events],
+            size=len(value) + sum(len(event.wire) for event in events),
+        )
 
     def forget_mark(self, name: str) -> Receipt[None]:
         return self._writer.submit(partial(_forget_mark, name=name))
@@ -53,8 +58,9 @@ class SQLiteEntryPoints:
         return gone
 
 
-def _set_mark(tx: Tx, name: str, value: str) -> None:
+def _set_mark(tx: Tx, name: str, value: str, events: Sequence[Event]) -> None:
     tx.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (name, value, seal(name, value)))
+    tx.add_events(events)
 
 
 def _forget_mark(tx: Tx, name: str) -> None:

@@ -13,7 +13,7 @@ from gatewayd.core.state import Place, StateEntry, StateLimits, StateScope
 from gatewayd.core.work import ExecutionState
 from gatewayd.storage.sqlite.seal import damaged, seal, size_of
 from gatewayd.storage.sqlite.tx import ROW_BYTES, Tx
-from gatewayd.storage.state import StateMismatch, StateOutcome, StateWrite
+from gatewayd.storage.state import StateMismatch, StateOutcome, StateTotals, StateWrite
 
 _COLUMNS = "scope, scope_id, key, value, version, writer, updated, expires, crc"
 _AT = "scope = ? AND scope_id = ? AND key = ?"
@@ -187,6 +187,13 @@ def list_place(connection: sqlite3.Connection, place: Place, after: str, limit: 
         (str(place.scope), place.id, after, max(0, limit)),
     )
     return [_entry_of(row) for row in rows]
+
+
+def totals(connection: sqlite3.Connection) -> StateTotals:
+    keys = connection.execute("SELECT scope, count(*) FROM state GROUP BY scope")
+    counts = {StateScope(scope): count for scope, count in keys}
+    row = connection.execute("SELECT bytes FROM totals WHERE name = 'state'").fetchone()
+    return StateTotals(counts, row[0] if row else 0)
 
 
 def list_expired(connection: sqlite3.Connection, now: float, limit: int) -> list[StateEntry]:

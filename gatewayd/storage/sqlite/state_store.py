@@ -8,7 +8,7 @@ from gatewayd.storage.sqlite import state
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.unit import Receipt
 from gatewayd.storage.sqlite.writer import Writer
-from gatewayd.storage.state import StateOutcome, StateWrite
+from gatewayd.storage.state import StateOutcome, StateTotals, StateWrite
 
 
 class SQLiteState:
@@ -38,6 +38,9 @@ class SQLiteState:
 
     async def list_state(self, place: Place, after: str, limit: int) -> list[StateEntry]:
         return await self._reader.run(state.list_place, place, after, limit)
+
+    async def state_totals(self) -> StateTotals:
+        return await self._reader.run(state.totals)
 
     async def expired_state(self, now: float, limit: int) -> list[StateEntry]:
         return await self._reader.run(state.list_expired, now, limit)

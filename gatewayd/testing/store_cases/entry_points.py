@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+from gatewayd.core.filter import EventFilter
 from gatewayd.core.message import ReplyKind, ReplyTo
 from gatewayd.core.work import ExecutionState, LedgerState, Origin
 from gatewayd.storage.records import Finish, LedgerChange, Step
-from gatewayd.testing.store_cases.samples import NOW, Harness, acceptance, execution
+from gatewayd.testing.store_cases.samples import NOW, Harness, acceptance, event, execution, published
 
 
 class EntryPointCases:
@@ -19,6 +20,14 @@ class EntryPointCases:
         await harness.store.forget_mark("unknown")
         assert await harness.store.marks("reader ") == {"reader b": "e:2"}
         assert await harness.store.marks("other") == {}
+
+    async def test_a_mark_is_one_unit_with_the_events_that_tell_of_it(self, harness: Harness) -> None:
+        await harness.store.append(published("e1"), scope="")
+        await harness.store.set_mark("counted", "x" * 50_000, [event("e2"), event("e3")])
+        await harness.reopen()
+        assert await harness.store.marks("counted") == {"counted": "x" * 50_000}
+        page = await harness.store.read_forward(0, EventFilter(), 10)
+        assert [one.id for one in page.events] == ["e1", "e2", "e3"]
 
     async def test_results_beyond_a_number_or_an_age_are_dropped_and_nothing_else(self, harness: Harness) -> None:
         for number in range(1, 7):

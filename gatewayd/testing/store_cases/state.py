@@ -10,7 +10,7 @@ from gatewayd.core.errors import ExecutionFinished, LimitExceeded, NotFound
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.state import EVERYWHERE, Place, StateLimits, StateScope
 from gatewayd.storage.records import Limits, Retention
-from gatewayd.storage.state import StateOutcome, StateWrite
+from gatewayd.storage.state import StateOutcome, StateTotals, StateWrite
 from gatewayd.testing.store_cases.samples import NOW, Harness, acceptance, finish, session
 from gatewayd.wire import data_of
 
@@ -41,6 +41,18 @@ def told(harness: Harness) -> list[tuple[str, dict[str, Any]]]:
 
 
 class StateCases:
+    async def test_what_there_is_can_be_counted(self, harness: Harness) -> None:
+        assert await harness.store.state_totals() == StateTotals({}, 0)
+        await write(harness, put("a", "1"), put("b", '"four"', STREAM), put("c", '"gone"', STREAM, expires=NOW - 1))
+        before = await harness.store.state_totals()
+        assert before.keys == {StateScope.GLOBAL: 1, StateScope.STREAM: 2}
+        await write(harness, put("c", "", STREAM), put("a", f'"{"x" * 1000}"'), now=NOW - 2)
+        after = await harness.store.state_totals()
+        assert after.keys == {StateScope.GLOBAL: 1, StateScope.STREAM: 1}
+        assert before.size < after.size < before.size + 1000
+        await harness.reopen()
+        assert await harness.store.state_totals() == after
+
     async def test_a_key_holds_what_was_written_last_and_its_version_grows(self, harness: Harness) -> None:
         (first,) = (await write(harness, put("a", "1"))).entries
         (second,) = (await write(harness, put("a", '{"n":[2]}', expires=NOW + 9))).entries

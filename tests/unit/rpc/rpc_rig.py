@@ -33,6 +33,7 @@ from gatewayd.rpc.patience import Rates
 from gatewayd.rpc.runtime import RuntimeService
 from gatewayd.rpc.sessions import SessionService
 from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.goals import Goals
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.state_watch import StateWatches
@@ -162,6 +163,7 @@ class Rig:
         events = ExecutionEvents(self.clock, self.ids)
         self.state = SharedState(store=self.store, clock=self.clock, ids=self.ids, events=events)
         self.watches = StateWatches(self.state, self.bus, lambda: 1 << 20)
+        self.goals = Goals(store=self.store, clock=self.clock, events=events)
         self.runtime = FakeRuntime(self.store)
         self.router = FakeRouter(self.runtime)
         self.sessions = SessionManager(store=self.store, clock=self.clock, ids=self.ids, config=self.config)
@@ -227,6 +229,9 @@ class Rig:
             entry_points=cast(Any, None),
             state=self.state,
             watches=self.watches,
+            goals=self.goals,
+            works_on=lambda _principal, _execution: False,
+            bus=self.bus,
             rates=self.rates,
             clock=self.clock,
         )

@@ -31,6 +31,8 @@ async def channel(rig, tmp_path):
         operations=rig.operations,
         state=rig.state,
         watches=rig.watches,
+        goals=rig.goals,
+        works_on=lambda _principal, _execution: False,
         clock=rig.clock,
     )
     assert len(served) == len(SERVICES)

@@ -316,8 +316,8 @@ async def test_another_filter_goes_on_from_where_the_old_one_was(tmp_path: Path)
 
 async def test_who_never_rests_is_marked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One event after another must not leave the mark where it was: a restart would read everything again."""
-    monkeypatch.setattr("gatewayd.runtime.event_feed.MARK_EVERY", 3600.0)
-    monkeypatch.setattr("gatewayd.runtime.event_feed.MARK_BEHIND", 5)
+    monkeypatch.setattr("gatewayd.runtime.log_reader.MARK_EVERY", 3600.0)
+    monkeypatch.setattr("gatewayd.runtime.log_reader.MARK_BEHIND", 5)
     async with feeds(tmp_path, config(watch=WATCH)) as made:
 
         async def mark() -> str | None:

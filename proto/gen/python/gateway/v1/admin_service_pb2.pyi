@@ -135,6 +135,86 @@ CLIENT_STATE_AWAY: ClientState.ValueType  # 2
 """Its connection is lost; what belongs to it is held until `reconnect_timeout`."""
 Global___ClientState: _TypeAlias = ClientState  # noqa: Y015
 
+class _CheckKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CheckKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHECK_KIND_UNSPECIFIED: _CheckKind.ValueType  # 0
+    """Never sent."""
+    CHECK_KIND_STORE: _CheckKind.ValueType  # 1
+    """The store writes, and reads what was written."""
+    CHECK_KIND_DISK: _CheckKind.ValueType  # 2
+    """Room on the disk of the database."""
+    CHECK_KIND_LOOP: _CheckKind.ValueType  # 3
+    """How late the event loop is."""
+    CHECK_KIND_BUS: _CheckKind.ValueType  # 4
+    """The event bus, by its figures."""
+    CHECK_KIND_CONFIGURATION: _CheckKind.ValueType  # 5
+    """Whether the last reload was applied, and the file of now would be."""
+    CHECK_KIND_EXECUTIONS: _CheckKind.ValueType  # 6
+    """Room for executions."""
+    CHECK_KIND_AGENTS: _CheckKind.ValueType  # 7
+    """Every agent: whether it can run, its models answer, it has workers."""
+    CHECK_KIND_CHANNELS: _CheckKind.ValueType  # 8
+    """Every channel."""
+    CHECK_KIND_HTTP: _CheckKind.ValueType  # 9
+    """The HTTP listener answers, and every webhook is served; nothing while nothing is opened."""
+
+class CheckKind(_CheckKind, metaclass=_CheckKindEnumTypeWrapper):
+    """What can be tried out."""
+
+CHECK_KIND_UNSPECIFIED: CheckKind.ValueType  # 0
+"""Never sent."""
+CHECK_KIND_STORE: CheckKind.ValueType  # 1
+"""The store writes, and reads what was written."""
+CHECK_KIND_DISK: CheckKind.ValueType  # 2
+"""Room on the disk of the database."""
+CHECK_KIND_LOOP: CheckKind.ValueType  # 3
+"""How late the event loop is."""
+CHECK_KIND_BUS: CheckKind.ValueType  # 4
+"""The event bus, by its figures."""
+CHECK_KIND_CONFIGURATION: CheckKind.ValueType  # 5
+"""Whether the last reload was applied, and the file of now would be."""
+CHECK_KIND_EXECUTIONS: CheckKind.ValueType  # 6
+"""Room for executions."""
+CHECK_KIND_AGENTS: CheckKind.ValueType  # 7
+"""Every agent: whether it can run, its models answer, it has workers."""
+CHECK_KIND_CHANNELS: CheckKind.ValueType  # 8
+"""Every channel."""
+CHECK_KIND_HTTP: CheckKind.ValueType  # 9
+"""The HTTP listener answers, and every webhook is served; nothing while nothing is opened."""
+Global___CheckKind: _TypeAlias = CheckKind  # noqa: Y015
+
+class _CheckState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CheckStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHECK_STATE_UNSPECIFIED: _CheckState.ValueType  # 0
+    """Never sent."""
+    CHECK_STATE_HEALTHY: _CheckState.ValueType  # 1
+    """As it should be."""
+    CHECK_STATE_DEGRADED: _CheckState.ValueType  # 2
+    """It works, but not as it should."""
+    CHECK_STATE_BROKEN: _CheckState.ValueType  # 3
+    """It does not work."""
+
+class CheckState(_CheckState, metaclass=_CheckStateEnumTypeWrapper):
+    """How a part is."""
+
+CHECK_STATE_UNSPECIFIED: CheckState.ValueType  # 0
+"""Never sent."""
+CHECK_STATE_HEALTHY: CheckState.ValueType  # 1
+"""As it should be."""
+CHECK_STATE_DEGRADED: CheckState.ValueType  # 2
+"""It works, but not as it should."""
+CHECK_STATE_BROKEN: CheckState.ValueType  # 3
+"""It does not work."""
+Global___CheckState: _TypeAlias = CheckState  # noqa: Y015
+
 @_typing.final
 class ListChannelsRequest(_message.Message):
     """Asks for channels."""
@@ -998,3 +1078,89 @@ class ReloadConfigResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReloadConfigResponse: _TypeAlias = ReloadConfigResponse  # noqa: Y015
+
+@_typing.final
+class RunChecksRequest(_message.Message):
+    """Asks to try out parts of the daemon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KINDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___CheckKind.ValueType]:
+        """The kinds of parts, in this order; empty means all."""
+
+    def __init__(
+        self,
+        *,
+        kinds: _abc.Iterable[Global___CheckKind.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunChecksRequest: _TypeAlias = RunChecksRequest  # noqa: Y015
+
+@_typing.final
+class RunChecksResponse(_message.Message):
+    """What came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Check]:
+        """Every part that was tried out."""
+
+    def __init__(
+        self,
+        *,
+        checks: _abc.Iterable[Global___Check] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunChecksResponse: _TypeAlias = RunChecksResponse  # noqa: Y015
+
+@_typing.final
+class Check(_message.Message):
+    """One part that was tried out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    kind: Global___CheckKind.ValueType
+    """What it is."""
+    name: _builtins.str
+    """Name of the agent, channel or webhook; empty for what there is one of."""
+    state: Global___CheckState.ValueType
+    """How it is."""
+    summary: _builtins.str
+    """What was found, one sentence for people."""
+    duration: _builtins.float
+    """Seconds that it took."""
+    def __init__(
+        self,
+        *,
+        kind: Global___CheckKind.ValueType = ...,
+        name: _builtins.str = ...,
+        state: Global___CheckState.ValueType = ...,
+        summary: _builtins.str = ...,
+        duration: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "kind", b"kind", "name", b"name", "state", b"state", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Check: _TypeAlias = Check  # noqa: Y015

@@ -42,6 +42,11 @@ class AdminServiceStub(object):
                 request_serializer=gateway_dot_v1_dot_status__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=gateway_dot_v1_dot_status__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.RunChecks = channel.unary_unary(
+                '/gateway.v1.AdminService/RunChecks',
+                request_serializer=gateway_dot_v1_dot_admin__service__pb2.RunChecksRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_admin__service__pb2.RunChecksResponse.FromString,
+                _registered_method=True)
         self.ListChannels = channel.unary_unary(
                 '/gateway.v1.AdminService/ListChannels',
                 request_serializer=gateway_dot_v1_dot_admin__service__pb2.ListChannelsRequest.SerializeToString,
@@ -101,6 +106,14 @@ class AdminServiceServicer(object):
 
     def GetStatus(self, request, context):
         """How the daemon is. Asked by `gatewayctl status`. Never waits for a channel.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunChecks(self, request, context):
+        """Tries out the parts of the daemon: each answers within some seconds or counts as broken. Asked by
+        `gatewayctl status --deep`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,6 +201,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=gateway_dot_v1_dot_status__pb2.GetStatusRequest.FromString,
                     response_serializer=gateway_dot_v1_dot_status__pb2.GetStatusResponse.SerializeToString,
             ),
+            'RunChecks': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunChecks,
+                    request_deserializer=gateway_dot_v1_dot_admin__service__pb2.RunChecksRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_admin__service__pb2.RunChecksResponse.SerializeToString,
+            ),
             'ListChannels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListChannels,
                     request_deserializer=gateway_dot_v1_dot_admin__service__pb2.ListChannelsRequest.FromString,
@@ -268,6 +286,33 @@ class AdminService(object):
             '/gateway.v1.AdminService/GetStatus',
             gateway_dot_v1_dot_status__pb2.GetStatusRequest.SerializeToString,
             gateway_dot_v1_dot_status__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunChecks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.AdminService/RunChecks',
+            gateway_dot_v1_dot_admin__service__pb2.RunChecksRequest.SerializeToString,
+            gateway_dot_v1_dot_admin__service__pb2.RunChecksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,10 @@ class AdminServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_status_pb2.GetStatusRequest, _status_pb2.GetStatusResponse]
     """How the daemon is. Asked by `gatewayctl status`. Never waits for a channel."""
+    RunChecks: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RunChecksRequest, _admin_service_pb2.RunChecksResponse]
+    """Tries out the parts of the daemon: each answers within some seconds or counts as broken. Asked by
+    `gatewayctl status --deep`.
+    """
     ListChannels: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListChannelsRequest, _admin_service_pb2.ListChannelsResponse]
     """Lists the channels, by name, with their three clocks."""
     ListAgents: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListAgentsRequest, _admin_service_pb2.ListAgentsResponse]
@@ -75,6 +79,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_status_pb2.GetStatusRequest, _status_pb2.GetStatusResponse]  # type: ignore[assignment]
     """How the daemon is. Asked by `gatewayctl status`. Never waits for a channel."""
+    RunChecks: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RunChecksRequest, _admin_service_pb2.RunChecksResponse]  # type: ignore[assignment]
+    """Tries out the parts of the daemon: each answers within some seconds or counts as broken. Asked by
+    `gatewayctl status --deep`.
+    """
     ListChannels: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListChannelsRequest, _admin_service_pb2.ListChannelsResponse]  # type: ignore[assignment]
     """Lists the channels, by name, with their three clocks."""
     ListAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAgentsRequest, _admin_service_pb2.ListAgentsResponse]  # type: ignore[assignment]
@@ -115,6 +123,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_status_pb2.GetStatusResponse, _abc.Awaitable[_status_pb2.GetStatusResponse]]:
         """How the daemon is. Asked by `gatewayctl status`. Never waits for a channel."""
+
+    @_abc_1.abstractmethod
+    def RunChecks(
+        self,
+        request: _admin_service_pb2.RunChecksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.RunChecksResponse, _abc.Awaitable[_admin_service_pb2.RunChecksResponse]]:
+        """Tries out the parts of the daemon: each answers within some seconds or counts as broken. Asked by
+        `gatewayctl status --deep`.
+        """
 
     @_abc_1.abstractmethod
     def ListChannels(

@@ -23,13 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from gateway.v1 import execution_pb2 as gateway_dot_v1_dot_execution__pb2
+from gateway.v1 import goal_pb2 as gateway_dot_v1_dot_goal__pb2
 from gateway.v1 import state_pb2 as gateway_dot_v1_dot_state__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gateway/v1/runtime_service.proto\x12\ngateway.v1\x1a\x1agateway/v1/execution.proto\x1a\x16gateway/v1/state.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\x13GetExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\"@\n\x14GetExecutionResponse\x12(\n\texecution\x18\x01 \x01(\x0b\x32\x15.gateway.v1.Execution\"\xa2\x01\n\x15ListExecutionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06states\x18\x03 \x03(\x0e\x32\x1a.gateway.v1.ExecutionState\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\r\n\x05\x61gent\x18\x05 \x01(\t\x12\x13\n\x0b\x65ntry_point\x18\x06 \x01(\t\"\\\n\x16ListExecutionsResponse\x12)\n\nexecutions\x18\x01 \x03(\x0b\x32\x15.gateway.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x16\x43\x61ncelExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"C\n\x17\x43\x61ncelExecutionResponse\x12(\n\texecution\x18\x01 \x01(\x0b\x32\x15.gateway.v1.Execution\"?\n\x16ListEntryPointsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x17ListEntryPointsResponse\x12,\n\x0c\x65ntry_points\x18\x01 \x03(\x0b\x32\x16.gateway.v1.EntryPoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd9\x01\n\nEntryPoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12(\n\x07trigger\x18\x04 \x01(\x0e\x32\x17.gateway.v1.TriggerKind\x12\x10\n\x08priority\x18\x05 \x01(\x05\x12\x16\n\x0emax_concurrent\x18\x06 \x01(\x05\x12\x0f\n\x07running\x18\x07 \x01(\x05\x12\x0e\n\x06queued\x18\x08 \x01(\x05\x12-\n\tnext_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x01\n\x0eTriggerRequest\x12\x13\n\x0b\x65ntry_point\x18\x01 \x01(\t\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\'\n\x04json\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x16\n\x0e\x63orrelation_id\x18\x04 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\tB\x07\n\x05input\"N\n\x0fTriggerResponse\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"p\n\x15TriggerAndWaitRequest\x12+\n\x07trigger\x18\x01 \x01(\x0b\x32\x1a.gateway.v1.TriggerRequest\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x01\n\x16TriggerAndWaitResponse\x12+\n\x07outcome\x18\x01 \x01(\x0e\x32\x1a.gateway.v1.TriggerOutcome\x12(\n\texecution\x18\x02 \x01(\x0b\x32\x15.gateway.v1.Execution\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"\x18\n\x16GetRuntimeStatsRequest\"\x9e\x02\n\x17GetRuntimeStatsResponse\x12\x0f\n\x07running\x18\x01 \x01(\x08\x12\x14\n\x0c\x65ntry_points\x18\x02 \x01(\x05\x12\x0e\n\x06queued\x18\x03 \x01(\x05\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x0c\n\x04\x66ree\x18\x05 \x01(\x05\x12G\n\nexecutions\x18\x06 \x03(\x0b\x32\x33.gateway.v1.GetRuntimeStatsResponse.ExecutionsEntry\x12\x33\n\x0e\x62y_entry_point\x18\x07 \x03(\x0b\x32\x1b.gateway.v1.EntryPointStats\x1a\x31\n\x0f\x45xecutionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x91\x01\n\x0f\x45ntryPointStats\x12\n\n\x02id\x18\x01 \x01(\t\x12?\n\nexecutions\x18\x02 \x03(\x0b\x32+.gateway.v1.EntryPointStats.ExecutionsEntry\x1a\x31\n\x0f\x45xecutionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01*\xbe\x01\n\x0bTriggerKind\x12\x1c\n\x18TRIGGER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10TRIGGER_KIND_API\x10\x01\x12\x17\n\x13TRIGGER_KIND_MANUAL\x10\x02\x12\x16\n\x12TRIGGER_KIND_EVENT\x10\x03\x12\x18\n\x14TRIGGER_KIND_WEBHOOK\x10\x04\x12\x18\n\x14TRIGGER_KIND_MESSAGE\x10\x05\x12\x16\n\x12TRIGGER_KIND_TIMER\x10\x06*k\n\x0eTriggerOutcome\x12\x1f\n\x1bTRIGGER_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15TRIGGER_OUTCOME_ENDED\x10\x01\x12\x1d\n\x19TRIGGER_OUTCOME_TIMED_OUT\x10\x02\x32\x94\x07\n\x0eRuntimeService\x12Q\n\x0cGetExecution\x12\x1f.gateway.v1.GetExecutionRequest\x1a .gateway.v1.GetExecutionResponse\x12W\n\x0eListExecutions\x12!.gateway.v1.ListExecutionsRequest\x1a\".gateway.v1.ListExecutionsResponse\x12Z\n\x0f\x43\x61ncelExecution\x12\".gateway.v1.CancelExecutionRequest\x1a#.gateway.v1.CancelExecutionResponse\x12Z\n\x0fListEntryPoints\x12\".gateway.v1.ListEntryPointsRequest\x1a#.gateway.v1.ListEntryPointsResponse\x12\x42\n\x07Trigger\x12\x1a.gateway.v1.TriggerRequest\x1a\x1b.gateway.v1.TriggerResponse\x12W\n\x0eTriggerAndWait\x12!.gateway.v1.TriggerAndWaitRequest\x1a\".gateway.v1.TriggerAndWaitResponse\x12Z\n\x0fGetRuntimeStats\x12\".gateway.v1.GetRuntimeStatsRequest\x1a#.gateway.v1.GetRuntimeStatsResponse\x12\x45\n\x08GetState\x12\x1b.gateway.v1.GetStateRequest\x1a\x1c.gateway.v1.GetStateResponse\x12H\n\tListState\x12\x1c.gateway.v1.ListStateRequest\x1a\x1d.gateway.v1.ListStateResponse\x12\x45\n\x08SetState\x12\x1b.gateway.v1.SetStateRequest\x1a\x1c.gateway.v1.SetStateResponse\x12M\n\nWatchState\x12\x1d.gateway.v1.WatchStateRequest\x1a\x1e.gateway.v1.WatchStateResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gateway/v1/runtime_service.proto\x12\ngateway.v1\x1a\x1agateway/v1/execution.proto\x1a\x15gateway/v1/goal.proto\x1a\x16gateway/v1/state.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\x13GetExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\"@\n\x14GetExecutionResponse\x12(\n\texecution\x18\x01 \x01(\x0b\x32\x15.gateway.v1.Execution\"\xa2\x01\n\x15ListExecutionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06states\x18\x03 \x03(\x0e\x32\x1a.gateway.v1.ExecutionState\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\r\n\x05\x61gent\x18\x05 \x01(\t\x12\x13\n\x0b\x65ntry_point\x18\x06 \x01(\t\"\\\n\x16ListExecutionsResponse\x12)\n\nexecutions\x18\x01 \x03(\x0b\x32\x15.gateway.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x16\x43\x61ncelExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"C\n\x17\x43\x61ncelExecutionResponse\x12(\n\texecution\x18\x01 \x01(\x0b\x32\x15.gateway.v1.Execution\"?\n\x16ListEntryPointsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x17ListEntryPointsResponse\x12,\n\x0c\x65ntry_points\x18\x01 \x03(\x0b\x32\x16.gateway.v1.EntryPoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9c\x02\n\nEntryPoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12(\n\x07trigger\x18\x04 \x01(\x0e\x32\x17.gateway.v1.TriggerKind\x12\x10\n\x08priority\x18\x05 \x01(\x05\x12\x16\n\x0emax_concurrent\x18\x06 \x01(\x05\x12\x0f\n\x07running\x18\x07 \x01(\x05\x12\x0e\n\x06queued\x18\x08 \x01(\x05\x12-\n\tnext_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04goal\x18\x10 \x01(\t\x12\x33\n\x0fisolation_level\x18\x11 \x01(\x0e\x32\x1a.gateway.v1.IsolationLevel\"\x98\x01\n\x0eTriggerRequest\x12\x13\n\x0b\x65ntry_point\x18\x01 \x01(\t\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\'\n\x04json\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x16\n\x0e\x63orrelation_id\x18\x04 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\tB\x07\n\x05input\"N\n\x0fTriggerResponse\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"p\n\x15TriggerAndWaitRequest\x12+\n\x07trigger\x18\x01 \x01(\x0b\x32\x1a.gateway.v1.TriggerRequest\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x01\n\x16TriggerAndWaitResponse\x12+\n\x07outcome\x18\x01 \x01(\x0e\x32\x1a.gateway.v1.TriggerOutcome\x12(\n\texecution\x18\x02 \x01(\x0b\x32\x15.gateway.v1.Execution\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"\x18\n\x16GetRuntimeStatsRequest\"\xa2\x03\n\x17GetRuntimeStatsResponse\x12\x0f\n\x07running\x18\x01 \x01(\x08\x12\x14\n\x0c\x65ntry_points\x18\x02 \x01(\x05\x12\x0e\n\x06queued\x18\x03 \x01(\x05\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x0c\n\x04\x66ree\x18\x05 \x01(\x05\x12G\n\nexecutions\x18\x06 \x03(\x0b\x32\x33.gateway.v1.GetRuntimeStatsResponse.ExecutionsEntry\x12\x33\n\x0e\x62y_entry_point\x18\x07 \x03(\x0b\x32\x1b.gateway.v1.EntryPointStats\x12$\n\x05goals\x18\x10 \x03(\x0b\x32\x15.gateway.v1.GoalStats\x12\x32\n\x0cshared_state\x18\x11 \x01(\x0b\x32\x1c.gateway.v1.SharedStateStats\x12(\n\x03\x62us\x18\x12 \x01(\x0b\x32\x1b.gateway.v1.RuntimeBusStats\x1a\x31\n\x0f\x45xecutionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x91\x01\n\x0f\x45ntryPointStats\x12\n\n\x02id\x18\x01 \x01(\t\x12?\n\nexecutions\x18\x02 \x03(\x0b\x32+.gateway.v1.EntryPointStats.ExecutionsEntry\x1a\x31\n\x0f\x45xecutionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"t\n\tGoalStats\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08progress\x18\x02 \x01(\x01\x12\x36\n\x0erecommendation\x18\x03 \x01(\x0e\x32\x1e.gateway.v1.GoalRecommendation\x12\x11\n\tdecisions\x18\x04 \x01(\x03\"\xbc\x01\n\x10SharedStateStats\x12\x0c\n\x04keys\x18\x01 \x01(\x03\x12\x44\n\rkeys_by_scope\x18\x02 \x03(\x0b\x32-.gateway.v1.SharedStateStats.KeysByScopeEntry\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\x12\x11\n\tmax_bytes\x18\x04 \x01(\x03\x1a\x32\n\x10KeysByScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"w\n\x0fRuntimeBusStats\x12\x11\n\tpublished\x18\x01 \x01(\x03\x12\x11\n\tdelivered\x18\x02 \x01(\x03\x12\x0f\n\x07\x64ropped\x18\x03 \x01(\x03\x12\x15\n\rsubscriptions\x18\x04 \x01(\x05\x12\x16\n\x0eslow_consumers\x18\x05 \x01(\x03*\x8d\x01\n\x0eIsolationLevel\x12\x1f\n\x1bISOLATION_LEVEL_UNSPECIFIED\x10\x00\x12\x1c\n\x18ISOLATION_LEVEL_ISOLATED\x10\x01\x12\x1a\n\x16ISOLATION_LEVEL_SHARED\x10\x02\x12 \n\x1cISOLATION_LEVEL_SYNCHRONIZED\x10\x03*\xbe\x01\n\x0bTriggerKind\x12\x1c\n\x18TRIGGER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10TRIGGER_KIND_API\x10\x01\x12\x17\n\x13TRIGGER_KIND_MANUAL\x10\x02\x12\x16\n\x12TRIGGER_KIND_EVENT\x10\x03\x12\x18\n\x14TRIGGER_KIND_WEBHOOK\x10\x04\x12\x18\n\x14TRIGGER_KIND_MESSAGE\x10\x05\x12\x16\n\x12TRIGGER_KIND_TIMER\x10\x06*k\n\x0eTriggerOutcome\x12\x1f\n\x1bTRIGGER_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15TRIGGER_OUTCOME_ENDED\x10\x01\x12\x1d\n\x19TRIGGER_OUTCOME_TIMED_OUT\x10\x02\x32\x90\t\n\x0eRuntimeService\x12Q\n\x0cGetExecution\x12\x1f.gateway.v1.GetExecutionRequest\x1a .gateway.v1.GetExecutionResponse\x12W\n\x0eListExecutions\x12!.gateway.v1.ListExecutionsRequest\x1a\".gateway.v1.ListExecutionsResponse\x12Z\n\x0f\x43\x61ncelExecution\x12\".gateway.v1.CancelExecutionRequest\x1a#.gateway.v1.CancelExecutionResponse\x12Z\n\x0fListEntryPoints\x12\".gateway.v1.ListEntryPointsRequest\x1a#.gateway.v1.ListEntryPointsResponse\x12\x42\n\x07Trigger\x12\x1a.gateway.v1.TriggerRequest\x1a\x1b.gateway.v1.TriggerResponse\x12W\n\x0eTriggerAndWait\x12!.gateway.v1.TriggerAndWaitRequest\x1a\".gateway.v1.TriggerAndWaitResponse\x12Z\n\x0fGetRuntimeStats\x12\".gateway.v1.GetRuntimeStatsRequest\x1a#.gateway.v1.GetRuntimeStatsResponse\x12Z\n\x0fGetGoalProgress\x12\".gateway.v1.GetGoalProgressRequest\x1a#.gateway.v1.GetGoalProgressResponse\x12H\n\tListGoals\x12\x1c.gateway.v1.ListGoalsRequest\x1a\x1d.gateway.v1.ListGoalsResponse\x12T\n\rReportOutcome\x12 .gateway.v1.ReportOutcomeRequest\x1a!.gateway.v1.ReportOutcomeResponse\x12\x45\n\x08GetState\x12\x1b.gateway.v1.GetStateRequest\x1a\x1c.gateway.v1.GetStateResponse\x12H\n\tListState\x12\x1c.gateway.v1.ListStateRequest\x1a\x1d.gateway.v1.ListStateResponse\x12\x45\n\x08SetState\x12\x1b.gateway.v1.SetStateRequest\x1a\x1c.gateway.v1.SetStateResponse\x12M\n\nWatchState\x12\x1d.gateway.v1.WatchStateRequest\x1a\x1e.gateway.v1.WatchStateResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,46 +41,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETRUNTIMESTATSRESPONSE_EXECUTIONSENTRY']._serialized_options = b'8\001'
   _globals['_ENTRYPOINTSTATS_EXECUTIONSENTRY']._loaded_options = None
   _globals['_ENTRYPOINTSTATS_EXECUTIONSENTRY']._serialized_options = b'8\001'
-  _globals['_TRIGGERKIND']._serialized_start=2027
-  _globals['_TRIGGERKIND']._serialized_end=2217
-  _globals['_TRIGGEROUTCOME']._serialized_start=2219
-  _globals['_TRIGGEROUTCOME']._serialized_end=2326
-  _globals['_GETEXECUTIONREQUEST']._serialized_start=195
-  _globals['_GETEXECUTIONREQUEST']._serialized_end=238
-  _globals['_GETEXECUTIONRESPONSE']._serialized_start=240
-  _globals['_GETEXECUTIONRESPONSE']._serialized_end=304
-  _globals['_LISTEXECUTIONSREQUEST']._serialized_start=307
-  _globals['_LISTEXECUTIONSREQUEST']._serialized_end=469
-  _globals['_LISTEXECUTIONSRESPONSE']._serialized_start=471
-  _globals['_LISTEXECUTIONSRESPONSE']._serialized_end=563
-  _globals['_CANCELEXECUTIONREQUEST']._serialized_start=565
-  _globals['_CANCELEXECUTIONREQUEST']._serialized_end=627
-  _globals['_CANCELEXECUTIONRESPONSE']._serialized_start=629
-  _globals['_CANCELEXECUTIONRESPONSE']._serialized_end=696
-  _globals['_LISTENTRYPOINTSREQUEST']._serialized_start=698
-  _globals['_LISTENTRYPOINTSREQUEST']._serialized_end=761
-  _globals['_LISTENTRYPOINTSRESPONSE']._serialized_start=763
-  _globals['_LISTENTRYPOINTSRESPONSE']._serialized_end=859
-  _globals['_ENTRYPOINT']._serialized_start=862
-  _globals['_ENTRYPOINT']._serialized_end=1079
-  _globals['_TRIGGERREQUEST']._serialized_start=1082
-  _globals['_TRIGGERREQUEST']._serialized_end=1234
-  _globals['_TRIGGERRESPONSE']._serialized_start=1236
-  _globals['_TRIGGERRESPONSE']._serialized_end=1314
-  _globals['_TRIGGERANDWAITREQUEST']._serialized_start=1316
-  _globals['_TRIGGERANDWAITREQUEST']._serialized_end=1428
-  _globals['_TRIGGERANDWAITRESPONSE']._serialized_start=1431
-  _globals['_TRIGGERANDWAITRESPONSE']._serialized_end=1561
-  _globals['_GETRUNTIMESTATSREQUEST']._serialized_start=1563
-  _globals['_GETRUNTIMESTATSREQUEST']._serialized_end=1587
-  _globals['_GETRUNTIMESTATSRESPONSE']._serialized_start=1590
-  _globals['_GETRUNTIMESTATSRESPONSE']._serialized_end=1876
-  _globals['_GETRUNTIMESTATSRESPONSE_EXECUTIONSENTRY']._serialized_start=1827
-  _globals['_GETRUNTIMESTATSRESPONSE_EXECUTIONSENTRY']._serialized_end=1876
-  _globals['_ENTRYPOINTSTATS']._serialized_start=1879
-  _globals['_ENTRYPOINTSTATS']._serialized_end=2024
-  _globals['_ENTRYPOINTSTATS_EXECUTIONSENTRY']._serialized_start=1827
-  _globals['_ENTRYPOINTSTATS_EXECUTIONSENTRY']._serialized_end=1876
-  _globals['_RUNTIMESERVICE']._serialized_start=2329
-  _globals['_RUNTIMESERVICE']._serialized_end=3245
+  _globals['_SHAREDSTATESTATS_KEYSBYSCOPEENTRY']._loaded_options = None
+  _globals['_SHAREDSTATESTATS_KEYSBYSCOPEENTRY']._serialized_options = b'8\001'
+  _globals['_ISOLATIONLEVEL']._serialized_start=2679
+  _globals['_ISOLATIONLEVEL']._serialized_end=2820
+  _globals['_TRIGGERKIND']._serialized_start=2823
+  _globals['_TRIGGERKIND']._serialized_end=3013
+  _globals['_TRIGGEROUTCOME']._serialized_start=3015
+  _globals['_TRIGGEROUTCOME']._serialized_end=3122
+  _globals['_GETEXECUTIONREQUEST']._serialized_start=218
+  _globals['_GETEXECUTIONREQUEST']._serialized_end=261
+  _globals['_GETEXECUTIONRESPONSE']._serialized_start=263
+  _globals['_GETEXECUTIONRESPONSE']._serialized_end=327
+  _globals['_LISTEXECUTIONSREQUEST']._serialized_start=330
+  _globals['_LISTEXECUTIONSREQUEST']._serialized_end=492
+  _globals['_LISTEXECUTIONSRESPONSE']._serialized_start=494
+  _globals['_LISTEXECUTIONSRESPONSE']._serialized_end=586
+  _globals['_CANCELEXECUTIONREQUEST']._serialized_start=588
+  _globals['_CANCELEXECUTIONREQUEST']._serialized_end=650
+  _globals['_CANCELEXECUTIONRESPONSE']._serialized_start=652
+  _globals['_CANCELEXECUTIONRESPONSE']._serialized_end=719
+  _globals['_LISTENTRYPOINTSREQUEST']._serialized_start=721
+  _globals['_LISTENTRYPOINTSREQUEST']._serialized_end=784
+  _globals['_LISTENTRYPOINTSRESPONSE']._serialized_start=786
+  _globals['_LISTENTRYPOINTSRESPONSE']._serialized_end=882
+  _globals['_ENTRYPOINT']._serialized_start=885
+  _globals['_ENTRYPOINT']._serialized_end=1169
+  _globals['_TRIGGERREQUEST']._serialized_start=1172
+  _globals['_TRIGGERREQUEST']._serialized_end=1324
+  _globals['_TRIGGERRESPONSE']._serialized_start=1326
+  _globals['_TRIGGERRESPONSE']._serialized_end=1404
+  _globals['_TRIGGERANDWAITREQUEST']._serialized_start=1406
+  _globals['_TRIGGERANDWAITREQUEST']._serialized_end=1518
+  _globals['_TRIGGERANDWAITRESPONSE']._serialized_start=1521
+  _globals['_TRIGGERANDWAITRESPONSE']._serialized_end=1651
+  _globals['_GETRUNTIMESTATSREQUEST']._serialized_start=1653
+  _globals['_GETRUNTIMESTATSREQUEST']._serialized_end=1677
+  _globals['_GETRUNTIMESTATSRESPONSE']._serialized_start=1680
+  _globals['_GETRUNTIMESTATSRESPONSE']._serialized_end=2098
+  _globals['_GETRUNTIMESTATSRESPONSE_EXECUTIONSENTRY']._serialized_start=2049
+  _globals['_GETRUNTIMESTATSRESPONSE_EXECUTIONSENTRY']._serialized_end=2098
+  _globals['_ENTRYPOINTSTATS']._serialized_start=2101
+  _globals['_ENTRYPOINTSTATS']._serialized_end=2246
+  _globals['_ENTRYPOINTSTATS_EXECUTIONSENTRY']._serialized_start=2049
+  _globals['_ENTRYPOINTSTATS_EXECUTIONSENTRY']._serialized_end=2098
+  _globals['_GOALSTATS']._serialized_start=2248
+  _globals['_GOALSTATS']._serialized_end=2364
+  _globals['_SHAREDSTATESTATS']._serialized_start=2367
+  _globals['_SHAREDSTATESTATS']._serialized_end=2555
+  _globals['_SHAREDSTATESTATS_KEYSBYSCOPEENTRY']._serialized_start=2505
+  _globals['_SHAREDSTATESTATS_KEYSBYSCOPEENTRY']._serialized_end=2555
+  _globals['_RUNTIMEBUSSTATS']._serialized_start=2557
+  _globals['_RUNTIMEBUSSTATS']._serialized_end=2676
+  _globals['_RUNTIMESERVICE']._serialized_start=3125
+  _globals['_RUNTIMESERVICE']._serialized_end=4293
 # @@protoc_insertion_point(module_scope)

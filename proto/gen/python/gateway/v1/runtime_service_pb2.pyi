@@ -5,6 +5,7 @@ The service for entry points and executions."""
 
 from collections import abc as _abc
 from gateway.v1 import execution_pb2 as _execution_pb2
+from gateway.v1 import goal_pb2 as _goal_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
@@ -22,6 +23,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _IsolationLevel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _IsolationLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IsolationLevel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ISOLATION_LEVEL_UNSPECIFIED: _IsolationLevel.ValueType  # 0
+    """Never sent."""
+    ISOLATION_LEVEL_ISOLATED: _IsolationLevel.ValueType  # 1
+    """Each has its own state alone."""
+    ISOLATION_LEVEL_SHARED: _IsolationLevel.ValueType  # 2
+    """Each sees its own, its stream's and the gateway's; the last writer wins unless it names a version."""
+    ISOLATION_LEVEL_SYNCHRONIZED: _IsolationLevel.ValueType  # 3
+    """As shared, and a shared key is written only at the version that the execution has read last."""
+
+class IsolationLevel(_IsolationLevel, metaclass=_IsolationLevelEnumTypeWrapper):
+    """How executions take part in the shared state."""
+
+ISOLATION_LEVEL_UNSPECIFIED: IsolationLevel.ValueType  # 0
+"""Never sent."""
+ISOLATION_LEVEL_ISOLATED: IsolationLevel.ValueType  # 1
+"""Each has its own state alone."""
+ISOLATION_LEVEL_SHARED: IsolationLevel.ValueType  # 2
+"""Each sees its own, its stream's and the gateway's; the last writer wins unless it names a version."""
+ISOLATION_LEVEL_SYNCHRONIZED: IsolationLevel.ValueType  # 3
+"""As shared, and a shared key is written only at the version that the execution has read last."""
+Global___IsolationLevel: _TypeAlias = IsolationLevel  # noqa: Y015
 
 class _TriggerKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -324,6 +353,8 @@ class EntryPoint(_message.Message):
     RUNNING_FIELD_NUMBER: _builtins.int
     QUEUED_FIELD_NUMBER: _builtins.int
     NEXT_TIME_FIELD_NUMBER: _builtins.int
+    GOAL_FIELD_NUMBER: _builtins.int
+    ISOLATION_LEVEL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, as in gateway.yaml."""
     name: _builtins.str
@@ -340,6 +371,10 @@ class EntryPoint(_message.Message):
     """Its executions that run now."""
     queued: _builtins.int
     """Its executions that wait now."""
+    goal: _builtins.str
+    """What its executions are to reach; empty for nothing."""
+    isolation_level: Global___IsolationLevel.ValueType
+    """How its executions take part in the shared state."""
     @_builtins.property
     def next_time(self) -> _timestamp_pb2.Timestamp:
         """When a timer starts it next; absent for other kinds."""
@@ -356,10 +391,12 @@ class EntryPoint(_message.Message):
         running: _builtins.int = ...,
         queued: _builtins.int = ...,
         next_time: _timestamp_pb2.Timestamp | None = ...,
+        goal: _builtins.str = ...,
+        isolation_level: Global___IsolationLevel.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_time", b"next_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "id", b"id", "max_concurrent", b"max_concurrent", "name", b"name", "next_time", b"next_time", "priority", b"priority", "queued", b"queued", "running", b"running", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "goal", b"goal", "id", b"id", "isolation_level", b"isolation_level", "max_concurrent", b"max_concurrent", "name", b"name", "next_time", b"next_time", "priority", b"priority", "queued", b"queued", "running", b"running", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -551,6 +588,9 @@ class GetRuntimeStatsResponse(_message.Message):
     FREE_FIELD_NUMBER: _builtins.int
     EXECUTIONS_FIELD_NUMBER: _builtins.int
     BY_ENTRY_POINT_FIELD_NUMBER: _builtins.int
+    GOALS_FIELD_NUMBER: _builtins.int
+    SHARED_STATE_FIELD_NUMBER: _builtins.int
+    BUS_FIELD_NUMBER: _builtins.int
     running: _builtins.bool
     """Whether it takes new work."""
     entry_points: _builtins.int
@@ -569,6 +609,18 @@ class GetRuntimeStatsResponse(_message.Message):
     def by_entry_point(self) -> _containers.RepeatedCompositeFieldContainer[Global___EntryPointStats]:
         """Those of each entry point that has any, those of entry points that are gone included."""
 
+    @_builtins.property
+    def goals(self) -> _containers.RepeatedCompositeFieldContainer[Global___GoalStats]:
+        """The goals, by id."""
+
+    @_builtins.property
+    def shared_state(self) -> Global___SharedStateStats:
+        """The shared state."""
+
+    @_builtins.property
+    def bus(self) -> Global___RuntimeBusStats:
+        """The event bus."""
+
     def __init__(
         self,
         *,
@@ -579,10 +631,13 @@ class GetRuntimeStatsResponse(_message.Message):
         free: _builtins.int = ...,
         executions: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         by_entry_point: _abc.Iterable[Global___EntryPointStats] | None = ...,
+        goals: _abc.Iterable[Global___GoalStats] | None = ...,
+        shared_state: Global___SharedStateStats | None = ...,
+        bus: Global___RuntimeBusStats | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bus", b"bus", "shared_state", b"shared_state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_entry_point", b"by_entry_point", "entry_points", b"entry_points", "executions", b"executions", "free", b"free", "limit", b"limit", "queued", b"queued", "running", b"running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bus", b"bus", "by_entry_point", b"by_entry_point", "entry_points", b"entry_points", "executions", b"executions", "free", b"free", "goals", b"goals", "limit", b"limit", "queued", b"queued", "running", b"running", "shared_state", b"shared_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -635,3 +690,131 @@ class EntryPointStats(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EntryPointStats: _TypeAlias = EntryPointStats  # noqa: Y015
+
+@_typing.final
+class GoalStats(_message.Message):
+    """Figures of one goal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    RECOMMENDATION_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id."""
+    progress: _builtins.float
+    """How far it is, from 0 to 1."""
+    recommendation: _goal_pb2.GoalRecommendation.ValueType
+    """What to do about it."""
+    decisions: _builtins.int
+    """Decisions that were counted."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        progress: _builtins.float = ...,
+        recommendation: _goal_pb2.GoalRecommendation.ValueType = ...,
+        decisions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "id", b"id", "progress", b"progress", "recommendation", b"recommendation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GoalStats: _TypeAlias = GoalStats  # noqa: Y015
+
+@_typing.final
+class SharedStateStats(_message.Message):
+    """Figures of the shared state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class KeysByScopeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    KEYS_BY_SCOPE_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
+    keys: _builtins.int
+    """Keys, those that have expired and were not deleted yet included."""
+    bytes: _builtins.int
+    """Bytes that they and their values take."""
+    max_bytes: _builtins.int
+    """Bytes that they may take."""
+    @_builtins.property
+    def keys_by_scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Keys by the lower-case name of their scope."""
+
+    def __init__(
+        self,
+        *,
+        keys: _builtins.int = ...,
+        keys_by_scope: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        bytes: _builtins.int = ...,
+        max_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "keys", b"keys", "keys_by_scope", b"keys_by_scope", "max_bytes", b"max_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedStateStats: _TypeAlias = SharedStateStats  # noqa: Y015
+
+@_typing.final
+class RuntimeBusStats(_message.Message):
+    """Figures of the event bus since the daemon's start."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLISHED_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTIONS_FIELD_NUMBER: _builtins.int
+    SLOW_CONSUMERS_FIELD_NUMBER: _builtins.int
+    published: _builtins.int
+    """Events."""
+    delivered: _builtins.int
+    """Events to subscribers."""
+    dropped: _builtins.int
+    """Events that found no room."""
+    subscriptions: _builtins.int
+    """Subscriptions now."""
+    slow_consumers: _builtins.int
+    """Subscribers that were cut off because they did not read."""
+    def __init__(
+        self,
+        *,
+        published: _builtins.int = ...,
+        delivered: _builtins.int = ...,
+        dropped: _builtins.int = ...,
+        subscriptions: _builtins.int = ...,
+        slow_consumers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "dropped", b"dropped", "published", b"published", "slow_consumers", b"slow_consumers", "subscriptions", b"subscriptions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuntimeBusStats: _TypeAlias = RuntimeBusStats  # noqa: Y015

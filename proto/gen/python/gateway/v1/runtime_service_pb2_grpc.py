@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from gateway.v1 import goal_pb2 as gateway_dot_v1_dot_goal__pb2
 from gateway.v1 import runtime_service_pb2 as gateway_dot_v1_dot_runtime__service__pb2
 from gateway.v1 import state_pb2 as gateway_dot_v1_dot_state__pb2
 
@@ -70,6 +71,21 @@ class RuntimeServiceStub(object):
                 '/gateway.v1.RuntimeService/GetRuntimeStats',
                 request_serializer=gateway_dot_v1_dot_runtime__service__pb2.GetRuntimeStatsRequest.SerializeToString,
                 response_deserializer=gateway_dot_v1_dot_runtime__service__pb2.GetRuntimeStatsResponse.FromString,
+                _registered_method=True)
+        self.GetGoalProgress = channel.unary_unary(
+                '/gateway.v1.RuntimeService/GetGoalProgress',
+                request_serializer=gateway_dot_v1_dot_goal__pb2.GetGoalProgressRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_goal__pb2.GetGoalProgressResponse.FromString,
+                _registered_method=True)
+        self.ListGoals = channel.unary_unary(
+                '/gateway.v1.RuntimeService/ListGoals',
+                request_serializer=gateway_dot_v1_dot_goal__pb2.ListGoalsRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_goal__pb2.ListGoalsResponse.FromString,
+                _registered_method=True)
+        self.ReportOutcome = channel.unary_unary(
+                '/gateway.v1.RuntimeService/ReportOutcome',
+                request_serializer=gateway_dot_v1_dot_goal__pb2.ReportOutcomeRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_goal__pb2.ReportOutcomeResponse.FromString,
                 _registered_method=True)
         self.GetState = channel.unary_unary(
                 '/gateway.v1.RuntimeService/GetState',
@@ -150,6 +166,30 @@ class RuntimeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetGoalProgress(self, request, context):
+        """How far one goal is, to who may start an entry point with it or holds `admin.read`; NOT_FOUND for others, and if
+        there is none. Evidence is shown of executions that the caller may see.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGoals(self, request, context):
+        """Lists the goals that the caller may see, by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportOutcome(self, request, context):
+        """Reports what became of an execution with a goal: outcomes for criteria that are measured by reports, and violated
+        constraints; all or nothing, on disk when it is answered. For who may start the entry point and see the execution,
+        and for a worker that has a call of it. NOT_FOUND if there is no such execution, or it has no goal.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetState(self, request, context):
         """Shared state: every key that is read needs a scope `state.read` that covers it, every key that is written one of
         `state.write`. The state of an execution is seen by who may see the execution (else NOT_FOUND), that of a stream
@@ -223,6 +263,21 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
                     servicer.GetRuntimeStats,
                     request_deserializer=gateway_dot_v1_dot_runtime__service__pb2.GetRuntimeStatsRequest.FromString,
                     response_serializer=gateway_dot_v1_dot_runtime__service__pb2.GetRuntimeStatsResponse.SerializeToString,
+            ),
+            'GetGoalProgress': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGoalProgress,
+                    request_deserializer=gateway_dot_v1_dot_goal__pb2.GetGoalProgressRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_goal__pb2.GetGoalProgressResponse.SerializeToString,
+            ),
+            'ListGoals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGoals,
+                    request_deserializer=gateway_dot_v1_dot_goal__pb2.ListGoalsRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_goal__pb2.ListGoalsResponse.SerializeToString,
+            ),
+            'ReportOutcome': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportOutcome,
+                    request_deserializer=gateway_dot_v1_dot_goal__pb2.ReportOutcomeRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_goal__pb2.ReportOutcomeResponse.SerializeToString,
             ),
             'GetState': grpc.unary_unary_rpc_method_handler(
                     servicer.GetState,
@@ -435,6 +490,87 @@ class RuntimeService(object):
             '/gateway.v1.RuntimeService/GetRuntimeStats',
             gateway_dot_v1_dot_runtime__service__pb2.GetRuntimeStatsRequest.SerializeToString,
             gateway_dot_v1_dot_runtime__service__pb2.GetRuntimeStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGoalProgress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/GetGoalProgress',
+            gateway_dot_v1_dot_goal__pb2.GetGoalProgressRequest.SerializeToString,
+            gateway_dot_v1_dot_goal__pb2.GetGoalProgressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGoals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/ListGoals',
+            gateway_dot_v1_dot_goal__pb2.ListGoalsRequest.SerializeToString,
+            gateway_dot_v1_dot_goal__pb2.ListGoalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportOutcome(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/ReportOutcome',
+            gateway_dot_v1_dot_goal__pb2.ReportOutcomeRequest.SerializeToString,
+            gateway_dot_v1_dot_goal__pb2.ReportOutcomeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 The service for entry points and executions."""
 
 from collections import abc as _abc
+from gateway.v1 import goal_pb2 as _goal_pb2
 from gateway.v1 import runtime_service_pb2 as _runtime_service_pb2
 from gateway.v1 import state_pb2 as _state_pb2
 from grpc import aio as _aio
@@ -55,6 +56,17 @@ class RuntimeServiceStub:
     """
     GetRuntimeStats: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.GetRuntimeStatsRequest, _runtime_service_pb2.GetRuntimeStatsResponse]
     """Figures of the runtime."""
+    GetGoalProgress: _grpc.UnaryUnaryMultiCallable[_goal_pb2.GetGoalProgressRequest, _goal_pb2.GetGoalProgressResponse]
+    """How far one goal is, to who may start an entry point with it or holds `admin.read`; NOT_FOUND for others, and if
+    there is none. Evidence is shown of executions that the caller may see.
+    """
+    ListGoals: _grpc.UnaryUnaryMultiCallable[_goal_pb2.ListGoalsRequest, _goal_pb2.ListGoalsResponse]
+    """Lists the goals that the caller may see, by id."""
+    ReportOutcome: _grpc.UnaryUnaryMultiCallable[_goal_pb2.ReportOutcomeRequest, _goal_pb2.ReportOutcomeResponse]
+    """Reports what became of an execution with a goal: outcomes for criteria that are measured by reports, and violated
+    constraints; all or nothing, on disk when it is answered. For who may start the entry point and see the execution,
+    and for a worker that has a call of it. NOT_FOUND if there is no such execution, or it has no goal.
+    """
     GetState: _grpc.UnaryUnaryMultiCallable[_state_pb2.GetStateRequest, _state_pb2.GetStateResponse]
     """Shared state: every key that is read needs a scope `state.read` that covers it, every key that is written one of
     `state.write`. The state of an execution is seen by who may see the execution (else NOT_FOUND), that of a stream
@@ -101,6 +113,17 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     """
     GetRuntimeStats: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.GetRuntimeStatsRequest, _runtime_service_pb2.GetRuntimeStatsResponse]  # type: ignore[assignment]
     """Figures of the runtime."""
+    GetGoalProgress: _aio.UnaryUnaryMultiCallable[_goal_pb2.GetGoalProgressRequest, _goal_pb2.GetGoalProgressResponse]  # type: ignore[assignment]
+    """How far one goal is, to who may start an entry point with it or holds `admin.read`; NOT_FOUND for others, and if
+    there is none. Evidence is shown of executions that the caller may see.
+    """
+    ListGoals: _aio.UnaryUnaryMultiCallable[_goal_pb2.ListGoalsRequest, _goal_pb2.ListGoalsResponse]  # type: ignore[assignment]
+    """Lists the goals that the caller may see, by id."""
+    ReportOutcome: _aio.UnaryUnaryMultiCallable[_goal_pb2.ReportOutcomeRequest, _goal_pb2.ReportOutcomeResponse]  # type: ignore[assignment]
+    """Reports what became of an execution with a goal: outcomes for criteria that are measured by reports, and violated
+    constraints; all or nothing, on disk when it is answered. For who may start the entry point and see the execution,
+    and for a worker that has a call of it. NOT_FOUND if there is no such execution, or it has no goal.
+    """
     GetState: _aio.UnaryUnaryMultiCallable[_state_pb2.GetStateRequest, _state_pb2.GetStateResponse]  # type: ignore[assignment]
     """Shared state: every key that is read needs a scope `state.read` that covers it, every key that is written one of
     `state.write`. The state of an execution is seen by who may see the execution (else NOT_FOUND), that of a stream
@@ -186,6 +209,35 @@ class RuntimeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runtime_service_pb2.GetRuntimeStatsResponse, _abc.Awaitable[_runtime_service_pb2.GetRuntimeStatsResponse]]:
         """Figures of the runtime."""
+
+    @_abc_1.abstractmethod
+    def GetGoalProgress(
+        self,
+        request: _goal_pb2.GetGoalProgressRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_goal_pb2.GetGoalProgressResponse, _abc.Awaitable[_goal_pb2.GetGoalProgressResponse]]:
+        """How far one goal is, to who may start an entry point with it or holds `admin.read`; NOT_FOUND for others, and if
+        there is none. Evidence is shown of executions that the caller may see.
+        """
+
+    @_abc_1.abstractmethod
+    def ListGoals(
+        self,
+        request: _goal_pb2.ListGoalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_goal_pb2.ListGoalsResponse, _abc.Awaitable[_goal_pb2.ListGoalsResponse]]:
+        """Lists the goals that the caller may see, by id."""
+
+    @_abc_1.abstractmethod
+    def ReportOutcome(
+        self,
+        request: _goal_pb2.ReportOutcomeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_goal_pb2.ReportOutcomeResponse, _abc.Awaitable[_goal_pb2.ReportOutcomeResponse]]:
+        """Reports what became of an execution with a goal: outcomes for criteria that are measured by reports, and violated
+        constraints; all or nothing, on disk when it is answered. For who may start the entry point and see the execution,
+        and for a worker that has a call of it. NOT_FOUND if there is no such execution, or it has no goal.
+        """
 
     @_abc_1.abstractmethod
     def GetState(

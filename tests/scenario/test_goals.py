@@ -1,0 +1,336 @@
+"""Goals through the daemon: what agents, workers and clients report, what counts by itself, what outlives a crash."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from gateway.v1 import event_pb2, goal_pb2
+from gateway.v1 import event_service_pb2 as pb
+from google.protobuf import json_format
+
+from gatewayctl.client import Call, Client, Goal, InvalidArgument, NotFound, PermissionDenied, event_filter
+from tests.rigs.entry_points import entry_points, reload
+from tests.rigs.house import House, eventually, house
+from tests.rigs.in_process import InProcess
+
+TOKENS = {name: f"gw_{name}_" + "0" * 43 for name in ("robot", "other", "worker", "reader")}
+SCOPES = {
+    "robot": '"runtime:sup*"',
+    "other": '"runtime:lonely"',
+    "worker": '"agents.register:helper"',
+    "reader": "admin.read",
+}
+GOALS = """
+goals:
+  helpful:
+    description: People get an answer that helps them.
+    criteria:
+      - {id: answered, description: The question was one that we know, target: 80%, weight: 3}
+      - {id: reliable, measure: executions, target: 95%}
+    constraints:
+      - {id: no-secrets, description: No answer holds a password, kind: hard}
+    window: 8
+"""
+ENTRIES = """
+entry_points:
+  support: {agent: support, goal: helpful}
+  lonely: {agent: echo}
+"""
+AGENTS = """
+agents:
+  support: {class: "responder:Responder", options: {known: [weather, time]}}
+  echo: {model: offline/echo}
+"""
+CONFIG = AGENTS + ENTRIES + GOALS
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+@pytest.fixture(autouse=True)
+def on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+
+async def ask(client: Client, *questions: str, entry_point: str = "support") -> list[str]:
+    return [(await client.trigger_and_wait(entry_point, question)).execution_id for question in questions]
+
+
+async def goal_when(client: Client, executions: int, goal_id: str = "helpful") -> goal_pb2.GoalProgress:
+    """How far the goal is, once so many executions were counted; their ends are read from the log."""
+
+    async def counted() -> goal_pb2.GoalProgress | None:
+        request = goal_pb2.GetGoalProgressRequest(goal_id=goal_id)
+        answer = await client.call("RuntimeService/GetGoalProgress", request, goal_pb2.GetGoalProgressResponse)
+        return answer.goal if answer.goal.metrics.executions >= executions else None
+
+    return await eventually(counted)
+
+
+async def told(client: Client, *types: str) -> list[event_pb2.Event]:
+    request = pb.ListEventsRequest(page_size=1000, filter=event_filter(types))
+    return list(reversed((await client.call("EventService/ListEvents", request, pb.ListEventsResponse)).events))
+
+
+async def test_what_an_agent_reports_and_how_executions_end_is_the_progress(tmp_path: Path) -> None:
+    """By weight, with evidence; events on change; reached is told once (P6.8, P4.1)."""
+    async with InProcess(tmp_path, CONFIG) as gateway, gateway.client("c") as client:
+        assert (await client.goal("helpful")).progress == 0.0
+
+        ids = await ask(client, "the weather?", "the time?", "the news?")
+        found = await goal_when(client, 3)
+
+        answered, reliable = found.criteria
+        assert (answered.met, round(answered.progress, 3), answered.outcomes) == (False, 0.667, 3)
+        assert (reliable.met, reliable.progress, reliable.good) == (True, 1.0, 3)
+        assert found.progress == pytest.approx((3 * 2 / 3 + 1) / 4, abs=1e-5)
+        assert [(one.text, one.execution_id) for one in answered.evidence] == [
+            ("knows nothing of news", ids[2]),
+            ("asked for time", ids[1]),
+            ("asked for weather", ids[0]),
+        ]
+        assert found.recommendation == goal_pb2.GOAL_RECOMMENDATION_CONTINUE
+        assert (found.metrics.decisions, list(found.metrics.entry_points)) == (6, ["support"])
+
+        await ask(client, "weather", "time", "weather")
+        assert (await goal_when(client, 6)).recommendation == goal_pb2.GOAL_RECOMMENDATION_COMPLETE
+        await ask(client, "time", "news", "weather", "weather", "weather", "weather", "weather", "weather")
+        await goal_when(client, 14)
+
+        achieved = await told(client, "goal_achieved")
+        assert len(achieved) == 1
+        assert (achieved[0].goal_achieved.goal_id, achieved[0].topic, achieved[0].stream_id) == (
+            "helpful",
+            "helpful",
+            "support",
+        )
+        progress = await told(client, "goal_progress")
+        status = json_format.MessageToDict(progress[0].goal_progress)["criteriaStatus"]
+        assert status["answered"]["description"] == "The question was one that we know"
+        assert "evidence" not in status["answered"]
+        assert {event.topic for event in progress} == {"helpful"}
+        assert all(0 <= event.goal_progress.progress <= 1 for event in progress)
+        assert (await client.goal("helpful")).achieved is not None
+
+
+async def test_a_hard_violation_is_told_and_asks_for_an_adjustment(tmp_path: Path) -> None:
+    async with InProcess(tmp_path, CONFIG) as gateway, gateway.client("c") as client:
+        (violating,) = await ask(client, "the password and the weather?")
+        found = await goal_when(client, 1)
+
+        assert found.recommendation == goal_pb2.GOAL_RECOMMENDATION_ADJUST
+        (constraint,) = found.constraints
+        assert (constraint.hard, constraint.violations, constraint.active) == (True, 1, True)
+        assert constraint.evidence[0].text == "was asked for a password"
+        (event,) = await told(client, "constraint_violation")
+        assert (event.constraint_violation.constraint_id, event.execution_id) == ("no-secrets", violating)
+        assert event.constraint_violation.description == "was asked for a password"
+        await ask(client, *["weather"] * 4)
+        assert (await goal_when(client, 5)).recommendation == goal_pb2.GOAL_RECOMMENDATION_COMPLETE
+
+
+async def test_failures_and_calls_of_tools_are_measured_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An execution that fails, and a tool that does; what is cancelled, and other entry points, count for nothing."""
+    (tmp_path / "worker_of_tools.py").write_text(
+        "from gatewayd.agents.base import *\n"
+        "class Tools:\n"
+        "    def __init__(self, name, options): ...\n"
+        "    async def run(self, turn, ctx):\n"
+        "        for number, word in enumerate(turn.text.split()):\n"
+        "            yield ToolStarted(str(number), 'look', {})\n"
+        "            yield ToolCompleted(str(number), 'look', word, word == 'bad')\n"
+        "        if 'fail' in turn.text:\n"
+        "            raise AgentFailed('I give up.')\n"
+        "        yield TextOutput('done')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = (
+        "agents: {tools: {class: 'worker_of_tools:Tools'}, echo: {model: offline/echo}, slow: {model: offline/slow}}\n"
+        "goals: {steady: {criteria: [{id: ends, measure: executions}, {id: calls, measure: tool_calls}]}}\n"
+        "entry_points: {tools: {agent: tools, goal: steady}, free: {agent: echo}, slow: {agent: slow, goal: steady}}\n"
+    )
+    async with InProcess(tmp_path, config) as gateway, gateway.client("c") as client:
+        await ask(client, "nothing", entry_point="free")
+        slow = await client.trigger("slow", "60s a b")
+        await ask(client, "good bad good", "fail", "good", entry_point="tools")
+        await client.cancel(slow.execution_id)
+        await ask(client, "1ms end", entry_point="slow")
+        found = await goal_when(client, 4, "steady")
+
+        ends, calls = found.criteria
+        assert (ends.outcomes, ends.good, calls.outcomes, calls.good) == (4, 3, 5, 4)
+        assert {one.text for one in ends.evidence} == {"it succeeded", "I give up."}
+        assert {one.text for one in calls.evidence} == {"look answered", "look failed"}
+        with pytest.raises(InvalidArgument, match="is measured by executions"):
+            await client.report_outcome(slow.execution_id, "ends", True)
+
+
+async def test_progress_outlives_a_restart_and_a_reload(tmp_path: Path) -> None:
+    """Kept while the goal stays; judged by the new section at once; a goal that left and comes again begins anew."""
+    async with InProcess(tmp_path, CONFIG) as gateway:
+        async with gateway.client("c") as client:
+            await ask(client, "the weather?", "the news?")
+            before = await goal_when(client, 2)
+        await gateway.stop()
+        await gateway.start()
+        async with gateway.client("c") as client:
+            assert await goal_when(client, 2) == before
+
+            gateway.write(CONFIG.replace("target: 80%", "target: 50%"))
+            await gateway.house.reloader.reload()
+            changed = await client.goal("helpful")
+            assert (changed.criteria["answered"].met, changed.progress, changed.decisions) == (True, 1.0, 4)
+
+            gateway.write(AGENTS + "entry_points: {support: {agent: support}, lonely: {agent: echo}}\n")
+            await gateway.house.reloader.reload()
+            with pytest.raises(NotFound, match="no goal 'helpful'"):
+                await client.goal("helpful")
+            (without,) = await ask(client, "the weather?")
+            with pytest.raises(NotFound, match="has no goal"):
+                await client.report_outcome(without, "answered", True)
+            gateway.write(CONFIG)
+            await gateway.house.reloader.reload()
+            assert (await client.goal("helpful")).decisions == 0
+            await ask(client, "the time?")
+            assert (await goal_when(client, 1)).progress == 1.0
+
+
+async def test_a_crash_counts_everything_once(tmp_path: Path) -> None:
+    """kill -9 between executions: what had ended is counted, once; what goes on is counted when it ends."""
+    config = (
+        "agents: {slow: {model: offline/slow}}\n"
+        "goals: {steady: {criteria: [{id: ends, measure: executions}, {id: rated}]}}\n"
+        "entry_points: {slow: {agent: slow, goal: steady, max_concurrent: 50}}\n"
+    )
+    async with house(tmp_path, config) as rig:
+        for _ in range(3):
+            done = [await rig.client.trigger_and_wait("slow", f"1ms done {number}", timeout=60) for number in range(3)]
+            await rig.client.report_outcome(done[0].execution_id, "rated", 0.5)
+            running = await rig.client.trigger("slow", "500ms still on it")
+            await rig.daemon.kill()
+            await rig.daemon.start()
+            await rig.reconnect()
+            await rig.client.report_outcome(done[0].execution_id, "rated", 1.0)
+            await rig.client.report_outcome(running.execution_id, "rated", 0.0)
+
+        found = await goal_when(rig.client, 12, "steady")
+        ends, rated = found.criteria
+        assert (found.metrics.executions, ends.good, ends.outcomes) == (12, 12, 12)
+        assert (rated.outcomes, rated.good, rated.progress) == (6, 3, 0.5)
+        code, out, _ = await rig.daemon.ctl("-o", "json", "goals", "steady")
+        assert (code, json.loads(out)["metrics"]["executions"]) == (0, 12)
+
+
+HELD = """
+agents:
+  helper: {remote: true}
+  echo: {model: offline/echo}
+entry_points:
+  support: {agent: helper, goal: helpful}
+  echoing: {agent: echo, goal: helpful}
+  lonely: {agent: echo}
+clients:
+"""
+
+
+@pytest_asyncio.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[House]:
+    clients = "".join(
+        f"  {name}: {{token_sha256: {hashlib.sha256(token.encode()).hexdigest()}, scopes: [{SCOPES[name]}]}}\n"
+        for name, token in TOKENS.items()
+    )
+    async with house(tmp_path, HELD + clients + GOALS) as rig:
+        yield rig
+
+
+async def test_a_worker_reports_of_the_calls_that_it_has(rig: House) -> None:
+    """Without a scope for the entry point, and of no other execution; the owner of the evidence reads it."""
+    refused: list[str] = []
+
+    def client(name: str) -> Client:
+        return Client(f"127.0.0.1:{rig.daemon.port}", token=TOKENS[name], client_id=name, connect_timeout=10)
+
+    (another,) = await ask(rig.client, "hello", entry_point="echoing")
+    async with client("worker") as worker, client("robot") as robot, client("other") as other, client("reader") as all_:
+
+        async def answer(call: Call) -> str:
+            await worker.report_outcome(call.execution_id, "answered", 0.9, "a whole answer")
+            try:
+                await worker.report_outcome(another, "answered", True)
+            except NotFound as error:
+                refused.append(error.reason)
+            return "here it is"
+
+        async with worker.serve_agent("helper", answer):
+            done = await robot.trigger_and_wait("support", "help me", timeout=60)
+            assert (done.state, refused) == ("succeeded", ["NOT_FOUND"])
+        with pytest.raises(NotFound):  # the call has ended
+            await worker.report_outcome(done.execution_id, "answered", True)
+
+        mine = await robot.goal("helpful")
+        assert mine.criteria["answered"].evidence == ("a whole answer",)
+        assert (await all_.goal("helpful")).criteria["answered"].evidence == ()
+        assert [one.id for one in await robot.goals()] == ["helpful"]
+        assert await other.goals() == []
+        with pytest.raises(NotFound, match="no goal"):
+            await other.goal("helpful")
+        with pytest.raises(NotFound, match="no execution"):
+            await other.report_outcome(done.execution_id, "answered", False)
+        with pytest.raises(PermissionDenied):
+            await worker.goals()
+        late: Goal = await robot.report_outcome(done.execution_id, "answered", 0.2, "not so good after all")
+        assert late.criteria["answered"].progress == 0.2
+        with pytest.raises(InvalidArgument, match="no criterion 'helped'"):
+            await robot.report_outcome(done.execution_id, "helped", True)
+        (lonely,) = await ask(other, "alone", entry_point="lonely")
+        with pytest.raises(NotFound, match="has no goal"):
+            await other.report_outcome(lonely, "answered", True)
+
+
+async def test_many_reports_at_once_all_count(rig: House) -> None:
+    ids = await ask(rig.client, *["hello"] * 3, entry_point="echoing")
+
+    await asyncio.gather(
+        *(
+            rig.client.report_outcome(ids[number % 3], "answered", number % 4 == 0, item=str(number))
+            for number in range(40)
+        )
+    )
+
+    found = await goal_when(rig.client, 3)
+    assert (found.criteria[0].outcomes, found.criteria[0].good) == (8, 10)
+    assert (found.metrics.decisions, found.metrics.successful_outcomes) == (43, 13)
+
+
+async def test_gatewayctl_shows_goals_and_who_has_them(rig: House) -> None:
+    (done,) = await ask(rig.client, "hello", entry_point="echoing")
+    await rig.client.report_outcome(done, "answered", True, "it\x1b[2J helped")
+    await rig.client.report_violation(done, "no-secrets", "the password was hello")
+    await goal_when(rig.client, 1)
+
+    listed = await rig.daemon.ctl("goals")
+    shown = await rig.daemon.ctl("goals", "helpful")
+    unknown = await rig.daemon.ctl("goals", "nothing")
+    entries = await rig.daemon.ctl("entry-points")
+    stats = await rig.daemon.ctl("entry-points", "stats")
+
+    assert listed[0] == shown[0] == entries[0] == stats[0] == 0
+    assert "100%" in listed[1]
+    assert "adjust" in listed[1]
+    assert "echoing" in shown[1]
+    assert "\\x1b[2J helped" in shown[1]
+    assert "the password was hello" in shown[1]
+    assert unknown[0] == 4
+    assert {name: one.goal for name, one in (await entry_points(rig)).items()} == {
+        "support": "helpful",
+        "echoing": "helpful",
+        "lonely": "",
+    }
+    assert "helpful" in entries[1]
+    assert "goal helpful" in stats[1]
+    await reload(rig, "agents: {echo: {model: offline/echo}}\n")
+    assert "no goals" in (await rig.daemon.ctl("goals"))[1]
