@@ -48,6 +48,7 @@ from gatewayd.rpc.server import RpcServer
 from gatewayd.rpc.services import handlers
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.entry_points import EntryPointFeeds, shares
+from gatewayd.runtime.messaging import Messaging
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
@@ -138,6 +139,16 @@ class Assembly:
             clock=clock,
             failpoints=parts.failpoints,
         )
+        self.messaging = Messaging(
+            store=self.store,
+            agents=self.agents,
+            publish=self.bus.publish,
+            tell=self.news.tell,
+            events=events,
+            state=self.shared.state,
+            clock=clock,
+            ids=ids,
+        )
         self.runtime = AgentRuntime(
             store=self.store,
             agents=self.agents,
@@ -146,6 +157,7 @@ class Assembly:
             events=events,
             finish=self.router.finish,
             state=self.shared.state,
+            messaging=self.messaging,
             tasks=self.tasks,
             clock=clock,
             randomness=parts.randomness,
@@ -238,6 +250,8 @@ class Assembly:
             operations=self.operator,
             state=self.shared.state,
             watches=self.shared.watches,
+            messaging=self.messaging,
+            agents=self.agents,
             clock=clock,
         )
         self.health = Health()
@@ -263,6 +277,9 @@ class Assembly:
         def agents(old: GatewayConfig | None, new: Loaded) -> Change:
             return self.agents.plan(old, new.config, new.unavailable)
 
+        def messaging(_: GatewayConfig | None, new: Loaded) -> Change:
+            return self.messaging.plan(new.config)
+
         def channels(old: GatewayConfig | None, new: Loaded) -> Change:
             return self.channels.plan(old, new.config, initial=old is None, unavailable=new.unavailable)
 
@@ -275,7 +292,7 @@ class Assembly:
         def entry_points(_: GatewayConfig | None, new: Loaded) -> Change:
             return self.entry_points.plan(new.config)
 
-        return [access, agents, channels, push, lambda _, new: self.http.plan(new), settings, entry_points]
+        return [access, agents, messaging, channels, push, lambda _, new: self.http.plan(new), settings, entry_points]
 
     def _settle(self, loaded: Loaded) -> None:
         self.router.config = loaded.config

@@ -8,6 +8,7 @@ from gatewayd.access.principals import Principal
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import NotFound
 from gatewayd.core.work import Execution
+from gatewayd.engine.engine import MessageEngine
 from gatewayd.routing.router import Caller, Router
 from gatewayd.rpc.convert import execution_message, execution_state_of, name_of
 from gatewayd.rpc.guard import Context, Guard
@@ -39,11 +40,19 @@ class RuntimeService(EntryPointCalls, StateCalls):
         entry_points: EntryPointFeeds,
         state: SharedState,
         watches: StateWatches,
+        engine: MessageEngine,
         rates: Rates,
         clock: Clock,
     ) -> None:
         EntryPointCalls.__init__(
-            self, guard=guard, router=router, store=store, entry_points=entry_points, rates=rates, clock=clock
+            self,
+            guard=guard,
+            router=router,
+            store=store,
+            entry_points=entry_points,
+            engine=engine,
+            rates=rates,
+            clock=clock,
         )
         StateCalls.__init__(self, guard=guard, store=store, state=state, watches=watches, rates=rates, clock=clock)
 

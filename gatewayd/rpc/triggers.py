@@ -10,6 +10,8 @@ from gatewayd.access.scopes import Action
 from gatewayd.config.model import EntryPointSection
 from gatewayd.core.clock import Clock
 from gatewayd.core.work import Origin, Trigger
+from gatewayd.engine.engine import MessageEngine
+from gatewayd.engine.traffic import EngineStats
 from gatewayd.routing.router import Caller, Router, Submitted
 from gatewayd.routing.waiting import wait_for_end
 from gatewayd.rpc.convert import execution_message, instant, name_of
@@ -27,8 +29,17 @@ class EntryPointCalls:
     """Serves `ListEntryPoints`, `Trigger`, `TriggerAndWait` and `GetRuntimeStats`."""
 
     def __init__(
-        self, *, guard: Guard, router: Router, store: Store, entry_points: EntryPointFeeds, rates: Rates, clock: Clock
+        self,
+        *,
+        guard: Guard,
+        router: Router,
+        store: Store,
+        entry_points: EntryPointFeeds,
+        engine: MessageEngine,
+        rates: Rates,
+        clock: Clock,
     ) -> None:
+        self._engine = engine
         self._guard = guard
         self._router = router
         self._store = store
@@ -106,6 +117,7 @@ class EntryPointCalls:
                 by_entry_point=[
                     pb.EntryPointStats(id=name, executions=by_entry_point[name]) for name in sorted(by_entry_point)
                 ],
+                engine=_engine(self._engine.stats()),
             )
 
         return await self._guard.unary(f"{_NAME}GetRuntimeStats", context, run)
@@ -121,6 +133,18 @@ class EntryPointCalls:
         )
         self._rates.send(principal.id)
         return await self._router.accept_trigger(trigger, Caller(principal, ""))
+
+
+def _engine(stats: EngineStats) -> pb.EngineStats:
+    return pb.EngineStats(
+        queued=stats.queued,
+        running=stats.running,
+        instances=stats.instances,
+        sent=stats.sent,
+        published=stats.published,
+        failed=stats.failed,
+        dropped=stats.dropped,
+    )
 
 
 def _input_of(request: pb.TriggerRequest, path: str) -> str:

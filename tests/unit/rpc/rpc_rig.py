@@ -227,6 +227,7 @@ class Rig:
             entry_points=cast(Any, None),
             state=self.state,
             watches=self.watches,
+            engine=cast(Any, None),
             rates=self.rates,
             clock=self.clock,
         )
@@ -237,7 +238,15 @@ class Rig:
 
     @property
     def agents(self) -> AgentService:
-        return AgentService(guard=self.guard, sends=self.sends, store=self.store, rates=self.rates)
+        return AgentService(
+            guard=self.guard,
+            sends=self.sends,
+            store=self.store,
+            engine=cast(Any, None),
+            agents=cast(Any, None),
+            publications=cast(Any, None),
+            rates=self.rates,
+        )
 
     async def work(
         self, number: int, *, owner: str = "ann", session: str = "s1", finished: bool = True, pieces: int = 1
