@@ -50,12 +50,17 @@ def stats(_args: argparse.Namespace, ctl: Ctl) -> None:
     values = plain(
         ctl.daemon.call("RuntimeService/GetRuntimeStats", pb.GetRuntimeStatsRequest(), pb.GetRuntimeStatsResponse)
     )
+    engine = values["engine"]
     fields: list[tuple[str, object]] = [
         ("takes work", "yes" if values["running"] else "no"),
         ("entry points", str(values["entry_points"])),
         ("queued", str(values["queued"])),
         ("free", f"{values['free']} of {values['limit']}"),
         ("executions", _counts(values["executions"])),
+        ("messages", f"{engine['queued']} queued, {engine['running']} running"),
+        ("messages before", f"{engine['sent']} sent, {engine['published']} published, {engine['failed']} failed"),
+        ("dropped", str(engine["dropped"])),
+        ("instances", str(engine["instances"])),
     ]
     each = [(row["id"], _counts(row["executions"])) for row in values["by_entry_point"]]
     ctl.out.record(values, [*fields, *each])

@@ -13,6 +13,8 @@ from gatewayd.engine.lane import Lane
 if TYPE_CHECKING:
     from gatewayd.engine.posting import Posting
 
+MAX_DEPTH = 32
+"""Handlers that may wait for each other in a row."""
 Suspended = tuple[Coroutine[Any, Any, Any], Any]
 """A handler that waits, and what its first step waits for."""
 

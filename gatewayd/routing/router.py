@@ -206,9 +206,7 @@ class Router:
         except LimitExceeded:  # a repeat takes no room
             if not (key := trigger.idempotency_key) or not await self._store.knows(dedupe_scope(trigger), key):
                 raise
-        work, execution = self._triggers.work(trigger, entry.agent)
-        accepted, live = await self._commits.accept(work, lambda: self.runtime.submit(execution))
-        return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
+        return await self.accept_work(*self._triggers.work(trigger, entry.agent))
 
     async def accept_work(self, work: Acceptance, execution: Execution) -> Submitted:
         """Take in a unit that was made elsewhere, such as a message of a topic for one agent."""

@@ -22,6 +22,8 @@ from gatewayd.wire.values import check_struct, object_from, refuse, span_from, v
 _NAME = "/gateway.v1.AgentService/"
 MAX_KEY = 200
 """Longest idempotency key of a published message, in characters."""
+MAX_TIMEOUT = 86_400.0
+"""Longest time for a reply, in seconds."""
 MOST_NAMED = 1000
 """Instances that one request may name."""
 
@@ -96,12 +98,11 @@ class MessageCalls:
         principal.require(Action.SEND, receiver.type)
         self._rates.send(principal.id)
         call = self._agents.workers.held(principal.id, request.call_id)
-        wanted = span_from(request.timeout, "timeout") if request.HasField("timeout") else None
-        bounds = [seconds for seconds in (wanted, time_left(context)) if seconds]
+        allowed = self._agents.get(receiver.type).timeout
+        wanted = span_from(request.timeout, "timeout") if request.HasField("timeout") else allowed
+        timeout = min(wanted or allowed, time_left(context) or allowed, MAX_TIMEOUT)
         assert call.context is not None
-        reply = await call.context.send(
-            receiver.type, request.text, key=receiver.key, timeout=min(bounds, default=None)
-        )
+        reply = await call.context.send(receiver.type, request.text, key=receiver.key, timeout=timeout)
         return pb.SendMessageResponse(
             execution_id=call.execution_id,
             session_id=call.turn.session_id,

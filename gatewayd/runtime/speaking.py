@@ -7,7 +7,7 @@ from typing import Any
 
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.core.agents import DEFAULT_KEY, AgentId, ContentType, Message, TopicId
-from gatewayd.core.errors import CallCycle, LimitExceeded
+from gatewayd.core.errors import LimitExceeded
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution
 from gatewayd.engine.base import Passage
@@ -15,8 +15,6 @@ from gatewayd.engine.call import Call
 from gatewayd.engine.context import Belonging
 from gatewayd.engine.engine import MessageEngine
 
-MAX_DEPTH = 32
-"""Handlers that may wait for each other in a row."""
 TEXT = "str"
 """The data type of text."""
 
@@ -48,8 +46,6 @@ class Voice:
     async def send(self, agent: str, message: object, *, key: str = DEFAULT_KEY, timeout: float | None = None) -> Any:
         """See `Sends.send`."""
         allowed = self._agents.get(agent).timeout
-        if self._within is not None and self._within.depth >= MAX_DEPTH:
-            raise CallCycle(f"{MAX_DEPTH} agents wait for each other already", metadata={"agent": agent})
         turn = self._within is None and agent == self._sender.type  # what somebody said to the agent in a chat
         return await self._engine.send(
             message,

@@ -8,6 +8,10 @@ PUBLIC = {
     "gatewayd.agents.base": (
         "Agent AgentContext AgentFailed Output ReasoningOutput TextOutput ToolCompleted ToolStarted Turn"
     ),
+    "gatewayd.engine": (
+        "AgentId CallCycle CancellationToken HandlerAgent MalformedMessage Message MessageContext MessageRefused "
+        "TopicId UnhandledMessage UnknownMessageType message_handler"
+    ),
     "gatewayd.agents.tools.base": "Tool ToolContext ToolFailed ToolFunction",
     "gatewayd.bus.base": "BusStats EventBus Subscription SubscriptionSpec",
     "gatewayd.channels.base": (
@@ -22,8 +26,8 @@ PUBLIC = {
     "gatewayctl.client": (
         "Addressed Answer Call CallFailed Cancelled Client ClientClosed Conflict ConnectionReplaced DeadlineExceeded "
         "Event EventFilter EventsLost ExecutionFailed Gap GatewayError HistoryLost InvalidArgument LimitExceeded "
-        "Membership NotFound "
-        "PermissionDenied Presence Reply Result Serving State StateConflict StateKey Subscription "
+        "Loaded Membership NotFound "
+        "PermissionDenied Presence Published Reply Result Serving State StateConflict StateKey Subscription "
         "TopicEnded TopicMessage Topics Triggered Unauthenticated Unavailable event_filter new_event"
     ),
 }

@@ -183,6 +183,7 @@ class Rig:
         )
         self.operations: Any = SimpleNamespace()
         self.sends: Any = SimpleNamespace()
+        self.messaging: Any = SimpleNamespace(engine=None, events=events)
 
     async def open(self) -> None:
         await self.store.open()

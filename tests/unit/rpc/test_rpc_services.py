@@ -30,6 +30,8 @@ async def channel(rig, tmp_path):
         operations=rig.operations,
         state=rig.state,
         watches=rig.watches,
+        messaging=rig.messaging,
+        agents=None,
         clock=rig.clock,
     )
     assert len(served) == len(SERVICES)
