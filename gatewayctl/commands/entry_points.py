@@ -50,20 +50,29 @@ def stats(_args: argparse.Namespace, ctl: Ctl) -> None:
     values = plain(
         ctl.daemon.call("RuntimeService/GetRuntimeStats", pb.GetRuntimeStatsRequest(), pb.GetRuntimeStatsResponse)
     )
-    engine = values["engine"]
     fields: list[tuple[str, object]] = [
         ("takes work", "yes" if values["running"] else "no"),
         ("entry points", str(values["entry_points"])),
         ("queued", str(values["queued"])),
         ("free", f"{values['free']} of {values['limit']}"),
         ("executions", _counts(values["executions"])),
-        ("messages", f"{engine['queued']} queued, {engine['running']} running"),
-        ("messages before", f"{engine['sent']} sent, {engine['published']} published, {engine['failed']} failed"),
-        ("dropped", str(engine["dropped"])),
-        ("instances", str(engine["instances"])),
     ]
     each = [(row["id"], _counts(row["executions"])) for row in values["by_entry_point"]]
-    ctl.out.record(values, [*fields, *each])
+    ctl.out.record(values, [*fields, *_engine(values["engine"]), *each])
+
+
+def _engine(figures: dict[str, Any] | None) -> list[tuple[str, object]]:
+    """Nothing of a daemon that has none."""
+    if figures is None:
+        return []
+    return [
+        ("messages", f"{figures['queued']} queued, {figures['running']} running"),
+        (
+            "messages before",
+            ", ".join(f"{figures[name]} {name}" for name in ("sent", "published", "failed", "dropped")),
+        ),
+        ("instances", str(figures["instances"])),
+    ]
 
 
 def _counts(states: dict[str, Any]) -> str:
