@@ -68,6 +68,12 @@ class MessageClass:
             yield TextOutput(text_of(reply))
 
 
+def handlers_of(agent: object) -> MessageClass | None:
+    """The class of message handlers that an agent of the registry is, if it is one."""
+    found = getattr(agent, "agent", None)
+    return found if isinstance(found, MessageClass) else None
+
+
 def text_of(reply: object) -> str:
     """A reply as text: itself, or its JSON. `TypeError` for what has none."""
     if isinstance(reply, str):

@@ -169,6 +169,7 @@ class Gateway:
             "queued": house.runtime.lanes.queued,
             "bus": house.bus.stats(),
             "channels": [(one.name, one.state.value, one.queued) for one in house.channels.statuses()],
+            "messages": house.messaging.engine.stats(),
             "push": house.push.stats(),
             "webhooks": house.http.reports,
             "store": house.store.health.value,

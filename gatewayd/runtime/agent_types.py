@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from gatewayd.agents.messages import MessageClass
+from gatewayd.agents.messages import MessageClass, handlers_of
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.config.messages import at_once
 from gatewayd.config.model import AgentSection, GatewayConfig
@@ -16,7 +16,7 @@ from gatewayd.engine.engine import MessageEngine
 from gatewayd.engine.handlers import HandlerAgent, register_types
 from gatewayd.engine.lane import LATEST, Order, concurrent
 from gatewayd.engine.subscriptions import Subscription
-from gatewayd.runtime.hearing import Contexts, TextAgent, TimedHandlers, handlers_of
+from gatewayd.runtime.hearing import Contexts, TextAgent, TimedHandlers
 
 log = logging.getLogger("gatewayd.runtime")
 
@@ -89,7 +89,7 @@ class AgentTypes:
     def _wanted(self, name: str, section: AgentSection) -> _Made:
         order = LATEST if section.concurrency == "latest" else concurrent(at_once(section.concurrency))
         try:
-            handlers = handlers_of(self._agents.get(name))
+            handlers = handlers_of(self._agents.get(name).agent)
         except GatewayError:  # it cannot run now, and each message is told why
             handlers = None
         return _Made(order, handlers)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gatewayd.agents.base import AgentFailed, TextOutput, Turn
-from gatewayd.agents.messages import MessageClass
 from gatewayd.agents.registry import AgentRegistry, RegisteredAgent
 from gatewayd.core.agents import ContentType, Message
 from gatewayd.core.clock import Clock
@@ -91,12 +90,6 @@ class TimedHandlers:
                 return await self.handlers.on_message(message, ctx)
         except TimeoutError:
             raise _late(self._name) from None
-
-
-def handlers_of(agent: RegisteredAgent) -> MessageClass | None:
-    """The class of message handlers that the agent is, if it is one."""
-    found = getattr(agent.agent, "agent", None)
-    return found if isinstance(found, MessageClass) else None
 
 
 async def _run(agent: RegisteredAgent, turn: Turn, context: HandlingContext) -> str:

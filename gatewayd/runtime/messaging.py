@@ -43,16 +43,23 @@ class AgentStates:
     """See `engine.base.StateStore`. An empty state takes no room."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
+        self._found: set[str] = set()
+        """Keys of living instances that have something in the store, to be taken out if it is empty at their end."""
         self._store = store
         self._clock = clock
 
     async def save(self, key: str, state: bytes) -> None:
         if len(state) > MAX_STATE:
             raise LimitExceeded(f"a state has at most {MAX_STATE} bytes, that of {key[:80]} has {len(state)}")
-        await self._store.save_agent_state(key, "" if state == b"{}" else state.decode(), self._clock.now())
+        text = "" if state == b"{}" else state.decode()
+        if text or key in self._found:
+            self._found.discard(key)
+            await self._store.save_agent_state(key, text, self._clock.now())
 
     async def load(self, key: str) -> bytes | None:
-        return (await self._store.agent_state(key)).encode() or None
+        if text := await self._store.agent_state(key):
+            self._found.add(key)
+        return text.encode() or None
 
 
 class Messaging:

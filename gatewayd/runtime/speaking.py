@@ -3,8 +3,10 @@
 I know whose work a message is part of and how long it may take; the engine knows instances, queues and topics.
 """
 
+from dataclasses import field
 from typing import Any
 
+from gatewayd.agents.messages import handlers_of
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.core.agents import DEFAULT_KEY, AgentId, ContentType, Message, TopicId
 from gatewayd.core.errors import LimitExceeded
@@ -15,8 +17,19 @@ from gatewayd.engine.call import Call
 from gatewayd.engine.context import Belonging
 from gatewayd.engine.engine import MessageEngine
 
+MOST_MESSAGES = 10_000
+"""Messages that one execution sends and publishes, all agents together that work on it."""
 TEXT = "str"
 """The data type of text."""
+
+
+class Tally:
+    """How many messages were sent and published within one execution; one for all that belongs to it."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
 
 
 @value(frozen=True, slots=True)
@@ -24,6 +37,7 @@ class Work(Belonging):
     """Whose work a message is part of, with the execution itself."""
 
     execution: Execution | None = None
+    tally: Tally = field(default_factory=Tally, compare=False, repr=False)
 
 
 def work_of(execution: Execution) -> Work:
@@ -45,13 +59,14 @@ class Voice:
 
     async def send(self, agent: str, message: object, *, key: str = DEFAULT_KEY, timeout: float | None = None) -> Any:
         """See `Sends.send`."""
-        allowed = self._agents.get(agent).timeout
-        turn = self._within is None and agent == self._sender.type  # what somebody said to the agent in a chat
+        asked = self._agents.get(agent)
+        # What somebody says to a class of handlers in a chat comes by this way, and no agent said it.
+        turn = self._within is None and agent == self._sender.type and handlers_of(asked.agent) is not None
         return await self._engine.send(
             message,
             AgentId(agent, key),
             sender=None if turn else self._sender,
-            timeout=allowed if timeout is None else timeout,
+            timeout=asked.timeout if timeout is None else timeout,
             belonging=self._work,
             within=self._within,
         )
@@ -70,13 +85,23 @@ async def deliver(engine: MessageEngine, execution: Execution, timeout: float) -
 
 
 class Door:
-    """The admission of the daemon's engine: how long a message may be. `most`: bytes."""
+    """The admission of the daemon's engine: how long a message may be, and how many of them one execution makes.
+
+    `most`: bytes. The second bound ends agents that publish to each other for ever.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
 
     async def admit(self, message: object, passage: Passage) -> object:
         """See `engine.base.Admission`."""
+        if isinstance(work := passage.belonging, Work):
+            work.tally.count += 1
+            if work.tally.count > MOST_MESSAGES:
+                raise LimitExceeded(
+                    f"execution {work.execution_id} has sent {MOST_MESSAGES} messages",
+                    metadata={"limit": "messages_of_an_execution"},
+                )
         size = 0
         if isinstance(message, str):
             size = len(message) if message.isascii() else len(message.encode(errors="replace"))

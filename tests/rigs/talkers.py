@@ -137,3 +137,39 @@ class Relay(HandlerAgent):
     @message_handler
     async def on_text(self, text: str, ctx: MessageContext) -> None:
         await ctx.publish(f"{self.id.type} {text}", TopicId("end"))
+
+
+class Bounce(HandlerAgent):
+    """Publishes what it hears on the topic of its options."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.says: str = options["says"]
+
+    @message_handler
+    async def on_text(self, text: str, ctx: MessageContext) -> None:
+        scene.say(text)
+        await ctx.publish(text, TopicId(self.says))
+
+
+def _another() -> type:
+    @dataclass
+    class Order:
+        name: str
+
+    return Order
+
+
+_Order = _another()
+
+
+class Double(HandlerAgent):
+    """Its messages have the name of others."""
+
+    @message_handler
+    async def on_order(self, order: _Order, ctx: MessageContext) -> None:  # type: ignore[valid-type]
+        scene.say("never")
+
+    @message_handler
+    async def on_text(self, text: str, ctx: MessageContext) -> None:
+        scene.say("never")

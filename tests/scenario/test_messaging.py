@@ -232,6 +232,33 @@ async def test_an_agents_time_holds_for_messages_too(tmp_path: Path) -> None:
             await client.send("speaker", "send late x")
 
 
+async def test_agents_that_answer_each_other_for_ever_come_to_an_end(
+    tmp_path: Path, scene: talkers.Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gatewayd.runtime.speaking.MOST_MESSAGES", 50)
+    echoing = """
+  ping: {class: "tests.rigs.talkers:Bounce", options: {hears: ping, says: pong}, topics: [ping]}
+  pong: {class: "tests.rigs.talkers:Bounce", options: {hears: pong, says: ping}, topics: [pong]}
+"""
+    async with InProcess(tmp_path, CONFIG + echoing) as gateway, gateway.client("c") as client:
+        told = client.subscribe(event_filter(["error"]))
+
+        await client.send("speaker", "publish ping x")
+
+        async for event in told:
+            assert event.error.reason == "LIMIT_EXCEEDED"
+            break
+        assert len(scene.said) == 50
+
+
+async def test_two_message_types_of_one_name_are_told_apart_from_each_other(tmp_path: Path) -> None:
+    double = '  double: {class: "tests.rigs.talkers:Double"}\n'
+    async with InProcess(tmp_path, CONFIG + double) as gateway, gateway.client("c") as client:
+        assert (await client.send("speaker", "send clerk x")).content == "clerk/default 1 x"
+        with pytest.raises(ExecutionFailed, match="could not be made"):
+            await client.send("speaker", "send double x")
+
+
 @pytest.mark.usefixtures("newsroom")
 async def test_the_documented_pair_works_over_topics(tmp_path: Path) -> None:
     config = """

@@ -1,15 +1,18 @@
 """Workers among agents that talk: asked by others, told of topics, speaking from their calls, and lost."""
 
 import asyncio
+import hashlib
 from pathlib import Path
 
 import pytest
+from gateway.v1 import agent_service_pb2
 from gateway.v1 import event_service_pb2 as pb
 
-from gatewayctl.client import Call, GatewayError, NotFound, Unavailable
+from gatewayctl.client import Call, Client, GatewayError, NotFound, PermissionDenied, Unavailable
 from tests.rigs import talkers
 from tests.rigs.house import eventually
 from tests.rigs.in_process import InProcess
+from tests.rigs.process import Daemon
 from tests.rigs.stream import RawStream
 
 CONFIG = """
@@ -105,3 +108,61 @@ async def test_a_send_to_an_agent_whose_worker_goes_is_unavailable(tmp_path: Pat
             await (worker.half_close() if goodbye else worker.cut())
             with pytest.raises(Unavailable, match="cut off before its answer was complete"):
                 await sending
+
+
+async def test_what_was_published_survives_a_kill_and_waits_for_its_worker(tmp_path: Path) -> None:
+    async with Daemon(tmp_path, "agents: {far: {remote: true, topics: [news]}}\n") as daemon:
+        async with daemon.client("c") as client:
+            published = await client.publish_message("news/today", "it rains", idempotency_key="k")
+        await daemon.kill()
+        await daemon.start()
+
+        heard: asyncio.Queue[Call] = asyncio.Queue()
+
+        async def hear(call: Call) -> str:
+            heard.put_nowait(call)
+            return ""
+
+        async with daemon.client("w") as worker, worker.serve_agent("far", hear), asyncio.timeout(60):
+            call = await heard.get()
+            assert (call.execution_id, call.topic, call.text) == (
+                published.executions["far"],
+                "news/today",
+                "it rains",
+            )
+            again = await worker.publish_message("news/today", "it rains", idempotency_key="k")
+            assert again.duplicates == {"far"}
+
+
+async def test_only_who_has_the_call_speaks_from_it(tmp_path: Path) -> None:
+    tokens = {name: f"gw_{name}_{'0' * 43}" for name in ("robot", "thief")}
+    scopes = '["agents.register:far", "agents.send:clerk"]'
+    clients = "".join(
+        f"  {name}: {{token_sha256: {hashlib.sha256(token.encode()).hexdigest()}, scopes: {scopes}}}\n"
+        for name, token in tokens.items()
+    )
+    asked: asyncio.Queue[Call] = asyncio.Queue()
+    over = asyncio.Event()
+
+    async def answer(call: Call) -> str:
+        asked.put_nowait(call)
+        await over.wait()
+        with pytest.raises(PermissionDenied):
+            await call.send("speaker", "x")
+        return await call.send("clerk", "mine")
+
+    async with InProcess(tmp_path, f"{config()}clients:\n{clients}") as gateway, gateway.client("c") as client:
+        address = f"127.0.0.1:{gateway.house.rpc.port}"
+        async with (
+            Client(address, token=tokens["robot"], client_id="w") as worker,
+            Client(address, token=tokens["thief"], client_id="w") as thief,
+            worker.serve_agent("far", answer),
+        ):
+            sending = asyncio.create_task(client.send("speaker", "send far x"))
+            async with asyncio.timeout(60):
+                call = await asked.get()
+                request = agent_service_pb2.SendMessageRequest(agent="clerk", text="stolen", call_id=call.call_id)
+                with pytest.raises(NotFound):
+                    await thief.call("AgentService/SendMessage", request, agent_service_pb2.SendMessageResponse)
+                over.set()
+                assert (await sending).content == "clerk/default 1 mine"
