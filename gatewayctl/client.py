@@ -39,6 +39,7 @@ from gatewayctl.sdk.errors import (
 from gatewayctl.sdk.facade import Client
 from gatewayctl.sdk.goals import Criterion, Goal
 from gatewayctl.sdk.membership import Membership
+from gatewayctl.sdk.messages import Loaded, Published
 from gatewayctl.sdk.serving import Serving
 from gatewayctl.sdk.state import State, StateKey
 from gatewayctl.sdk.subscription import Gap, Subscription
@@ -69,10 +70,12 @@ __all__ = [
     "HistoryLost",
     "InvalidArgument",
     "LimitExceeded",
+    "Loaded",
     "Membership",
     "NotFound",
     "PermissionDenied",
     "Presence",
+    "Published",
     "Reply",
     "Result",
     "Serving",

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from gatewayctl.output import Column
 
 
-def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    from gatewayctl.commands.agents_state import add_verbs  # noqa: PLC0415 - as late as this module itself
+
     parser.add_argument("--config", metavar="FILE", help="list what this file configures; asks no daemon")
     parser.set_defaults(run=run)
+    add_verbs(parser.add_subparsers(metavar="VERB"), common)
 
 
 def run(args: argparse.Namespace, ctl: Ctl) -> None:

@@ -59,10 +59,25 @@ def stats(_args: argparse.Namespace, ctl: Ctl) -> None:
         ("free", f"{values['free']} of {values['limit']}"),
         ("executions", _counts(values["executions"])),
     ]
+    fields += _engine(values["engine"])
     fields += _shared(values)
     fields += [(f"goal {row['id']}", _goal(row)) for row in values["goals"]]
     each = [(row["id"], _counts(row["executions"])) for row in values["by_entry_point"]]
     ctl.out.record(values, [*fields, *each])
+
+
+def _engine(figures: dict[str, Any] | None) -> list[tuple[str, object]]:
+    """Nothing of a daemon that has none."""
+    if figures is None:
+        return []
+    return [
+        ("messages", f"{figures['queued']} queued, {figures['running']} running"),
+        (
+            "messages before",
+            ", ".join(f"{figures[name]} {name}" for name in ("sent", "published", "failed", "dropped")),
+        ),
+        ("instances", str(figures["instances"])),
+    ]
 
 
 def _shared(values: dict[str, Any]) -> list[tuple[str, object]]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.sdk.errors import GatewayError
 from gatewayctl.sdk.link import Link, LinkLost
+from gatewayctl.sdk.messages import Calls, announce, say
 
 __all__ = ["Call", "CallFailed", "Handler"]
 
@@ -51,6 +53,30 @@ class Call:
     """Seconds that were left when the call came; after them it is cancelled."""
     history: tuple[tuple[str, str], ...]
     """The conversation before, oldest first, as (`user` or `agent`, text); only if it was asked for."""
+    topic: str = ""
+    """What it was published about, as `TYPE/SOURCE`: nobody waits for what the handler returns. '' for a question."""
+    sender: str = ""
+    """The agent that sent or published it, as `AGENT/KEY`; '' if no agent did."""
+    data_type: str = ""
+    """The type of the message, where `text` is the JSON of an object; '' for text."""
+    _calls: Calls | None = field(default=None, repr=False, compare=False)
+
+    async def send(self, agent: str, text: str, *, key: str = "", timeout: float | None = None) -> str:
+        """Ask another agent, as part of this execution; its reply. `key` names the instance.
+
+        It takes the scope `agents.send:AGENT`. NotFound, Unavailable, DeadlineExceeded; GatewayError with the reason
+        CALL_CYCLE where that agent waits for this one.
+        """
+        return await say(self._unary(), self.call_id, agent, text, key=key, timeout=timeout)
+
+    async def publish(self, topic: str, message: str | Mapping[str, Any], *, data_type: str = "") -> int:
+        """Publish on a topic, as part of this execution; how many agents will handle it."""
+        return await announce(self._unary(), self.call_id, topic, message, data_type)
+
+    def _unary(self) -> Calls:
+        if self._calls is None:
+            raise RuntimeError("this call was not made by a client")
+        return self._calls
 
 
 Handler = Callable[[Call], Awaitable[str] | AsyncIterator[str]]

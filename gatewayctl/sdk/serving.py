@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from gatewayctl.sdk.answering import Answering, Call, Handler, check_handler
 from gatewayctl.sdk.conversation import Conversation
 from gatewayctl.sdk.errors import ClientClosed, GatewayError, InvalidArgument, NotFound, PermissionDenied
 from gatewayctl.sdk.link import Link, LinkLost
+from gatewayctl.sdk.messages import Calls, Messages
 from gatewayctl.sdk.pace import Tasks
 
 __all__ = ["Serving"]
@@ -30,7 +31,15 @@ class Serving:
     returns never, or raises why it is over.
     """
 
-    def __init__(self, conversation: Conversation, request: pb.RegisterAgent, handler: Handler, start: Start) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        request: pb.RegisterAgent,
+        handler: Handler,
+        start: Start,
+        calls: Calls,
+    ) -> None:
+        self._unary = calls
         self.agent = request.agent
         self.connects = 0
         """How often it was registered."""
@@ -128,7 +137,7 @@ class Serving:
         """Take a call; one that is here already is told again, and goes on."""
         if call.call_id in self._calls or self._error is not None:
             return
-        answering = Answering(_call(call), self._handler, self.registered, self._link)
+        answering = Answering(_call(call, self._unary), self._handler, self.registered, self._link)
         task = self._start(answering.run(), f"call {call.call_id}")
         self._calls[call.call_id] = (answering, task)
         task.add_done_callback(lambda _: self._calls.pop(call.call_id, None))
@@ -181,7 +190,7 @@ class Worker:
             serving.end(ClientClosed("the client is closed", code=1))
 
 
-class _Open(Protocol):
+class _Open(Calls, Protocol):
     _worker: Worker
     _conversation: Conversation
     _tasks: Tasks
@@ -189,29 +198,36 @@ class _Open(Protocol):
     def _need_open(self) -> None: ...
 
 
-class Serves:
+class Serves(Messages):
     """A part of `Client`."""
 
     def serve_agent(
-        self: _Open, agent: str, handler: Handler, *, max_concurrent: int = 16, history: bool = False
+        self: _Open,
+        agent: str,
+        handler: Handler,
+        *,
+        max_concurrent: int = 16,
+        history: bool = False,
+        topics: Sequence[str] = (),
     ) -> Serving:
         """Answer for an agent whose configuration says `remote: true`, from now on: see `Serving`.
 
         `handler` takes a `Call` and returns the answer, or yields it in pieces; it raises CallFailed to tell the user
         why not, and is cancelled when nobody waits for the answer any more. Lost connections are its concern only if
         they last longer than the daemon's `reconnect_timeout`. `max_concurrent`: calls at a time, to 1000. With
-        `history` calls bring the conversation before. The client should have a `client_id` of its own: by it a worker
-        that was cut off is known again.
+        `history` calls bring the conversation before. `topics` (`TYPE`, or `BEGINNING*`) are what the agent hears while
+        this worker serves it: what is published there comes as a call with a `topic`. The client should have a
+        `client_id` of its own: by it a worker that was cut off is known again.
         """
         self._need_open()
         check_handler(handler)
-        request = pb.RegisterAgent(agent=agent, max_concurrent=max_concurrent, history=history)
-        serving = Serving(self._conversation, request, handler, self._tasks.start)
+        request = pb.RegisterAgent(agent=agent, max_concurrent=max_concurrent, history=history, topics=topics)
+        serving = Serving(self._conversation, request, handler, self._tasks.start, self)
         self._worker.begin(serving)
         return serving
 
 
-def _call(call: pb.Call) -> Call:
+def _call(call: pb.Call, calls: Calls) -> Call:
     return Call(
         call_id=call.call_id,
         agent=call.agent,
@@ -221,5 +237,9 @@ def _call(call: pb.Call) -> Call:
         principal=call.principal,
         channel=call.channel,
         timeout=call.timeout.ToTimedelta().total_seconds(),
+        topic=call.topic,
+        sender=call.sender,
+        data_type=call.data_type,
+        _calls=calls,
         history=tuple((enum_name(session_pb2.SessionRole.DESCRIPTOR, one.role), one.content) for one in call.history),
     )

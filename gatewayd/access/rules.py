@@ -68,7 +68,14 @@ METHODS: Mapping[str, Permission] = MappingProxyType(
         WaitForEvent=_SUBSCRIBE,
         GetEventStats=_ADMIN_READ,
     )
-    | _service("gateway.v1.AgentService", SendMessage=_SEND)
+    | _service(
+        "gateway.v1.AgentService",
+        SendMessage=_SEND,
+        PublishMessage=_SEND,
+        ListAgentInstances=_ADMIN_READ,
+        SaveState=_ADMIN_WRITE,
+        LoadState=_ADMIN_WRITE,
+    )
     | _service(
         "gateway.v1.RuntimeService",
         GetExecution=Permission(Action.SESSIONS, other=Action.RUNTIME),

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from gatewayd.agents.emitting import Emits
 from gatewayd.agents.goal import AgentGoal
+from gatewayd.agents.messages import Sends
 from gatewayd.agents.state import AgentState
 from gatewayd.core.clock import Clock
 from gatewayd.core.value import value
@@ -57,6 +58,12 @@ class Turn:
     peer_name: str = ""
     history: Sequence[HistoryEntry] = ()
     """The conversation before this turn, oldest first, within the session's bounds."""
+    topic: str = ""
+    """What the message was published about, as `TYPE/SOURCE`; then nobody waits for the answer."""
+    sender: str = ""
+    """The agent that sent or published it, as `AGENT/KEY`; '' if no agent did."""
+    data_type: str = ""
+    """The type of the message, where `text` is the JSON of an object; '' for text."""
 
 
 @value(frozen=True, slots=True)
@@ -87,8 +94,8 @@ class ToolCompleted:
 Output = TextOutput | ReasoningOutput | ToolStarted | ToolCompleted
 
 
-class AgentContext(Emits, Protocol):
-    """What an agent may use while it runs; with `emit_*` it tells of its work beside its outputs."""
+class AgentContext(Emits, Sends, Protocol):
+    """What an agent may use while it runs: `emit_*` tells of its work, `send` and `publish` speak to other agents."""
 
     @property
     def execution_id(self) -> str: ...

@@ -3,9 +3,11 @@
 import asyncio
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gatewayd.agents.base import Turn
+from gatewayd.agents.messages import Sends
+from gatewayd.core.errors import GatewayError, Unavailable
 from gatewayd.core.workers import Call, Said, WorkerFrame
 
 DEFAULT_CONCURRENT = 16
@@ -24,6 +26,7 @@ class OpenCall:
     """One turn that workers are to answer, until it has ended."""
 
     __slots__ = (
+        "context",
         "deadline",
         "error",
         "execution_id",
@@ -46,6 +49,8 @@ class OpenCall:
         self.pool = pool
         self.turn = turn
         self.execution_id = execution_id
+        self.context: Sends | None = None
+        """With which whoever answers may speak to other agents."""
         self.since = since
         """When it began to wait for a worker; this and `deadline` by the monotonic clock."""
         self.deadline = since + limit
@@ -58,11 +63,16 @@ class OpenCall:
         self.error: Exception | None = None
         self.news = asyncio.Event()
 
+    @property
+    def is_message(self) -> bool:
+        """Whether another agent asks: it is told at once when nobody is there any more."""
+        return bool(self.turn.sender or self.turn.topic)
+
 
 class Worker:
     """One client that serves one agent."""
 
-    __slots__ = ("calls", "history", "key", "losses", "most", "pool", "resigned", "tell")
+    __slots__ = ("calls", "history", "key", "losses", "most", "pool", "resigned", "tell", "topics")
 
     def __init__(self, key: ClientKey, pool: "Pool") -> None:
         self.key = key
@@ -71,6 +81,7 @@ class Worker:
         """None while it is cut off."""
         self.most = DEFAULT_CONCURRENT
         self.history = False
+        self.topics: Sequence[str] = ()
         self.resigned = False
         """Whether it takes no more calls, and only ends those that it has."""
         self.losses = 0
@@ -128,6 +139,9 @@ def frame_of(call: OpenCall, worker: Worker, now: float, *, redelivered: bool = 
         history=_newest(turn) if worker.history else (),
         redelivered=redelivered,
         offset=call.length,
+        topic=turn.topic,
+        sender=turn.sender,
+        data_type=turn.data_type,
     )
 
 
@@ -145,3 +159,13 @@ def _newest(turn: Turn) -> tuple[Said, ...]:
             break
         taken.append(Said(entry.role, entry.content, entry.time))
     return tuple(reversed(taken))
+
+
+def absent(agent: str) -> GatewayError:
+    """Nobody is there who answers for it."""
+    return Unavailable(f"The agent {agent} is not available right now. Please try again later.", retry_after=5.0)
+
+
+def cut_off(agent: str) -> GatewayError:
+    """Who answered for it is gone."""
+    return Unavailable(f"The agent {agent} was cut off before its answer was complete. Please try again.")

@@ -22,6 +22,7 @@ from gatewayd.agents.base import (
     ToolStarted,
     Turn,
 )
+from gatewayd.agents.messages import MessageClass, is_message_class
 from gatewayd.core.value import value
 from gatewayd.plugins import PluginError
 from gatewayd.providers.bounds import closing
@@ -53,6 +54,13 @@ class PythonAgents:
         factory = self._find(reference)
         if not callable(factory):
             raise PluginError(f"{reference} is no factory: it cannot be called")
+        if is_message_class(factory):
+            try:
+                agent = MessageClass(name, factory, copy.deepcopy(dict(options)))
+            except Exception as error:  # the boundary of somebody's class
+                raise PluginError(f"{reference} is no agent: {type(error).__name__}: {error}") from error
+            handlers = self._made[name] = _Made(reference, text, PythonAgent(agent))
+            return handlers.agent
         try:
             agent = factory(name, copy.deepcopy(dict(options)))
         except (Exception, SystemExit) as error:  # the boundary of somebody's factory

@@ -15,11 +15,12 @@ fails.
 """
 
 import logging
+from collections.abc import Callable, Sequence
 
 from gatewayd.agents.base import MAX_ANSWER, AgentFailed, Turn
-from gatewayd.agents.calls import DEFAULT_CONCURRENT, ClientKey, OpenCall, Pool, Tell, Worker, frame_of
+from gatewayd.agents.calls import DEFAULT_CONCURRENT, ClientKey, OpenCall, Pool, Tell, Worker, absent, cut_off, frame_of
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, NotFound, Unavailable, Violation
+from gatewayd.core.errors import InvalidArgument, LimitExceeded, NotFound, Violation
 from gatewayd.core.ids import IdSource
 from gatewayd.core.workers import CallReply, CancelCall
 from gatewayd.service import TaskSet
@@ -33,6 +34,8 @@ class Workers:
     def __init__(self, clock: Clock, ids: IdSource) -> None:
         self.reconnect_timeout = 60.0
         """Seconds; set at every reload."""
+        self.on_topics: Callable[[str], None] = lambda _agent: None
+        """Told of an agent whose workers may have come to name other topics."""
         self._clock = clock
         self._ids = ids
         self._pools: dict[str, Pool] = {}
@@ -58,10 +61,8 @@ class Workers:
 
     def works_for(self, principal: str, execution_id: str) -> bool:
         """Whether a call of that execution is with some client of that principal."""
-        return any(
-            call.execution_id == execution_id and call.worker is not None and call.worker.key[0] == principal
-            for call in self._calls.values()
-        )
+        mine = (call for call in self._calls.values() if call.execution_id == execution_id)
+        return any(call.worker is not None and call.worker.key[0] == principal for call in mine)
 
     # Asking
 
@@ -90,7 +91,7 @@ class Workers:
             except TimeoutError:
                 if self._patience(call) == 0:
                     log.warning("no_worker", extra={"agent": call.pool.agent, "execution": call.execution_id})
-                    self._fail(call, _absent(call.pool.agent))
+                    self._fail(call, absent(call.pool.agent))
 
     def end(self, call: OpenCall, reason: str) -> None:
         """Nobody waits for the answer any more; a worker that still works on it is told so."""
@@ -107,7 +108,22 @@ class Workers:
 
     # Workers
 
-    def register(self, key: ClientKey, agent: str, tell: Tell, *, most: int, history: bool) -> int:
+    def topics(self, agent: str) -> set[str]:
+        """What its workers want it to hear."""
+        pool = self._pools.get(agent)
+        workers = pool.workers.values() if pool is not None else ()
+        return {topic for worker in workers if not worker.resigned for topic in worker.topics}
+
+    def held(self, principal: str, call_id: str) -> OpenCall:
+        """An open call that a client of that principal has; `NotFound`."""
+        call = self._calls.get(call_id)
+        if call is None or call.worker is None or call.worker.key[0] != principal:
+            raise NotFound(f"no call {call_id!r} is open here", metadata={"call_id": call_id})
+        return call
+
+    def register(
+        self, key: ClientKey, agent: str, tell: Tell, *, most: int, history: bool, topics: Sequence[str] = ()
+    ) -> int:
         """The client serves the agent from now on; how many calls it had before, of which it is told again."""
         pool = self._pool(agent)
         worker = pool.workers.get(key)
@@ -115,7 +131,8 @@ class Workers:
             worker = pool.workers[key] = self._clients.setdefault(key, {})[agent] = Worker(key, pool)
         kept = [] if worker.tell == tell else list(worker.calls.values())
         worker.tell, worker.resigned = tell, False
-        worker.most, worker.history = most or DEFAULT_CONCURRENT, history
+        worker.most, worker.history, worker.topics = most or DEFAULT_CONCURRENT, history, topics
+        self.on_topics(agent)
         pool.look(self._clock.monotonic())
         for call in kept:
             tell(frame_of(call, worker, self._clock.monotonic(), redelivered=True))
@@ -129,6 +146,7 @@ class Workers:
             return False
         worker.resigned = True
         self._settle(worker)
+        self.on_topics(agent)
         return True
 
     def lost(self, key: ClientKey, tell: Tell) -> list[str]:
@@ -216,15 +234,15 @@ class Workers:
     def _give_up(self, worker: Worker) -> None:
         """It is lost for good, and its calls with it."""
         for call in list(worker.calls.values()):
-            self._fail(call, _cut_off(worker.pool.agent))
+            self._fail(call, cut_off(worker.pool.agent))
         self._remove(worker)
 
     def _let_go(self, worker: Worker) -> None:
         """It is gone in order: what it has not begun to answer goes to another."""
         pool, worker.tell = worker.pool, None
         for call in reversed(list(worker.calls.values())):
-            if call.length:
-                self._fail(call, _cut_off(worker.pool.agent))
+            if call.length or (call.is_message and not pool.present):
+                self._fail(call, cut_off(worker.pool.agent))
                 continue
             del worker.calls[call.id]
             call.worker, call.since = None, self._clock.monotonic()
@@ -248,6 +266,8 @@ class Workers:
             self._clients.pop(worker.key, None)
         pool.look(self._clock.monotonic())
         self._tidy(pool)
+        if worker.topics:
+            self.on_topics(pool.agent)
 
     def _tidy(self, pool: Pool) -> None:
         if not pool.workers and not pool.waiting and self._pools.get(pool.agent) is pool:
@@ -277,11 +297,3 @@ class Workers:
                 self._remove(worker)
             self._hand_out(pool)
         self._tidy(pool)
-
-
-def _absent(agent: str) -> GatewayError:
-    return Unavailable(f"The agent {agent} is not available right now. Please try again later.", retry_after=5.0)
-
-
-def _cut_off(agent: str) -> GatewayError:
-    return Unavailable(f"The agent {agent} was cut off before its answer was complete. Please try again.")

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from gatewayd.config.fields import Flag, Line
-from gatewayd.config.section import Section, setting
+from gatewayd.config.messages import AgentMessagesSection
+from gatewayd.config.section import setting
 
 OF_MODELS: Final = (
     "instructions",
@@ -24,7 +25,7 @@ OF_MODELS: Final = (
 """Keys of an agent that mean something only where a model answers."""
 
 
-class AgentKindSection(Section):
+class AgentKindSection(AgentMessagesSection):
     """The part of `agents.<id>` that says what kind of agent it is."""
 
     python_class: Line | None = setting(

@@ -71,8 +71,8 @@ class RuntimeSection(Section):
     )
     execution_result_max: Annotated[int, Whole(1, 10_000_000)] = setting(
         default=1000,
-        description="Ended executions of entry points that are kept with their results; the oldest go first. Default "
-        "1000, 1 to 10000000. storage.retention.executions bounds them too.",
+        description="Ended executions of entry points and published messages that are kept with their results; the "
+        "oldest go first. Default 1000, 1 to 10000000. storage.retention.executions bounds them too.",
     )
     execution_result_ttl_seconds: Annotated[float | None, Bound(Duration(1.0, 100 * YEAR))] = setting(
         default=None,

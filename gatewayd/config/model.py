@@ -43,9 +43,7 @@ class AgentSection(AgentKindSection):
     """`agents.<id>`: one agent; without `class` and `remote` a model answers for it."""
 
     ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"system_prompt": "instructions", "llm": "model"})
-    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
-        dict.fromkeys(("graph", "memory", "budget", "concurrency"), _LATER)
-    )
+    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(dict.fromkeys(("graph", "memory", "budget"), _LATER))
 
     instructions: Prose = setting(
         default="", description="What the agent is told before every answer. Alias: `system_prompt`."

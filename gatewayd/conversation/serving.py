@@ -112,7 +112,12 @@ class Serving:
             raise
         self._agents.check_remote(frame.agent)
         count = self._workers.register(
-            self._key, frame.agent, self._take, most=frame.max_concurrent, history=frame.history
+            self._key,
+            frame.agent,
+            self._take,
+            most=frame.max_concurrent,
+            history=frame.history,
+            topics=frame.topics,
         )
         if frame.agent not in self._served:
             self._served[frame.agent] = None

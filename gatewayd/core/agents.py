@@ -75,6 +75,25 @@ class TopicId:
         return cls(kind, source) if slash else cls(kind)
 
 
+@value(frozen=True, slots=True)
+class TopicFilter:
+    """Which topics somebody hears: those of a type, or of every type that begins so. Written `TYPE` or `BEGINNING*`."""
+
+    type: str
+    prefix: bool = False
+
+    def __post_init__(self) -> None:
+        check_topic_type(self.type)
+
+    def __str__(self) -> str:
+        return f"{self.type}*" if self.prefix else self.type
+
+    @classmethod
+    def parse(cls, text: str) -> "TopicFilter":
+        """Read one; `InvalidArgument`."""
+        return cls(text.removesuffix("*"), text.endswith("*"))
+
+
 class ContentType(StrEnum):
     """How the data of a message is written."""
 

@@ -305,6 +305,20 @@ class EntryPointNotFound(NotFound):
     reason = "ENTRY_POINT_NOT_FOUND"
 
 
+class CallCycle(GatewayError):
+    """An agent that takes one message at a time is asked, through others, by itself: it could never answer."""
+
+    code = Code.FAILED_PRECONDITION
+    reason = "CALL_CYCLE"
+
+
+class EngineMisused(GatewayError):
+    """The message engine is started twice, stopped when it does not run, or asked for what its state forbids."""
+
+    code = Code.FAILED_PRECONDITION
+    reason = "ENGINE_MISUSED"
+
+
 def all_errors() -> list[type[GatewayError]]:
     """Every class of this module, for the test of totality; subclasses elsewhere share their parent's verdict."""
     found: list[type[GatewayError]] = []

@@ -47,6 +47,8 @@ class ReplyKind(StrEnum):
     """Through the outbox of a channel."""
     CALLER = "caller"
     """To the client that asked, over gRPC; the answer is kept with the execution."""
+    TOPIC = "topic"
+    """Nowhere: the message was published. `chat` is its topic, `thread` the type of its data ('' for text)."""
 
 
 @value(frozen=True, slots=True)

@@ -17,6 +17,13 @@ class Origin(StrEnum):
     """An event that an entry point waits for."""
     TIMER = "timer"
     """An instant that an entry point waits for."""
+    MESSAGE = "message"
+    """A message that a client published on a topic."""
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether the work has no session; its results are kept as `runtime.execution_result_max` says."""
+        return self.is_entry_point or self is Origin.MESSAGE
 
     @property
     def is_entry_point(self) -> bool:

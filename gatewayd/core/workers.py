@@ -15,6 +15,8 @@ class RegisterAgent:
     """Calls at a time; 0 takes the gateway's default."""
     history: bool = False
     """Whether calls bring the conversation before the turn."""
+    topics: Sequence[str] = ()
+    """What the agent hears besides what its configuration says."""
 
 
 @value(frozen=True, slots=True)
@@ -66,6 +68,10 @@ class Call:
     redelivered: bool = False
     offset: int = 0
     """Characters of the answer that have arrived."""
+    topic: str = ""
+    """What it was published about; then nobody waits for an answer."""
+    sender: str = ""
+    data_type: str = ""
 
 
 @value(frozen=True, slots=True)

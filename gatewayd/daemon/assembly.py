@@ -49,6 +49,7 @@ from gatewayd.rpc.server import RpcServer
 from gatewayd.rpc.services import handlers
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.entry_points import EntryPointFeeds, shares
+from gatewayd.runtime.messaging import Messaging
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
@@ -140,6 +141,16 @@ class Assembly:
             clock=clock,
             failpoints=parts.failpoints,
         )
+        self.messaging = Messaging(
+            store=self.store,
+            agents=self.agents,
+            publish=self.bus.publish,
+            tell=self.news.tell,
+            events=events,
+            views=self.shared.views,
+            clock=clock,
+            ids=ids,
+        )
         self.runtime = AgentRuntime(
             store=self.store,
             agents=self.agents,
@@ -148,6 +159,7 @@ class Assembly:
             events=events,
             finish=self.router.finish,
             views=self.shared.views,
+            messaging=self.messaging,
             tasks=self.tasks,
             clock=clock,
             randomness=parts.randomness,
@@ -255,6 +267,8 @@ class Assembly:
             watches=self.shared.watches,
             goals=self.shared.goals,
             works_on=self.agents.workers.works_for,
+            messaging=self.messaging,
+            agents=self.agents,
             clock=clock,
         )
         self.health = Health()
@@ -281,6 +295,9 @@ class Assembly:
         def agents(old: GatewayConfig | None, new: Loaded) -> Change:
             return self.agents.plan(old, new.config, new.unavailable)
 
+        def messaging(_: GatewayConfig | None, new: Loaded) -> Change:
+            return self.messaging.plan(new.config)
+
         def channels(old: GatewayConfig | None, new: Loaded) -> Change:
             return self.channels.plan(old, new.config, initial=old is None, unavailable=new.unavailable)
 
@@ -296,7 +313,17 @@ class Assembly:
         def goals(_: GatewayConfig | None, new: Loaded) -> Change:
             return self.shared.goal_feed.plan(new.config)
 
-        return [access, agents, channels, push, lambda _, new: self.http.plan(new), settings, entry_points, goals]
+        return [
+            access,
+            agents,
+            messaging,
+            channels,
+            push,
+            lambda _, new: self.http.plan(new),
+            settings,
+            entry_points,
+            goals,
+        ]
 
     def _settle(self, loaded: Loaded) -> None:
         self.router.config = loaded.config

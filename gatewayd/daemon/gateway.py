@@ -64,6 +64,7 @@ class Gateway:
         await house.authenticator.start()
         await house.reloader.begin(loaded)
         await house.shared.start()
+        await house.messaging.start()
         house.router.attach(house.runtime)
         left = await house.router.recover()
         await house.entry_points.start()
@@ -107,6 +108,7 @@ class Gateway:
         work = deadline.run(house.runtime.idle(), name="executions", limit=deadline.remaining * _WORK_SHARE)
         if not await work:
             log.warning("executions_cut_off", extra={"executions": house.runtime.counts()})
+        await deadline.run(house.messaging.drain(), name="messages", limit=deadline.remaining * _WORK_SHARE)
         await house.runtime.stop()
         house.hub.end_all()
         await deadline.run(house.channels.drain(), name="outboxes: flush")
@@ -119,6 +121,7 @@ class Gateway:
             ("router", house.router.stop),
             ("channels", house.channels.stop),
             ("upkeep", house.upkeep.stop),
+            ("messages", house.messaging.stop),
             ("state", house.shared.stop),
             ("access", house.authenticator.stop),
             ("agents", house.agents.close),
@@ -166,6 +169,7 @@ class Gateway:
             "queued": house.runtime.lanes.queued,
             "bus": house.bus.stats(),
             "channels": [(one.name, one.state.value, one.queued) for one in house.channels.statuses()],
+            "messages": house.messaging.engine.stats(),
             "push": house.push.stats(),
             "webhooks": house.http.reports,
             "store": house.store.health.value,

@@ -13,6 +13,8 @@ from gatewayd.engine.lane import Lane
 if TYPE_CHECKING:
     from gatewayd.engine.posting import Posting
 
+MAX_DEPTH = 32
+"""Handlers that may wait for each other in a row."""
 Suspended = tuple[Coroutine[Any, Any, Any], Any]
 """A handler that waits, and what its first step waits for."""
 
@@ -95,7 +97,7 @@ class Call:
 
     @property
     def is_rpc(self) -> bool:
-        return self.topic is None
+        return self.waiter is not None
 
     @property
     def session_id(self) -> str:
@@ -118,6 +120,14 @@ class Call:
         """Tell the handler's token, if it has asked for one."""
         if self._token is not None:
             self._token.cancel()
+
+    @property
+    def depth(self) -> int:
+        """Through how many handlers that wait for each other it came; 1 for a call that no handler sent."""
+        depth, parent = 1, self.parent
+        while parent is not None:
+            depth, parent = depth + 1, parent.parent
+        return depth
 
     def comes_from(self, lane: Lane) -> bool:
         """Whether a handler of that lane waits, through others, for this one."""

@@ -5,10 +5,10 @@ the daemon), I never write to the store by myself (`state` does), and nothing th
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from gatewayd.core.agents import DEFAULT_KEY, AgentId, check_agent_type
+from gatewayd.core.agents import DEFAULT_KEY, AgentId, TopicId, check_agent_type
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import AgentNotFound, NotFound, Unavailable
 from gatewayd.core.ids import IdSource
@@ -23,7 +23,7 @@ from gatewayd.engine.lane import SERIAL, Order, Registration
 from gatewayd.engine.limits import Limits
 from gatewayd.engine.posting import Posting
 from gatewayd.engine.subscriptions import Subscription, direct
-from gatewayd.engine.traffic import EngineStats
+from gatewayd.engine.traffic import EngineStats, InstanceLoad
 from gatewayd.service import Deadline
 
 _LIMITS = Limits()
@@ -111,6 +111,13 @@ class MessageEngine(Posting):
 
         Returns when its instances are closed. `AgentNotFound`.
         """
+        await self.take_back(agent_type, why)()
+
+    def take_back(self, agent_type: str, why: str, *, keep: bool = False) -> Callable[[], Awaitable[None]]:
+        """As `unregister`, here and now but for the closing of its instances, which is left to the function returned.
+
+        With `keep` it saves their states into the store before.
+        """
         registration = self._registration(agent_type)
         del self._instances.types[agent_type]
         self._subscriptions.remove_agent(agent_type)
@@ -119,9 +126,20 @@ class MessageEngine(Posting):
             self._handling.cut(call, Unavailable(why, metadata={"agent": str(call.lane.id)}))
         for lane in lanes:
             self._instances.withdraw(lane, lambda: Unavailable(why, metadata={"agent": agent_type}))
-        for lane in lanes:
-            await self._instances.close(lane)
-            self._instances.drop(lane)
+
+        async def close() -> None:
+            for lane in lanes:
+                if keep:
+                    await self._keeping.keep(lane)
+                await self._instances.close(lane)
+                self._instances.drop(lane)
+
+        return close
+
+    async def keep_all(self) -> None:
+        """Save the states of all instances into the store, each under its id, where its next life finds it."""
+        for lane in list(self._instances.lanes()):
+            await self._keeping.keep(lane)
 
     async def get(self, agent_type: str, key: str = DEFAULT_KEY, *, lazy: bool = True) -> AgentId:
         """The id of an instance; with `lazy=False` the instance is made now if it is not there.
@@ -149,6 +167,11 @@ class MessageEngine(Posting):
         """All that are there now."""
         return [lane.id for lane in self._instances.lanes() if lane.agent is not None]
 
+    def busy(self) -> Sequence[InstanceLoad]:
+        """The instances that are there now, with what they have to do."""
+        lanes = self._instances.lanes()
+        return [InstanceLoad(one.id, one.running, len(one.queue)) for one in lanes if one.agent is not None]
+
     def _registration(self, agent_type: str) -> Registration:
         registration = self._instances.types.get(agent_type)
         if registration is None:
@@ -170,6 +193,10 @@ class MessageEngine(Posting):
         """In the order in which they were added."""
         return self._subscriptions.all()
 
+    def agents_for(self, topic: TopicId) -> Sequence[str]:
+        """The agent types that hear it."""
+        return self._subscriptions.agents_for(topic.type)
+
     # State
 
     async def save_state(self, agents: Iterable[AgentId] | None = None) -> dict[str, Any]:
@@ -188,17 +215,18 @@ class MessageEngine(Posting):
         """
         return await self._keeping.load(state, agents)
 
-    async def save(self, key: str = "engine") -> None:
-        """`save_state` of everything, into the store. `Unavailable` without one."""
-        state = await self.save_state()
+    async def save(self, key: str = "engine", agents: Iterable[AgentId] | None = None) -> dict[str, Any]:
+        """`save_state`, into the store; what was saved. `Unavailable` without a store."""
+        state = await self.save_state(agents)
         await self._kept().save(key, json.dumps(state, ensure_ascii=False, allow_nan=False).encode())
+        return state
 
-    async def load(self, key: str = "engine") -> LoadReport:
+    async def load(self, key: str = "engine", agents: Iterable[AgentId] | None = None) -> LoadReport:
         """`load_state` of what was kept under the key; `NotFound` if nothing was, `Unavailable` without a store."""
         kept = await self._kept().load(key)
         if kept is None:
             raise NotFound(f"no state is kept under {key!r}")
-        return await self.load_state(cast("dict[str, Any]", json.loads(kept)))
+        return await self.load_state(cast("dict[str, Any]", json.loads(kept)), agents)
 
     def _kept(self) -> StateStore:
         if self._store is None:

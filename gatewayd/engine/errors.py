@@ -1,10 +1,28 @@
-"""The verdicts of the engine; each shares the code and reason of its parent in `core.errors`."""
+"""The verdicts of the engine; those that are made here share the code and reason of their parent in `core.errors`."""
 
-from gatewayd.core.errors import AlreadyExists, Cancelled, ExecutionFailed, Internal, InvalidArgument, NotFound
+from gatewayd.core.errors import (
+    AlreadyExists,
+    CallCycle,
+    Cancelled,
+    EngineMisused,
+    ExecutionFailed,
+    InvalidArgument,
+    NotFound,
+)
 
-
-class EngineMisused(Internal):
-    """Started twice, stopped when it does not run, or a step asked of an engine that takes its own."""
+__all__ = [
+    "AgentTypeExists",
+    "CallCycle",
+    "ConstructionFailed",
+    "EngineMisused",
+    "MalformedMessage",
+    "MessageRefused",
+    "SubscriptionExists",
+    "SubscriptionNotFound",
+    "Superseded",
+    "UnhandledMessage",
+    "UnknownMessageType",
+]
 
 
 class AgentTypeExists(AlreadyExists):
@@ -13,10 +31,6 @@ class AgentTypeExists(AlreadyExists):
 
 class ConstructionFailed(ExecutionFailed):
     """The factory failed, took too long, or made something else than was expected; nothing was handled."""
-
-
-class CallCycle(ExecutionFailed):
-    """An agent that takes one message at a time is asked, through others, by itself: it could never answer."""
 
 
 class SubscriptionExists(AlreadyExists):

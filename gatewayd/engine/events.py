@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from gatewayd.core.agents import AgentId, TopicId
 from gatewayd.core.value import value
+from gatewayd.engine.context import NOBODYS, Belonging
 
 
 class MessageKind(StrEnum):
@@ -59,6 +60,7 @@ class MessageEvent:
     receiver: AgentId | TopicId | None
     """None for the reply to a caller that is no agent."""
     message: object = field(repr=False)
+    belonging: Belonging = NOBODYS
 
 
 @value(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class MessageDropped:
     agent: AgentId | None
     """Who would have got it; None where it was dropped for all."""
     message: object = field(repr=False)
+    belonging: Belonging = NOBODYS
 
 
 @value(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class HandlerFailed:
     topic: TopicId | None
     error: BaseException
     message: object = field(repr=False)
+    belonging: Belonging = NOBODYS
 
 
 @value(frozen=True, slots=True)

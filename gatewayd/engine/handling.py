@@ -12,7 +12,7 @@ from typing import Any
 from gatewayd.core.agents import Message
 from gatewayd.core.errors import Cancelled, DeadlineExceeded, GatewayError, LimitExceeded
 from gatewayd.core.tracing import Operation, Tracer
-from gatewayd.engine.call import Call, Suspended
+from gatewayd.engine.call import MAX_DEPTH, Call, Suspended
 from gatewayd.engine.deadlines import Deadlines
 from gatewayd.engine.errors import CallCycle, Superseded
 from gatewayd.engine.events import MessageKind, Stage
@@ -68,6 +68,8 @@ class Handling:
         queue = lane.queue
         if lane.running and lane.limit == 1 and call.waiter is not None and call.comes_from(lane):
             raise CallCycle(f"{lane.id} waits for a call that asks {lane.id}, which handles one message at a time")
+        if call.parent is not None and call.depth > MAX_DEPTH:
+            raise CallCycle(f"{MAX_DEPTH} agents wait for each other already", metadata={"agent": str(lane.id)})
         displaced = queue[0] if lane.latest_only and queue else None
         if displaced is None and len(queue) >= self._queue_limit:
             self._traffic.refused += 1

@@ -146,17 +146,30 @@ class Keeping:
             self._instances.drop(lane)
         lane.used = self._traffic.tick
 
+    async def keep(self, lane: Lane) -> None:
+        """Save the state of an instance that is about to end, whatever it is doing; a failure is logged."""
+        try:
+            async with self._clock.timeout(self._limits.construction):
+                await self._store_state(lane)
+        except Exception:  # the boundary of the agent's own code and of the store
+            log.exception("state_not_kept", extra={"agent": str(lane.id)})
+
     async def _put_away(self, lane: Lane) -> bool:
         if lane.agent is None:
             return True
-        state = dict(await lane.agent.save_state())
-        if self._instances.store is not None:
-            kept = json.dumps(state, ensure_ascii=False, allow_nan=False).encode()
-            await self._instances.store.save(state_key(lane.id), kept)
-        elif state:
+        if not await self._store_state(lane):
             return False  # nowhere to keep it
         await self._instances.close(lane)
         self._news.evicted(lane.id)
+        return True
+
+    async def _store_state(self, lane: Lane) -> bool:
+        """Whether nothing of it is lost now."""
+        state = {} if lane.agent is None else dict(await lane.agent.save_state())
+        if lane.agent is None or self._instances.store is None:
+            return not state
+        kept = json.dumps(state, ensure_ascii=False, allow_nan=False).encode()
+        await self._instances.store.save(state_key(lane.id), kept)
         return True
 
 

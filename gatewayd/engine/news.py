@@ -5,6 +5,7 @@ import logging
 from gatewayd.core.agents import AgentId, Message, TopicId
 from gatewayd.core.errors import DeadlineExceeded, GatewayError
 from gatewayd.engine.call import Call
+from gatewayd.engine.context import NOBODYS, Belonging
 from gatewayd.engine.errors import (
     ConstructionFailed,
     MalformedMessage,
@@ -63,20 +64,30 @@ class News:
 
     def stage(self, call: Call, kind: MessageKind, stage: Stage, message: object) -> None:
         """A message of this call is at one end of its way."""
-        sender, receiver = call.sender, call.lane.id
+        sender: AgentId | None = call.sender
+        receiver: AgentId | None = call.lane.id
         if kind is MessageKind.RESPOND:
-            self._tell(MessageEvent(kind, stage, call.message_id, receiver, sender, message))
-        else:
-            self._tell(MessageEvent(kind, stage, call.message_id, sender, receiver, message))
+            sender, receiver = receiver, sender
+        self._tell(MessageEvent(kind, stage, call.message_id, sender, receiver, message, call.belonging))
 
-    def published(self, message: object, message_id: str, sender: AgentId | None, topic: TopicId) -> None:
+    def published(
+        self, message: object, message_id: str, sender: AgentId | None, topic: TopicId, belonging: Belonging
+    ) -> None:
         """A message was published."""
-        self._tell(MessageEvent(MessageKind.PUBLISH, Stage.SEND, message_id, sender, topic, message))
+        self._tell(MessageEvent(MessageKind.PUBLISH, Stage.SEND, message_id, sender, topic, message, belonging))
 
     def dropped(self, call: Call, reason: DropReason) -> None:
         """A published message ends without having been handled; for a direct one the caller is told instead."""
-        if call.topic is not None:
-            self.not_delivered(reason, call.message, call.message_id, call.sender, call.topic, agent=call.lane.id)
+        if call.waiter is None and call.topic is not None:
+            self.not_delivered(
+                reason,
+                call.message,
+                call.message_id,
+                call.sender,
+                call.topic,
+                agent=call.lane.id,
+                belonging=call.belonging,
+            )
 
     def not_delivered(
         self,
@@ -87,10 +98,11 @@ class News:
         topic: TopicId,
         *,
         agent: AgentId | None = None,
+        belonging: Belonging = NOBODYS,
     ) -> None:
         """As `dropped`, where it did not even become a call."""
         self._traffic.dropped += 1
-        self._tell(MessageDropped(reason, message_id, sender, topic, agent, message))
+        self._tell(MessageDropped(reason, message_id, sender, topic, agent, message, belonging))
 
     def failed(self, call: Call, error: BaseException) -> None:
         """A handler raised. Only what nobody else is told of goes to the log."""
@@ -98,7 +110,7 @@ class News:
         if call.waiter is None:
             extra = {"agent": str(call.lane.id), "topic": str(call.topic), "message_id": call.message_id}
             log.error("message_handler_failed", extra=extra, exc_info=error)
-        self._tell(HandlerFailed(call.lane.id, call.message_id, call.topic, error, call.message))
+        self._tell(HandlerFailed(call.lane.id, call.message_id, call.topic, error, call.message, call.belonging))
 
     def not_made(self, agent: AgentId, error: BaseException) -> None:
         """A construction failed."""

@@ -114,16 +114,18 @@ class Posting:
         traceparent: str = "",
         belonging: Belonging = NOBODYS,
         within: Call | None = None,
+        topic: TopicId | None = None,
     ) -> Any:
         """Ask an agent and wait for its reply; what its handler raises is raised here.
 
-        A caller that says `Message` gets a `Message`. `timeout` is in seconds (`Limits.timeout` if not given); `within`
-        is the call whose handler asks: its deadline holds too, and its session, execution and trace go on.
+        A caller that says `Message` gets one. `timeout`: seconds (`Limits.timeout` if not given). `within`: the call
+        whose handler asks; its deadline holds too, its session, execution and trace go on. `topic`: what the message
+        was published about, where it is brought to its subscribers one by one.
         With an idempotency key, asking again within `Limits.remembered_for` gives the first outcome.
 
         Raises, beside the handler's own: `AgentNotFound` at once; `UnhandledMessage`, `UnknownMessageType`,
         `MalformedMessage`; `LimitExceeded`; `ConstructionFailed`; `CallCycle`; `Superseded`; `DeadlineExceeded`;
-        `Cancelled`, by the token or a stop; `Draining`; `IdConflict`; and what the admission says.
+        `Cancelled`, by the token or a stop; `Draining`; `IdConflict`; what the admission says.
         """
         registration = self._instances.types.get(recipient.type)
         if registration is None:
@@ -146,7 +148,7 @@ class Posting:
         self._check_taking(cancellation_token)
         lane = registration.lanes.get(recipient.key) or self._instances.lane(registration, recipient)
         waiter = asyncio.get_running_loop().create_future()
-        call = Call(self, lane, message, message_id, sender, None, deadline, belonging, traceparent, within, waiter)
+        call = Call(self, lane, message, message_id, sender, topic, deadline, belonging, traceparent, within, waiter)
         if self._tracer is not None:
             reply = await self._traced(self._tracer, call, cancellation_token, idempotency_key, asked)
         else:
@@ -187,11 +189,11 @@ class Posting:
             try:
                 message = await self._admitted(message, passage, deadline)
             except MessageRefused:
-                self._news.not_delivered(DropReason.REFUSED, message, message_id, sender, topic)
+                self._news.not_delivered(DropReason.REFUSED, message, message_id, sender, topic, belonging=belonging)
                 return 0
         self._check_taking(cancellation_token)
         if self._news.wanted:
-            self._news.published(message, message_id, sender, topic)
+            self._news.published(message, message_id, sender, topic, belonging)
         self._traffic.published += 1
         if self._tracer is not None:
             attributes = {"message_id": message_id, "sender": str(sender or "")}
@@ -206,13 +208,15 @@ class Posting:
             registration = self._instances.types[agent_type]
             try:
                 lane = registration.lanes.get(source) or self._instances.lane(registration, AgentId(agent_type, source))
-                call = Call(
-                    self, lane, message, message_id, sender, topic, deadline, belonging, traceparent, None, None
+                self._post(
+                    Call(self, lane, message, message_id, sender, topic, deadline, belonging, traceparent, None, None),
+                    cancellation_token,
                 )
-                self._post(call, cancellation_token)
             except LimitExceeded:
                 missed = AgentId(agent_type, source)
-                self._news.not_delivered(DropReason.OVERLOADED, message, message_id, sender, topic, agent=missed)
+                self._news.not_delivered(
+                    DropReason.OVERLOADED, message, message_id, sender, topic, agent=missed, belonging=belonging
+                )
             else:
                 taken += 1
         if self._traffic.queued > self._ahead:
@@ -247,7 +251,7 @@ class Posting:
         self._handling.offer(call)
         if token is not None:
             call.link = token.link_work(partial(self._handling.cancel, call, "its sender cancelled it"))
-        if call.topic is None:
+        if call.waiter is not None:
             traffic.sent += 1
             if self._news.wanted:
                 self._news.stage(call, MessageKind.DIRECT, Stage.SEND, call.message)

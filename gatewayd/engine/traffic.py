@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from gatewayd.core.agents import AgentId
 from gatewayd.core.value import value
 
 
@@ -32,6 +33,15 @@ class EngineStats:
     instances: int
     agent_types: int
     subscriptions: int
+
+
+@value(frozen=True, slots=True)
+class InstanceLoad:
+    """What one instance has to do now."""
+
+    id: AgentId
+    running: int
+    queued: int
 
 
 class Traffic:

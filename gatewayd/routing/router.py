@@ -39,7 +39,7 @@ from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.sessions import Opened, SessionManager, chat_key, chat_principal, client_key
 from gatewayd.storage.base import Store
-from gatewayd.storage.records import Accepted, HistoryEntry, OutboxRow
+from gatewayd.storage.records import Acceptance, Accepted, HistoryEntry, OutboxRow
 
 log = logging.getLogger("gatewayd.routing")
 
@@ -206,7 +206,11 @@ class Router:
         except LimitExceeded:  # a repeat takes no room
             if not (key := trigger.idempotency_key) or not await self._store.knows(dedupe_scope(trigger), key):
                 raise
-        work, execution = self._triggers.work(trigger, entry)
+        return await self.accept_work(*self._triggers.work(trigger, entry))
+
+    async def accept_work(self, work: Acceptance, execution: Execution) -> Submitted:
+        """Take in a unit that was made elsewhere, such as a message of a topic for one agent."""
+        self._check_open()
         accepted, live = await self._commits.accept(work, lambda: self.runtime.submit(execution))
         return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
 

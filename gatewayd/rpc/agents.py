@@ -3,30 +3,48 @@
 from gateway.v1 import agent_service_pb2, agent_service_pb2_grpc
 
 from gatewayd.access.principals import Principal
+from gatewayd.agents.registry import AgentRegistry
 from gatewayd.conversation.asking import ask
 from gatewayd.conversation.sends import Sends
+from gatewayd.engine.engine import MessageEngine
+from gatewayd.routing.published import Publications
 from gatewayd.routing.router import Caller
 from gatewayd.rpc.convert import answer_message, send_of
 from gatewayd.rpc.guard import Context, Guard
+from gatewayd.rpc.messages import MessageCalls
 from gatewayd.rpc.patience import Rates, time_left
 from gatewayd.storage.base import Store
+from gatewayd.wire.values import refuse
 
 _NAME = "/gateway.v1.AgentService/"
 
 
-class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
+class AgentService(MessageCalls, agent_service_pb2_grpc.AgentServiceServicer):
     """Serves the whole service."""
 
-    def __init__(self, *, guard: Guard, sends: Sends, store: Store, rates: Rates) -> None:
-        self._guard = guard
+    def __init__(
+        self,
+        *,
+        guard: Guard,
+        sends: Sends,
+        store: Store,
+        engine: MessageEngine,
+        agents: AgentRegistry,
+        publications: Publications,
+        rates: Rates,
+    ) -> None:
+        super().__init__(guard=guard, engine=engine, agents=agents, publications=publications, rates=rates)
         self._sends = sends
         self._store = store
-        self._rates = rates
 
     async def SendMessage(  # noqa: N802
         self, request: agent_service_pb2.SendMessageRequest, context: Context
     ) -> agent_service_pb2.SendMessageResponse:
         async def run(principal: Principal) -> agent_service_pb2.SendMessageResponse:
+            if request.call_id:
+                return await self.sent_by_worker(request, context, principal)
+            if request.key:
+                raise refuse("key", "goes with `call_id` alone")
             send = send_of(request, time_left(context))
             self._rates.send(principal.id)
             # A unary call has no client id of its own: its session is that of the principal and the agent.

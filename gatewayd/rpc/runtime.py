@@ -9,6 +9,7 @@ from gatewayd.bus.base import EventBus
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import NotFound
 from gatewayd.core.work import Execution
+from gatewayd.engine.engine import MessageEngine
 from gatewayd.routing.router import Caller, Router
 from gatewayd.rpc.convert import execution_message, execution_state_of, name_of
 from gatewayd.rpc.goals import GoalCalls
@@ -46,6 +47,7 @@ class RuntimeService(EntryPointCalls, GoalCalls, StatsCalls, StateCalls):
         goals: Goals,
         works_on: Callable[[str, str], bool],
         bus: EventBus,
+        engine: MessageEngine,
         rates: Rates,
         clock: Clock,
     ) -> None:
@@ -53,7 +55,7 @@ class RuntimeService(EntryPointCalls, GoalCalls, StatsCalls, StateCalls):
             self, guard=guard, router=router, store=store, entry_points=entry_points, rates=rates, clock=clock
         )
         GoalCalls.__init__(self, guard=guard, goals=goals, store=store, rates=rates, works_on=works_on)
-        StatsCalls.__init__(self, guard=guard, router=router, goals=goals, state=state, bus=bus)
+        StatsCalls.__init__(self, guard=guard, router=router, goals=goals, state=state, bus=bus, engine=engine)
         StateCalls.__init__(self, guard=guard, store=store, state=state, watches=watches, rates=rates, clock=clock)
 
     async def GetExecution(  # noqa: N802

@@ -5,6 +5,7 @@ from gateway.v1 import runtime_service_pb2 as pb
 
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
+from gatewayd.engine.engine import MessageEngine
 from gatewayd.routing.router import Router
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.runtime.goals import Goals
@@ -14,12 +15,22 @@ from gatewayd.runtime.state import SharedState
 class StatsCalls:
     """Serves `GetRuntimeStats`."""
 
-    def __init__(self, *, guard: Guard, router: Router, goals: Goals, state: SharedState, bus: EventBus) -> None:
+    def __init__(
+        self,
+        *,
+        guard: Guard,
+        router: Router,
+        goals: Goals,
+        state: SharedState,
+        bus: EventBus,
+        engine: MessageEngine,
+    ) -> None:
         self._guard = guard
         self._router = router
         self._goals = goals
         self._state = state
         self._bus = bus
+        self._engine = engine
 
     async def GetRuntimeStats(  # noqa: N802
         self, _request: pb.GetRuntimeStatsRequest, context: Context
@@ -40,6 +51,7 @@ class StatsCalls:
                 goals=map(self._goal, sorted(self._goals.ids)),
                 shared_state=await self._shared_state(),
                 bus=self._figures_of_the_bus(),
+                engine=self._figures_of_the_engine(),
             )
 
         return await self._guard.unary("/gateway.v1.RuntimeService/GetRuntimeStats", context, run)
@@ -70,4 +82,16 @@ class StatsCalls:
             dropped=figures.dropped,
             subscriptions=figures.subscriptions,
             slow_consumers=figures.slow_consumers,
+        )
+
+    def _figures_of_the_engine(self) -> pb.EngineStats:
+        figures = self._engine.stats()
+        return pb.EngineStats(
+            queued=figures.queued,
+            running=figures.running,
+            instances=figures.instances,
+            sent=figures.sent,
+            published=figures.published,
+            failed=figures.failed,
+            dropped=figures.dropped,
         )

@@ -21,6 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from gatewayd.access.audit import Audit
 from gatewayd.access.principals import Principal
+from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.conversation.publishing import Publishing
@@ -30,6 +31,7 @@ from gatewayd.core.errors import InvalidArgument
 from gatewayd.operations import Operations
 from gatewayd.push.service import Push
 from gatewayd.routing.closing import Closing
+from gatewayd.routing.published import Publications
 from gatewayd.routing.router import Router
 from gatewayd.rpc.admin import AdminService
 from gatewayd.rpc.agents import AgentService
@@ -42,6 +44,7 @@ from gatewayd.rpc.runtime import RuntimeService
 from gatewayd.rpc.sessions import SessionService
 from gatewayd.runtime.entry_points import EntryPointFeeds
 from gatewayd.runtime.goals import Goals
+from gatewayd.runtime.messaging import Messaging
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.state_watch import StateWatches
@@ -88,6 +91,8 @@ def handlers(
     watches: StateWatches,
     goals: Goals,
     works_on: Callable[[str, str], bool],
+    messaging: Messaging,
+    agents: AgentRegistry,
     clock: Clock,
 ) -> list[Handler]:
     """One handler per service, `Connect` included."""
@@ -96,7 +101,15 @@ def handlers(
         "gateway.v1.EventService": EventService(
             guard=guard, bus=bus, store=store, publishing=publishing, rates=rates, clock=clock
         ),
-        "gateway.v1.AgentService": AgentService(guard=guard, sends=sends, store=store, rates=rates),
+        "gateway.v1.AgentService": AgentService(
+            guard=guard,
+            sends=sends,
+            store=store,
+            engine=messaging.engine,
+            agents=agents,
+            publications=Publications(router, clock, messaging.events),
+            rates=rates,
+        ),
         "gateway.v1.RuntimeService": RuntimeService(
             guard=guard,
             router=router,
@@ -107,6 +120,7 @@ def handlers(
             goals=goals,
             works_on=works_on,
             bus=bus,
+            engine=messaging.engine,
             rates=rates,
             clock=clock,
         ),

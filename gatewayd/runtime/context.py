@@ -4,51 +4,60 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gatewayd.agents.base import Output, ReasoningOutput, TextOutput, ToolCompleted, ToolStarted
 from gatewayd.agents.emitting import Emits
 from gatewayd.agents.goal import AgentGoal
+from gatewayd.agents.messages import Sends
 from gatewayd.agents.state import AgentState
+from gatewayd.core.agents import DEFAULT_KEY
 from gatewayd.core.catalogue import CATALOGUE, Emitter
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.topic import check_topic
+from gatewayd.core.work import Execution
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.live import LiveExecution
 from gatewayd.wire import with_wire
 
+Tell = Callable[[Event], None]
+"""Takes the events of an agent: to the log, or to the bus alone."""
 
-class RunContext(Emits):
-    """The `AgentContext` of one execution. `tell` takes its events: to the log, or to the bus alone."""
+
+class ExecutionContext(Emits):
+    """What every `AgentContext` has in common."""
 
     def __init__(
         self,
-        live: LiveExecution,
+        execution: Execution,
         clock: Clock,
-        lanes: Lanes,
         events: ExecutionEvents,
-        tell: Callable[[Event], None],
+        tell: Tell,
         *,
         state: AgentState,
-        goal: AgentGoal | None = None,
+        goal: AgentGoal | None,
+        voice: Sends,
     ) -> None:
-        self._live = live
-        self._lanes = lanes
+        self._execution = execution
         self._events = events
         self._tell = tell
+        self._voice = voice
         self.clock = clock
         self.state = state
         self.goal = goal
 
     @property
     def execution_id(self) -> str:
-        return self._live.execution.id
+        return self._execution.id
 
-    def take_steering(self) -> Sequence[str]:
-        """See `AgentContext.take_steering`."""
-        taken = self._lanes.take_steerable(self._live.execution.session_id)
-        self._live.absorbed.extend(taken)
-        return [one.execution.text for one in taken]
+    async def send(self, agent: str, message: object, *, key: str = DEFAULT_KEY, timeout: float | None = None) -> Any:
+        """See `Sends.send`."""
+        return await self._voice.send(agent, message, key=key, timeout=timeout)
+
+    async def publish(self, topic: str, message: object) -> int:
+        """See `Sends.publish`."""
+        return await self._voice.publish(topic, message)
 
     def emit(
         self,
@@ -71,10 +80,85 @@ class RunContext(Emits):
         if "node_id" in row.requires and not node_id:
             raise InvalidArgument(f"node_id is required for {kind.label}")
         event = replace(
-            self._events.make(self._live.execution, kind, data),
+            self._events.make(self._execution, kind, data),
             node_id=node_id,
             topic=check_topic(topic) if topic else "",
             custom_type=custom_type,
             durable=row.durable and not ephemeral,
         )
         self._tell(with_wire(event))
+
+
+class RunContext(ExecutionContext):
+    """The `AgentContext` of one execution."""
+
+    def __init__(
+        self,
+        live: LiveExecution,
+        clock: Clock,
+        lanes: Lanes,
+        events: ExecutionEvents,
+        tell: Tell,
+        *,
+        state: AgentState,
+        goal: AgentGoal | None,
+        voice: Sends,
+    ) -> None:
+        super().__init__(live.execution, clock, events, tell, state=state, goal=goal, voice=voice)
+        self._live = live
+        self._lanes = lanes
+
+    def take_steering(self) -> Sequence[str]:
+        """See `AgentContext.take_steering`."""
+        taken = self._lanes.take_steerable(self._live.execution.session_id)
+        self._live.absorbed.extend(taken)
+        return [one.execution.text for one in taken]
+
+
+class HandlingContext(ExecutionContext):
+    """The `AgentContext` of an agent that handles a message within somebody's execution; it is a node of that."""
+
+    def __init__(
+        self,
+        name: str,
+        execution: Execution,
+        clock: Clock,
+        events: ExecutionEvents,
+        tell: Tell,
+        *,
+        state: AgentState,
+        goal: AgentGoal | None,
+        voice: Sends,
+    ) -> None:
+        super().__init__(execution, clock, events, tell, state=state, goal=goal, voice=voice)
+        self._name = name
+
+    def take_steering(self) -> Sequence[str]:
+        """None: what is said in the session meanwhile is for the agent of the session."""
+        return ()
+
+    def emit(
+        self,
+        kind: EventType,
+        data: Mapping[str, Any],
+        *,
+        node_id: str = "",
+        topic: str = "",
+        custom_type: str = "",
+        ephemeral: bool = False,
+    ) -> None:
+        """See `Emits.emit`."""
+        node = node_id or self._name
+        super().emit(kind, data, node_id=node, topic=topic, custom_type=custom_type, ephemeral=ephemeral)
+
+    def put_out(self, output: Output) -> None:
+        """Tell of an output: its text is a node's, and no part of the execution's answer by itself."""
+        match output:
+            case TextOutput(content):
+                self.emit_node_internal_output(self._name, content)
+            case ReasoningOutput(content):
+                self.emit_llm_reasoning_delta(content)
+            case ToolStarted(tool_use_id, tool_name, tool_input):
+                self.emit_tool_call_started(tool_use_id, tool_name, tool_input)
+            case ToolCompleted(tool_use_id, tool_name, result, is_error):
+                self.emit_tool_call_completed(tool_use_id, tool_name, result, is_error=is_error)

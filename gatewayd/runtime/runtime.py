@@ -7,23 +7,15 @@ router, writes the end of an execution as one unit, for live and recovered ones 
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from gatewayd.agents.base import (
-    MAX_ANSWER,
-    AgentFailed,
-    Output,
-    ReasoningOutput,
-    TextOutput,
-    ToolCompleted,
-    ToolStarted,
-    Turn,
-)
-from gatewayd.agents.registry import AgentRegistry
+from gatewayd.agents.base import MAX_ANSWER, AgentFailed, Output, TextOutput, Turn
+from gatewayd.agents.registry import AgentRegistry, RegisteredAgent
 from gatewayd.core.clock import Clock, Randomness, jittered
 from gatewayd.core.errors import Draining, ExecutionFinished, GatewayError, NotFound, StoreBusy, StoreFull, Unavailable
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.failpoints import Failpoints
+from gatewayd.core.message import ReplyKind
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.providers.bounds import closing
@@ -31,6 +23,8 @@ from gatewayd.runtime.context import RunContext
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.live import LiveExecution, Outcome
+from gatewayd.runtime.messaging import Messaging
+from gatewayd.runtime.outputs import told
 from gatewayd.runtime.views import Views
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
@@ -65,6 +59,7 @@ class AgentRuntime:
         events: ExecutionEvents,
         finish: Finisher,
         views: Views,
+        messaging: Messaging,
         tasks: TaskSet,
         clock: Clock,
         randomness: Randomness,
@@ -77,6 +72,7 @@ class AgentRuntime:
         self._events = events
         self._finish = finish
         self._views = views
+        self._messaging = messaging
         self._tasks = tasks
         self._clock = clock
         self._randomness = randomness
@@ -200,9 +196,7 @@ class AgentRuntime:
                 channel=execution.reply_to.channel,
                 history=await self._sessions.history(execution.session_id) if execution.session_id else (),
             )
-            state, goal = self._views.of(execution)
-            context = RunContext(live, self._clock, self.lanes, self._events, self._tell, state=state, goal=goal)
-            async with self._clock.timeout(agent.timeout), closing(agent.run(turn, context)) as outputs:
+            async with self._clock.timeout(agent.timeout), closing(self._outputs(live, agent, turn)) as outputs:
                 async for output in outputs:
                     self._put_out(live, output)
         except TimeoutError:
@@ -223,23 +217,23 @@ class AgentRuntime:
             return live.crashed()
         return Outcome(ExecutionState.SUCCEEDED, output=live.text)
 
-    def _put_out(self, live: LiveExecution, output: Output) -> None:
+    def _outputs(self, live: LiveExecution, agent: RegisteredAgent, turn: Turn) -> AsyncIterator[Output]:
         execution = live.execution
-        match output:
-            case TextOutput(content):
-                if live.size + len(content.encode(errors="replace")) > MAX_ANSWER:
-                    raise AgentFailed("The answer grew too long.", cause=f"more than {MAX_ANSWER} bytes")
-                data = {"content": content, "offset": live.length}
-                self._publish(self._events.make(execution, EventType.LLM_TEXT_DELTA, data))
-                live.put(content)
-            case ReasoningOutput(content):
-                self._publish(self._events.make(execution, EventType.LLM_REASONING_DELTA, {"content": content}))
-            case ToolStarted(tool_use_id, tool_name, tool_input):
-                data = {"tool_use_id": tool_use_id, "tool_name": tool_name, "tool_input": tool_input}
-                self._record(self._events.make(execution, EventType.TOOL_CALL_STARTED, data))
-            case ToolCompleted(tool_use_id, tool_name, result, is_error):
-                data = {"tool_use_id": tool_use_id, "tool_name": tool_name, "result": result, "is_error": is_error}
-                self._record(self._events.make(execution, EventType.TOOL_CALL_COMPLETED, data))
+        if execution.reply_to.kind is ReplyKind.TOPIC:
+            return self._messaging.delivered(execution, agent.timeout)
+        (state, goal), voice = self._views.of(execution), self._messaging.voice(execution)
+        context = RunContext(
+            live, self._clock, self.lanes, self._events, self._tell, state=state, goal=goal, voice=voice
+        )
+        return agent.run(turn, context)
+
+    def _put_out(self, live: LiveExecution, output: Output) -> None:
+        text = output.content if isinstance(output, TextOutput) else ""
+        if live.size + len(text.encode(errors="replace")) > MAX_ANSWER:
+            raise AgentFailed("The answer grew too long.", cause=f"more than {MAX_ANSWER} bytes")
+        self._tell(self._events.make(live.execution, *told(output, live.length)))
+        if isinstance(output, TextOutput):
+            live.put(text)
 
     def _tell(self, event: Event) -> None:
         """What an agent says beside its outputs."""

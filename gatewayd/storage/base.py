@@ -23,6 +23,7 @@ from typing import Protocol
 from gatewayd.core.event import Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.work import Execution, ExecutionState, LedgerState
+from gatewayd.storage.agent_states import AgentStateTable
 from gatewayd.storage.entry_points import EntryPointTables
 from gatewayd.storage.push import PushTables
 from gatewayd.storage.records import (
@@ -71,7 +72,7 @@ class EventSink(Protocol):
         ...
 
 
-class Store(Views, PushTables, StateTables, EntryPointTables, Protocol):
+class Store(Views, PushTables, StateTables, EntryPointTables, AgentStateTable, Protocol):
     """All that gatewayd keeps. See the module's docstring for what holds for every method."""
 
     async def open(self) -> None:

@@ -245,10 +245,24 @@ class FakeContext(Emits):
     """What it told beside its outputs: types and data."""
     state: AgentState = field(default_factory=FakeState)
     goal: AgentGoal | None = None
+    sent: list[tuple[str, str, object]] = field(default_factory=list)
+    """Whom it asked what: agent, key and message."""
+    replies: dict[str, Any] = field(default_factory=dict)
+    """What each agent answers it."""
+    published: list[tuple[str, object]] = field(default_factory=list)
 
     def emit(self, kind: EventType, data: Mapping[str, Any], **envelope: Any) -> None:
         del envelope
         self.emitted.append((kind, data))
+
+    async def send(self, agent: str, message: object, *, key: str = "default", timeout: float | None = None) -> Any:
+        del timeout
+        self.sent.append((agent, key, message))
+        return self.replies.get(agent)
+
+    async def publish(self, topic: str, message: object) -> int:
+        self.published.append((topic, message))
+        return 0
 
     def take_steering(self) -> Sequence[str]:
         taken, self.steering = tuple(self.steering), []

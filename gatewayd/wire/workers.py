@@ -8,11 +8,15 @@ from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import session_pb2
 
 from gatewayd.core import workers
+from gatewayd.core.agents import TopicFilter
+from gatewayd.core.errors import InvalidArgument
 from gatewayd.wire.names import MAX_ID, required
 from gatewayd.wire.values import fill_time, refuse, span, valid_text
 
 MAX_CONCURRENT = 1000
 """Calls that a worker may take at a time."""
+MAX_TOPICS = 100
+"""Topics that a worker may name."""
 MAX_ERROR = 4096
 """Longest sentence of what went wrong, in characters."""
 
@@ -24,7 +28,17 @@ def _register_agent(frame: frames_pb2.ConnectRequest) -> workers.RegisterAgent:
     if not 0 <= register.max_concurrent <= MAX_CONCURRENT:
         raise refuse("register_agent.max_concurrent", f"is not from 0 to {MAX_CONCURRENT}")
     agent = required(register.agent, "register_agent.agent")
-    return workers.RegisterAgent(frame.request_id, agent, register.max_concurrent, register.history)
+    if len(register.topics) > MAX_TOPICS:
+        raise refuse("register_agent.topics", f"are more than {MAX_TOPICS}")
+    topics = tuple(_topic(topic, number) for number, topic in enumerate(register.topics))
+    return workers.RegisterAgent(frame.request_id, agent, register.max_concurrent, register.history, topics)
+
+
+def _topic(text: str, number: int) -> str:
+    try:
+        return str(TopicFilter.parse(text))
+    except InvalidArgument as error:
+        raise refuse(f"register_agent.topics[{number}]", error.message) from None
 
 
 def _unregister_agent(frame: frames_pb2.ConnectRequest) -> workers.UnregisterAgent:
@@ -64,6 +78,9 @@ def call(frame: workers.Call) -> pb.ConnectResponse:
         timeout=span(frame.timeout),
         redelivered=frame.redelivered,
         offset=frame.offset,
+        topic=frame.topic,
+        sender=frame.sender,
+        data_type=frame.data_type,
     )
     for said in frame.history:
         entry = message.history.add(

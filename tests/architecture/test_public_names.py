@@ -8,6 +8,10 @@ PUBLIC = {
     "gatewayd.agents.base": (
         "Agent AgentContext AgentFailed Output ReasoningOutput TextOutput ToolCompleted ToolStarted Turn"
     ),
+    "gatewayd.engine": (
+        "AgentId CallCycle CancellationToken HandlerAgent MalformedMessage Message MessageContext MessageRefused "
+        "TopicId UnhandledMessage UnknownMessageType message_handler"
+    ),
     "gatewayd.agents.tools.base": "Tool ToolContext ToolFailed ToolFunction",
     "gatewayd.bus.base": "BusStats EventBus Subscription SubscriptionSpec",
     "gatewayd.channels.base": (
@@ -22,10 +26,9 @@ PUBLIC = {
     "gatewayctl.client": (
         "Addressed Answer Call CallFailed Cancelled Client ClientClosed Conflict ConnectionReplaced Criterion "
         "DeadlineExceeded Event EventFilter EventsLost ExecutionFailed Gap GatewayError Goal HistoryLost "
-        "InvalidArgument LimitExceeded "
-        "Membership NotFound "
-        "PermissionDenied Presence Reply Result Serving State StateConflict StateKey Subscription "
-        "Tls TopicEnded TopicMessage Topics Triggered Unauthenticated Unavailable event_filter new_event"
+        "InvalidArgument LimitExceeded Loaded Membership NotFound PermissionDenied Presence Published Reply "
+        "Result Serving State StateConflict StateKey Subscription Tls TopicEnded TopicMessage Topics "
+        "Triggered Unauthenticated Unavailable event_filter new_event"
     ),
 }
 

@@ -492,6 +492,21 @@ def everything() -> dict[str, Any]:
             bus=runtime_service_pb2.RuntimeBusStats(
                 published=1000, delivered=3000, dropped=2, subscriptions=4, slow_consumers=1
             ),
+            engine=runtime_service_pb2.EngineStats(
+                queued=2, running=1, instances=4, sent=30, published=5, failed=1, dropped=1
+            ),
+        ),
+        "AgentService/ListAgentInstances": agent_service_pb2.ListAgentInstancesResponse(
+            instances=[
+                agent_service_pb2.AgentInstance(agent="clerk", key="default", running=1, queued=2),
+                agent_service_pb2.AgentInstance(agent="writer", key="shop"),
+            ]
+        ),
+        "AgentService/SaveState": agent_service_pb2.SaveStateResponse(
+            saved=["clerk/default", "writer/shop"], subscriptions=3
+        ),
+        "AgentService/LoadState": agent_service_pb2.LoadStateResponse(
+            loaded=["clerk/default"], unknown=["writer"], subscriptions=1
         ),
         "RuntimeService/CancelExecution": runtime_service_pb2.CancelExecutionResponse(execution=execution()),
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from gatewayd.access.principals import Principal, local_principal
 from gatewayd.agents.base import AgentContext, Output, TextOutput, Turn
+from gatewayd.agents.workers import Workers
 from gatewayd.bus.memory import MemoryBus
 from gatewayd.config.checking import read
 from gatewayd.config.model import GatewayConfig
@@ -20,6 +21,7 @@ from gatewayd.routing.endings import Endings
 from gatewayd.routing.intake import Intake
 from gatewayd.routing.router import Caller, Router
 from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.messaging import Messaging
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.views import Views
@@ -56,8 +58,9 @@ class HandAgent:
 
 
 class _Agents:
-    def __init__(self, agents: dict[str, HandAgent]) -> None:
+    def __init__(self, agents: dict[str, HandAgent], workers: Workers) -> None:
         self._agents = agents
+        self.workers = workers
 
     def get(self, name: str) -> Any:
         try:
@@ -110,14 +113,27 @@ class Middle:
             clock=self.clock,
             failpoints=NO_FAILPOINTS,
         )
+        agents: Any = _Agents(self.agents, Workers(self.clock, ids))
+        views = Views(SharedState(store=self.store, clock=self.clock, ids=ids, events=events))
+        self.messaging = Messaging(
+            store=self.store,
+            agents=agents,
+            publish=self.bus.publish,
+            tell=lambda _kind, _data: None,
+            events=events,
+            views=views,
+            clock=self.clock,
+            ids=ids,
+        )
         self.runtime = AgentRuntime(
             store=self.store,
-            agents=_Agents(self.agents),  # type: ignore[arg-type]
+            agents=agents,
             sessions=self.sessions,
             publish=self.bus.publish,
             events=events,
             finish=self.router.finish,
-            views=Views(SharedState(store=self.store, clock=self.clock, ids=ids, events=events)),
+            views=views,
+            messaging=self.messaging,
             tasks=self.tasks,
             clock=self.clock,
             randomness=randomness,

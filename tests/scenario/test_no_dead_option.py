@@ -67,6 +67,8 @@ PROOF = {
     "agents.*.timeout": f"{_SENDS}::test_the_agents_timeout_ends_its_answer",
     "agents.*.class": f"{_PYTHON}::test_a_python_agent_answers_with_its_options",
     "agents.*.options": f"{_PYTHON}::test_a_python_agent_answers_with_its_options",
+    "agents.*.topics": "scenario/test_messaging.py::test_published_messages_reach_those_whose_topics_match",
+    "agents.*.concurrency": "scenario/test_messaging_order.py::test_messages_are_handled_in_the_order_of_the_file",
     "agents.*.remote": f"{_WORKERS}::test_a_worker_answers_in_pieces",
     **{
         f"agents.*.{key}": _AGENT

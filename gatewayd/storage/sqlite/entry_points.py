@@ -16,7 +16,7 @@ from gatewayd.storage.sqlite.writer import Writer
 BITE = 500
 """Executions that one unit deletes at most."""
 
-_ORIGINS = ", ".join(f"'{origin}'" for origin in Origin if origin.is_entry_point)
+_ORIGINS = ", ".join(f"'{origin}'" for origin in Origin if origin.stands_alone)
 _ENDED = "state IN ('succeeded', 'failed', 'cancelled')"
 """In the words of the index on `finished`."""
 _CLOSED = (

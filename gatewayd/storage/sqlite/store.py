@@ -33,6 +33,7 @@ from gatewayd.storage.records import (
     StoreHealth,
 )
 from gatewayd.storage.sqlite import access, erasure, events, executions, ledger, letters, outbox, sessions, upkeep, work
+from gatewayd.storage.sqlite.agent_states import SQLiteAgentStates
 from gatewayd.storage.sqlite.entry_points import SQLiteEntryPoints
 from gatewayd.storage.sqlite.file import DatabaseFile, check_structure
 from gatewayd.storage.sqlite.push_store import SQLitePush
@@ -45,7 +46,7 @@ from gatewayd.storage.sqlite.views import SQLiteViews
 from gatewayd.storage.sqlite.writer import Writer
 
 
-class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints):
+class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints, SQLiteAgentStates):
     """See `gatewayd.storage.base.Store`; the file is mode 0600 and its directory is made with 0700."""
 
     def __init__(

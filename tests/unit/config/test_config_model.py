@@ -110,6 +110,8 @@ ARRIVES: dict[str, tuple[str, object]] = {
     "agents.a.timeout": ("7s", 7.0),
     "agents.a.max_steps": ("7", 7),
     "agents.a.greeting": ("x", "x"),
+    "agents.a.topics": ("[orders, news.*]", ("orders", "news.*")),
+    "agents.a.concurrency": ("concurrent(7)", "concurrent(7)"),
     "agents.p.class": ("m:G", "m:G"),
     "agents.p.options.key": ("[x]", ["x"]),
     "agents.r.remote": ("true", True),

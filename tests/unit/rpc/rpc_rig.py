@@ -185,6 +185,7 @@ class Rig:
         )
         self.operations: Any = SimpleNamespace()
         self.sends: Any = SimpleNamespace()
+        self.messaging: Any = SimpleNamespace(engine=None, events=events)
 
     async def open(self) -> None:
         await self.store.open()
@@ -232,6 +233,7 @@ class Rig:
             goals=self.goals,
             works_on=lambda _principal, _execution: False,
             bus=self.bus,
+            engine=cast(Any, None),
             rates=self.rates,
             clock=self.clock,
         )
@@ -242,7 +244,15 @@ class Rig:
 
     @property
     def agents(self) -> AgentService:
-        return AgentService(guard=self.guard, sends=self.sends, store=self.store, rates=self.rates)
+        return AgentService(
+            guard=self.guard,
+            sends=self.sends,
+            store=self.store,
+            engine=cast(Any, None),
+            agents=cast(Any, None),
+            publications=cast(Any, None),
+            rates=self.rates,
+        )
 
     async def work(
         self, number: int, *, owner: str = "ann", session: str = "s1", finished: bool = True, pieces: int = 1

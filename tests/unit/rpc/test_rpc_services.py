@@ -33,6 +33,8 @@ async def channel(rig, tmp_path):
         watches=rig.watches,
         goals=rig.goals,
         works_on=lambda _principal, _execution: False,
+        messaging=rig.messaging,
+        agents=None,
         clock=rig.clock,
     )
     assert len(served) == len(SERVICES)

@@ -3,11 +3,14 @@
 isort:skip_file
 The service for talking to agents with one call each."""
 
+from collections import abc as _abc
 from gateway.v1 import channel_pb2 as _channel_pb2
 from gateway.v1 import execution_pb2 as _execution_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -33,6 +36,8 @@ class SendMessageRequest(_message.Message):
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent to send to."""
     channel: _builtins.str
@@ -53,6 +58,13 @@ class SendMessageRequest(_message.Message):
     """Sending again with the same key returns the first outcome and runs nothing; with another text it is
     ID_CONFLICT. At most 256 characters; empty means every call is new.
     """
+    call_id: _builtins.str
+    """A call that this client answers as a worker and that is open. The message then comes from the agent of the call and
+    is part of its execution: nothing is written for it alone, and it ends with the call. Only `agent`, `key`, `text`
+    and `timeout` go with it. NOT_FOUND if the call is not open here; CALL_CYCLE if the agent waits for this call.
+    """
+    key: _builtins.str
+    """With `call_id`, the instance of the agent; empty means `default`."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How long to wait for the answer; absent means as long as the agent may take. The call's own deadline holds
@@ -70,10 +82,12 @@ class SendMessageRequest(_message.Message):
         correlation_id: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        call_id: _builtins.str = ...,
+        key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "channel", b"channel", "context", b"context", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "session_id", b"session_id", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "context", b"context", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "key", b"key", "session_id", b"session_id", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -120,3 +134,328 @@ class SendMessageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendMessageResponse: _TypeAlias = SendMessageResponse  # noqa: Y015
+
+@_typing.final
+class PublishMessageRequest(_message.Message):
+    """A message about a topic."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    DATA_TYPE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    topic: _builtins.str
+    """`TYPE` or `TYPE/SOURCE`: agents subscribe to the type, the source names the instance that handles it (`default`
+    without one). Required.
+    """
+    text: _builtins.str
+    """Text."""
+    data_type: _builtins.str
+    """With `json`, the name of its type, such as `Order`; empty means `object`. INVALID_ARGUMENT with `text`."""
+    idempotency_key: _builtins.str
+    """Publishing again with the same key starts nothing again for an agent that has the message; with other content it
+    is ID_CONFLICT. At most 200 characters; empty means every call is new.
+    """
+    correlation_id: _builtins.str
+    """Correlation id of the events of the executions; empty means the id of each."""
+    call_id: _builtins.str
+    """A call that this client answers as a worker and that is open. The message then comes from the agent of the call and
+    is part of its execution; nothing is written for it alone, and a crash loses it together with what the execution
+    did: that runs again. No key and no correlation go with it.
+    """
+    @_builtins.property
+    def json(self) -> _struct_pb2.Struct:
+        """An object, for agents that handle messages of the type `data_type`."""
+
+    def __init__(
+        self,
+        *,
+        topic: _builtins.str = ...,
+        text: _builtins.str = ...,
+        json: _struct_pb2.Struct | None = ...,
+        data_type: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        correlation_id: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "json", b"json", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "correlation_id", b"correlation_id", "data_type", b"data_type", "idempotency_key", b"idempotency_key", "json", b"json", "text", b"text", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["text", "json"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___PublishMessageRequest: _TypeAlias = PublishMessageRequest  # noqa: Y015
+
+@_typing.final
+class PublishMessageResponse(_message.Message):
+    """What became of a published message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    EXECUTIONS_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """Agents that will handle it."""
+    @_builtins.property
+    def executions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublishedExecution]:
+        """Their executions, by agent; empty with `call_id`."""
+
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        executions: _abc.Iterable[Global___PublishedExecution] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "executions", b"executions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishMessageResponse: _TypeAlias = PublishMessageResponse  # noqa: Y015
+
+@_typing.final
+class PublishedExecution(_message.Message):
+    """The execution in which one agent handles a published message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    DUPLICATE_FIELD_NUMBER: _builtins.int
+    agent: _builtins.str
+    """The agent."""
+    execution_id: _builtins.str
+    """The execution; `GetExecution` tells how it ended."""
+    duplicate: _builtins.bool
+    """Whether an earlier call with the same key started it."""
+    def __init__(
+        self,
+        *,
+        agent: _builtins.str = ...,
+        execution_id: _builtins.str = ...,
+        duplicate: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "duplicate", b"duplicate", "execution_id", b"execution_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishedExecution: _TypeAlias = PublishedExecution  # noqa: Y015
+
+@_typing.final
+class ListAgentInstancesRequest(_message.Message):
+    """Which instances."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0 means 50, at most 500."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    agent: _builtins.str
+    """Only those of this agent; empty means of all."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        agent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAgentInstancesRequest: _TypeAlias = ListAgentInstancesRequest  # noqa: Y015
+
+@_typing.final
+class ListAgentInstancesResponse(_message.Message):
+    """A page of instances."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where the next page begins; empty on the last."""
+    @_builtins.property
+    def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentInstance]:
+        """In the order of agent and key."""
+
+    def __init__(
+        self,
+        *,
+        instances: _abc.Iterable[Global___AgentInstance] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instances", b"instances", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAgentInstancesResponse: _TypeAlias = ListAgentInstancesResponse  # noqa: Y015
+
+@_typing.final
+class AgentInstance(_message.Message):
+    """One instance of an agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    agent: _builtins.str
+    """The agent."""
+    key: _builtins.str
+    """Which of its instances."""
+    running: _builtins.int
+    """Messages that it handles now."""
+    queued: _builtins.int
+    """Messages that wait for it."""
+    def __init__(
+        self,
+        *,
+        agent: _builtins.str = ...,
+        key: _builtins.str = ...,
+        running: _builtins.int = ...,
+        queued: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "key", b"key", "queued", b"queued", "running", b"running"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentInstance: _TypeAlias = AgentInstance  # noqa: Y015
+
+@_typing.final
+class SaveStateRequest(_message.Message):
+    """What to save."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name to save under, in place of what was there; empty means `engine`. At most 256 characters."""
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Instances as `AGENT` or `AGENT/KEY`; none means all."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        agents: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SaveStateRequest: _TypeAlias = SaveStateRequest  # noqa: Y015
+
+@_typing.final
+class SaveStateResponse(_message.Message):
+    """What was saved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAVED_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTIONS_FIELD_NUMBER: _builtins.int
+    subscriptions: _builtins.int
+    """Subscriptions that were saved with them."""
+    @_builtins.property
+    def saved(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The instances, as `AGENT/KEY`."""
+
+    def __init__(
+        self,
+        *,
+        saved: _abc.Iterable[_builtins.str] | None = ...,
+        subscriptions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["saved", b"saved", "subscriptions", b"subscriptions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SaveStateResponse: _TypeAlias = SaveStateResponse  # noqa: Y015
+
+@_typing.final
+class LoadStateRequest(_message.Message):
+    """What to load."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name that it was saved under; empty means `engine`."""
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these instances, as `AGENT` or `AGENT/KEY`, and no subscription; none means all that was saved."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        agents: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadStateRequest: _TypeAlias = LoadStateRequest  # noqa: Y015
+
+@_typing.final
+class LoadStateResponse(_message.Message):
+    """What was loaded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOADED_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTIONS_FIELD_NUMBER: _builtins.int
+    subscriptions: _builtins.int
+    """Subscriptions that were added; those that were there already are not counted."""
+    @_builtins.property
+    def loaded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The instances, as `AGENT/KEY`."""
+
+    @_builtins.property
+    def unknown(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Agents of the saved state that are not configured; they were left out."""
+
+    def __init__(
+        self,
+        *,
+        loaded: _abc.Iterable[_builtins.str] | None = ...,
+        unknown: _abc.Iterable[_builtins.str] | None = ...,
+        subscriptions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loaded", b"loaded", "subscriptions", b"subscriptions", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadStateResponse: _TypeAlias = LoadStateResponse  # noqa: Y015

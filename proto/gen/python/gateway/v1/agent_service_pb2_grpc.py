@@ -40,6 +40,26 @@ class AgentServiceStub(object):
                 request_serializer=gateway_dot_v1_dot_agent__service__pb2.SendMessageRequest.SerializeToString,
                 response_deserializer=gateway_dot_v1_dot_agent__service__pb2.SendMessageResponse.FromString,
                 _registered_method=True)
+        self.PublishMessage = channel.unary_unary(
+                '/gateway.v1.AgentService/PublishMessage',
+                request_serializer=gateway_dot_v1_dot_agent__service__pb2.PublishMessageRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_agent__service__pb2.PublishMessageResponse.FromString,
+                _registered_method=True)
+        self.ListAgentInstances = channel.unary_unary(
+                '/gateway.v1.AgentService/ListAgentInstances',
+                request_serializer=gateway_dot_v1_dot_agent__service__pb2.ListAgentInstancesRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_agent__service__pb2.ListAgentInstancesResponse.FromString,
+                _registered_method=True)
+        self.SaveState = channel.unary_unary(
+                '/gateway.v1.AgentService/SaveState',
+                request_serializer=gateway_dot_v1_dot_agent__service__pb2.SaveStateRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_agent__service__pb2.SaveStateResponse.FromString,
+                _registered_method=True)
+        self.LoadState = channel.unary_unary(
+                '/gateway.v1.AgentService/LoadState',
+                request_serializer=gateway_dot_v1_dot_agent__service__pb2.LoadStateRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_agent__service__pb2.LoadStateResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer(object):
@@ -56,6 +76,40 @@ class AgentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PublishMessage(self, request, context):
+        """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
+        before this answers: it survives a crash, and how it ended is kept with it. None subscribing is no error: `count`
+        is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
+        that subscribe.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAgentInstances(self, request, context):
+        """Lists the instances of agents that the message engine has now, by agent and key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SaveState(self, request, context):
+        """Saves the state of instances and the subscriptions of their agents under a name, in the daemon's store. Each
+        instance is asked while it handles nothing; DEADLINE_EXCEEDED if one is busy for too long. AGENT_NOT_FOUND for one
+        that is named and not there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadState(self, request, context):
+        """Takes up what was saved under a name: makes the instances and gives them their states. What it does not name stays
+        as it is. NOT_FOUND if nothing was saved under the name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -63,6 +117,26 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.SendMessage,
                     request_deserializer=gateway_dot_v1_dot_agent__service__pb2.SendMessageRequest.FromString,
                     response_serializer=gateway_dot_v1_dot_agent__service__pb2.SendMessageResponse.SerializeToString,
+            ),
+            'PublishMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishMessage,
+                    request_deserializer=gateway_dot_v1_dot_agent__service__pb2.PublishMessageRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_agent__service__pb2.PublishMessageResponse.SerializeToString,
+            ),
+            'ListAgentInstances': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAgentInstances,
+                    request_deserializer=gateway_dot_v1_dot_agent__service__pb2.ListAgentInstancesRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_agent__service__pb2.ListAgentInstancesResponse.SerializeToString,
+            ),
+            'SaveState': grpc.unary_unary_rpc_method_handler(
+                    servicer.SaveState,
+                    request_deserializer=gateway_dot_v1_dot_agent__service__pb2.SaveStateRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_agent__service__pb2.SaveStateResponse.SerializeToString,
+            ),
+            'LoadState': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadState,
+                    request_deserializer=gateway_dot_v1_dot_agent__service__pb2.LoadStateRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_agent__service__pb2.LoadStateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -93,6 +167,114 @@ class AgentService(object):
             '/gateway.v1.AgentService/SendMessage',
             gateway_dot_v1_dot_agent__service__pb2.SendMessageRequest.SerializeToString,
             gateway_dot_v1_dot_agent__service__pb2.SendMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.AgentService/PublishMessage',
+            gateway_dot_v1_dot_agent__service__pb2.PublishMessageRequest.SerializeToString,
+            gateway_dot_v1_dot_agent__service__pb2.PublishMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAgentInstances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.AgentService/ListAgentInstances',
+            gateway_dot_v1_dot_agent__service__pb2.ListAgentInstancesRequest.SerializeToString,
+            gateway_dot_v1_dot_agent__service__pb2.ListAgentInstancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SaveState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.AgentService/SaveState',
+            gateway_dot_v1_dot_agent__service__pb2.SaveStateRequest.SerializeToString,
+            gateway_dot_v1_dot_agent__service__pb2.SaveStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.AgentService/LoadState',
+            gateway_dot_v1_dot_agent__service__pb2.LoadStateRequest.SerializeToString,
+            gateway_dot_v1_dot_agent__service__pb2.LoadStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,23 @@ class AgentServiceStub:
     there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while the execution goes on. A
     call that is cut off does not cancel the execution.
     """
+    PublishMessage: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.PublishMessageRequest, _agent_service_pb2.PublishMessageResponse]
+    """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
+    before this answers: it survives a crash, and how it ended is kept with it. None subscribing is no error: `count`
+    is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
+    that subscribe.
+    """
+    ListAgentInstances: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ListAgentInstancesRequest, _agent_service_pb2.ListAgentInstancesResponse]
+    """Lists the instances of agents that the message engine has now, by agent and key."""
+    SaveState: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.SaveStateRequest, _agent_service_pb2.SaveStateResponse]
+    """Saves the state of instances and the subscriptions of their agents under a name, in the daemon's store. Each
+    instance is asked while it handles nothing; DEADLINE_EXCEEDED if one is busy for too long. AGENT_NOT_FOUND for one
+    that is named and not there.
+    """
+    LoadState: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.LoadStateRequest, _agent_service_pb2.LoadStateResponse]
+    """Takes up what was saved under a name: makes the instances and gives them their states. What it does not name stays
+    as it is. NOT_FOUND if nothing was saved under the name.
+    """
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
@@ -50,6 +67,23 @@ class AgentServiceAsyncStub(AgentServiceStub):
     nobody takes it; EXECUTION_FAILED if the agent fails, UNAVAILABLE if the workers that answer for it are not
     there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while the execution goes on. A
     call that is cut off does not cancel the execution.
+    """
+    PublishMessage: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.PublishMessageRequest, _agent_service_pb2.PublishMessageResponse]  # type: ignore[assignment]
+    """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
+    before this answers: it survives a crash, and how it ended is kept with it. None subscribing is no error: `count`
+    is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
+    that subscribe.
+    """
+    ListAgentInstances: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ListAgentInstancesRequest, _agent_service_pb2.ListAgentInstancesResponse]  # type: ignore[assignment]
+    """Lists the instances of agents that the message engine has now, by agent and key."""
+    SaveState: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.SaveStateRequest, _agent_service_pb2.SaveStateResponse]  # type: ignore[assignment]
+    """Saves the state of instances and the subscriptions of their agents under a name, in the daemon's store. Each
+    instance is asked while it handles nothing; DEADLINE_EXCEEDED if one is busy for too long. AGENT_NOT_FOUND for one
+    that is named and not there.
+    """
+    LoadState: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.LoadStateRequest, _agent_service_pb2.LoadStateResponse]  # type: ignore[assignment]
+    """Takes up what was saved under a name: makes the instances and gives them their states. What it does not name stays
+    as it is. NOT_FOUND if nothing was saved under the name.
     """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -65,6 +99,47 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         nobody takes it; EXECUTION_FAILED if the agent fails, UNAVAILABLE if the workers that answer for it are not
         there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while the execution goes on. A
         call that is cut off does not cancel the execution.
+        """
+
+    @_abc_1.abstractmethod
+    def PublishMessage(
+        self,
+        request: _agent_service_pb2.PublishMessageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.PublishMessageResponse, _abc.Awaitable[_agent_service_pb2.PublishMessageResponse]]:
+        """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
+        before this answers: it survives a crash, and how it ended is kept with it. None subscribing is no error: `count`
+        is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
+        that subscribe.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAgentInstances(
+        self,
+        request: _agent_service_pb2.ListAgentInstancesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.ListAgentInstancesResponse, _abc.Awaitable[_agent_service_pb2.ListAgentInstancesResponse]]:
+        """Lists the instances of agents that the message engine has now, by agent and key."""
+
+    @_abc_1.abstractmethod
+    def SaveState(
+        self,
+        request: _agent_service_pb2.SaveStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.SaveStateResponse, _abc.Awaitable[_agent_service_pb2.SaveStateResponse]]:
+        """Saves the state of instances and the subscriptions of their agents under a name, in the daemon's store. Each
+        instance is asked while it handles nothing; DEADLINE_EXCEEDED if one is busy for too long. AGENT_NOT_FOUND for one
+        that is named and not there.
+        """
+
+    @_abc_1.abstractmethod
+    def LoadState(
+        self,
+        request: _agent_service_pb2.LoadStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.LoadStateResponse, _abc.Awaitable[_agent_service_pb2.LoadStateResponse]]:
+        """Takes up what was saved under a name: makes the instances and gives them their states. What it does not name stays
+        as it is. NOT_FOUND if nothing was saved under the name.
         """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -106,6 +106,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ENTRY_POINT_NOT_FOUND: _ErrorReason.ValueType  # 41
     """NOT_FOUND: no entry point has this id."""
+    ERROR_REASON_CALL_CYCLE: _ErrorReason.ValueType  # 60
+    """FAILED_PRECONDITION: an agent that takes one message at a time is asked, through others, by itself, or agents ask
+    each other too deep: it could never answer.
+    """
+    ERROR_REASON_ENGINE_MISUSED: _ErrorReason.ValueType  # 61
+    """FAILED_PRECONDITION: the message engine is not in a state for this, such as one that is closed."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed; finer than the canonical status code that each comment names. Values
@@ -194,4 +200,10 @@ was written. `metadata` has `key`, `scope`, `expected_version` and `actual_versi
 """
 ERROR_REASON_ENTRY_POINT_NOT_FOUND: ErrorReason.ValueType  # 41
 """NOT_FOUND: no entry point has this id."""
+ERROR_REASON_CALL_CYCLE: ErrorReason.ValueType  # 60
+"""FAILED_PRECONDITION: an agent that takes one message at a time is asked, through others, by itself, or agents ask
+each other too deep: it could never answer.
+"""
+ERROR_REASON_ENGINE_MISUSED: ErrorReason.ValueType  # 61
+"""FAILED_PRECONDITION: the message engine is not in a state for this, such as one that is closed."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -804,22 +804,31 @@ class RegisterAgent(_message.Message):
     AGENT_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
+    TOPICS_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent. Required."""
     max_concurrent: _builtins.int
     """How many calls this worker takes at a time, at most 1000; 0 means 16."""
     history: _builtins.bool
     """Whether calls bring the conversation before the turn. Default false."""
+    @_builtins.property
+    def topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Topics that the agent subscribes to, besides those of its configuration, for as long as a worker names them: a
+        type, or the beginning of types with `*` after it (`orders.*`). At most 100. What is published there comes as a
+        `call` with `topic`.
+        """
+
     def __init__(
         self,
         *,
         agent: _builtins.str = ...,
         max_concurrent: _builtins.int = ...,
         history: _builtins.bool = ...,
+        topics: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "history", b"history", "max_concurrent", b"max_concurrent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "history", b"history", "max_concurrent", b"max_concurrent", "topics", b"topics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1439,6 +1448,9 @@ class Call(_message.Message):
     HISTORY_FIELD_NUMBER: _builtins.int
     REDELIVERED_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    TOPIC_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    DATA_TYPE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Names the call in its replies."""
     agent: _builtins.str
@@ -1457,6 +1469,14 @@ class Call(_message.Message):
     """Whether this client was told of the call on an earlier connection; it may have been lost with that."""
     offset: _builtins.int
     """Characters of the answer that have arrived; the next reply goes on there."""
+    topic: _builtins.str
+    """What the message was published about, as `TYPE/SOURCE`. Then nobody waits for an answer: a final reply, which may be
+    empty, ends the call, and its text goes nowhere. Empty for a message to this agent.
+    """
+    sender: _builtins.str
+    """The agent that sent or published it, as `AGENT/KEY`; empty if no agent did."""
+    data_type: _builtins.str
+    """The name of the type of the message, when `text` is the JSON of an object; empty for text."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How much time is left for the answer; after it the call is cancelled."""
@@ -1481,10 +1501,13 @@ class Call(_message.Message):
         history: _abc.Iterable[_session_pb2.SessionMessage] | None = ...,
         redelivered: _builtins.bool = ...,
         offset: _builtins.int = ...,
+        topic: _builtins.str = ...,
+        sender: _builtins.str = ...,
+        data_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "execution_id", b"execution_id", "history", b"history", "offset", b"offset", "principal", b"principal", "redelivered", b"redelivered", "session_id", b"session_id", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "data_type", b"data_type", "execution_id", b"execution_id", "history", b"history", "offset", b"offset", "principal", b"principal", "redelivered", b"redelivered", "sender", b"sender", "session_id", b"session_id", "text", b"text", "timeout", b"timeout", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -82,6 +82,8 @@ class _OriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Origin.ValueTy
     """An event that an entry point waits for."""
     ORIGIN_TIMER: _Origin.ValueType  # 5
     """An instant that an entry point waits for."""
+    ORIGIN_MESSAGE: _Origin.ValueType  # 8
+    """A message that a client published on a topic."""
 
 class Origin(_Origin, metaclass=_OriginEnumTypeWrapper):
     """The door through which work came."""
@@ -98,6 +100,8 @@ ORIGIN_EVENT: Origin.ValueType  # 4
 """An event that an entry point waits for."""
 ORIGIN_TIMER: Origin.ValueType  # 5
 """An instant that an entry point waits for."""
+ORIGIN_MESSAGE: Origin.ValueType  # 8
+"""A message that a client published on a topic."""
 Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 @_typing.final

@@ -591,6 +591,7 @@ class GetRuntimeStatsResponse(_message.Message):
     GOALS_FIELD_NUMBER: _builtins.int
     SHARED_STATE_FIELD_NUMBER: _builtins.int
     BUS_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
     running: _builtins.bool
     """Whether it takes new work."""
     entry_points: _builtins.int
@@ -621,6 +622,10 @@ class GetRuntimeStatsResponse(_message.Message):
     def bus(self) -> Global___RuntimeBusStats:
         """The event bus."""
 
+    @_builtins.property
+    def engine(self) -> Global___EngineStats:
+        """The messages between agents."""
+
     def __init__(
         self,
         *,
@@ -634,14 +639,61 @@ class GetRuntimeStatsResponse(_message.Message):
         goals: _abc.Iterable[Global___GoalStats] | None = ...,
         shared_state: Global___SharedStateStats | None = ...,
         bus: Global___RuntimeBusStats | None = ...,
+        engine: Global___EngineStats | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bus", b"bus", "shared_state", b"shared_state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bus", b"bus", "engine", b"engine", "shared_state", b"shared_state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bus", b"bus", "by_entry_point", b"by_entry_point", "entry_points", b"entry_points", "executions", b"executions", "free", b"free", "goals", b"goals", "limit", b"limit", "queued", b"queued", "running", b"running", "shared_state", b"shared_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bus", b"bus", "by_entry_point", b"by_entry_point", "engine", b"engine", "entry_points", b"entry_points", "executions", b"executions", "free", b"free", "goals", b"goals", "limit", b"limit", "queued", b"queued", "running", b"running", "shared_state", b"shared_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetRuntimeStatsResponse: _TypeAlias = GetRuntimeStatsResponse  # noqa: Y015
+
+@_typing.final
+class EngineStats(_message.Message):
+    """Figures of the message engine."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUED_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    PUBLISHED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    queued: _builtins.int
+    """Messages that wait for their agent now."""
+    running: _builtins.int
+    """Messages that are handled now."""
+    instances: _builtins.int
+    """Instances of agents that are there now."""
+    sent: _builtins.int
+    """Messages that were sent to one agent, since the start."""
+    published: _builtins.int
+    """Messages that were published on a topic by an agent, since the start."""
+    failed: _builtins.int
+    """Handlers that failed, since the start."""
+    dropped: _builtins.int
+    """Published messages that did not reach an agent which subscribes, since the start; an `error` event tells of each."""
+    def __init__(
+        self,
+        *,
+        queued: _builtins.int = ...,
+        running: _builtins.int = ...,
+        instances: _builtins.int = ...,
+        sent: _builtins.int = ...,
+        published: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        dropped: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "failed", b"failed", "instances", b"instances", "published", b"published", "queued", b"queued", "running", b"running", "sent", b"sent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EngineStats: _TypeAlias = EngineStats  # noqa: Y015
 
 @_typing.final
 class EntryPointStats(_message.Message):

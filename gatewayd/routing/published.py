@@ -1,0 +1,101 @@
+"""What publishing a message writes, when a client does it: for each agent that hears the topic a unit of its own.
+
+So it is work like any other: accepted when it is on disk, run again after a crash, and its end kept. Between agents,
+where a message is part of an execution that would run again, nothing of the kind is written.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+
+from gatewayd.core.agents import TopicId
+from gatewayd.core.clock import Clock
+from gatewayd.core.event import EventType
+from gatewayd.core.message import ReplyKind, ReplyTo
+from gatewayd.core.value import value
+from gatewayd.core.work import Execution, LedgerState, Origin
+from gatewayd.ledger import accepted
+from gatewayd.routing.router import Router, Submitted
+from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.storage.records import Acceptance, Inbound
+
+
+@value(frozen=True, slots=True)
+class Publication:
+    """A message that a client publishes."""
+
+    topic: TopicId
+    text: str
+    data_type: str
+    """The type of the object whose JSON `text` is; '' for text."""
+    principal: str
+    correlation_id: str = ""
+    idempotency_key: str = ""
+
+
+class Publications:
+    """Takes them in."""
+
+    def __init__(self, router: Router, clock: Clock, events: ExecutionEvents) -> None:
+        self._router = router
+        self._clock = clock
+        self._events = events
+
+    async def publish(self, message: Publication, agents: Sequence[str]) -> Sequence[Submitted]:
+        """Returns when all of them are on disk, in the order of the agents.
+
+        Raises if one could not be taken in; then others may have been, and the same key brings it to the rest.
+        """
+        self._router.runtime.lanes.check_room()
+        units = [self._unit(message, agent) for agent in agents]
+        work = [self._router.accept_work(unit, execution) for unit, execution in units]
+        outcomes = await asyncio.gather(*work, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Submitted)]
+
+    def _unit(self, message: Publication, agent: str) -> tuple[Acceptance, Execution]:
+        ids, now, topic = self._events.ids, self._clock.now(), str(message.topic)
+        execution_id = ids.new()
+        key = f"{message.idempotency_key}/{agent}" if message.idempotency_key else ""
+        inbound = Inbound(
+            message_id=ids.new(),
+            origin=Origin.MESSAGE,
+            principal=message.principal,
+            channel="",
+            chat=topic,
+            peer=message.principal,
+            platform_id=message.idempotency_key,
+            context="",
+            text=message.text,
+            received=now,
+        )
+        execution = Execution(
+            id=execution_id,
+            message_id=inbound.message_id,
+            session_id="",
+            agent=agent,
+            principal=message.principal,
+            origin=Origin.MESSAGE,
+            text=message.text,
+            reply_to=ReplyTo(ReplyKind.TOPIC, chat=topic, thread=message.data_type),
+            stream_id=agent,
+            correlation_id=message.correlation_id or execution_id,
+            created=now,
+            idempotency_key=message.idempotency_key,
+        )
+        rule = f"agents.{agent}.topics"
+        acceptance = Acceptance(
+            inbound=inbound,
+            dedupe_scope=f"message:{message.principal}",
+            dedupe_id=key,
+            digest=hashlib.sha256(repr((topic, message.data_type, message.text)).encode()).digest(),
+            session=None,
+            execution=execution,
+            state=LedgerState.QUEUED,
+            steps=accepted(Origin.MESSAGE, topic, rule, agent, now),
+            rule=rule,
+            events=(self._events.make(execution, EventType.EXECUTION_QUEUED, {"reason": ""}),),
+        )
+        return acceptance, execution

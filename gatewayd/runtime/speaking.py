@@ -1,0 +1,120 @@
+"""What agents say to each other: every message belongs to an execution, and goes through the message engine.
+
+I know whose work a message is part of and how long it may take; the engine knows instances, queues and topics.
+"""
+
+from dataclasses import field
+from typing import Any
+
+from gatewayd.agents.messages import handlers_of
+from gatewayd.agents.registry import AgentRegistry
+from gatewayd.core.agents import DEFAULT_KEY, AgentId, ContentType, Message, TopicId
+from gatewayd.core.errors import LimitExceeded
+from gatewayd.core.value import value
+from gatewayd.core.work import Execution
+from gatewayd.engine.base import Passage
+from gatewayd.engine.call import Call
+from gatewayd.engine.context import Belonging
+from gatewayd.engine.engine import MessageEngine
+
+MOST_MESSAGES = 10_000
+"""Messages that one execution sends and publishes, all agents together that work on it."""
+TEXT = "str"
+"""The data type of text."""
+
+
+class Tally:
+    """How many messages were sent and published within one execution; one for all that belongs to it."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+@value(frozen=True, slots=True)
+class Work(Belonging):
+    """Whose work a message is part of, with the execution itself."""
+
+    execution: Execution | None = None
+    tally: Tally = field(default_factory=Tally, compare=False, repr=False)
+
+
+def work_of(execution: Execution) -> Work:
+    """To what the messages of an execution belong."""
+    return Work(execution.session_id, execution.id, execution.principal, execution)
+
+
+class Voice:
+    """With this an agent at work speaks to others. `within` is the message that it handles, if that is what it does."""
+
+    def __init__(
+        self, engine: MessageEngine, agents: AgentRegistry, work: Work, sender: AgentId, within: Call | None = None
+    ) -> None:
+        self._engine = engine
+        self._agents = agents
+        self._work = work
+        self._sender = sender
+        self._within = within
+
+    async def send(self, agent: str, message: object, *, key: str = DEFAULT_KEY, timeout: float | None = None) -> Any:
+        """See `Sends.send`."""
+        asked = self._agents.get(agent)
+        # What somebody says to a class of handlers in a chat comes by this way, and no agent said it.
+        turn = self._within is None and agent == self._sender.type and handlers_of(asked.agent) is not None
+        return await self._engine.send(
+            message,
+            AgentId(agent, key),
+            sender=None if turn else self._sender,
+            timeout=asked.timeout if timeout is None else timeout,
+            belonging=self._work,
+            within=self._within,
+        )
+
+    async def publish(self, topic: str, message: object) -> int:
+        """See `Sends.publish`."""
+        return await self._engine.publish(message, TopicId.parse(topic), sender=self._sender, belonging=self._work)
+
+
+async def deliver(engine: MessageEngine, execution: Execution, timeout: float) -> Any:
+    """Bring what a client published to the agent of the execution; what its handler returns."""
+    topic, data_type = TopicId.parse(execution.reply_to.chat), execution.reply_to.thread
+    message = Message(data_type, execution.text.encode()) if data_type else execution.text
+    receiver = AgentId(execution.agent, topic.source)
+    return await engine.send(message, receiver, timeout=timeout, belonging=work_of(execution), topic=topic)
+
+
+class Door:
+    """The admission of the daemon's engine: how long a message may be, and how many of them one execution makes.
+
+    `most`: bytes. The second bound ends agents that publish to each other for ever.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    async def admit(self, message: object, passage: Passage) -> object:
+        """See `engine.base.Admission`."""
+        if isinstance(work := passage.belonging, Work):
+            work.tally.count += 1
+            if work.tally.count > MOST_MESSAGES:
+                raise LimitExceeded(
+                    f"execution {work.execution_id} has sent {MOST_MESSAGES} messages",
+                    metadata={"limit": "messages_of_an_execution"},
+                )
+        size = 0
+        if isinstance(message, str):
+            size = len(message) if message.isascii() else len(message.encode(errors="replace"))
+        elif isinstance(message, Message):
+            size = len(message.data)
+        if size > self.most:
+            raise LimitExceeded(
+                f"a message has at most {self.most} bytes, this one to {passage.receiver} has {size}",
+                metadata={"limit": "gateway.limits.message_bytes"},
+            )
+        return message
+
+
+def json_message(data_type: str, text: str) -> Message:
+    """A message of JSON."""
+    return Message(data_type, text.encode(), ContentType.JSON)
