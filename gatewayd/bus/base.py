@@ -16,7 +16,8 @@ what it wants. Only events that are addressed (`target`) or belong to somebody (
 for everybody whose filter selects them. The answer depends on these two fields alone, and never changes.
 """
 
-from collections.abc import Callable
+from asyncio import Future
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gatewayd.bus.budget import Budget
@@ -88,10 +89,15 @@ class EventBus(EventSink, Protocol):
         """Begin to receive. `wake` is called (on the loop, cheaply) whenever the mailbox stops being empty."""
         ...
 
-    def publish(self, event: Event, before: int = 0) -> None:
-        """Publish an ephemeral event.
+    def publish(self, event: Event) -> None:
+        """Publish an ephemeral event, behind the durable ones of its stream that were submitted before."""
+        ...
 
-        `before`: how many of the durable events of its stream that were submitted last come behind it.
+    def publish_with(self, events: Sequence[Event], stored: "Future[list[Event]]") -> None:
+        """Publish the ephemeral events of a batch whose durable ones were submitted just now.
+
+        `events` is the whole batch. Each of them comes where it stands among the durable ones; none comes if `stored`
+        fails. Those for which there is no room are dropped.
         """
         ...
 

@@ -5,12 +5,14 @@ I own the subscriptions and their catch-up from the log. I never write to the st
 
 import asyncio
 import logging
+from asyncio import Future
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from gatewayd.bus.base import BusStats, SubscriptionSpec
 from gatewayd.bus.catchup import History, Page
 from gatewayd.bus.group import Group
+from gatewayd.bus.held import Held
 from gatewayd.bus.index import Index
 from gatewayd.bus.mailbox import Mailbox
 from gatewayd.bus.order import StreamOrder
@@ -83,6 +85,7 @@ class MemoryBus:
         self._prompt: list[Group] = []
         """Those of the dirty ones that are handed out at once."""
         self._order = StreamOrder(self._deliver)
+        self._held = Held(self._order, self._deliver)
         self._delivered_seq = 0
         self._by_type: Counter[EventType] = Counter()
         self._delivered = 0
@@ -198,12 +201,16 @@ class MemoryBus:
 
     # Publishing
 
-    def publish(self, event: Event, before: int = 0) -> None:
+    def publish(self, event: Event) -> None:
         """See `EventBus.publish`."""
         if self._order.idle:
             self._deliver(event)
         else:
-            self._order.publish(event, before)
+            self._order.publish(event)
+
+    def publish_with(self, events: Sequence[Event], stored: "Future[list[Event]]") -> None:
+        """See `EventBus.publish_with`."""
+        self._held.hold(events, stored)
 
     def expected(self, stream_ids: Sequence[str]) -> None:
         self._order.expected(stream_ids)
@@ -211,10 +218,14 @@ class MemoryBus:
     def committed(self, events: Sequence[Event]) -> None:
         assert self._history is not None
         for event in events:
+            if is_awaited := self._held.awaits(event):
+                self._held.before(event)
             self._history.recent.add(event)
             self._deliver(event)
             self._delivered_seq = event.seq
             self._order.settled((event.stream_id,))
+            if is_awaited:
+                self._held.after(event)
 
     def abandoned(self, stream_ids: Sequence[str]) -> None:
         self._order.settled(stream_ids)
@@ -255,7 +266,10 @@ class MemoryBus:
             by_type={kind.label: count for kind, count in self._by_type.items()},
             subscriptions=len(self._subscriptions),
             delivered=self._delivered + sum(group.delivered for group in self._groups.values()),
-            dropped=self._dropped + self._order.dropped + sum(one.mailbox.total_dropped for one in self._subscriptions),
+            dropped=self._dropped
+            + self._order.dropped
+            + self._held.dropped
+            + sum(one.mailbox.total_dropped for one in self._subscriptions),
             slow_consumers=self._slow,
         )
 

@@ -44,14 +44,10 @@ class StreamOrder:
                 stream = self._streams[stream_id] = _Stream()
             stream.submitted += 1
 
-    def publish(self, event: Event, before: int = 0) -> None:
-        """Deliver an ephemeral event now, or after what its stream waits for.
-
-        `before`: how many of the durable events that were submitted last in its stream come behind it.
-        """
+    def publish(self, event: Event) -> None:
+        """Deliver an ephemeral event now, or after what its stream waits for."""
         stream = self._streams.get(event.stream_id)
-        place = stream.submitted - before if stream is not None else 0
-        if stream is None or (place <= stream.done and not stream.parked):
+        if stream is None:
             self._deliver(event)
             return
         while stream.parked and not self._has_room(event):
@@ -60,17 +56,17 @@ class StreamOrder:
         if not self._has_room(event):  # others have taken it all
             self.dropped += 1
             return
-        stream.parked.append((place, event))
+        stream.parked.append((stream.submitted, event))
         self._parked += 1
-        self._parked_bytes += _size(event)
+        self._parked_bytes += size_of(event)
 
     def _has_room(self, event: Event) -> bool:
-        return self._parked < PARKED_LIMIT and self._parked_bytes + _size(event) <= PARKED_BYTES
+        return self._parked < PARKED_LIMIT and self._parked_bytes + size_of(event) <= PARKED_BYTES
 
     def _unpark(self, stream: _Stream) -> Event:
         event = stream.parked.popleft()[1]
         self._parked -= 1
-        self._parked_bytes -= _size(event)
+        self._parked_bytes -= size_of(event)
         return event
 
     def settled(self, stream_ids: Sequence[str]) -> None:
@@ -86,5 +82,6 @@ class StreamOrder:
                 del self._streams[stream_id]
 
 
-def _size(event: Event) -> int:
+def size_of(event: Event) -> int:
+    """Bytes that an event takes while it waits."""
     return len(event.wire) + EVENT_OVERHEAD

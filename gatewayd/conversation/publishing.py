@@ -4,7 +4,6 @@ Used by the `Connect` stream and by the unary call alike, so that the same thing
 """
 
 from asyncio import Future
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import attrgetter
@@ -200,10 +199,5 @@ class Publishing:
             return Batch(ids, stored, count)  # refused as a whole
         if len(durable) == len(events):
             return Batch(ids, stored, count)
-        behind = Counter(event.stream_id for event in events if event.durable)
-        for event in events:
-            if event.durable:
-                behind[event.stream_id] -= 1
-            else:
-                self._bus.publish(event, behind[event.stream_id])
+        self._bus.publish_with(events, stored)
         return Batch(ids, stored, count)

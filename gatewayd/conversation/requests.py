@@ -14,12 +14,18 @@ from typing import get_args
 from gatewayd.access.principals import Principal
 from gatewayd.access.rules import required_for_frame
 from gatewayd.conversation.doors import Doors
+from gatewayd.conversation.objections import check_rate, taken
 from gatewayd.conversation.publishing import Batch
 from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.serving import Serving
 from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.conversation.topics import ConversationTopics
-from gatewayd.core.errors import DeadlineExceeded, GatewayError, Internal, InvalidArgument, LimitExceeded
+from gatewayd.core.errors import (
+    DeadlineExceeded,
+    GatewayError,
+    Internal,
+    PermissionDenied,
+)
 from gatewayd.core.frames import (
     Accepted,
     Cancel,
@@ -41,9 +47,8 @@ from gatewayd.core.push import Push, PushRequest
 from gatewayd.core.rate import TokenBucket
 from gatewayd.core.work import ExecutionState
 from gatewayd.core.workers import CallReply, RegisterAgent, UnregisterAgent
-from gatewayd.routing.router import Caller
+from gatewayd.routing.router import Caller, Submitted
 from gatewayd.service import TaskSet
-from gatewayd.wire.values import refuse
 
 log = logging.getLogger("gatewayd.conversation")
 
@@ -90,33 +95,48 @@ class Requests:
         """Begin to serve a request; waits only while too many are under way."""
         try:
             if frame.request_id in self._open:
-                raise _taken(frame.request_id)
+                raise taken(frame.request_id)
             required_for_frame(_KINDS[type(frame)]).check(self._principal)
-            match frame:
-                case Publish():
-                    _check_rate(self._publish_rate, len(frame.events), "limits.publish_rate")
-                    await self._publish(frame)
-                case Send():
-                    _check_rate(self._send_rate, 1, "limits.send_rate")
-                    await self._later(frame.request_id, partial(self._sent, frame))
-                case Trigger():
-                    await self._later(frame.request_id, partial(self._triggered, frame))
-                case Subscribe():
-                    self._subscribe(frame)
-                case Unsubscribe():
-                    self._unsubscribe(frame)
-                case Cancel():
-                    await self._later(frame.request_id, partial(self._cancelled, frame))
-                case Ping():
-                    self._put(Pong(frame.request_id))
-                case RegisterAgent() | UnregisterAgent() | CallReply():
-                    self._put(self._serving.begin(frame))
-                case _:
-                    if isinstance(frame, Push):
-                        _check_rate(self._publish_rate, 1, "limits.publish_rate")
-                    await self._later(frame.request_id, partial(self._about_topics, frame))
         except GatewayError as error:
-            self._put(Rejected(frame.request_id, error))
+            self._refuse(frame, error)
+            return
+        try:
+            await self._begin(frame)
+        except GatewayError as error:
+            # Those two look at each event, and at the agent, and have told the audit already.
+            self._refuse(frame, error, is_told=isinstance(frame, Publish | RegisterAgent))
+
+    def _refuse(self, frame: Request, error: GatewayError, *, is_told: bool = False) -> None:
+        """Answer `rejected`. What is refused for lack of right is audited."""
+        if isinstance(error, PermissionDenied) and not is_told:
+            action, _, subject = error.metadata.get("scope", "").partition(":")
+            self._doors.denied(self._principal, action or _KINDS[type(frame)], subject)
+        self._put(Rejected(frame.request_id, error))
+
+    async def _begin(self, frame: Request) -> None:
+        match frame:
+            case Publish():
+                check_rate(self._publish_rate, len(frame.events), "limits.publish_rate")
+                await self._publish(frame)
+            case Send():
+                check_rate(self._send_rate, 1, "limits.send_rate")
+                await self._later(frame, partial(self._sent, frame))
+            case Trigger():
+                await self._later(frame, partial(self._triggered, frame))
+            case Subscribe():
+                self._subscribe(frame)
+            case Unsubscribe():
+                self._unsubscribe(frame)
+            case Cancel():
+                await self._later(frame, partial(self._cancelled, frame))
+            case Ping():
+                self._put(Pong(frame.request_id))
+            case RegisterAgent() | UnregisterAgent() | CallReply():
+                self._put(self._serving.begin(frame))
+            case _:
+                if isinstance(frame, Push):
+                    check_rate(self._publish_rate, 1, "limits.publish_rate")
+                await self._later(frame, partial(self._about_topics, frame))
 
     async def close(self) -> None:
         """Nobody waits for the answers any more: end what was begun for them."""
@@ -124,7 +144,7 @@ class Requests:
 
     # Under way
 
-    async def _later(self, request_id: str, begin: Callable[[], Coroutine[None, None, None]]) -> None:
+    async def _later(self, frame: Request, begin: Callable[[], Coroutine[None, None, None]]) -> None:
         """Serve a request beside the others; `begin` may refuse it at once."""
         await self._slots.acquire()
         try:
@@ -132,14 +152,15 @@ class Requests:
         except BaseException:
             self._slots.release()
             raise
-        self._open.add(request_id)
-        self._tasks.start(self._answer(request_id, work), name=f"request {request_id}")
+        self._open.add(frame.request_id)
+        self._tasks.start(self._answer(frame, work), name=f"request {frame.request_id}")
 
-    async def _answer(self, request_id: str, work: Coroutine[None, None, None]) -> None:
+    async def _answer(self, frame: Request, work: Coroutine[None, None, None]) -> None:
+        request_id = frame.request_id
         try:
             await work
         except GatewayError as error:
-            self._put(Rejected(request_id, error))
+            self._refuse(frame, error)
         except Exception:  # the boundary of one request: the client gets an answer, the log the traceback
             log.exception("request_crashed", extra={"client": self._client_id, "request": request_id})
             self._put(Rejected(request_id, Internal("the gateway failed on this request; its log says more")))
@@ -189,25 +210,18 @@ class Requests:
 
     # Messages to agents
 
-    async def _sent(self, send: Send) -> None:
-        caller = Caller(self._principal, self._client_id)
-        submitted, waiting = await self._doors.sends.submit(send, caller)
-        accepted = submitted.accepted
-        self._put(Accepted(send.request_id, execution_id=accepted.execution_id, message_id=accepted.message_id))
-        if send.await_reply:
-            self.await_reply(waiting)
+    async def _sent(self, frame: Send) -> None:
+        self._started(frame, *await self._doors.sends.submit(frame, Caller(self._principal, self._client_id)))
 
     async def _triggered(self, frame: Trigger) -> None:
-        submitted, waiting = await self._doors.triggering.submit(frame, self._principal)
+        self._started(frame, *await self._doors.triggering.submit(frame, self._principal))
+
+    def _started(self, frame: Send | Trigger, submitted: Submitted, waiting: Waiting) -> None:
+        """What answers is on disk."""
         accepted = submitted.accepted
-        self._put(
-            Accepted(
-                frame.request_id,
-                execution_id=accepted.execution_id,
-                message_id=accepted.message_id,
-                duplicate=accepted.duplicate,
-            )
-        )
+        ids = (accepted.execution_id, accepted.message_id)
+        is_known = isinstance(frame, Trigger) and accepted.duplicate
+        self._put(Accepted(frame.request_id, execution_id=ids[0], message_id=ids[1], duplicate=is_known))
         if frame.await_reply:
             self.await_reply(waiting)
 
@@ -260,14 +274,3 @@ class Requests:
         self._answered.clear()
         self._waiting.clear()
         return waiting
-
-
-def _taken(request_id: str) -> InvalidArgument:
-    """Two open requests under one id: nobody could tell their answers apart, so the first one keeps it."""
-    return refuse("request_id", f"{request_id!r} names a request that is not answered yet")
-
-
-def _check_rate(bucket: TokenBucket, count: int, name: str) -> None:
-    wait = bucket.wait_for(count)
-    if wait > 0:
-        raise LimitExceeded(f"too fast: gateway.{name}", metadata={"limit": name}, retry_after=wait)

@@ -8,12 +8,15 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from gatewayd.core.chunk import EVENT_OVERHEAD
+from gatewayd.core.errors import IdConflict
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import EndReason, Overflow
 from gatewayd.core.topic import TopicPattern
-from gatewayd.storage.records import Limits, Retention
+from gatewayd.storage.records import Limits, Published, Retention
 from gatewayd.testing.handler_contract import HandlerContract
 from gatewayd.testing.wired import Wired
 
@@ -61,6 +64,60 @@ class BusContract(HandlerContract):
 
         assert at_once == [elsewhere.id]
         assert _ids(await reader.until(3)) == [elsewhere.id, first.id, delta.id]
+
+    async def test_the_ephemeral_events_of_a_batch_come_where_they_stand_in_it(self, bus: Wired) -> None:
+        reader = bus.read()
+        kinds = (bus.ephemeral, bus.event, bus.ephemeral, bus.event, bus.ephemeral)
+        batch = [*(make("a") for make in kinds), bus.ephemeral("b")]
+        stored = bus.store.append([Published(event) for event in batch if event.durable], scope="")
+        bus.bus.publish_with(batch, stored)
+        later = bus.ephemeral("a"), bus.ephemeral("b")
+        for event in later:
+            bus.bus.publish(event)
+        bus.bus.flush()
+        reader.take()
+        at_once = _ids(reader.seen)
+        await stored
+
+        seen = _ids(await reader.until(8))
+        assert at_once == []
+        assert [id_ for id_ in seen if id_ in _ids([*batch[:5], later[0]])] == _ids([*batch[:5], later[0]])
+        assert [id_ for id_ in seen if id_ in _ids([batch[5], later[1]])] == _ids([batch[5], later[1]])
+
+    async def test_nothing_of_a_refused_batch_is_delivered(self, bus: Wired) -> None:
+        reader = bus.read()
+        known = bus.event("a")
+        await bus.store.append([Published(known, b"its content")], scope="s")
+        batch = [bus.ephemeral("a"), bus.ephemeral("b"), replace(known), bus.ephemeral("a")]
+        stored = bus.store.append([Published(batch[2], b"another content")], scope="s")
+        bus.bus.publish_with(batch, stored)
+        behind = bus.ephemeral("a"), bus.ephemeral("b")
+        for event in behind:
+            bus.bus.publish(event)
+        with pytest.raises(IdConflict):
+            await stored
+        after = await bus.append(bus.event("a"))
+
+        seen = _ids(await reader.until(4))
+        assert seen[0] == known.id
+        assert seen[-1] == after[0].id
+        assert sorted(seen[1:-1]) == sorted(_ids(behind))
+
+    async def test_a_repeated_batch_brings_its_ephemeral_events_alone(self, bus: Wired) -> None:
+        reader = bus.read()
+        known, fresh = bus.event("a"), bus.event("a")
+        await bus.store.append([Published(known, b"its content")], scope="s")
+        batch = [bus.ephemeral("a"), known, bus.ephemeral("a"), fresh, bus.ephemeral("a")]
+        stored = bus.store.append([Published(known, b"its content"), Published(fresh, b"fresh")], scope="s")
+        bus.bus.publish_with(batch, stored)
+        await stored
+        again = bus.store.append([Published(known, b"its content")], scope="s")
+        last = bus.ephemeral("a")
+        bus.bus.publish_with([known, last], again)
+        await again
+
+        first, rest = batch[0].id, [event.id for event in batch if event is not known][1:]
+        assert _ids(await reader.until(6)) == [known.id, first, *rest, last.id]
 
     async def test_a_reader_from_a_cursor_gets_history_then_live_without_gap_or_repeat(self, bus: Wired) -> None:
         old = await bus.append(*(bus.event() for _ in range(1200)))

@@ -55,6 +55,40 @@ async def denied(work) -> None:
     assert refused.value.reason == "PERMISSION_DENIED"
 
 
+async def test_what_is_denied_on_a_stream_is_audited(tmp_path):
+    """Who wanted what: once for each refusal, whether the kind of scope is lacking or the topic in it."""
+    async with Daemon(tmp_path, CONFIG) as daemon:
+        async with stream(daemon, "bob") as bob, stream(daemon, "none") as nobody, stream(daemon, "reader") as reader:
+            for one in (bob, nobody, reader):
+                await one.hello("stream")
+            denied = (
+                (bob, join_frame("ann.private", create_if_missing=True)),
+                (bob, pb.ConnectRequest(push=pb.Push(topic="ann.private"))),
+                (reader, pb.ConnectRequest(push=pb.Push(topic="shared.room"))),
+                (nobody, join_frame("shared.room")),
+                (nobody, pb.ConnectRequest(register_agent=pb.RegisterAgent(agent="x"))),
+                (nobody, pb.ConnectRequest(send=pb.Send(agent="nobody", text="hello"))),
+                (bob, pb.ConnectRequest(subscribe=pb.Subscribe(subscription_id="s", filter={"all_types": True}))),
+            )
+            reasons = [await refusal(one, frame) for one, frame in denied]
+            # A topic that is not there is no matter of rights.
+            missing = await refusal(bob, join_frame("bob.missing"))
+        await daemon.stop()
+        with contextlib.closing(sqlite3.connect(daemon.state / "gatewayd.db")) as rows:
+            audit = rows.execute("SELECT principal, action, subject FROM audit WHERE decision = 'denied'").fetchall()
+
+    assert reasons == ["PERMISSION_DENIED"] * 5 + ["AGENT_NOT_FOUND", "PERMISSION_DENIED"]
+    assert missing == "TOPIC_NOT_FOUND"
+    assert sorted(audit) == [
+        ("bob", "events.subscribe", ""),
+        ("bob", "push.join", "ann.private"),
+        ("bob", "push.publish", "ann.private"),
+        ("none", "agents.register", ""),
+        ("none", "push.join", ""),
+        ("reader", "push.publish", ""),
+    ]
+
+
 async def test_topics_of_others_can_be_neither_joined_nor_pushed_to_nor_seen(tmp_path):
     async with Daemon(tmp_path, CONFIG) as daemon, stream(daemon, "ann") as ann, stream(daemon, "bob") as bob:
         await ann.hello("same-id")

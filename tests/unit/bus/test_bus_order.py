@@ -86,22 +86,6 @@ def test_what_waits_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None
     assert ordered.order.dropped == 4
 
 
-def test_an_ephemeral_event_may_come_before_durable_ones_that_were_submitted_already() -> None:
-    """Those of its own batch that stand behind it."""
-    ordered = Ordered()
-    ordered.order.expected(["s"])
-    ordered.order.expected(["s", "s"])
-    ordered.order.publish(ephemeral(1), 2)
-    ordered.order.publish(ephemeral(2), 1)
-    ordered.order.publish(ephemeral(3))
-    for name in "abc":
-        ordered.commit(name)
-    ordered.order.expected(["s"])
-    ordered.order.publish(ephemeral(4), 1)
-
-    assert ordered.seen == ["a", "1", "b", "2", "c", "3", "4"]
-
-
 def test_a_publish_from_within_a_delivery_keeps_the_order() -> None:
     """Whoever publishes when it hears something comes behind what waited already."""
     seen: list[str] = []

@@ -35,16 +35,17 @@ class Listener:
 
 
 async def test_ephemeral_events_keep_their_place_in_a_batch(rig):
-    """Also those between two durable ones; other streams do not wait for them."""
+    """Also those between two durable ones; what is not of the batch, and of another stream, does not wait for them."""
     listener = Listener(rig)
     names = [("a", False), ("B", True), ("c", False), ("D", True), ("e", False), ("f", False), ("G", True)]
     batch = [custom(name, ephemeral=not durable) for name, durable in names]
     other = custom("other", ephemeral=True, stream_id="other")
     publishing = asyncio.create_task(publish(rig, *batch, other))
     await asyncio.sleep(0)
-    assert listener.heard() == ["a", "other"]
+    await publish(rig, custom("alone", ephemeral=True, stream_id="else"))
+    assert listener.heard() == ["alone"]
     await publishing
-    assert listener.heard() == ["B", "c", "D", "e", "f", "G"]
+    assert listener.heard() == ["a", "B", "c", "D", "e", "f", "G", "other"]
 
 
 async def test_two_batches_of_one_stream_follow_each_other(rig):
@@ -63,6 +64,21 @@ async def test_a_batch_that_the_store_does_not_take_reaches_nobody(rig):
         await publish(rig, custom("a", ephemeral=True), custom("B"), custom("c", ephemeral=True))
     assert caught.value.reason == "STORE_BUSY"
     assert listener.heard() == []
+
+
+async def test_a_batch_that_is_refused_when_it_is_written_reaches_nobody(rig):
+    """The id of a durable one is taken: its ephemeral ones do not come either, whatever their stream."""
+    listener = Listener(rig)
+    await publish(rig, custom("A"))
+    other = event_pb2.Event(id="A", type=event_type_pb2.EVENT_TYPE_CUSTOM, custom_type="other")
+    other.custom.json.update({"name": "another"})
+    batch = [custom("b", ephemeral=True), custom("C"), other, custom("d", ephemeral=True, stream_id="else")]
+    with pytest.raises(Aborted) as caught:
+        await publish(rig, *batch)
+    await publish(rig, custom("e", ephemeral=True), custom("f", ephemeral=True, stream_id="else"))
+
+    assert caught.value.reason == "ID_CONFLICT"
+    assert listener.heard() == ["A", "e", "f"]
 
 
 async def test_a_broadcast_of_a_session_is_counted_for_those_who_may_hear_it(rig):
