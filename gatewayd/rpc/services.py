@@ -91,7 +91,7 @@ def handlers(
 ) -> list[Handler]:
     """One handler per service, `Connect` included."""
     rates = Rates(lambda: router.config.gateway.limits, clock)
-    closing = Closing(sessions, runtime, store)
+    closing = Closing(sessions, runtime, store, goals.forget_executions)
     servicers: dict[str, object] = {
         "gateway.v1.EventService": EventService(
             guard=guard, bus=bus, store=store, publishing=publishing, rates=rates, clock=clock
