@@ -24,10 +24,13 @@ class News:
         self._intake = intake
         self._changed = changed
 
-    def tell(self, kind: EventType, data: Mapping[str, object], stream_id: str = "gateway") -> None:
+    def tell(
+        self, kind: EventType, data: Mapping[str, object], stream_id: str = "gateway", correlation_id: str = ""
+    ) -> None:
         """Record one event; a store that cannot take it costs the event, not the daemon."""
+        event = self._intake.event(kind, stream_id, data)
         try:
-            self._store.append([Published(self._intake.event(kind, stream_id, data))], scope="")
+            self._store.append([Published(replace(event, correlation_id=correlation_id))], scope="")
         except GatewayError as error:
             log.warning("event_not_recorded", extra={"type": kind.label, "reason": error.reason})
 

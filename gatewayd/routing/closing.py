@@ -4,6 +4,8 @@ The session ends first, so that the next message begins a new one; then its exec
 erasure, are the contents deleted, so that nothing is written behind it.
 """
 
+from collections.abc import Awaitable, Callable, Sequence
+
 from gatewayd.core.errors import ExecutionFinished, NotFound
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.value import value
@@ -13,6 +15,10 @@ from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
 
 _PAGE = 500
+_ROUNDS = 10
+"""How often it is looked for what executions have started while they came to their end."""
+_BITE = 20
+"""Executions that one unit erases; each looks through the log."""
 _UNFINISHED = tuple(state for state in ExecutionState if not state.terminal)
 
 
@@ -39,10 +45,18 @@ class Erased:
 class Closing:
     """Who may ask is decided before."""
 
-    def __init__(self, sessions: SessionManager, runtime: AgentRuntime, store: Store) -> None:
+    def __init__(
+        self,
+        sessions: SessionManager,
+        runtime: AgentRuntime,
+        store: Store,
+        forget: Callable[[Sequence[str]], Awaitable[None]] | None = None,
+    ) -> None:
+        """`forget` takes the words of these executions out of what is kept elsewhere."""
         self._sessions = sessions
         self._runtime = runtime
         self._store = store
+        self._forget = forget
 
     async def reset(self, session_id: str, reason: str) -> int:
         """End the session; how many executions were cancelled with it. `NotFound` when it has ended already."""
@@ -55,7 +69,12 @@ class Closing:
         await self._sessions.reset(session_id, reason)
         await self._cancel(session_id, reason)
         erased = await self._count(session_id)
-        return erased if await self._sessions.erase(session_id) else Erased()
+        # Found before the session's own words are gone, which lead to them.
+        following = await self._following(reason, session_id=session_id)
+        if not await self._sessions.erase(session_id):
+            return Erased()
+        late = await self._following(reason, session_id=session_id)
+        return erased.plus(await self._erase_executions(list(dict.fromkeys([*following, *late]))))
 
     async def erase_all(self, principal: str, reason: str) -> Erased:
         """Erase every session of a principal, the ended ones too."""
@@ -66,7 +85,31 @@ class Closing:
             for record in page:
                 erased = erased.plus(await self.erase(record.id, reason))
             before = page[-1].id
-        return erased
+        return erased.plus(await self._erase_executions(await self._following(reason, principal=principal)))
+
+    async def _following(self, reason: str, *, session_id: str = "", principal: str = "") -> list[str]:
+        """Executions of entry points that hold words of the session or person, ended by now."""
+        ids: list[str] = []
+        for _ in range(_ROUNDS):
+            found = await self._store.followers(session_id=session_id, principal=principal)
+            more = [one for one in found if one not in ids]
+            if not more:
+                break
+            for execution_id in more:
+                try:
+                    await self._runtime.cancel(execution_id, reason)
+                except (ExecutionFinished, NotFound):
+                    continue
+            ids += more  # and once more: what came to its end meanwhile may have started another
+        return ids
+
+    async def _erase_executions(self, execution_ids: Sequence[str]) -> Erased:
+        events = 0
+        for first in range(0, len(execution_ids), _BITE):
+            events += await self._store.erase_executions(execution_ids[first : first + _BITE])
+        if execution_ids and self._forget is not None:
+            await self._forget(execution_ids)
+        return Erased(0, len(execution_ids), len(execution_ids), events)
 
     async def _cancel(self, session_id: str, reason: str) -> int:
         cancelled = 0

@@ -23,7 +23,7 @@ from gatewayd.storage.base import Store
 log = logging.getLogger("gatewayd.entry_points")
 
 Dispatch = Callable[[Trigger], Awaitable[object]]
-Tell = Callable[[EventType, Mapping[str, object], str], None]
+Tell = Callable[[EventType, Mapping[str, object], str, str], None]
 Feed = EventFeed | Timer
 
 
@@ -33,7 +33,7 @@ def shares(config: GatewayConfig) -> dict[str, Share]:
 
 
 class EntryPointFeeds:
-    """All of one gateway. `tell` records an event of the daemon's own on a stream."""
+    """All of one gateway. `tell` records an event of the daemon's own on a stream, with a correlation id."""
 
     def __init__(self, *, store: Store, bus: EventBus, clock: Clock, dispatch: Dispatch, tell: Tell) -> None:
         self._store = store
@@ -70,7 +70,9 @@ class EntryPointFeeds:
         if self._open:
             self._open = False
             for name in self._sections:
-                self._tell(EventType.STREAM_STOPPED, {"entry_point": name, "reason": "the gateway is stopping"}, name)
+                self._tell(
+                    EventType.STREAM_STOPPED, {"entry_point": name, "reason": "the gateway is stopping"}, name, ""
+                )
         await self._tasks.close()
         for feed in self._feeds.values():
             if isinstance(feed, EventFeed):
@@ -94,7 +96,7 @@ class EntryPointFeeds:
         if self._open:
             for name in sorted(changed):
                 if name not in sections:
-                    self._tell(EventType.STREAM_STOPPED, {"entry_point": name, "reason": "it was removed"}, name)
+                    self._tell(EventType.STREAM_STOPPED, {"entry_point": name, "reason": "it was removed"}, name, "")
                 else:
                     self._begin(name, is_new=name not in old, before=left.get(name))
         return list(left.values())
@@ -112,7 +114,7 @@ class EntryPointFeeds:
         """`before` is the feed whose place the new one takes: it goes on from there."""
         section = self._sections[name]
         if is_new:
-            self._tell(EventType.STREAM_STARTED, {"entry_point": name}, name)
+            self._tell(EventType.STREAM_STARTED, {"entry_point": name}, name, "")
         feed: Feed
         if EventFeed.fits(section):
             feed = EventFeed(
@@ -122,6 +124,7 @@ class EntryPointFeeds:
                 bus=self._bus,
                 clock=self._clock,
                 dispatch=self._dispatch,
+                tell=self._tell,
                 place=before.place if isinstance(before, EventFeed) else None,
             )
         elif section.trigger == "timer":

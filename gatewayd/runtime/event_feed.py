@@ -9,7 +9,7 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.topic import TopicPattern
 from gatewayd.core.work import Origin, Trigger
+from gatewayd.runtime.chains import MAX_HOPS, link_of, next_link
 from gatewayd.runtime.log_reader import LogReader
 from gatewayd.storage.base import Store
 from gatewayd.wire import data_of, decode_event, event_bytes, with_wire
@@ -89,13 +90,18 @@ class EventFeed(LogReader):
         bus: EventBus,
         clock: Clock,
         dispatch: Callable[[Trigger], Awaitable[object]],
+        tell: Callable[[EventType, Mapping[str, object], str, str], None],
         place: Cursor | None = None,
     ) -> None:
-        """`place` is where to begin, instead of at the mark."""
+        """`tell` records an event of the daemon's own: type, data, stream, correlation id.
+
+        `place` is where to begin, instead of at the mark.
+        """
         super().__init__(self.MARKS + name, selection_of(section), store=store, bus=bus, clock=clock, place=place)
         self.name = name
         self._include_own = bool(section.trigger_config.include_own)
         self._dispatch = dispatch
+        self._tell = tell
         self._held = False
         """Whether there was no room at the last try; told once."""
 
@@ -110,22 +116,44 @@ class EventFeed(LogReader):
 
     async def take_in(self, events: Sequence[Event]) -> None:
         """Start an execution for each, in order; together, so that they share a commit."""
-        mine = [event for event in events if self._include_own or not await self._is_own(event)]
-        triggers = [self._trigger(event) for event in mine]
+        triggers = [trigger for event in events if (trigger := await self._trigger(event)) is not None]
         outcomes = await asyncio.gather(*map(self._dispatch, triggers), return_exceptions=True)
         self._held = self._held and any(isinstance(outcome, BaseException) for outcome in outcomes)
         for trigger, outcome in zip(triggers, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 await self._again(trigger, outcome)
 
-    def _trigger(self, event: Event) -> Trigger:
+    async def _trigger(self, event: Event) -> Trigger | None:
+        """What it starts: nothing for its own, unless it shall, and at the end of a chain."""
+        link: str | None = next_link(event.correlation_id)
+        if await self._is_own(event):
+            if not self._include_own:
+                return None
+            link = event.correlation_id  # it is meant to go on for ever
+        if link is None:
+            self._end_chain(event)
+            return None
         return Trigger(
             entry_point=self.name,
             text=input_of(event),
             origin=Origin.EVENT,
             principal=f"entry_point:{self.name}",
+            correlation_id=link,
             idempotency_key=str(event.cursor or f"event {event.id}"),
         )
+
+    def _end_chain(self, event: Event) -> None:
+        """Tell of it, unless that may be what the chain lives on."""
+        chain = link_of(event.correlation_id)[0]
+        kind = event.custom_type or event.type.label
+        about = {"entry_point": self.name, "chain": chain, "event": kind, "from": event.stream_id}
+        log.error("chain_too_long", extra=about)
+        if event.type is not EventType.ERROR:
+            said = (
+                f"{MAX_HOPS} executions of the chain {chain} have followed from each other by events: {kind} of "
+                f"{event.stream_id} starts {self.name} no more"
+            )
+            self._tell(EventType.ERROR, {"reason": "CHAIN_TOO_LONG", "message": said}, self.name, event.correlation_id)
 
     async def _again(self, trigger: Trigger, error: BaseException) -> None:
         """Try until there is room, however long that is. Raises `Draining` when the daemon stops."""

@@ -135,6 +135,17 @@ class GoalRecord:
         known.evidence.append(Evidence(time, execution.id, one.description, 0.0, execution.principal))
         return True
 
+    def forget(self, execution_ids: frozenset[str]) -> bool:
+        """Take away what these executions have said; whether there was anything."""
+        found = False
+        tallies = [one.evidence for one in self._tallies.values()]
+        for evidence in (*tallies, *(one.evidence for one in self._breaches.values())):
+            for place, one in enumerate(evidence):
+                if one.execution_id in execution_ids and one.text:
+                    evidence[place] = Evidence(one.time, one.execution_id, "", one.score, one.owner)
+                    found = True
+        return found
+
     # Judging
 
     def progress(self) -> GoalProgress:

@@ -159,6 +159,18 @@ class Goals:
                 if counted is not None:
                     await self._keep(record, counted, [])
 
+    async def forget_executions(self, execution_ids: Sequence[str]) -> None:
+        """Take the words of these executions out of all evidence; what was counted stays."""
+        gone = frozenset(execution_ids)
+        for goal_id in self.ids:
+            async with self._locks[goal_id]:
+                if goal_id not in self._records:
+                    continue
+                record = self._copy(goal_id)
+                if record.forget(gone):
+                    await self._store.set_mark(MARKS + goal_id, record.text())
+                    self._put(record)
+
     def _copy(self, goal_id: str) -> GoalRecord:
         """To be changed: the record that counts is only ever replaced."""
         record = self._records.get(goal_id)
@@ -179,10 +191,13 @@ class Goals:
             data = {"goal_id": goal_id, "progress": after.progress}
             events.append(self._event(execution, goal_id, EventType.GOAL_ACHIEVED, data))
         await self._store.set_mark(MARKS + goal_id, record.text(), events)
-        section = self._sections.get(goal_id)
+        self._put(record)
+
+    def _put(self, record: GoalRecord) -> None:
+        section = self._sections.get(record.id)
         if section is not None:  # it may have changed meanwhile
             same = section == record.section
-            self._records[goal_id] = record if same else GoalRecord(goal_id, section, record.text())
+            self._records[record.id] = record if same else GoalRecord(record.id, section, record.text())
 
     def _event(self, execution: Execution, goal_id: str, kind: EventType, data: Mapping[str, object]) -> Event:
         """For everybody who may hear of the goal: of the execution it names that it was the reason."""

@@ -105,11 +105,17 @@ class SharedState:
     # Writing
 
     async def write(
-        self, changes: Sequence[Change], *, writer: str, executions: Mapping[str, Execution] | None = None
+        self,
+        changes: Sequence[Change],
+        *,
+        writer: str,
+        executions: Mapping[str, Execution] | None = None,
+        correlation_id: str = "",
     ) -> list[StateEntry]:
         """Write all or nothing; the keys as they are now, in order, once they are on disk.
 
-        `executions` are those that the caller has at hand already, by id. Raises `StateConflict`, `LimitExceeded`,
+        `executions` are those that the caller has at hand already, by id; `correlation_id` is for the events of what is
+        shared. Raises `StateConflict`, `LimitExceeded`,
         `InvalidArgument`, and `NotFound` or `ExecutionFinished` for the place of an execution.
         """
         check_distinct((one.place, one.key) for one in changes)
@@ -124,7 +130,7 @@ class SharedState:
                 one.place,
                 one.key,
                 one.text,
-                self._envelope(one.place, one.key, known),
+                self._envelope(one.place, one.key, known, correlation_id),
                 one.expected,
                 now + check_ttl(one.ttl) if one.ttl is not None else 0.0,
             )
@@ -141,7 +147,7 @@ class SharedState:
             raise NotFound(f"no execution {execution_id!r}")
         return execution
 
-    def _envelope(self, place: Place, key: str, executions: Mapping[str, Execution]) -> Event:
+    def _envelope(self, place: Place, key: str, executions: Mapping[str, Execution], correlation_id: str = "") -> Event:
         """The event that will tell of a change, without its data."""
         if place.scope is StateScope.EXECUTION:
             return replace(self._events.make(executions[place.id], EventType.STATE_CHANGED, {}), topic=key)
@@ -152,6 +158,7 @@ class SharedState:
             stream_id=place.id or GLOBAL_STREAM,
             time=self._clock.now(),
             topic=key,
+            correlation_id=correlation_id,
             owner=NOBODY,
         )
 

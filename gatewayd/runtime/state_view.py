@@ -56,7 +56,12 @@ class StateView(AgentState):
     async def transact(self, writes: Sequence[StateSet]) -> list[int]:
         changes = [self._change(one) for one in writes]
         execution = self._execution
-        done = await self._state.write(changes, writer=execution.principal, executions={execution.id: execution})
+        done = await self._state.write(
+            changes,
+            writer=execution.principal,
+            executions={execution.id: execution},
+            correlation_id=execution.correlation_id,
+        )
         for entry in done:
             self._seen[entry.place, entry.key] = entry.version if entry.text else 0
         return [entry.version for entry in done]

@@ -28,6 +28,18 @@ class EntryPointTables(Protocol):
         """Whether a unit with that `dedupe_scope` and `dedupe_id` was accepted before, and `accept` would know it."""
         ...
 
+    async def followers(self, *, session_id: str = "", principal: str = "") -> list[str]:
+        """Executions without a session that hold words of that session, or belong to that principal; oldest first.
+
+        Those that its events have started, those that events of these have started, and so on. It looks through all
+        that events have started: not for every minute.
+        """
+        ...
+
+    def erase_executions(self, execution_ids: Sequence[str]) -> Awaitable[int]:
+        """Delete what was said in them, as `erase_session` does; how many events that went over."""
+        ...
+
     async def drop_results(self, *, keep: int, before: float) -> int:
         """Delete ended executions of entry points: all but the newest `keep`, and those that ended before `before`.
 

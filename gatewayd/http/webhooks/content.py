@@ -1,6 +1,7 @@
 """What a request tells, as the data of a `webhook_received` event; nothing that is there to prove who sent it."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
@@ -15,6 +16,9 @@ _SECRETIVE = (
 )
 """Parts of names of what proves who somebody is."""
 _SECRET_NAMES = frozenset(("key", "sig", "sign", "code", "x-key", "x-sig", "x-sign"))
+_SECRET_WORDS = frozenset(("pwd", "pin", "bearer"))
+"""Too short to be looked for within a word: `shipping` and `opinion` tell nothing."""
+_WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
 _HOPS = frozenset(
     ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect", "content-length", "host")
 )
@@ -27,7 +31,10 @@ _CHARSETS = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
 def is_secretive(name: str) -> bool:
     """Whether a header or a parameter of that name may hold something that opens a door."""
     low = name.lower()
-    return low in _SECRET_NAMES or any(part in low for part in _SECRETIVE)
+    words = (word.lower() for word in _WORDS.findall(name))
+    return (
+        low in _SECRET_NAMES or any(part in low for part in _SECRETIVE) or any(word in _SECRET_WORDS for word in words)
+    )
 
 
 def is_text(content_type: str) -> bool:

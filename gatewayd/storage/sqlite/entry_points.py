@@ -1,11 +1,14 @@
 """The part of `SQLiteStore` that implements `storage.entry_points.EntryPointTables`."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
+from gatewayd.core.clock import Clock
 from gatewayd.core.event import Event
 from gatewayd.core.work import Origin
+from gatewayd.storage.sqlite import erasure, followers
+from gatewayd.storage.sqlite.events import EventReader
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.seal import damaged, seal
 from gatewayd.storage.sqlite.tx import Tx
@@ -31,6 +34,9 @@ class SQLiteEntryPoints:
 
     _reader: Reader
     _writer: Writer
+    _events: EventReader
+    _encode: Callable[[Event], bytes]
+    _clock: Clock
 
     async def marks(self, prefix: str) -> dict[str, str]:
         return await self._reader.run(_marks, prefix)
@@ -47,6 +53,19 @@ class SQLiteEntryPoints:
 
     async def knows(self, scope: str, dedupe_id: str) -> bool:
         return await self._reader.run(_knows, *message_key(scope, dedupe_id))
+
+    async def followers(self, *, session_id: str = "", principal: str = "") -> list[str]:
+        return await self._reader.run(followers.find, session_id, principal)
+
+    def erase_executions(self, execution_ids: Sequence[str]) -> Receipt[int]:
+        apply = partial(
+            erasure.erase_executions,
+            execution_ids=tuple(execution_ids),
+            events=self._events,
+            encode=self._encode,
+            now=self._clock.now(),
+        )
+        return self._writer.submit(apply)
 
     async def drop_results(self, *, keep: int, before: float) -> int:
         gone = 0

@@ -1,6 +1,7 @@
 """Erasure of one person's conversation: contents go, ids and states stay, so that every story can still be told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from gatewayd.core.event import Event
 from gatewayd.core.work import LedgerState
@@ -31,20 +32,41 @@ def erase(tx: Tx, session_id: str, events: EventReader, encode: Callable[[Event]
     for (message_id,) in messages:
         _erase_inbox(tx, message_id)
         _erase_outbox(tx, message_id, now)
-    _erase_events(tx, session_id, events, encode)
+    _erase_events(tx, "session_id", session_id, events, encode)
     tx.erased = True
     return True
+
+
+def erase_executions(
+    tx: Tx, execution_ids: Sequence[str], events: EventReader, encode: Callable[[Event], bytes], now: float
+) -> int:
+    """Those that have no session; how many events that went over."""
+    tx.flush()
+    gone = 0
+    for execution_id in execution_ids:
+        rows = tx.execute(f"SELECT {EXECUTIONS.columns} FROM executions WHERE id = ?", (execution_id,)).fetchall()
+        for values in rows:
+            _erase_execution(tx, values)
+            _erase_inbox(tx, values[1])
+            _erase_outbox(tx, values[1], now)
+            gone += _erase_events(tx, "execution_id", execution_id, events, encode)
+            tx.erased = True
+    return gone
 
 
 def _erase_executions(tx: Tx, session_id: str) -> None:
     rows = tx.execute(f"SELECT {EXECUTIONS.columns} FROM executions WHERE session_id = ?", (session_id,)).fetchall()
     for values in rows:
-        fixed, status = EXECUTIONS.read(values)
-        blank = (*fixed[:6], "", *fixed[7:])
-        tx.execute("UPDATE executions SET text = '', input_crc = ? WHERE id = ?", (seal(*blank), fixed[0]))
-        tx.count("executions", 0, -size_of(fixed[6]))
-        executions.save(tx, fixed[0], status, status._replace(output="", error=""))
-        state.forget_executions(tx, [fixed[0]])
+        _erase_execution(tx, values)
+
+
+def _erase_execution(tx: Tx, values: Sequence[Any]) -> None:
+    fixed, status = EXECUTIONS.read(values)
+    blank = (*fixed[:6], "", *fixed[7:])
+    tx.execute("UPDATE executions SET text = '', input_crc = ? WHERE id = ?", (seal(*blank), fixed[0]))
+    tx.count("executions", 0, -size_of(fixed[6]))
+    executions.save(tx, fixed[0], status, status._replace(output="", error=""))
+    state.forget_executions(tx, [fixed[0]])
 
 
 def _erase_inbox(tx: Tx, message_id: str) -> None:
@@ -72,10 +94,11 @@ def _erase_outbox(tx: Tx, message_id: str, now: float) -> None:
         ledger.tell(tx, message_id, Step("erased", now), LedgerState.DEAD_LETTERED)
 
 
-def _erase_events(tx: Tx, session_id: str, events: EventReader, encode: Callable[[Event], bytes]) -> None:
-    # The log has no index by session: appending must be cheap, and this is rare.
-    rows = tx.execute(f"SELECT {EVENT_COLUMNS} FROM events WHERE session_id = ?", (session_id,)).fetchall()
+def _erase_events(tx: Tx, column: str, value: str, events: EventReader, encode: Callable[[Event], bytes]) -> int:
+    # The log has no index by session or execution: appending must be cheap, and this is rare.
+    rows = tx.execute(f"SELECT {EVENT_COLUMNS} FROM events WHERE {column} = ?", (value,)).fetchall()
     for row in rows:
         blank = events.blank(row, encode)
         tx.execute("UPDATE events SET wire = ?, crc = ? WHERE seq = ?", (blank[10], blank[11], blank[0]))
         tx.count("events", 0, len(blank[10]) - len(row[10]))
+    return len(rows)

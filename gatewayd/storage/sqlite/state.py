@@ -1,19 +1,22 @@
 """Shared state: compare and set, expiry, and what goes with an execution."""
 
 import json
+import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gatewayd.core.errors import ExecutionFinished, LimitExceeded, NotFound
+from gatewayd.core.errors import ExecutionFinished, LimitExceeded, NotFound, StoreCorrupt
 from gatewayd.core.event import EventType
 from gatewayd.core.state import Place, StateEntry, StateLimits, StateScope
 from gatewayd.core.work import ExecutionState
 from gatewayd.storage.sqlite.seal import damaged, seal, size_of
 from gatewayd.storage.sqlite.tx import ROW_BYTES, Tx
 from gatewayd.storage.state import StateMismatch, StateOutcome, StateTotals, StateWrite
+
+_log = logging.getLogger("gatewayd.storage")
 
 _COLUMNS = "scope, scope_id, key, value, version, writer, updated, expires, crc"
 _AT = "scope = ? AND scope_id = ? AND key = ?"
@@ -197,8 +200,19 @@ def totals(connection: sqlite3.Connection) -> StateTotals:
 
 
 def list_expired(connection: sqlite3.Connection, now: float, limit: int) -> list[StateEntry]:
+    """Rows that are damaged stay where they are, and hold up nobody."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM state WHERE expires > 0 AND expires <= ? ORDER BY expires LIMIT ?",
-        (float(now), max(0, limit)),
+        f"SELECT {_COLUMNS} FROM state WHERE expires > 0 AND expires <= ? ORDER BY expires", (float(now),)
     )
-    return [_entry_of(row) for row in rows]
+    found: list[StateEntry] = []
+    broken = 0
+    for row in rows:
+        if len(found) >= limit:
+            break
+        try:
+            found.append(_entry_of(row))
+        except StoreCorrupt:
+            broken += 1
+    if broken:
+        _log.error("state_damaged", extra={"expired_rows": broken})
+    return found

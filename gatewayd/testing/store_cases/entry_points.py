@@ -1,5 +1,6 @@
 """Entry points: their marks are kept, and their results no longer than is wanted."""
 
+import json
 from dataclasses import replace
 
 from gatewayd.core.filter import EventFilter
@@ -49,6 +50,38 @@ class EntryPointCases:
         assert not await harness.store.knows(first.dedupe_scope, "another")
         assert not await harness.store.knows("another", first.dedupe_id)
 
+    async def test_what_events_of_a_session_have_started_is_found_and_erased(self, harness: Harness) -> None:
+        """Over several steps, also where an execution of the session is the one that an event tells of."""
+        said = json.dumps({"event": {"data": {"content": "my secret"}, "session_id": "s1"}})
+        await harness.store.accept(acceptance(1))
+        await _follower(harness, 2, said)
+        await _follower(harness, 3, json.dumps({"event": {"execution_id": "x0002", "data": "my secret"}}))
+        await _follower(harness, 4, json.dumps({"event": {"execution_id": "x0001"}}), "chat:tg/eve")
+        await _follower(harness, 5, json.dumps({"event": {"session_id": "s2", "data": {"session_id": "s1"}}}))
+        await _follower(harness, 6, json.dumps({"text": '{"event": {"session_id": "s1"}}'}))
+        await _follower(harness, 7, "no JSON")
+        assert await harness.store.followers(session_id="s1") == ["x0002", "x0003", "x0004"]
+        assert await harness.store.followers(principal="chat:tg/eve") == ["x0004"]
+        assert await harness.store.followers() == []
+
+        assert await harness.store.erase_executions(["x0002", "x0003", "x0004", "unknown"]) == 3
+        await harness.reopen()
+        for number in (2, 3, 4):
+            kept = await harness.store.get_execution(f"x{number:04}")
+            assert kept is not None
+            assert (kept.text, kept.output, kept.state) == ("", "", ExecutionState.SUCCEEDED)
+            story = await harness.store.story(f"m{number:04}")
+            assert story is not None
+            assert (story.inbound.text, story.state) == ("", LedgerState.ANSWERED)
+        other = await harness.store.get_execution("x0005")
+        assert other is not None
+        assert (other.text != "", other.output) == (True, "done")
+        events = (await harness.store.read_forward(0, EventFilter(), 99)).events
+        erased = [one for one in events if one.execution_id in ("x0002", "x0003", "x0004")]
+        assert len(erased) == 3
+        assert all(b"my secret" not in one.wire for one in erased)
+        assert await harness.store.followers(session_id="s1") == []
+
     async def test_a_result_whose_story_is_open_stays(self, harness: Harness) -> None:
         await _ended(harness, 1, Origin.EVENT, LedgerState.EXECUTED)
         await _ended(harness, 2, Origin.EVENT)
@@ -59,6 +92,16 @@ class EntryPointCases:
 async def _accepted(harness: Harness, number: int, origin: Origin) -> None:
     run = execution(number, "", origin=origin, reply_to=ReplyTo(ReplyKind.CALLER), stream_id="nightly")
     await harness.store.accept(replace(acceptance(number), session=None, execution=run))
+
+
+async def _follower(harness: Harness, number: int, text: str, principal: str = "entry_point:nightly") -> None:
+    run = execution(number, "", origin=Origin.EVENT, reply_to=ReplyTo(ReplyKind.CALLER), stream_id="nightly")
+    run = replace(run, text=text, principal=principal)
+    told = event(f"told-{number}", content="my secret", execution_id=run.id)
+    unit = acceptance(number, text=text)
+    await harness.store.accept(replace(unit, session=None, execution=run, events=(told,)))
+    change = LedgerChange(f"m{number:04}", LedgerState.ANSWERED, Step("executed", NOW))
+    await harness.store.finish(Finish(run.id, ExecutionState.SUCCEEDED, NOW, output="done", ledger=(change,)))
 
 
 async def _ended(harness: Harness, number: int, origin: Origin, story: LedgerState = LedgerState.ANSWERED) -> None:

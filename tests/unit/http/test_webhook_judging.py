@@ -118,6 +118,7 @@ def test_an_unsigned_request_without_an_id_is_one_of_its_own() -> None:
         "webhook-signature", "svix-signature", "X-Slack-Signature", "X-Gitlab-Token", "X-Api-Key", "apikey",
         "X-Auth", "X-Shopify-Hmac-Sha256", "X-Telegram-Bot-Api-Secret-Token", "X-Amz-Security-Token", "X-CSRF-Token",
         "X-Forwarded-Client-Cert", "X-Session-Id", "access_token", "key", "sig",
+        "pwd", "user_pwd", "X-Pin", "card-pin", "PIN", "Bearer", "X-Bearer-Id",
     ],
 )  # fmt: skip
 def test_what_proves_who_somebody_is_never_enters_an_event(name: str) -> None:
@@ -127,7 +128,20 @@ def test_what_proves_who_somebody_is_never_enters_an_event(name: str) -> None:
     assert data["query_params"] == {"kept": "1"}
 
 
-@pytest.mark.parametrize("name", ["X-GitHub-Event", "X-GitHub-Delivery", "User-Agent", "Content-Type", "webhook-id"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-Shipping",
+        "X-Opinion",
+        "X-Pinned",
+        "Forbearer",
+        "X-GitHub-Event",
+        "X-GitHub-Delivery",
+        "User-Agent",
+        "Content-Type",
+        "webhook-id",
+    ],
+)
 def test_what_tells_of_the_delivery_does(name: str) -> None:
     assert judged(OPEN, b"{}", {name: "text/plain"})["headers"][name.lower()] == "text/plain"
 

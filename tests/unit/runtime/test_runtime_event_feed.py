@@ -49,7 +49,7 @@ class Feeds:
         for agent in self.middle.agents.values():
             agent.may_end.set()
 
-    def tell(self, kind: EventType, _data: Mapping[str, object], stream_id: str) -> None:
+    def tell(self, kind: EventType, _data: Mapping[str, object], stream_id: str, _correlation_id: str) -> None:
         self.told.append((kind, stream_id))
 
     async def dispatch(self, trigger: Trigger) -> None:

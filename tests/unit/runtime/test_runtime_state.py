@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -364,3 +365,27 @@ async def test_a_conflict_that_an_agent_does_not_handle_ends_its_turn_with_what_
             outcome = await (await middle.send("one")).live.done
         assert (outcome.state.value, outcome.output) == ("failed", "")
         assert "is at version 0, not at 7" in outcome.error
+
+
+async def test_damaged_keys_stay_and_the_others_expire_all_the_same(
+    rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """More of them than are looked at in one bite: nobody is held up, and the log tells of it."""
+    for number in range(SWEEP_BITE + 5):
+        await rig.put(f"bad.{number}", "1", ttl=1.0)
+    await rig.put("good", "1", ttl=2.0)
+    await rig.store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as file:
+        file.execute("UPDATE state SET value = '2' WHERE key LIKE 'bad.%'")
+    again = Rig(tmp_path / "db")
+    await again.store.open()
+    again.bus.attach(again.store)
+    try:
+        await again.clock.advance(10.0)
+        assert await again.state.expire() == 1
+        assert await again.state.find([EVERYWHERE], "good") is None
+        assert len(await again.store.expired_state(again.clock.now(), 10)) == 0
+        assert "state_damaged" in caplog.text
+    finally:
+        await again.tasks.close()
+        await again.store.close()

@@ -47,7 +47,7 @@ class SessionServiceStub:
     """Everything that is kept of a session, in pages. NOT_FOUND if there is none of that id."""
     EraseSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.EraseSessionRequest, _session_service_pb2.EraseSessionResponse]
     """Deletes everything that is kept of a session or of a person: history, messages, answers, executions and
-    events. Needs `admin.write`. It cannot be undone and is audited without the content.
+    events, also those of entry points that its events have started. Needs `admin.write`. It cannot be undone and is audited without the content.
     """
 
 @_typing.type_check_only
@@ -69,7 +69,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """Everything that is kept of a session, in pages. NOT_FOUND if there is none of that id."""
     EraseSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.EraseSessionRequest, _session_service_pb2.EraseSessionResponse]  # type: ignore[assignment]
     """Deletes everything that is kept of a session or of a person: history, messages, answers, executions and
-    events. Needs `admin.write`. It cannot be undone and is audited without the content.
+    events, also those of entry points that its events have started. Needs `admin.write`. It cannot be undone and is audited without the content.
     """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -118,7 +118,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.EraseSessionResponse, _abc.Awaitable[_session_service_pb2.EraseSessionResponse]]:
         """Deletes everything that is kept of a session or of a person: history, messages, answers, executions and
-        events. Needs `admin.write`. It cannot be undone and is audited without the content.
+        events, also those of entry points that its events have started. Needs `admin.write`. It cannot be undone and is audited without the content.
         """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
