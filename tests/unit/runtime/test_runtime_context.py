@@ -40,7 +40,9 @@ class Rig:
         self.told: list[Event] = []
         events = ExecutionEvents(clock, IdSource(clock, SeededRandomness(1)))
         live = LiveExecution(execution)
-        self.ctx = RunContext(live, clock, cast(Any, None), events, self.told.append, state=FakeState(), voice=cast(Any, None))
+        self.ctx = RunContext(
+            live, clock, cast(Any, None), events, self.told.append, state=FakeState(), voice=cast(Any, None)
+        )
 
 
 @pytest.fixture
