@@ -11,7 +11,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gatewayd.core.agents import DEFAULT_KEY
+from gatewayd.core.agents import DEFAULT_KEY, check_topic_type
 
 if TYPE_CHECKING:
     from gatewayd.agents.base import AgentContext, Turn
@@ -43,7 +43,7 @@ def is_message_class(factory: object) -> bool:
 
 
 class MessageClass:
-    """An agent that is a class of message handlers. `TypeError` for one that cannot be such an agent."""
+    """An agent that is a class of message handlers. `TypeError` or `InvalidArgument` for one that cannot be."""
 
     def __init__(self, name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> None:
         self.name = name
@@ -52,6 +52,11 @@ class MessageClass:
         self._takes_options = bool(inspect.signature(kind).parameters)
         if options and not self._takes_options:
             raise TypeError("its __init__ takes no options, and there are some")
+        for topics in (getattr(kind, "topics", ()), getattr(kind, "topic_prefixes", ())):
+            if isinstance(topics, str):
+                raise TypeError("its topics are no tuple")
+            for topic in topics:
+                check_topic_type(topic)
         if (routes := getattr(kind, "routes", None)) is not None:
             routes()
 

@@ -25,7 +25,7 @@ def topic_filter(value: object) -> str:
     )
 
 
-def concurrency(value: object) -> str:
+def handling(value: object) -> str:
     """`serial`, `concurrent(n)` or `latest`."""
     if isinstance(value, str) and _CONCURRENT.match(value):
         return value
@@ -46,7 +46,7 @@ class AgentMessagesSection(Section):
         description="Topics that the agent hears: a type such as `orders`, or `orders.*` for all types that begin so. "
         "At most 100. Default: none but `NAME:` and what follows it.",
     )
-    concurrency: Annotated[str, concurrency] = setting(
+    concurrency: Annotated[str, handling] = setting(
         default="serial",
         description="How each instance handles messages of other agents: `serial` one after the other (default), "
         "`concurrent(n)` up to n at a time, `latest` one at a time, and only the newest waits.",

@@ -106,9 +106,10 @@ class Gateway:
         house.hub.drain("the gateway is stopping")
         house.shared.drain()
         work = deadline.run(house.runtime.idle(), name="executions", limit=deadline.remaining * _WORK_SHARE)
-        if not await work:
+        if await work:
+            await deadline.run(house.messaging.drain(), name="messages", limit=deadline.remaining * _WORK_SHARE)
+        else:
             log.warning("executions_cut_off", extra={"executions": house.runtime.counts()})
-        await deadline.run(house.messaging.drain(), name="messages", limit=deadline.remaining * _WORK_SHARE)
         await house.runtime.stop()
         house.hub.end_all()
         await deadline.run(house.channels.drain(), name="outboxes: flush")

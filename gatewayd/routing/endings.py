@@ -37,6 +37,7 @@ class Endings:
         absorbed = tuple(one.execution for one in live.absorbed)
         outbox = self.rows(execution.reply_to, execution.message_id, execution.id, told(outcome), now)
         bounds = config.gateway.session_config
+        poison = execution.reply_to.kind is ReplyKind.TOPIC and outcome.state is ExecutionState.FAILED
         return Finish(
             execution_id=execution.id,
             state=outcome.state,
@@ -50,32 +51,31 @@ class Endings:
             history_max_messages=bounds.max_messages,
             history_max_bytes=bounds.max_bytes,
             outbox=outbox,
-            ledger=_stories(execution, absorbed, outcome, now, sends=bool(outbox)),
+            ledger=_dead(execution, outcome.error, now)
+            if poison
+            else _stories(execution, absorbed, outcome, now, sends=bool(outbox)),
+            dead_letters=(self._letter(execution, outcome.error, now),) if poison else (),
             events=self._tell(execution, absorbed, outcome),
         )
 
     def give_up(self, execution: Execution, why: str, now: float) -> Finish:
         """The unit that ends an execution which cannot be finished, whatever is tried."""
         outcome = Outcome(ExecutionState.FAILED, error=why, reason="dead-lettered")
-        step = Step("dead_lettered", now, why)
-        letter = DeadLetter(
-            self._ids.new(),
-            DeadLetterKind.INBOUND,
-            execution.message_id,
-            execution.id,
-            execution.reply_to.channel,
-            why,
-            now,
-        )
         return Finish(
             execution_id=execution.id,
             state=outcome.state,
             finished=now,
             error=why,
             reason=outcome.reason,
-            ledger=(LedgerChange(execution.message_id, LedgerState.DEAD_LETTERED, step),),
-            dead_letters=(letter,),
+            ledger=_dead(execution, why, now),
+            dead_letters=(self._letter(execution, why, now),),
             events=self._tell(execution, (), outcome),
+        )
+
+    def _letter(self, execution: Execution, why: str, now: float) -> DeadLetter:
+        channel = execution.reply_to.channel
+        return DeadLetter(
+            self._ids.new(), DeadLetterKind.INBOUND, execution.message_id, execution.id, channel, why, now
         )
 
     def rows(
@@ -108,6 +108,11 @@ class Endings:
         elif outcome.state is ExecutionState.CANCELLED:
             data = {"reason": outcome.reason}
         return tuple(self._events.make(one, kind, data) for one in (execution, *absorbed))
+
+
+def _dead(execution: Execution, why: str, now: float) -> tuple[LedgerChange, ...]:
+    """The story of work that was given up, and waits for an operator."""
+    return (LedgerChange(execution.message_id, LedgerState.DEAD_LETTERED, Step("dead_lettered", now, why)),)
 
 
 def told(outcome: Outcome) -> str:

@@ -64,7 +64,7 @@ class Publications:
             origin=Origin.MESSAGE,
             principal=message.principal,
             channel="",
-            chat=topic,
+            chat="",
             peer=message.principal,
             platform_id=message.idempotency_key,
             context="",

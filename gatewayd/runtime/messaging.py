@@ -9,7 +9,14 @@ from gatewayd.agents.registry import AgentRegistry
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.agents import AgentId
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import DeadlineExceeded, InvalidArgument, LimitExceeded
+from gatewayd.core.errors import (
+    DeadlineExceeded,
+    ExecutionFailed,
+    GatewayError,
+    InvalidArgument,
+    LimitExceeded,
+    Unavailable,
+)
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.ids import IdSource
 from gatewayd.core.lifecycle import Change, State
@@ -34,8 +41,17 @@ LIMITS = Limits(timeout=DAY, longest_timeout=DAY, idle=3600.0)
 """Each handler is bounded by its agent's timeout, and so what waits for it; an instance is put away after an hour."""
 MAX_STATE = 16 * 1024 * 1024
 """Longest saved state, in bytes."""
+TRIES = 3
+"""How often a message that a client published is handled, if it fails."""
+_PAUSE = 0.1
+"""Seconds; half of the wait before the second try, and a quarter of that before the third."""
 _CUT = 1.0
 """Seconds that handlers get to tidy up when the time of a stop is over."""
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether asking again makes sense: not where the message does not fit, or the time is over."""
+    return not isinstance(error, GatewayError) or isinstance(error, ExecutionFailed | Unavailable)
 
 
 class AgentStates:
@@ -135,8 +151,18 @@ class Messaging:
         return Voice(self.engine, self._agents, work_of(execution), AgentId(execution.agent))
 
     async def delivered(self, execution: Execution, timeout: float) -> AsyncIterator[Output]:
-        """Have a message that a client published handled; what its handler returns is the output."""
-        reply = await deliver(self.engine, execution, timeout)
+        """Have a message that a client published handled; what its handler returns is the output.
+
+        A handler that fails is asked again, `TRIES` times in all and within the agent's time.
+        """
+        for attempt in range(1, TRIES + 1):
+            try:
+                reply = await deliver(self.engine, execution, timeout)
+                break
+            except Exception as error:  # the boundary of the agent's own code
+                if attempt == TRIES or not _may_pass(error):
+                    raise
+            await self._clock.sleep(_PAUSE * 2**attempt)
         if reply is not None:
             yield TextOutput(reply.data.decode() if hasattr(reply, "data") else text_of(reply))
 

@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from gateway.v1 import admin_service_pb2
 
 from gatewayctl.client import Client, Conflict, InvalidArgument, PermissionDenied, event_filter
 from tests.rigs import talkers
@@ -81,6 +82,38 @@ async def test_who_may_not_send_to_all_that_hear_it_publishes_nothing(tmp_path: 
                 await robot.save_state()
             assert (await robot.publish_message("orders.old", "y")).executions.keys() == {"other"}
         assert await scene.until(1) == ["other orders.old/default  y"]
+
+
+async def test_F81_a_message_that_always_fails_is_tried_given_up_and_in_nobodys_way(
+    tmp_path: Path, scene: talkers.Scene
+) -> None:
+    async with InProcess(tmp_path, CONFIG) as gateway, gateway.client("c") as client:
+        told = client.subscribe(event_filter(["execution_failed", "execution_completed"]))
+
+        poison = await client.publish_message("orders.new", "fail")
+        good = await client.publish_message("orders.new", "news")
+
+        ended = {}
+        async for event in told:
+            ended[event.execution_id] = event.WhichOneof("data")
+            if len(ended) == 4:
+                break
+        assert ended == {
+            poison.executions["clerk"]: "execution_failed",
+            poison.executions["other"]: "execution_completed",
+            good.executions["clerk"]: "execution_completed",
+            good.executions["other"]: "execution_completed",
+        }
+        assert [text.rpartition(" ")[2] for text in scene.said if text.startswith("clerk")].count("fail") == 3
+        request, answer = admin_service_pb2.ListDeadLettersRequest(), admin_service_pb2.ListDeadLettersResponse
+        (letter,) = (await client.call("AdminService/ListDeadLetters", request, answer)).dead_letters
+
+        retry = admin_service_pb2.RetryDeadLetterRequest(dead_letter_id=letter.id)
+        await client.call("AdminService/RetryDeadLetter", retry, admin_service_pb2.RetryDeadLetterResponse)
+        async for event in told:
+            assert (event.execution_id, event.HasField("execution_failed")) == (poison.executions["clerk"], True)
+            break
+        assert [text.rpartition(" ")[2] for text in scene.said if text.startswith("clerk")].count("fail") == 6
 
 
 async def test_what_was_accepted_is_handled_after_a_restart(tmp_path: Path, scene: talkers.Scene) -> None:

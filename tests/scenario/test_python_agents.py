@@ -28,6 +28,7 @@ CRASHING = """
 import asyncio
 
 from gatewayd.agents.base import TextOutput
+from gatewayd.engine import HandlerAgent, message_handler
 
 made = []
 
@@ -57,6 +58,22 @@ class Agent:
 
 class NoAgent:
     def __init__(self, name, options): ...
+
+class NoOptions(HandlerAgent):
+    @message_handler
+    async def on_text(self, text: str, ctx) -> str:
+        return text
+
+class NoTopics(NoOptions):
+    topics = "orders"
+
+class OddTopics(NoOptions):
+    topics = ("no topic",)
+
+class OddHandler(HandlerAgent):
+    @message_handler
+    async def on_text(self, text, ctx) -> str:
+        return text
 
 class Coroutine(NoAgent):
     async def run(self, turn, ctx): ...
@@ -161,6 +178,12 @@ async def test_a_reload_keeps_what_did_not_change_and_refuses_what_cannot_be_mad
         ("class: crashing:Coroutine", "it has to be an async generator"),
         ("class: crashing:Narrow", "its run does not take a turn and a context"),
         ("class: crashing:make", "the factory is async"),
+        ("{class: crashing:NoOptions, options: {a: 1}}", "its __init__ takes no options"),
+        ("class: crashing:NoTopics", "its topics are no tuple"),
+        ("class: crashing:OddTopics", "'no topic' is no topic type"),
+        ("class: crashing:OddHandler", "crashing:OddHandler is no agent: TypeError"),
+        ("{model: offline/echo, topics: [a b]}", "a topic such as orders"),
+        ("{model: offline/echo, concurrency: concurrent(0)}", "serial, concurrent(n) with n from 1 to 9999, or latest"),
         ("class: unknown", "no gatewayd.agents plugin is called 'unknown'"),
         ("{class: crashing:Agent, options: {fault: 1}}", "did not make the agent: ValueError: this option is a fault"),
         ("{class: crashing:Agent, options: {exit: 1}}", "did not make the agent: SystemExit: this option is an exit"),

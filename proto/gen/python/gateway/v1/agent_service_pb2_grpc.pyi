@@ -41,8 +41,8 @@ class AgentServiceStub:
     """
     PublishMessage: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.PublishMessageRequest, _agent_service_pb2.PublishMessageResponse]
     """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
-    before this answers: it survives a crash, and how it ended is kept with it. None subscribing is no error: `count`
-    is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
+    before this answers: it survives a crash, and how it ended is kept with it. An agent that fails is asked three times
+    in all; then the message is a dead letter. None subscribing is no error: `count` is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
     that subscribe.
     """
     ListAgentInstances: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ListAgentInstancesRequest, _agent_service_pb2.ListAgentInstancesResponse]
@@ -70,8 +70,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """
     PublishMessage: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.PublishMessageRequest, _agent_service_pb2.PublishMessageResponse]  # type: ignore[assignment]
     """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
-    before this answers: it survives a crash, and how it ended is kept with it. None subscribing is no error: `count`
-    is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
+    before this answers: it survives a crash, and how it ended is kept with it. An agent that fails is asked three times
+    in all; then the message is a dead letter. None subscribing is no error: `count` is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
     that subscribe.
     """
     ListAgentInstances: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ListAgentInstancesRequest, _agent_service_pb2.ListAgentInstancesResponse]  # type: ignore[assignment]
@@ -108,8 +108,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.PublishMessageResponse, _abc.Awaitable[_agent_service_pb2.PublishMessageResponse]]:
         """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
-        before this answers: it survives a crash, and how it ended is kept with it. None subscribing is no error: `count`
-        is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
+        before this answers: it survives a crash, and how it ended is kept with it. An agent that fails is asked three times
+        in all; then the message is a dead letter. None subscribing is no error: `count` is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
         that subscribe.
         """
 

@@ -1470,8 +1470,8 @@ class Call(_message.Message):
     offset: _builtins.int
     """Characters of the answer that have arrived; the next reply goes on there."""
     topic: _builtins.str
-    """What the message was published about, as `TYPE/SOURCE`. Then nobody waits for an answer: a final reply, which may be
-    empty, ends the call, and its text goes nowhere. Empty for a message to this agent.
+    """What the message was published about, as `TYPE/SOURCE`. Then nobody waits for an answer: a final reply ends the
+    call, and needs no text. Empty for a message to this agent.
     """
     sender: _builtins.str
     """The agent that sent or published it, as `AGENT/KEY`; empty if no agent did."""
