@@ -66,6 +66,8 @@ class Turn:
     peer_name: str = ""
     history: Sequence[HistoryEntry] = ()
     """The conversation before this turn, oldest first, within the session's bounds."""
+    call_scope: str = ""
+    """Tells equal tool calls of several turns of one execution apart: which step of a graph this is, '' outside."""
 
 
 @value(frozen=True, slots=True)

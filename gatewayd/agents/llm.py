@@ -79,7 +79,7 @@ class LLMAgent:
                 return
             calls = step.calls()
             messages.append(_asked(step.text, calls))
-            caller = Caller(ctx.clock, ctx.execution_id, turn.principal)
+            caller = Caller(ctx.clock, ctx.execution_id, turn.principal, turn.call_scope)
             for place, call in enumerate(calls):
                 yield ToolStarted(call.id, call.name[:_MAX_SHOWN_NAME], _shown_input(call))
                 result = await self._call(place, call, caller, said)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from gatewayd.config.entry_points import faults
+from gatewayd.config.graph_rules import Known, graph_faults
 from gatewayd.config.model import GatewayConfig, Retention
 from gatewayd.config.problems import Path, suggest
 from gatewayd.config.section import settings_of
@@ -48,6 +49,8 @@ class Subject:
     check_scope: Callable[[str], None]
     check_class: Callable[[str, str, Mapping[str, Any]], object] = lambda *_: None
     """Of a Python agent: name, class and options; raises what is wrong with them."""
+    check_function: Callable[[str], object] = lambda _: None
+    """Of a graph's node: raises what is wrong with it."""
     written: frozenset[Path] = frozenset()
     """Keys that the file has, with a value."""
 
@@ -210,9 +213,6 @@ def _webhooks(subject: Subject) -> Iterator[Finding]:
 
 def _entry_points(subject: Subject) -> Iterator[Finding]:
     for name, entry in subject.config.entry_points.items():
-        if entry.agent not in subject.agents:
-            hint = suggest(entry.agent, subject.agents, "agents")
-            yield Finding(("entry_points", name, "agent"), f"there is no agent {entry.agent}", hint)
         channel = entry.trigger_config.channel
         if channel is not None and channel not in subject.config.channels:
             path = ("entry_points", name, "trigger_config", "channel")
@@ -223,6 +223,11 @@ def _entry_points(subject: Subject) -> Iterator[Finding]:
             yield Finding(path, f"there is no webhook {source}", suggest(source, subject.config.webhooks, "webhooks"))
         if not subject.lacks("entry_points", name):
             yield from (Finding(*fault) for fault in faults(name, entry))
+
+
+def _graphs(subject: Subject) -> Iterator[Finding]:
+    known = Known(subject.agents, subject.tools, subject.check_function, subject.lacks)
+    yield from (Finding(*fault) for fault in graph_faults(subject.config, known))
 
 
 def _separate_secrets(subject: Subject) -> Iterator[Finding]:
@@ -286,6 +291,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     _push,
     _webhooks,
     _entry_points,
+    _graphs,
     _separate_secrets,
     _silence,
 )

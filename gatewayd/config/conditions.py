@@ -170,7 +170,9 @@ class _Parser:
         while at < end:
             match = _TOKEN.match(text, at)
             if match is None:
-                raise ValueError(f"{text[at:].strip()[:20]!r} at character {at + 1} is nothing that a condition has")
+                stray = text[at:].lstrip()
+                hint = "; equal is ==" if stray.startswith("=") else ""
+                raise ValueError(f"{stray[:20]!r} at character {len(text) - len(stray) + 1} means nothing here{hint}")
             kind = match.lastgroup or ""
             self._tokens.append((kind, match[kind], match.start(kind)))
             at = match.end()

@@ -127,16 +127,19 @@ class TriggerConfigSection(Section):
 
 
 class EntryPointSection(Section):
-    """`entry_points.<id>`: one named way to start an agent."""
+    """`entry_points.<id>`: one named way to start an agent or a graph."""
 
     ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"trigger_type": "trigger"})
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
-        dict.fromkeys(("graph", "entry_node"), "graphs are not in this version: name an agent")
-        | dict.fromkeys(("goal", "isolation_level"), "not in this version")
+        dict.fromkeys(("goal", "isolation_level"), "not in this version")
     )
 
     name: Line = setting(default="", description="What it is called for people. Default: its id.")
-    agent: Name = setting(description="The agent that it starts.")
+    agent: Name | None = setting(default=None, description="The agent that it starts; either this or graph.")
+    graph: Name | None = setting(default=None, description="The graph that it starts.")
+    entry_node: Name | None = setting(
+        default=None, description="For `graph`: the node that it begins with. Default: the graph's entry_node."
+    )
     trigger: Kind = setting(
         default="api",
         description="What starts it: `api` (default) or `manual`, a call alone; `event`, `webhook`, `message`, "

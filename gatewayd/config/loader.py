@@ -17,6 +17,7 @@ from gatewayd.config.model import (
     EntryPointSection,
     GatewayConfig,
     GatewaySection,
+    GraphSection,
     WebhookSection,
 )
 from gatewayd.config.plain import Refused
@@ -77,6 +78,7 @@ def load(
     known_platforms: frozenset[str] = frozenset(),
     check_scope: Callable[[str], None] = lambda _: None,
     check_class: Callable[[str, str, Mapping[str, Any]], object] = lambda *_: None,
+    check_function: Callable[[str], object] = lambda _: None,
     stat_file: StatFile | None = None,
     folder: FilePath | None = None,
     world_readable: bool = False,
@@ -91,9 +93,16 @@ def load(
     loading = _Loading(name, source, overrides, settings_for, known_platforms)
     config = loading.read(text)
     found = loading.findings
-    unresolved = frozenset(found.unresolved)
     subject = checks.Subject(
-        config, loading.agents, known_tools, known_models, unresolved, check_scope, check_class, found.written()
+        config=config,
+        agents=loading.agents,
+        tools=known_tools,
+        models=known_models,
+        unresolved=frozenset(found.unresolved),
+        check_scope=check_scope,
+        check_class=check_class,
+        check_function=check_function,
+        written=found.written(),
     )
     for finding in checks.check(subject):
         place = found.place(finding.path, name)
@@ -103,7 +112,7 @@ def load(
             found.problems.add(place, finding.path, finding.what, finding.hint)
     if found.literal_secrets and world_readable:
         found.doubts.append(problem_at(Place(name), (), "every user can read the secrets in it", f"chmod 640 {name}"))
-    unavailable = _settle(found, strict=config.gateway.strict)
+    unavailable = found.settle(strict=config.gateway.strict)
     return Loaded(
         config=config,
         digest=canonical.digest(config, unavailable),
@@ -114,25 +123,11 @@ def load(
     )
 
 
-def _settle(found: Findings, *, strict: bool) -> dict[str, str]:
-    """Raise what is a problem, and give what is unavailable with its reasons."""
-    if strict:
-        for problem in (*found.doubts, *(problem for _, problem in found.gone)):
-            found.problems.take(problem)
-    found.problems.raise_any()
-    reasons: dict[str, list[str]] = {}
-    for part, problem in found.gone:
-        reason = f"{problem.what}: {problem.path} in {problem.file}:{problem.line}"
-        known = reasons.setdefault(dotted(part), [])
-        if reason not in known:
-            known.append(reason)
-    return {part: "; ".join(each) for part, each in sorted(reasons.items())}
-
-
 _NAMED: tuple[tuple[str, type[Section], Unset], ...] = (
     ("clients", ClientSection, Unset.DEGRADE),
     ("webhooks", WebhookSection, Unset.DEGRADE),
     ("entry_points", EntryPointSection, Unset.REFUSE),
+    ("graphs", GraphSection, Unset.REFUSE),
 )
 
 
@@ -173,7 +168,7 @@ class _Loading:
                 name: self._part(kind, entry, (key, name), unset) for name, entry in self._entries(root, key).items()
             }
         gone = {part for part, _ in self.findings.gone}
-        for key in ("agents", "channels", "clients", "webhooks", "entry_points"):
+        for key in ("agents", "channels", *(named for named, _, _ in _NAMED)):
             kept = {name: part for name, part in sections[key].items() if part is not None}
             sections[key] = {name: part for name, part in kept.items() if key != "clients" or (key, name) not in gone}
         return GatewayConfig(**{key: value for key, value in sections.items() if value is not None})

@@ -28,6 +28,7 @@ from gatewayd.config.fields import (
     sha256_hex,
 )
 from gatewayd.config.gateway import GatewaySection, LimitsSection, LoggingSection, SessionConfigSection
+from gatewayd.config.graphs import GraphSection
 from gatewayd.config.http import HttpSection
 from gatewayd.config.push import PushSection
 from gatewayd.config.retention import BusSection, HistorySection, Retention, RetentionSection, StorageSection
@@ -39,12 +40,10 @@ _LATER = "not in this version"
 
 
 class AgentSection(AgentKindSection):
-    """`agents.<id>`: one agent; without `class` and `remote` a model answers for it."""
+    """`agents.<id>`: one agent; without `class`, `graph` and `remote` a model answers for it."""
 
     ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"system_prompt": "instructions", "llm": "model"})
-    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
-        dict.fromkeys(("graph", "memory", "budget", "concurrency"), _LATER)
-    )
+    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(dict.fromkeys(("memory", "budget", "concurrency"), _LATER))
 
     instructions: Prose = setting(
         default="", description="What the agent is told before every answer. Alias: `system_prompt`."
@@ -134,7 +133,7 @@ class GatewayConfig(Section):
 
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
         dict.fromkeys(
-            ("schedules", "guardrails", "graphs", "goals", "tools"),
+            ("schedules", "guardrails", "goals", "tools"),
             _LATER,
         )
         | {"routing": "routing stands inside each channel: channels.<name>.routing"}
@@ -153,6 +152,7 @@ class GatewayConfig(Section):
     entry_points: dict[Name, EntryPointSection] = setting(
         default={}, description="Named ways to start an agent: by a call, an event, or the time."
     )
+    graphs: dict[Name, GraphSection] = setting(default={}, description="Several steps, one after another, by name.")
 
     @property
     def opens_http(self) -> bool:
@@ -170,6 +170,7 @@ __all__ = [
     "EntryPointSection",
     "GatewayConfig",
     "GatewaySection",
+    "GraphSection",
     "HistorySection",
     "HttpSection",
     "LimitsSection",

@@ -33,7 +33,7 @@ from gatewayd.routing.endings import Endings, turn
 from gatewayd.routing.intake import Intake, chat_reply
 from gatewayd.routing.policy import Verdict, admit
 from gatewayd.routing.table import route
-from gatewayd.routing.triggers import Triggers, dedupe_scope, entry_point
+from gatewayd.routing.triggers import Triggers, dedupe_scope, entry_point, runs
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.runtime import AgentRuntime
@@ -206,7 +206,7 @@ class Router:
         except LimitExceeded:  # a repeat takes no room
             if not (key := trigger.idempotency_key) or not await self._store.knows(dedupe_scope(trigger), key):
                 raise
-        work, execution = self._triggers.work(trigger, entry.agent)
+        work, execution = self._triggers.work(trigger, runs(entry))
         accepted, live = await self._commits.accept(work, lambda: self.runtime.submit(execution))
         return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
 

@@ -7,6 +7,7 @@ stream of the entry point, which is also how a stored execution tells where it c
 
 import hashlib
 
+from gatewayd.agents.graph.names import graph_of, runner
 from gatewayd.config.model import EntryPointSection, GatewayConfig
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import EntryPointNotFound, InvalidArgument
@@ -25,6 +26,11 @@ def entry_point(config: GatewayConfig, name: str) -> EntryPointSection:
         known = ", ".join(sorted(config.entry_points)[:20]) or "none"
         raise EntryPointNotFound(f"no entry point {name!r} is configured (there are: {known})")
     return section
+
+
+def runs(section: EntryPointSection) -> str:
+    """What its executions say of who runs them: its agent, or its graph."""
+    return section.agent or runner(section.graph or "", section.entry_node)
 
 
 def dedupe_scope(trigger: Trigger) -> str:
@@ -71,7 +77,7 @@ class Triggers:
             created=now,
             idempotency_key=trigger.idempotency_key,
         )
-        rule = f"entry_points.{name}.agent"
+        rule = f"entry_points.{name}.{'graph' if graph_of(agent) else 'agent'}"
         acceptance = Acceptance(
             inbound=inbound,
             dedupe_scope=dedupe_scope(trigger),

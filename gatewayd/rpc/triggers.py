@@ -54,7 +54,9 @@ class EntryPointCalls:
         return pb.EntryPoint(
             id=name,
             name=section.name or name,
-            agent=section.agent,
+            agent=section.agent or "",
+            graph=section.graph or "",
+            entry_node=self._entry_node(section),
             trigger=pb.TriggerKind.Value(f"TRIGGER_KIND_{section.trigger.upper()}"),
             priority=section.priority,
             max_concurrent=section.max_concurrent,
@@ -62,6 +64,11 @@ class EntryPointCalls:
             queued=counts.get("queued", 0),
             next_time=instant(self._entry_points.next_time(name)),
         )
+
+    def _entry_node(self, section: EntryPointSection) -> str:
+        """The node that it begins with; '' where it starts no graph."""
+        graph = self._router.config.graphs.get(section.graph or "")
+        return (section.entry_node or graph.entry) if graph is not None else ""
 
     async def Trigger(self, request: pb.TriggerRequest, context: Context) -> pb.TriggerResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.TriggerResponse:

@@ -128,7 +128,9 @@ class Execution(_message.Message):
     state: Global___ExecutionState.ValueType
     """Where it is in its life."""
     agent: _builtins.str
-    """Id of the agent that runs."""
+    """Id of the agent that runs; where an entry point started a graph, `graph:` and the id of that, and after another
+    `:` the node that it began with if that is not the graph's own.
+    """
     session_id: _builtins.str
     """The conversation it belongs to; empty for work of an entry point, which has none."""
     message_id: _builtins.str

@@ -29,7 +29,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gateway/v1/runtime_service.proto\x12\ngateway.v1\x1a\x1agateway/v1/execution.proto\x1a\x16gateway/v1/state.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\x13GetExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\"@\n\x14GetExecutionResponse\x12(\n\texecution\x18\x01 \x01(\x0b\x32\x15.gateway.v1.Execution\"\xa2\x01\n\x15ListExecutionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06states\x18\x03 \x03(\x0e\x32\x1a.gateway.v1.ExecutionState\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\r\n\x05\x61gent\x18\x05 \x01(\t\x12\x13\n\x0b\x65ntry_point\x18\x06 \x01(\t\"\\\n\x16ListExecutionsResponse\x12)\n\nexecutions\x18\x01 \x03(\x0b\x32\x15.gateway.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x16\x43\x61ncelExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"C\n\x17\x43\x61ncelExecutionResponse\x12(\n\texecution\x18\x01 \x01(\x0b\x32\x15.gateway.v1.Execution\"?\n\x16ListEntryPointsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x17ListEntryPointsResponse\x12,\n\x0c\x65ntry_points\x18\x01 \x03(\x0b\x32\x16.gateway.v1.EntryPoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd9\x01\n\nEntryPoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12(\n\x07trigger\x18\x04 \x01(\x0e\x32\x17.gateway.v1.TriggerKind\x12\x10\n\x08priority\x18\x05 \x01(\x05\x12\x16\n\x0emax_concurrent\x18\x06 \x01(\x05\x12\x0f\n\x07running\x18\x07 \x01(\x05\x12\x0e\n\x06queued\x18\x08 \x01(\x05\x12-\n\tnext_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x01\n\x0eTriggerRequest\x12\x13\n\x0b\x65ntry_point\x18\x01 \x01(\t\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\'\n\x04json\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x16\n\x0e\x63orrelation_id\x18\x04 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\tB\x07\n\x05input\"N\n\x0fTriggerResponse\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"p\n\x15TriggerAndWaitRequest\x12+\n\x07trigger\x18\x01 \x01(\x0b\x32\x1a.gateway.v1.TriggerRequest\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x01\n\x16TriggerAndWaitResponse\x12+\n\x07outcome\x18\x01 \x01(\x0e\x32\x1a.gateway.v1.TriggerOutcome\x12(\n\texecution\x18\x02 \x01(\x0b\x32\x15.gateway.v1.Execution\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"\x18\n\x16GetRuntimeStatsRequest\"\x9e\x02\n\x17GetRuntimeStatsResponse\x12\x0f\n\x07running\x18\x01 \x01(\x08\x12\x14\n\x0c\x65ntry_points\x18\x02 \x01(\x05\x12\x0e\n\x06queued\x18\x03 \x01(\x05\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x0c\n\x04\x66ree\x18\x05 \x01(\x05\x12G\n\nexecutions\x18\x06 \x03(\x0b\x32\x33.gateway.v1.GetRuntimeStatsResponse.ExecutionsEntry\x12\x33\n\x0e\x62y_entry_point\x18\x07 \x03(\x0b\x32\x1b.gateway.v1.EntryPointStats\x1a\x31\n\x0f\x45xecutionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x91\x01\n\x0f\x45ntryPointStats\x12\n\n\x02id\x18\x01 \x01(\t\x12?\n\nexecutions\x18\x02 \x03(\x0b\x32+.gateway.v1.EntryPointStats.ExecutionsEntry\x1a\x31\n\x0f\x45xecutionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01*\xbe\x01\n\x0bTriggerKind\x12\x1c\n\x18TRIGGER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10TRIGGER_KIND_API\x10\x01\x12\x17\n\x13TRIGGER_KIND_MANUAL\x10\x02\x12\x16\n\x12TRIGGER_KIND_EVENT\x10\x03\x12\x18\n\x14TRIGGER_KIND_WEBHOOK\x10\x04\x12\x18\n\x14TRIGGER_KIND_MESSAGE\x10\x05\x12\x16\n\x12TRIGGER_KIND_TIMER\x10\x06*k\n\x0eTriggerOutcome\x12\x1f\n\x1bTRIGGER_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15TRIGGER_OUTCOME_ENDED\x10\x01\x12\x1d\n\x19TRIGGER_OUTCOME_TIMED_OUT\x10\x02\x32\x94\x07\n\x0eRuntimeService\x12Q\n\x0cGetExecution\x12\x1f.gateway.v1.GetExecutionRequest\x1a .gateway.v1.GetExecutionResponse\x12W\n\x0eListExecutions\x12!.gateway.v1.ListExecutionsRequest\x1a\".gateway.v1.ListExecutionsResponse\x12Z\n\x0f\x43\x61ncelExecution\x12\".gateway.v1.CancelExecutionRequest\x1a#.gateway.v1.CancelExecutionResponse\x12Z\n\x0fListEntryPoints\x12\".gateway.v1.ListEntryPointsRequest\x1a#.gateway.v1.ListEntryPointsResponse\x12\x42\n\x07Trigger\x12\x1a.gateway.v1.TriggerRequest\x1a\x1b.gateway.v1.TriggerResponse\x12W\n\x0eTriggerAndWait\x12!.gateway.v1.TriggerAndWaitRequest\x1a\".gateway.v1.TriggerAndWaitResponse\x12Z\n\x0fGetRuntimeStats\x12\".gateway.v1.GetRuntimeStatsRequest\x1a#.gateway.v1.GetRuntimeStatsResponse\x12\x45\n\x08GetState\x12\x1b.gateway.v1.GetStateRequest\x1a\x1c.gateway.v1.GetStateResponse\x12H\n\tListState\x12\x1c.gateway.v1.ListStateRequest\x1a\x1d.gateway.v1.ListStateResponse\x12\x45\n\x08SetState\x12\x1b.gateway.v1.SetStateRequest\x1a\x1c.gateway.v1.SetStateResponse\x12M\n\nWatchState\x12\x1d.gateway.v1.WatchStateRequest\x1a\x1e.gateway.v1.WatchStateResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gateway/v1/runtime_service.proto\x12\ngateway.v1\x1a\x1agateway/v1/execution.proto\x1a\x16gateway/v1/state.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\x13GetExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\"@\n\x14GetExecutionResponse\x12(\n\texecution\x18\x01 \x01(\x0b\x32\x15.gateway.v1.Execution\"\xa2\x01\n\x15ListExecutionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06states\x18\x03 \x03(\x0e\x32\x1a.gateway.v1.ExecutionState\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\r\n\x05\x61gent\x18\x05 \x01(\t\x12\x13\n\x0b\x65ntry_point\x18\x06 \x01(\t\"\\\n\x16ListExecutionsResponse\x12)\n\nexecutions\x18\x01 \x03(\x0b\x32\x15.gateway.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x16\x43\x61ncelExecutionRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"C\n\x17\x43\x61ncelExecutionResponse\x12(\n\texecution\x18\x01 \x01(\x0b\x32\x15.gateway.v1.Execution\"?\n\x16ListEntryPointsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x17ListEntryPointsResponse\x12,\n\x0c\x65ntry_points\x18\x01 \x03(\x0b\x32\x16.gateway.v1.EntryPoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xfc\x01\n\nEntryPoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12(\n\x07trigger\x18\x04 \x01(\x0e\x32\x17.gateway.v1.TriggerKind\x12\x10\n\x08priority\x18\x05 \x01(\x05\x12\x16\n\x0emax_concurrent\x18\x06 \x01(\x05\x12\x0f\n\x07running\x18\x07 \x01(\x05\x12\x0e\n\x06queued\x18\x08 \x01(\x05\x12-\n\tnext_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05graph\x18\x14 \x01(\t\x12\x12\n\nentry_node\x18\x15 \x01(\t\"\x98\x01\n\x0eTriggerRequest\x12\x13\n\x0b\x65ntry_point\x18\x01 \x01(\t\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\'\n\x04json\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x16\n\x0e\x63orrelation_id\x18\x04 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\tB\x07\n\x05input\"N\n\x0fTriggerResponse\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"p\n\x15TriggerAndWaitRequest\x12+\n\x07trigger\x18\x01 \x01(\x0b\x32\x1a.gateway.v1.TriggerRequest\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x01\n\x16TriggerAndWaitResponse\x12+\n\x07outcome\x18\x01 \x01(\x0e\x32\x1a.gateway.v1.TriggerOutcome\x12(\n\texecution\x18\x02 \x01(\x0b\x32\x15.gateway.v1.Execution\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"\x18\n\x16GetRuntimeStatsRequest\"\x9e\x02\n\x17GetRuntimeStatsResponse\x12\x0f\n\x07running\x18\x01 \x01(\x08\x12\x14\n\x0c\x65ntry_points\x18\x02 \x01(\x05\x12\x0e\n\x06queued\x18\x03 \x01(\x05\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x0c\n\x04\x66ree\x18\x05 \x01(\x05\x12G\n\nexecutions\x18\x06 \x03(\x0b\x32\x33.gateway.v1.GetRuntimeStatsResponse.ExecutionsEntry\x12\x33\n\x0e\x62y_entry_point\x18\x07 \x03(\x0b\x32\x1b.gateway.v1.EntryPointStats\x1a\x31\n\x0f\x45xecutionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x91\x01\n\x0f\x45ntryPointStats\x12\n\n\x02id\x18\x01 \x01(\t\x12?\n\nexecutions\x18\x02 \x03(\x0b\x32+.gateway.v1.EntryPointStats.ExecutionsEntry\x1a\x31\n\x0f\x45xecutionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01*\xbe\x01\n\x0bTriggerKind\x12\x1c\n\x18TRIGGER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10TRIGGER_KIND_API\x10\x01\x12\x17\n\x13TRIGGER_KIND_MANUAL\x10\x02\x12\x16\n\x12TRIGGER_KIND_EVENT\x10\x03\x12\x18\n\x14TRIGGER_KIND_WEBHOOK\x10\x04\x12\x18\n\x14TRIGGER_KIND_MESSAGE\x10\x05\x12\x16\n\x12TRIGGER_KIND_TIMER\x10\x06*k\n\x0eTriggerOutcome\x12\x1f\n\x1bTRIGGER_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15TRIGGER_OUTCOME_ENDED\x10\x01\x12\x1d\n\x19TRIGGER_OUTCOME_TIMED_OUT\x10\x02\x32\x94\x07\n\x0eRuntimeService\x12Q\n\x0cGetExecution\x12\x1f.gateway.v1.GetExecutionRequest\x1a .gateway.v1.GetExecutionResponse\x12W\n\x0eListExecutions\x12!.gateway.v1.ListExecutionsRequest\x1a\".gateway.v1.ListExecutionsResponse\x12Z\n\x0f\x43\x61ncelExecution\x12\".gateway.v1.CancelExecutionRequest\x1a#.gateway.v1.CancelExecutionResponse\x12Z\n\x0fListEntryPoints\x12\".gateway.v1.ListEntryPointsRequest\x1a#.gateway.v1.ListEntryPointsResponse\x12\x42\n\x07Trigger\x12\x1a.gateway.v1.TriggerRequest\x1a\x1b.gateway.v1.TriggerResponse\x12W\n\x0eTriggerAndWait\x12!.gateway.v1.TriggerAndWaitRequest\x1a\".gateway.v1.TriggerAndWaitResponse\x12Z\n\x0fGetRuntimeStats\x12\".gateway.v1.GetRuntimeStatsRequest\x1a#.gateway.v1.GetRuntimeStatsResponse\x12\x45\n\x08GetState\x12\x1b.gateway.v1.GetStateRequest\x1a\x1c.gateway.v1.GetStateResponse\x12H\n\tListState\x12\x1c.gateway.v1.ListStateRequest\x1a\x1d.gateway.v1.ListStateResponse\x12\x45\n\x08SetState\x12\x1b.gateway.v1.SetStateRequest\x1a\x1c.gateway.v1.SetStateResponse\x12M\n\nWatchState\x12\x1d.gateway.v1.WatchStateRequest\x1a\x1e.gateway.v1.WatchStateResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETRUNTIMESTATSRESPONSE_EXECUTIONSENTRY']._serialized_options = b'8\001'
   _globals['_ENTRYPOINTSTATS_EXECUTIONSENTRY']._loaded_options = None
   _globals['_ENTRYPOINTSTATS_EXECUTIONSENTRY']._serialized_options = b'8\001'
-  _globals['_TRIGGERKIND']._serialized_start=2027
-  _globals['_TRIGGERKIND']._serialized_end=2217
-  _globals['_TRIGGEROUTCOME']._serialized_start=2219
-  _globals['_TRIGGEROUTCOME']._serialized_end=2326
+  _globals['_TRIGGERKIND']._serialized_start=2062
+  _globals['_TRIGGERKIND']._serialized_end=2252
+  _globals['_TRIGGEROUTCOME']._serialized_start=2254
+  _globals['_TRIGGEROUTCOME']._serialized_end=2361
   _globals['_GETEXECUTIONREQUEST']._serialized_start=195
   _globals['_GETEXECUTIONREQUEST']._serialized_end=238
   _globals['_GETEXECUTIONRESPONSE']._serialized_start=240
@@ -61,25 +61,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTENTRYPOINTSRESPONSE']._serialized_start=763
   _globals['_LISTENTRYPOINTSRESPONSE']._serialized_end=859
   _globals['_ENTRYPOINT']._serialized_start=862
-  _globals['_ENTRYPOINT']._serialized_end=1079
-  _globals['_TRIGGERREQUEST']._serialized_start=1082
-  _globals['_TRIGGERREQUEST']._serialized_end=1234
-  _globals['_TRIGGERRESPONSE']._serialized_start=1236
-  _globals['_TRIGGERRESPONSE']._serialized_end=1314
-  _globals['_TRIGGERANDWAITREQUEST']._serialized_start=1316
-  _globals['_TRIGGERANDWAITREQUEST']._serialized_end=1428
-  _globals['_TRIGGERANDWAITRESPONSE']._serialized_start=1431
-  _globals['_TRIGGERANDWAITRESPONSE']._serialized_end=1561
-  _globals['_GETRUNTIMESTATSREQUEST']._serialized_start=1563
-  _globals['_GETRUNTIMESTATSREQUEST']._serialized_end=1587
-  _globals['_GETRUNTIMESTATSRESPONSE']._serialized_start=1590
-  _globals['_GETRUNTIMESTATSRESPONSE']._serialized_end=1876
-  _globals['_GETRUNTIMESTATSRESPONSE_EXECUTIONSENTRY']._serialized_start=1827
-  _globals['_GETRUNTIMESTATSRESPONSE_EXECUTIONSENTRY']._serialized_end=1876
-  _globals['_ENTRYPOINTSTATS']._serialized_start=1879
-  _globals['_ENTRYPOINTSTATS']._serialized_end=2024
-  _globals['_ENTRYPOINTSTATS_EXECUTIONSENTRY']._serialized_start=1827
-  _globals['_ENTRYPOINTSTATS_EXECUTIONSENTRY']._serialized_end=1876
-  _globals['_RUNTIMESERVICE']._serialized_start=2329
-  _globals['_RUNTIMESERVICE']._serialized_end=3245
+  _globals['_ENTRYPOINT']._serialized_end=1114
+  _globals['_TRIGGERREQUEST']._serialized_start=1117
+  _globals['_TRIGGERREQUEST']._serialized_end=1269
+  _globals['_TRIGGERRESPONSE']._serialized_start=1271
+  _globals['_TRIGGERRESPONSE']._serialized_end=1349
+  _globals['_TRIGGERANDWAITREQUEST']._serialized_start=1351
+  _globals['_TRIGGERANDWAITREQUEST']._serialized_end=1463
+  _globals['_TRIGGERANDWAITRESPONSE']._serialized_start=1466
+  _globals['_TRIGGERANDWAITRESPONSE']._serialized_end=1596
+  _globals['_GETRUNTIMESTATSREQUEST']._serialized_start=1598
+  _globals['_GETRUNTIMESTATSREQUEST']._serialized_end=1622
+  _globals['_GETRUNTIMESTATSRESPONSE']._serialized_start=1625
+  _globals['_GETRUNTIMESTATSRESPONSE']._serialized_end=1911
+  _globals['_GETRUNTIMESTATSRESPONSE_EXECUTIONSENTRY']._serialized_start=1862
+  _globals['_GETRUNTIMESTATSRESPONSE_EXECUTIONSENTRY']._serialized_end=1911
+  _globals['_ENTRYPOINTSTATS']._serialized_start=1914
+  _globals['_ENTRYPOINTSTATS']._serialized_end=2059
+  _globals['_ENTRYPOINTSTATS_EXECUTIONSENTRY']._serialized_start=1862
+  _globals['_ENTRYPOINTSTATS_EXECUTIONSENTRY']._serialized_end=1911
+  _globals['_RUNTIMESERVICE']._serialized_start=2364
+  _globals['_RUNTIMESERVICE']._serialized_end=3280
 # @@protoc_insertion_point(module_scope)

@@ -311,7 +311,7 @@ Global___ListEntryPointsResponse: _TypeAlias = ListEntryPointsResponse  # noqa: 
 
 @_typing.final
 class EntryPoint(_message.Message):
-    """A named way to start an agent. Set by the server."""
+    """A named way to start an agent or a graph. Set by the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -324,12 +324,14 @@ class EntryPoint(_message.Message):
     RUNNING_FIELD_NUMBER: _builtins.int
     QUEUED_FIELD_NUMBER: _builtins.int
     NEXT_TIME_FIELD_NUMBER: _builtins.int
+    GRAPH_FIELD_NUMBER: _builtins.int
+    ENTRY_NODE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, as in gateway.yaml."""
     name: _builtins.str
     """What it is called for people; its id unless one is configured."""
     agent: _builtins.str
-    """The agent that it starts."""
+    """The agent that it starts; empty where it starts a graph."""
     trigger: Global___TriggerKind.ValueType
     """What starts it beside a call."""
     priority: _builtins.int
@@ -340,6 +342,10 @@ class EntryPoint(_message.Message):
     """Its executions that run now."""
     queued: _builtins.int
     """Its executions that wait now."""
+    graph: _builtins.str
+    """The graph that it starts; empty where it starts an agent."""
+    entry_node: _builtins.str
+    """The node of the graph that it begins with."""
     @_builtins.property
     def next_time(self) -> _timestamp_pb2.Timestamp:
         """When a timer starts it next; absent for other kinds."""
@@ -356,10 +362,12 @@ class EntryPoint(_message.Message):
         running: _builtins.int = ...,
         queued: _builtins.int = ...,
         next_time: _timestamp_pb2.Timestamp | None = ...,
+        graph: _builtins.str = ...,
+        entry_node: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_time", b"next_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "id", b"id", "max_concurrent", b"max_concurrent", "name", b"name", "next_time", b"next_time", "priority", b"priority", "queued", b"queued", "running", b"running", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "entry_node", b"entry_node", "graph", b"graph", "id", b"id", "max_concurrent", b"max_concurrent", "name", b"name", "next_time", b"next_time", "priority", b"priority", "queued", b"queued", "running", b"running", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
