@@ -85,6 +85,8 @@ class ToolStarted:
     tool_use_id: str
     tool_name: str
     tool_input: dict[str, Any]
+    node_id: str = ""
+    """The node of a graph that calls it, which the graph fills in."""
 
 
 @value(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class ToolCompleted:
     tool_name: str
     result: str
     is_error: bool
+    node_id: str = ""
 
 
 Output = TextOutput | ReasoningOutput | ToolStarted | ToolCompleted

@@ -5,7 +5,7 @@ from typing import Final
 
 from gatewayd.config.conditions import Condition
 from gatewayd.config.facts import check_steps
-from gatewayd.config.graphs import GraphSection, NodeSection
+from gatewayd.config.graphs import MAX_NODES, GraphSection, NodeSection
 from gatewayd.config.model import GatewayConfig
 from gatewayd.config.problems import Path, one_of, suggest
 from gatewayd.config.prompts import faults_in
@@ -75,6 +75,8 @@ def _graph(path: Path, graph: GraphSection, known: Known, entries: set[str]) -> 
     if not graph.nodes:
         yield (*path, "nodes"), "the graph has no nodes", "add one, such as answer: {agent: NAME}"
         return
+    if len(graph.nodes) > MAX_NODES:
+        yield (*path, "nodes"), f"{len(graph.nodes)} nodes; at most {MAX_NODES} are taken", "make it several graphs"
     for name, node in graph.nodes.items():
         yield from _node((*path, "nodes", name), node, graph, known)
     yield from _edges(path, graph)

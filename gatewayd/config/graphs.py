@@ -5,7 +5,6 @@ from typing import Annotated, Any, Final, Literal
 
 from gatewayd.config.conditions import condition
 from gatewayd.config.fields import DAY, Duration, Flag, Length, Line, Name, Prose, Whole
-from gatewayd.config.plain import Refused
 from gatewayd.config.section import Section, setting
 
 NodeKind = Literal["agent", "tool", "function", "router"]
@@ -21,13 +20,6 @@ _OF_KIND: Final = {
 TOOL_TIMEOUT: Final = 30.0
 """Seconds that a tool is given in any case."""
 _OF_DOERS: Final = ("retries", "timeout", "stall_timeout")
-
-
-def _few(given: object) -> object:
-    """As many nodes as a graph may have."""
-    if isinstance(given, dict) and len(given) > MAX_NODES:
-        raise Refused(sentence=f"{len(given)} nodes; at most {MAX_NODES} are taken")
-    return given
 
 
 class NodeSection(Section):
@@ -140,7 +132,7 @@ class GraphSection(Section):
         description="Longest time that one run takes until it ends or waits, where an entry point starts it; an agent "
         "has its own. Default 10m, 100ms to 1d.",
     )
-    nodes: Annotated[dict[Name, NodeSection], _few] = setting(description="Its nodes by name, at most 200.")
+    nodes: dict[Name, NodeSection] = setting(description="Its nodes by name, at most 200.")
     edges: Annotated[tuple[EdgeSection, ...], Length(0, 1000)] = setting(
         default=(),
         description="What comes after what. Those of a node are tried in this order; where none fits the graph ends.",
@@ -156,4 +148,4 @@ class GraphSection(Section):
         return first[0] if len(first) == 1 else ""
 
 
-__all__ = ["EdgeSection", "GraphSection", "NodeKind", "NodeSection"]
+__all__ = ["MAX_NODES", "EdgeSection", "GraphSection", "NodeKind", "NodeSection"]

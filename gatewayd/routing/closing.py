@@ -4,7 +4,7 @@ The session ends first, so that the next message begins a new one; then its exec
 erasure, are the contents deleted, so that nothing is written behind it.
 """
 
-from gatewayd.core.errors import ExecutionFinished, NotFound
+from gatewayd.core.errors import Draining, ExecutionFinished, NotFound
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.value import value
 from gatewayd.core.work import ExecutionState
@@ -78,7 +78,7 @@ class Closing:
                 try:
                     await self._runtime.cancel(execution.id, reason)
                     ended += 1
-                except (ExecutionFinished, NotFound):
+                except (Draining, ExecutionFinished, NotFound):
                     continue  # it ended by itself, or waits for the next start of the daemon
             cancelled += ended
             if not ended:

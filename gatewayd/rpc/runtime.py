@@ -85,7 +85,7 @@ class RuntimeService(EntryPointCalls, StateCalls):
     ) -> pb.CancelExecutionResponse:
         async def run(principal: Principal) -> pb.CancelExecutionResponse:
             execution_id = name_of(request.execution_id, "execution_id", required=True)
-            await self._router.cancel(execution_id, Caller(principal, ""), _reason_of(request))
+            await self._router.controls.cancel(execution_id, Caller(principal, ""), _reason_of(request))
             execution = await self._visible(execution_id, principal)
             return pb.CancelExecutionResponse(execution=execution_message(execution, with_output=True))
 

@@ -1,18 +1,21 @@
 """What a running agent may use of the runtime."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 from gatewayd.agents.emitting import Emits
 from gatewayd.agents.state import AgentState
 from gatewayd.core.catalogue import CATALOGUE, Emitter
+from gatewayd.core.checkpoint import CheckpointKind
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.topic import check_topic
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.lanes import Lanes
+from gatewayd.runtime.leaving import Leaving
 from gatewayd.runtime.live import LiveExecution
 from gatewayd.wire import with_wire
 
@@ -29,6 +32,8 @@ class RunContext(Emits):
         tell: Callable[[Event], None],
         *,
         state: AgentState,
+        leaving: Leaving,
+        deadline: float | None,
     ) -> None:
         self._live = live
         self._lanes = lanes
@@ -36,10 +41,34 @@ class RunContext(Emits):
         self._tell = tell
         self.clock = clock
         self.state = state
+        self.deadline = deadline
+        self._leaving = leaving
+        kept = leaving.restart.checkpoint
+        self._resumed: Mapping[str, Any] | None = json.loads(kept.state) if kept is not None else None
 
     @property
     def execution_id(self) -> str:
         return self._live.execution.id
+
+    @property
+    def resumed(self) -> Mapping[str, Any] | None:
+        return self._resumed
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        return self._leaving.inputs
+
+    async def checkpoint(
+        self, state: Mapping[str, Any], *, node_id: str = "", at: Literal["start", "complete"] = "complete"
+    ) -> None:
+        """See `AgentContext.checkpoint`."""
+        await self._leaving.checkpoint(state, node_id, CheckpointKind(at))
+
+    async def wait_for_input(
+        self, prompt: str, state: Mapping[str, Any], *, node_id: str = "", client_facing: bool = True
+    ) -> NoReturn:
+        """See `AgentContext.wait_for_input`."""
+        await self._leaving.wait(prompt, state, node_id, client_facing=client_facing)
 
     def take_steering(self) -> Sequence[str]:
         """See `AgentContext.take_steering`."""

@@ -3,6 +3,7 @@
 from dataclasses import field
 from enum import StrEnum
 
+from gatewayd.core.checkpoint import Checkpoint
 from gatewayd.core.event import Event
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState, LedgerState, Origin
@@ -122,6 +123,8 @@ class Acceptance:
     """With `outbox`, the terminal state that the last sent piece will give the story."""
     outbox: tuple["OutboxRow", ...] = ()
     """What is said at once, where no agent can be asked (a limit that the user is told of)."""
+    given: Checkpoint | None = None
+    """What the execution goes on from, where whoever asked for it gave it a state."""
     events: tuple[Event, ...] = ()
 
 

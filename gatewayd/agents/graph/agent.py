@@ -7,6 +7,7 @@ completion is on disk; what was cut off in the middle of a node begins that node
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Final
 
 from gatewayd.agents.base import (
@@ -15,13 +16,14 @@ from gatewayd.agents.base import (
     Output,
     ReasoningOutput,
     TextOutput,
+    ToolCompleted,
     Turn,
 )
 from gatewayd.agents.graph.doing import Doers, NodeAgent, Try, doers_of
 from gatewayd.agents.graph.handing import handed_on
 from gatewayd.agents.graph.plan import Graph
 from gatewayd.agents.graph.progress import Progress, Result
-from gatewayd.agents.graph.scope import NodeContext
+from gatewayd.agents.graph.scope import NodeContext, within
 from gatewayd.agents.tools.registry import ToolRegistry
 from gatewayd.config.graphs import NodeSection
 from gatewayd.core.clock import Randomness, jittered
@@ -72,6 +74,9 @@ class _Walk:
         self._ctx = ctx
         self._randomness = randomness
         self._result = Result()
+        self._held: ToolCompleted | None = None
+        """The result of a node's tool: nothing may come between it and the node's checkpoint, so that they are one
+        unit, and a tool whose result is on disk is not called again."""
 
     async def outputs(self) -> AsyncIterator[Output]:
         progress = self._progress
@@ -81,8 +86,9 @@ class _Walk:
                 if following is None:  # as the graph is now: after a reload and a restart an edge may be gone
                     self._end()
                     yield TextOutput(progress.last.text)
-                    return
+                    break
                 await self._enter(following)
+            self._held = None
             if progress.phase == "wait":
                 self._result = Result(await self._input())
             else:
@@ -91,13 +97,18 @@ class _Walk:
                         yield output
                 if self._result.ok and self._waits and not progress.asked:
                     progress.phase, progress.prompt = "wait", self._result.text
+                    if self._held is not None:
+                        yield self._held
                     await self._ask()
             progress.complete(self._result)
             if self._following() is None:
                 self._end()
                 if not self._streams:
                     yield TextOutput(self._result.text)
+            if self._held is not None:
+                yield self._held
             await self._ctx.checkpoint(progress.state(), node_id=progress.at, at="complete")
+        self._leave()
 
     @property
     def _node(self) -> NodeSection:
@@ -110,8 +121,8 @@ class _Walk:
     def _end(self) -> None:
         """The way ends here; `AgentFailed` where nothing leads on from a node that failed."""
         progress = self._progress
-        self._leave()
         if not progress.last.ok:
+            self._leave()
             raise AgentFailed(progress.last.error, cause=f"the node {progress.at} failed, and no edge is for that")
         progress.phase = "ended"
 
@@ -214,8 +225,10 @@ class _Walk:
                         yield output
                 elif isinstance(output, ReasoningOutput):
                     self._ctx.emit_llm_reasoning_delta(output.content, node_id=progress.at)
+                elif isinstance(output, ToolCompleted) and node.does == "tool" and not output.is_error:
+                    self._held = replace(output, node_id=progress.at)
                 else:
-                    yield output
+                    yield replace(output, node_id=within(progress.at, output.node_id))
 
     def _tell(self, content: str) -> None:
         progress = self._progress

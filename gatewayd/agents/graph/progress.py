@@ -9,7 +9,7 @@ from gatewayd.agents.graph.plan import Graph
 from gatewayd.config.facts import Facts, Said
 from gatewayd.core.value import value
 
-MAX_OUTPUT: Final = 16 * 1024
+MAX_OUTPUT: Final = 32 * 1024
 """Characters of a node's output that later nodes and conditions get to see; the rest is cut off, with a mark."""
 MAX_PATH: Final = 1000
 """Last steps of the path that are kept."""

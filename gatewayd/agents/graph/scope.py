@@ -95,4 +95,9 @@ class NodeContext(Emits):
         )
 
     def _scoped(self, node_id: str) -> str:
-        return f"{self._node_id}/{node_id}" if node_id else self._node_id
+        return within(self._node_id, node_id)
+
+
+def within(node_id: str, inner: str) -> str:
+    """What a node inside of a node is called; the outer one where there is none inside."""
+    return f"{node_id}/{inner}" if inner else node_id

@@ -32,7 +32,20 @@ from gatewayd.storage.records import (
     SessionRecord,
     StoreHealth,
 )
-from gatewayd.storage.sqlite import access, erasure, events, executions, ledger, letters, outbox, sessions, upkeep, work
+from gatewayd.storage.sqlite import (
+    access,
+    checkpoints,
+    erasure,
+    events,
+    executions,
+    ledger,
+    letters,
+    outbox,
+    sessions,
+    upkeep,
+    work,
+)
+from gatewayd.storage.sqlite.checkpoint_store import SQLiteCheckpoints
 from gatewayd.storage.sqlite.entry_points import SQLiteEntryPoints
 from gatewayd.storage.sqlite.file import DatabaseFile, check_structure
 from gatewayd.storage.sqlite.push_store import SQLitePush
@@ -45,7 +58,7 @@ from gatewayd.storage.sqlite.views import SQLiteViews
 from gatewayd.storage.sqlite.writer import Writer
 
 
-class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints):
+class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints, SQLiteCheckpoints):
     """See `gatewayd.storage.base.Store`; the file is mode 0600 and its directory is made with 0700."""
 
     def __init__(
@@ -150,7 +163,7 @@ class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints):
         return self._with_events(apply, events, patient=True)
 
     def requeue(self, execution_id: str, reason: str, events: Sequence[Event]) -> Receipt[None]:
-        return self._with_events(partial(executions.requeue, execution_id=execution_id, reason=reason), events)
+        return self._with_events(partial(checkpoints.requeue, execution_id=execution_id, reason=reason), events)
 
     def finish(self, finish: Finish) -> Receipt[None]:
         return self._writer.submit(

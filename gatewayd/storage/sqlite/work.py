@@ -3,7 +3,7 @@
 from gatewayd.core.errors import IdConflict
 from gatewayd.core.work import ExecutionState
 from gatewayd.storage.records import Acceptance, Accepted, Finish
-from gatewayd.storage.sqlite import executions, ledger, letters, outbox, sessions
+from gatewayd.storage.sqlite import checkpoints, executions, ledger, letters, outbox, sessions
 from gatewayd.storage.sqlite.tx import Key, Tx
 
 
@@ -32,6 +32,8 @@ def accept(tx: Tx, acceptance: Acceptance) -> Accepted:
     ledger.begin(tx, acceptance)
     if acceptance.execution is not None:
         executions.insert(tx, acceptance.execution)
+    if acceptance.given is not None:
+        checkpoints.insert(tx, acceptance.given)
     if acceptance.session is not None and acceptance.remembered:
         sessions.add_turn(
             tx,
@@ -55,6 +57,7 @@ def finish(tx: Tx, end: Finish) -> None:
         state=str(end.state), reason=end.reason, output=end.output, error=end.error, finished=float(end.finished)
     )
     executions.save(tx, end.execution_id, old, new)
+    checkpoints.forget_executions(tx, (end.execution_id,))
     for absorbed in end.absorbed:
         other = tx.executions.find(absorbed)
         if other is None or ExecutionState(other.state).terminal:

@@ -130,7 +130,12 @@ async def test_upkeep_expires_and_counts_at_every_sweep(middle: Middle) -> None:
     middle.use(CHAT | {"storage": {"retention": {"outbox": {"max_age": "1d"}}}})
     expiry = expiry_of(middle)
     upkeep = Upkeep(
-        store=middle.store, sessions=middle.sessions, expiry=expiry, config=lambda: middle.config, clock=middle.clock
+        store=middle.store,
+        sessions=middle.sessions,
+        expiry=expiry,
+        suspending=middle.runtime.suspending,
+        config=lambda: middle.config,
+        clock=middle.clock,
     )
     await answer(middle)
     await upkeep.start()

@@ -5,6 +5,8 @@ from typing import Any, cast
 
 import pytest
 
+from gatewayd.config.entry_points import CheckpointsSection
+from gatewayd.core.checkpoint import Restart
 from gatewayd.core.clock import SeededRandomness
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import Event, EventType
@@ -13,6 +15,7 @@ from gatewayd.core.message import ReplyKind, ReplyTo
 from gatewayd.core.work import Execution, Origin
 from gatewayd.runtime.context import RunContext
 from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.leaving import Leaving
 from gatewayd.runtime.live import LiveExecution
 from gatewayd.testing.fake_state import FakeState
 from gatewayd.testing.fakes import FakeClock
@@ -40,7 +43,25 @@ class Rig:
         self.told: list[Event] = []
         events = ExecutionEvents(clock, IdSource(clock, SeededRandomness(1)))
         live = LiveExecution(execution)
-        self.ctx = RunContext(live, clock, cast(Any, None), events, self.told.append, state=FakeState())
+        leaving = Leaving(
+            live,
+            Restart(),
+            store=cast(Any, None),
+            events=events,
+            clock=clock,
+            randomness=SeededRandomness(1),
+            settings=CheckpointsSection(),
+        )
+        self.ctx = RunContext(
+            live,
+            clock,
+            cast(Any, None),
+            events,
+            self.told.append,
+            state=FakeState(),
+            leaving=leaving,
+            deadline=None,
+        )
 
 
 @pytest.fixture

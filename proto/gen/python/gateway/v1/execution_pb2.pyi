@@ -64,6 +64,38 @@ EXECUTION_STATE_CANCELLED: ExecutionState.ValueType  # 7
 """Ended on request."""
 Global___ExecutionState: _TypeAlias = ExecutionState  # noqa: Y015
 
+class _CheckpointKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CheckpointKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckpointKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHECKPOINT_KIND_UNSPECIFIED: _CheckpointKind.ValueType  # 0
+    """Never sent."""
+    CHECKPOINT_KIND_START: _CheckpointKind.ValueType  # 1
+    """Before a step."""
+    CHECKPOINT_KIND_COMPLETE: _CheckpointKind.ValueType  # 2
+    """Behind a step."""
+    CHECKPOINT_KIND_WAIT: _CheckpointKind.ValueType  # 3
+    """At a node that waits for input."""
+    CHECKPOINT_KIND_GIVEN: _CheckpointKind.ValueType  # 4
+    """Before its beginning: it was triggered with a session state."""
+
+class CheckpointKind(_CheckpointKind, metaclass=_CheckpointKindEnumTypeWrapper):
+    """Where in its work an execution was when a checkpoint was made."""
+
+CHECKPOINT_KIND_UNSPECIFIED: CheckpointKind.ValueType  # 0
+"""Never sent."""
+CHECKPOINT_KIND_START: CheckpointKind.ValueType  # 1
+"""Before a step."""
+CHECKPOINT_KIND_COMPLETE: CheckpointKind.ValueType  # 2
+"""Behind a step."""
+CHECKPOINT_KIND_WAIT: CheckpointKind.ValueType  # 3
+"""At a node that waits for input."""
+CHECKPOINT_KIND_GIVEN: CheckpointKind.ValueType  # 4
+"""Before its beginning: it was triggered with a session state."""
+Global___CheckpointKind: _TypeAlias = CheckpointKind  # noqa: Y015
+
 class _Origin:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -193,3 +225,43 @@ class Execution(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Execution: _TypeAlias = Execution  # noqa: Y015
+
+@_typing.final
+class Checkpoint(_message.Message):
+    """What an execution goes on from after a pause, a wait for input, or a crash. Set by the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Identifies it; sorts by the time of its making."""
+    node_id: _builtins.str
+    """The node that made it; empty for an agent without nodes."""
+    kind: Global___CheckpointKind.ValueType
+    """Where in its work the execution was."""
+    prompt: _builtins.str
+    """With WAIT, what the node asks for."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        kind: Global___CheckpointKind.ValueType = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        prompt: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "id", b"id", "kind", b"kind", "node_id", b"node_id", "prompt", b"prompt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015

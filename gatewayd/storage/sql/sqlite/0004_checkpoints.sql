@@ -1,0 +1,35 @@
+-- What executions go on from: checkpoints, the input that waits for them, and the tool calls that have begun.
+--
+-- `crc` seals a row's values, as in the first schema. All rows of an execution go with its end. What all rows of
+-- `checkpoints` take together is in `totals`; so is the number of the others.
+
+CREATE TABLE checkpoints (
+  id TEXT PRIMARY KEY,
+  execution_id TEXT NOT NULL,
+  node_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  state TEXT NOT NULL,
+  output TEXT NOT NULL,
+  created REAL NOT NULL,
+  prompt TEXT NOT NULL,
+  crc INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX checkpoints_execution ON checkpoints (execution_id, id);
+
+CREATE TABLE inputs (
+  execution_id TEXT NOT NULL,
+  node_id TEXT NOT NULL,
+  content TEXT NOT NULL,
+  time REAL NOT NULL,
+  crc INTEGER NOT NULL,
+  PRIMARY KEY (execution_id, node_id)
+) WITHOUT ROWID;
+
+CREATE TABLE begun_calls (
+  execution_id TEXT NOT NULL,
+  call_id TEXT NOT NULL,
+  tool TEXT NOT NULL,
+  time REAL NOT NULL,
+  crc INTEGER NOT NULL,
+  PRIMARY KEY (execution_id, call_id)
+) WITHOUT ROWID;
