@@ -86,7 +86,7 @@ def _graph(path: Path, graph: GraphSection, known: Known, entries: set[str]) -> 
     elif not graph.entry:
         led_to = {edge.to for edge in graph.edges if edge.to != edge.source}
         first = [name for name in graph.nodes if name not in led_to]
-        several = f"edges lead to neither of {one_of(first, 5)}" if first else "edges lead to every node"
+        several = f"no edge leads to {one_of(first, 5)}" if first else "edges lead to every node"
         yield path, f"the graph has no entry: {several}", "name it in entry_node"
     else:
         reached = _reached(graph, {graph.entry, *entries})
