@@ -205,7 +205,9 @@ class Router:
             if not (key := trigger.idempotency_key) or not await self._store.knows(dedupe_scope(trigger), key):
                 raise
         work, execution = self._triggers.work(trigger, runs(entry))
-        accepted, live = await self._commits.accept(work, lambda: self.runtime.submit(execution))
+        accepted, live = await self._commits.accept(
+            work, lambda: self.runtime.submit(execution, resuming=bool(trigger.given))
+        )
         return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
 
     async def _open_for(

@@ -9,6 +9,7 @@ import hashlib
 
 from gatewayd.agents.graph.names import graph_of, runner
 from gatewayd.config.model import EntryPointSection, GatewayConfig
+from gatewayd.core.checkpoint import Checkpoint, CheckpointKind
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import EntryPointNotFound, InvalidArgument
 from gatewayd.core.event import EventType
@@ -78,16 +79,19 @@ class Triggers:
             idempotency_key=trigger.idempotency_key,
         )
         rule = f"entry_points.{name}.{'graph' if graph_of(agent) else 'agent'}"
+        content = (name, trigger.text, trigger.given) if trigger.given else (name, trigger.text)
+        given = Checkpoint(ids.new(), execution_id, "", CheckpointKind.GIVEN, trigger.given, "", now)
         acceptance = Acceptance(
             inbound=inbound,
             dedupe_scope=dedupe_scope(trigger),
             dedupe_id=trigger.idempotency_key,
-            digest=hashlib.sha256(repr((name, trigger.text)).encode()).digest(),
+            digest=hashlib.sha256(repr(content).encode()).digest(),
             session=None,
             execution=execution,
             state=LedgerState.QUEUED,
             steps=accepted(trigger.origin, name, rule, agent, now),
             rule=rule,
+            given=given if trigger.given else None,
             events=(self._events.make(execution, EventType.EXECUTION_QUEUED, {"reason": ""}),),
         )
         return acceptance, execution

@@ -4,6 +4,7 @@ from gateway.v1 import agent_service_pb2, channel_pb2, execution_pb2, session_pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gatewayd.conversation.asking import Answer
+from gatewayd.core.checkpoint import Checkpoint
 from gatewayd.core.frames import Send
 from gatewayd.core.message import ChatContext
 from gatewayd.core.work import Execution, ExecutionState, Origin
@@ -93,6 +94,17 @@ def execution_message(execution: Execution, *, with_output: bool) -> execution_p
         output=valid_text(execution.output) if with_output and succeeded else "",
         error=valid_text(execution.error),
         entry_point=execution.entry_point,
+    )
+
+
+def checkpoint_message(checkpoint: Checkpoint) -> execution_pb2.Checkpoint:
+    """What is told of a checkpoint."""
+    return execution_pb2.Checkpoint(
+        id=checkpoint.id,
+        node_id=checkpoint.node_id,
+        kind=execution_pb2.CheckpointKind.Value(f"CHECKPOINT_KIND_{checkpoint.kind.name}"),
+        create_time=instant(checkpoint.created),
+        prompt=valid_text(checkpoint.prompt),
     )
 
 

@@ -1,4 +1,4 @@
-"""`RuntimeService`: looks at executions and cancels them; `triggers` is its other half."""
+"""`RuntimeService`: looks at executions; `controls`, `triggers` and `state` are its other parts."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from gateway.v1 import runtime_service_pb2 as pb
 
 from gatewayd.access.principals import Principal
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import NotFound
 from gatewayd.core.work import Execution
-from gatewayd.routing.router import Caller, Router
-from gatewayd.rpc.convert import execution_message, execution_state_of, name_of
+from gatewayd.routing.router import Router
+from gatewayd.rpc.controls import ControlCalls
+from gatewayd.rpc.convert import checkpoint_message, execution_message, execution_state_of, name_of
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import gather, page_of
 from gatewayd.rpc.patience import Rates
@@ -19,15 +19,11 @@ from gatewayd.runtime.entry_points import EntryPointFeeds
 from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.state_watch import StateWatches
 from gatewayd.storage.base import Store
-from gatewayd.wire.values import refuse
-
-MAX_REASON = 256
-"""Longest reason of a cancellation, in bytes."""
 
 _NAME = "/gateway.v1.RuntimeService/"
 
 
-class RuntimeService(EntryPointCalls, StateCalls):
+class RuntimeService(ControlCalls, EntryPointCalls, StateCalls):
     """Serves the whole service. An execution of somebody else is answered like one that is not there."""
 
     def __init__(
@@ -42,6 +38,7 @@ class RuntimeService(EntryPointCalls, StateCalls):
         rates: Rates,
         clock: Clock,
     ) -> None:
+        ControlCalls.__init__(self, guard=guard, router=router, rates=rates, clock=clock)
         EntryPointCalls.__init__(
             self, guard=guard, router=router, store=store, entry_points=entry_points, rates=rates, clock=clock
         )
@@ -51,8 +48,13 @@ class RuntimeService(EntryPointCalls, StateCalls):
         self, request: pb.GetExecutionRequest, context: Context
     ) -> pb.GetExecutionResponse:
         async def run(principal: Principal) -> pb.GetExecutionResponse:
-            execution = await self._visible(name_of(request.execution_id, "execution_id", required=True), principal)
-            return pb.GetExecutionResponse(execution=execution_message(execution, with_output=True))
+            execution_id = name_of(request.execution_id, "execution_id", required=True)
+            execution = await self._router.controls.visible(execution_id, principal)
+            kept = [] if execution.state.terminal else await self._store.list_checkpoints(execution_id)
+            return pb.GetExecutionResponse(
+                execution=execution_message(execution, with_output=True),
+                checkpoints=[checkpoint_message(one) for one in kept],
+            )
 
         return await self._guard.unary(f"{_NAME}GetExecution", context, run)
 
@@ -79,26 +81,3 @@ class RuntimeService(EntryPointCalls, StateCalls):
             return pb.ListExecutionsResponse(executions=executions, next_page_token=token)
 
         return await self._guard.unary(f"{_NAME}ListExecutions", context, run)
-
-    async def CancelExecution(  # noqa: N802
-        self, request: pb.CancelExecutionRequest, context: Context
-    ) -> pb.CancelExecutionResponse:
-        async def run(principal: Principal) -> pb.CancelExecutionResponse:
-            execution_id = name_of(request.execution_id, "execution_id", required=True)
-            await self._router.controls.cancel(execution_id, Caller(principal, ""), _reason_of(request))
-            execution = await self._visible(execution_id, principal)
-            return pb.CancelExecutionResponse(execution=execution_message(execution, with_output=True))
-
-        return await self._guard.unary(f"{_NAME}CancelExecution", context, run)
-
-    async def _visible(self, execution_id: str, principal: Principal) -> Execution:
-        execution = await self._store.get_execution(execution_id)
-        if execution is None or not principal.may_see(execution.principal):
-            raise NotFound(f"no execution {execution_id!r}")
-        return execution
-
-
-def _reason_of(request: pb.CancelExecutionRequest) -> str:
-    if len(request.reason.encode()) > MAX_REASON or not request.reason.isprintable():
-        raise refuse("reason", f"is not one line of at most {MAX_REASON} bytes")
-    return request.reason

@@ -8,6 +8,7 @@ from gateway.v1 import runtime_service_pb2 as pb
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
 from gatewayd.config.model import EntryPointSection
+from gatewayd.core.checkpoint import state_text
 from gatewayd.core.clock import Clock
 from gatewayd.core.work import Origin, Trigger
 from gatewayd.routing.router import Caller, Router, Submitted
@@ -125,9 +126,19 @@ class EntryPointCalls:
             principal=principal.id,
             correlation_id=name_of(request.correlation_id, f"{path}correlation_id"),
             idempotency_key=name_of(request.idempotency_key, f"{path}idempotency_key"),
+            given=_given(request, path),
         )
         self._rates.send(principal.id)
         return await self._router.accept_trigger(trigger, Caller(principal, ""))
+
+
+def _given(request: pb.TriggerRequest, path: str) -> str:
+    if not request.HasField("session_state"):
+        return ""
+    state, path = request.session_state, f"{path}session_state."
+    check_struct(state.memory, f"{path}memory")
+    paused_at = name_of(state.paused_at, f"{path}paused_at")
+    return state_text({"memory": object_from(state.memory), "paused_at": paused_at})
 
 
 def _input_of(request: pb.TriggerRequest, path: str) -> str:

@@ -9,7 +9,7 @@ from gatewayd.core.errors import NotPaused, NotWaiting
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.storage.checkpoints import CheckpointWrite
 from gatewayd.storage.sqlite import executions
-from gatewayd.storage.sqlite.layout import EXECUTIONS
+from gatewayd.storage.sqlite.layout import EXECUTIONS, LIVE
 from gatewayd.storage.sqlite.seal import damaged, seal, size_of
 from gatewayd.storage.sqlite.tx import Tx
 
@@ -168,7 +168,7 @@ def list_all(connection: sqlite3.Connection, execution_id: str) -> list[Checkpoi
 def overdue(connection: sqlite3.Connection, before: float, limit: int) -> list[Execution]:
     rows = connection.execute(
         f"SELECT {EXECUTIONS.columns} FROM executions INDEXED BY executions_live "
-        "WHERE state IN ('paused', 'input_required') AND coalesce((SELECT max(checkpoints.created) FROM checkpoints "
+        f"WHERE {LIVE} AND state IN ('paused', 'input_required') AND coalesce((SELECT max(checkpoints.created) FROM checkpoints "
         "WHERE checkpoints.execution_id = executions.id), executions.created) < ?",
         (before,),
     ).fetchmany(max(0, limit))
