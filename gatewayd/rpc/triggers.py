@@ -52,12 +52,14 @@ class EntryPointCalls:
         return await self._guard.unary(f"{_NAME}ListEntryPoints", context, run)
 
     def _entry_point(self, name: str, section: EntryPointSection, counts: Mapping[str, int]) -> pb.EntryPoint:
+        graph = self._router.config.graphs.get(section.graph or "")
         return pb.EntryPoint(
             id=name,
             name=section.name or name,
             agent=section.agent or "",
             graph=section.graph or "",
-            entry_node=self._entry_node(section),
+            entry_node=(section.entry_node or graph.entry) if graph is not None else "",
+            description=graph.description if graph is not None else "",
             trigger=pb.TriggerKind.Value(f"TRIGGER_KIND_{section.trigger.upper()}"),
             priority=section.priority,
             max_concurrent=section.max_concurrent,
@@ -65,11 +67,6 @@ class EntryPointCalls:
             queued=counts.get("queued", 0),
             next_time=instant(self._entry_points.next_time(name)),
         )
-
-    def _entry_node(self, section: EntryPointSection) -> str:
-        """The node that it begins with; '' where it starts no graph."""
-        graph = self._router.config.graphs.get(section.graph or "")
-        return (section.entry_node or graph.entry) if graph is not None else ""
 
     async def Trigger(self, request: pb.TriggerRequest, context: Context) -> pb.TriggerResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.TriggerResponse:

@@ -494,6 +494,7 @@ class EntryPoint(_message.Message):
     NEXT_TIME_FIELD_NUMBER: _builtins.int
     GRAPH_FIELD_NUMBER: _builtins.int
     ENTRY_NODE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, as in gateway.yaml."""
     name: _builtins.str
@@ -514,6 +515,8 @@ class EntryPoint(_message.Message):
     """The graph that it starts; empty where it starts an agent."""
     entry_node: _builtins.str
     """The node of the graph that it begins with."""
+    description: _builtins.str
+    """What the graph is for, for people. May be empty."""
     @_builtins.property
     def next_time(self) -> _timestamp_pb2.Timestamp:
         """When a timer starts it next; absent for other kinds."""
@@ -532,10 +535,11 @@ class EntryPoint(_message.Message):
         next_time: _timestamp_pb2.Timestamp | None = ...,
         graph: _builtins.str = ...,
         entry_node: _builtins.str = ...,
+        description: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_time", b"next_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "entry_node", b"entry_node", "graph", b"graph", "id", b"id", "max_concurrent", b"max_concurrent", "name", b"name", "next_time", b"next_time", "priority", b"priority", "queued", b"queued", "running", b"running", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "description", b"description", "entry_node", b"entry_node", "graph", b"graph", "id", b"id", "max_concurrent", b"max_concurrent", "name", b"name", "next_time", b"next_time", "priority", b"priority", "queued", b"queued", "running", b"running", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
