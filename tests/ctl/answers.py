@@ -397,7 +397,16 @@ def everything() -> dict[str, Any]:
                     running=1,
                     queued=3,
                     next_time=at(3600),
-                )
+                ),
+                runtime_service_pb2.EntryPoint(
+                    id="support",
+                    name="support",
+                    trigger=runtime_service_pb2.TRIGGER_KIND_API,
+                    max_concurrent=10,
+                    graph="desk",
+                    entry_node="sort",
+                    description="Sorts what people ask for",
+                ),
             ]
         ),
         "RuntimeService/GetRuntimeStats": runtime_service_pb2.GetRuntimeStatsResponse(
