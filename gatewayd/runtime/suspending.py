@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from gatewayd.core.checkpoint import MAX_INPUT
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import Draining, ExecutionFinished, InvalidArgument, NotFound, NotWaiting
+from gatewayd.core.errors import Draining, ExecutionFinished, InvalidArgument, NotFound
 from gatewayd.core.event import EventType
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.runtime.emit import ExecutionEvents
@@ -109,8 +109,6 @@ class Suspending:
             raise InvalidArgument(f"the input is longer than {MAX_INPUT} bytes")
         async with self.lock(execution_id):
             stored = await self._stored(execution_id)
-            if stored.state is not ExecutionState.INPUT_REQUIRED:
-                raise NotWaiting(f"execution {execution_id} is {stored.state.value} and waits for no input")
             data = {"reason": f"input from {who}"}
             told = self._events.make(stored, EventType.EXECUTION_RESUMED, data, node_id=node_id)
             await self._store.give_input(execution_id, node_id, content, self._clock.now(), [told])
