@@ -84,6 +84,19 @@ class Suspending:
         """One that rests, if somebody waits for it."""
         return self._awaited.get(execution_id)
 
+    async def watch(self, execution_id: str) -> LiveExecution | None:
+        """One that rests, for somebody who waits for its end from now on; None if it does not rest."""
+        async with self.lock(execution_id):
+            stored = await self._store.get_execution(execution_id)
+            if stored is None or stored.state not in RESTING:
+                return None
+            restart = await self._store.restart_of(execution_id)
+            live = self._awaited.get(execution_id)
+            if live is None:
+                live = self._awaited[execution_id] = LiveExecution(stored)
+                live.restore(restart.checkpoint.output if restart.checkpoint is not None else "")
+            return live
+
     async def resting(self, execution_id: str) -> Execution:
         """The stored one; `NotFound`, `ExecutionFinished`, `Draining` for one that waits for the next start."""
         stored = await self._store.get_execution(execution_id)
