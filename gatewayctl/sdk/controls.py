@@ -9,7 +9,7 @@ from gateway.v1 import runtime_service_pb2 as pb
 from google.protobuf.message import Message
 
 from gatewayctl.plain import enum_name
-from gatewayctl.sdk.triggers import FOREVER, GRACE
+from gatewayctl.sdk.triggers import FOREVER, GRACE, Triggers
 
 __all__ = ["Controls"]
 
@@ -22,8 +22,10 @@ class _Calls(Protocol):
     ) -> _Answer: ...
 
 
-class Controls:
-    """A part of `Client`. Each call returns the state that the execution is in then, such as `paused`.
+class Controls(Triggers):
+    """A part of `Client`, with what starts executions.
+
+    Each call here returns the state that the execution is in then, such as `paused`.
 
     NotFound for an execution that there is not, or that this client may not see; GatewayError with reason
     EXECUTION_FINISHED for one that has ended.
