@@ -191,7 +191,7 @@ class Router:
         )
         work = self._intake.client_work(send, inbound, opened, rule, execution)
         accepted, live = await self._commits.accept(work, lambda: self._begin(execution, section), opened)
-        return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
+        return Submitted(accepted, live or await self.runtime.watched(accepted.execution_id))
 
     async def accept_trigger(self, trigger: Trigger, caller: Caller | None = None) -> Submitted:
         """Take in a reason to start an entry point; without a caller it is the daemon's own, such as the time."""
@@ -208,7 +208,7 @@ class Router:
         accepted, live = await self._commits.accept(
             work, lambda: self.runtime.submit(execution, resuming=bool(trigger.given))
         )
-        return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
+        return Submitted(accepted, live or await self.runtime.watched(accepted.execution_id))
 
     async def _open_for(
         self, send: Send, caller: Caller, agent: str, rule: str, section: ChannelSection | None

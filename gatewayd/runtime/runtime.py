@@ -104,6 +104,11 @@ class AgentRuntime:
         """The execution, while it is queued or runs, or rests and somebody waits for its end."""
         return self._live.get(execution_id) or self.suspending.awaited(execution_id)
 
+    async def watched(self, execution_id: str) -> LiveExecution | None:
+        """The same for somebody who waits for its end from now on, also of one that rests; None if it has ended."""
+        live = self.live(execution_id) or await self.suspending.watch(execution_id)
+        return self._live.get(execution_id) or live
+
     async def pause(self, execution_id: str, reason: str) -> LiveExecution | None:
         """Have it leave: at once while it is queued, else at its next checkpoint; None if it rests already.
 

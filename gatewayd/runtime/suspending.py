@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from gatewayd.core.checkpoint import MAX_INPUT
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import Draining, ExecutionFinished, InvalidArgument, NotFound, NotWaiting
+from gatewayd.core.errors import Draining, ExecutionFinished, InvalidArgument, NotFound
 from gatewayd.core.event import EventType
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.runtime.emit import ExecutionEvents
@@ -84,6 +84,19 @@ class Suspending:
         """One that rests, if somebody waits for it."""
         return self._awaited.get(execution_id)
 
+    async def watch(self, execution_id: str) -> LiveExecution | None:
+        """One that rests, for somebody who waits for its end from now on; None if it does not rest."""
+        async with self.lock(execution_id):
+            stored = await self._store.get_execution(execution_id)
+            if stored is None or stored.state not in RESTING:
+                return None
+            restart = await self._store.restart_of(execution_id)
+            live = self._awaited.get(execution_id)
+            if live is None:
+                live = self._awaited[execution_id] = LiveExecution(stored)
+                live.restore(restart.checkpoint.output if restart.checkpoint is not None else "")
+            return live
+
     async def resting(self, execution_id: str) -> Execution:
         """The stored one; `NotFound`, `ExecutionFinished`, `Draining` for one that waits for the next start."""
         stored = await self._store.get_execution(execution_id)
@@ -109,8 +122,6 @@ class Suspending:
             raise InvalidArgument(f"the input is longer than {MAX_INPUT} bytes")
         async with self.lock(execution_id):
             stored = await self._stored(execution_id)
-            if stored.state is not ExecutionState.INPUT_REQUIRED:
-                raise NotWaiting(f"execution {execution_id} is {stored.state.value} and waits for no input")
             data = {"reason": f"input from {who}"}
             told = self._events.make(stored, EventType.EXECUTION_RESUMED, data, node_id=node_id)
             await self._store.give_input(execution_id, node_id, content, self._clock.now(), [told])

@@ -168,8 +168,9 @@ def list_all(connection: sqlite3.Connection, execution_id: str) -> list[Checkpoi
 def overdue(connection: sqlite3.Connection, before: float, limit: int) -> list[Execution]:
     rows = connection.execute(
         f"SELECT {EXECUTIONS.columns} FROM executions INDEXED BY executions_live "
-        f"WHERE {LIVE} AND state IN ('paused', 'input_required') AND coalesce((SELECT max(checkpoints.created) FROM checkpoints "
-        "WHERE checkpoints.execution_id = executions.id), executions.created) < ?",
+        f"WHERE {LIVE} AND state IN ('paused', 'input_required') AND coalesce("
+        "(SELECT max(checkpoints.created) FROM checkpoints WHERE checkpoints.execution_id = executions.id), "
+        "executions.created) < ?",
         (before,),
     ).fetchmany(max(0, limit))
     return sorted((executions.execution_of(row) for row in rows), key=lambda execution: execution.id)
