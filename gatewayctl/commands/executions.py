@@ -146,7 +146,8 @@ def _tell(answer: dict[str, Any], ctl: Ctl) -> None:
     execution = answer["execution"] or {}
     fields = [(name.removesuffix("_id"), execution.get(name)) for name in _NAMES]
     times = [(title, local_time(epoch(execution[name]))) for title, name in _TIMES if execution.get(name)]
-    ctl.out.record(execution, [*fields, *times, ("took", _took(execution) if execution else "")])
+    graph = _graph(execution.get("graph") or {})
+    ctl.out.record(execution, [*fields, *times, ("took", _took(execution) if execution else ""), *graph])
     if execution.get("state") == "input_required" and (kept := answer.get("checkpoints")):
         node = f" --node {kept[-1]['node_id']}" if kept[-1]["node_id"] else ""
         ctl.out.note(f"it asks: {kept[-1]['prompt']}")
@@ -154,6 +155,23 @@ def _tell(answer: dict[str, Any], ctl: Ctl) -> None:
     if ctl.out.for_people and execution.get("output"):
         ctl.out.say()
         ctl.out.text(execution["output"])
+
+
+def _graph(result: dict[str, Any]) -> list[tuple[str, object]]:
+    """What it came to, where a graph ran."""
+    if not result:
+        return []
+    failures = ", ".join(f"{node} {count}" for node, count in result["failures"].items())
+    left_out = int(result["steps"]) - len(result["path"])
+    path = " ".join([*(["…"] if left_out > 0 else []), *result["path"]])
+    return [
+        ("quality", result["quality"]),
+        ("path", path),
+        ("steps", str(result["steps"])),
+        ("retries", str(result["retries"])),
+        ("failed nodes", failures or "none"),
+        ("tokens", str(result["tokens"] or "not known")),
+    ]
 
 
 MAX_STDIN = 64 * 1024

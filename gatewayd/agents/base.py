@@ -22,6 +22,7 @@ from typing import Any, Literal, NoReturn, Protocol
 from gatewayd.agents.emitting import Emits
 from gatewayd.agents.state import AgentState
 from gatewayd.core.clock import Clock
+from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.value import value
 from gatewayd.storage.records import HistoryEntry
 
@@ -29,10 +30,12 @@ __all__ = [
     "Agent",
     "AgentContext",
     "AgentFailed",
+    "GraphOutput",
     "Output",
     "ReasoningOutput",
     "Suspended",
     "TextOutput",
+    "TokensOutput",
     "ToolCompleted",
     "ToolStarted",
     "Turn",
@@ -98,7 +101,22 @@ class ToolCompleted:
     node_id: str = ""
 
 
-Output = TextOutput | ReasoningOutput | ToolStarted | ToolCompleted
+@value(frozen=True, slots=True)
+class TokensOutput:
+    """What one call of a model took, as its provider counts."""
+
+    read: int
+    written: int
+
+
+@value(frozen=True, slots=True)
+class GraphOutput:
+    """How far a walk through a graph has come; the last one counts. For graphs alone."""
+
+    result: GraphResult
+
+
+Output = TextOutput | ReasoningOutput | ToolStarted | ToolCompleted | TokensOutput | GraphOutput
 
 
 class AgentContext(Emits, Protocol):

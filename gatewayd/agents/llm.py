@@ -19,6 +19,7 @@ from gatewayd.agents.base import (
     Output,
     ReasoningOutput,
     TextOutput,
+    TokensOutput,
     ToolCompleted,
     ToolStarted,
     Turn,
@@ -91,6 +92,8 @@ class LLMAgent:
                         yield TextOutput(separator)
                         separator = ""
                     yield output
+            if step.usage.input_tokens or step.usage.output_tokens:
+                yield TokensOutput(step.usage.input_tokens, step.usage.output_tokens)
             if step.finish is not FinishReason.TOOL_CALLS:
                 if tail := self._ending(step, progress.step):
                     yield TextOutput(tail)

@@ -18,6 +18,7 @@ from gatewayd.agents.base import (
     Output,
     ReasoningOutput,
     TextOutput,
+    TokensOutput,
     ToolCompleted,
     ToolStarted,
     Turn,
@@ -126,7 +127,7 @@ def _checked(output: object) -> Output:
             return TextOutput(valid_text(content))
         case ReasoningOutput(str(content)):
             return ReasoningOutput(valid_text(content))
-        case ToolStarted() | ToolCompleted():
+        case ToolStarted() | ToolCompleted() | TokensOutput():
             return output
     shown = type(output).__name__
     raise TypeError(

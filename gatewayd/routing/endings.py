@@ -52,6 +52,7 @@ class Endings:
             outbox=outbox,
             ledger=_stories(execution, absorbed, outcome, now, sends=bool(outbox)),
             events=self._tell(execution, absorbed, outcome),
+            graph=live.graph,
         )
 
     def give_up(self, execution: Execution, why: str, now: float) -> Finish:

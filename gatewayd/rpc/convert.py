@@ -6,13 +6,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gatewayd.conversation.asking import Answer
 from gatewayd.core.checkpoint import Checkpoint
 from gatewayd.core.frames import Send
+from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.message import ChatContext
 from gatewayd.core.work import Execution, ExecutionState, Origin
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.sessions import subject_of
 from gatewayd.storage.records import SessionRecord
 from gatewayd.storage.views import HistoryLine
-from gatewayd.wire.values import fill_time, refuse, span_from, valid_text
+from gatewayd.wire.values import fill_time, refuse, span, span_from, valid_text
 
 MAX_NAME = 256
 """Longest id or name in a request, in characters."""
@@ -73,7 +74,9 @@ def origin(door: Origin) -> execution_pb2.Origin.ValueType:
     return _ORIGIN[door]
 
 
-def execution_message(execution: Execution, *, with_output: bool) -> execution_pb2.Execution:
+def execution_message(
+    execution: Execution, *, with_output: bool, graph: GraphResult | None = None
+) -> execution_pb2.Execution:
     """An execution; half an answer of one that did not succeed is not its output."""
     queued, succeeded = execution.state is ExecutionState.QUEUED, execution.state is ExecutionState.SUCCEEDED
     return execution_pb2.Execution(
@@ -94,6 +97,20 @@ def execution_message(execution: Execution, *, with_output: bool) -> execution_p
         output=valid_text(execution.output) if with_output and succeeded else "",
         error=valid_text(execution.error),
         entry_point=execution.entry_point,
+        graph=_graph_message(graph, execution.state) if graph is not None else None,
+    )
+
+
+def _graph_message(result: GraphResult, state: ExecutionState) -> execution_pb2.GraphResult:
+    return execution_pb2.GraphResult(
+        graph=result.graph,
+        path=result.path,
+        steps=result.steps,
+        retries=result.retries,
+        failures=result.failures,
+        tokens=result.tokens,
+        latency=span(result.seconds),
+        quality=execution_pb2.GraphQuality.Value(f"GRAPH_QUALITY_{result.quality(state).upper()}"),
     )
 
 

@@ -50,9 +50,11 @@ class RuntimeService(ControlCalls, EntryPointCalls, StateCalls):
         async def run(principal: Principal) -> pb.GetExecutionResponse:
             execution_id = name_of(request.execution_id, "execution_id", required=True)
             execution = await self._router.controls.visible(execution_id, principal)
-            kept = [] if execution.state.terminal else await self._store.list_checkpoints(execution_id)
+            ended = execution.state.terminal
+            kept = [] if ended else await self._store.list_checkpoints(execution_id)
+            graph = await self._store.graph_result(execution_id) if ended else None
             return pb.GetExecutionResponse(
-                execution=execution_message(execution, with_output=True),
+                execution=execution_message(execution, with_output=True, graph=graph),
                 checkpoints=[checkpoint_message(one) for one in kept],
             )
 

@@ -87,9 +87,10 @@ class EntryPointCalls:
             timeout = min(bounds, default=None)
             execution = await wait_for_end(submitted, self._store, self._clock, timeout)
             ended = execution.state.terminal
+            graph = await self._store.graph_result(execution.id) if ended else None
             return pb.TriggerAndWaitResponse(
                 outcome=pb.TRIGGER_OUTCOME_ENDED if ended else pb.TRIGGER_OUTCOME_TIMED_OUT,
-                execution=execution_message(execution, with_output=True),
+                execution=execution_message(execution, with_output=True, graph=graph),
                 duplicate=submitted.accepted.duplicate,
             )
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from gatewayd.core.event import Event
+from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
 
@@ -48,6 +49,8 @@ class LiveExecution:
         they are written with the next checkpoint, or what else comes."""
         self.begun = False
         """Whether its task has taken its first step; one that has not cannot be cancelled, it would never end."""
+        self.graph: GraphResult | None = None
+        """How far it has come, where a graph runs it."""
         self.ending = False
         """Whether its outcome is settled and being written: from here on nothing interrupts it."""
         self.absorbed: list[LiveExecution] = []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from gatewayd.agents.base import (
     MAX_ANSWER,
     AgentFailed,
+    GraphOutput,
     Output,
     ReasoningOutput,
     Suspended,
@@ -144,6 +145,8 @@ class Performer:
         execution = live.execution
         self._write_held(live)
         match output:
+            case GraphOutput(result):
+                live.graph = result
             case TextOutput(content):
                 if live.size + len(content.encode(errors="replace")) > MAX_ANSWER:
                     raise AgentFailed("The answer grew too long.", cause=f"more than {MAX_ANSWER} bytes")

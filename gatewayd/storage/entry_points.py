@@ -6,6 +6,8 @@ Part of the store's contract (`base.Store` derives from it).
 from collections.abc import Awaitable
 from typing import Protocol
 
+from gatewayd.core.graph_result import GraphResult
+
 
 class EntryPointTables(Protocol):
     """See the module's docstring."""
@@ -31,4 +33,8 @@ class EntryPointTables(Protocol):
 
         In bounded bites; one whose story has not ended stays. How many are gone.
         """
+        ...
+
+    async def graph_result(self, execution_id: str) -> GraphResult | None:
+        """What an execution of a graph came to, from its end on; None for any other."""
         ...

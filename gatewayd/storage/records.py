@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from gatewayd.core.checkpoint import Checkpoint
 from gatewayd.core.event import Event
+from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState, LedgerState, Origin
 
@@ -199,6 +200,8 @@ class Finish:
     ledger: tuple[LedgerChange, ...] = ()
     dead_letters: tuple["DeadLetter", ...] = ()
     events: tuple[Event, ...] = ()
+    graph: GraphResult | None = None
+    """What it came to as a walk through a graph."""
 
 
 class DeadLetterKind(StrEnum):

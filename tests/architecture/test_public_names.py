@@ -6,7 +6,8 @@ import pytest
 
 PUBLIC = {
     "gatewayd.agents.base": (
-        "Agent AgentContext AgentFailed Output ReasoningOutput Suspended TextOutput ToolCompleted ToolStarted Turn"
+        "Agent AgentContext AgentFailed GraphOutput Output ReasoningOutput Suspended TextOutput TokensOutput "
+        "ToolCompleted ToolStarted Turn"
     ),
     "gatewayd.agents.tools.base": "Tool ToolContext ToolFailed ToolFunction",
     "gatewayd.bus.base": "BusStats EventBus Subscription SubscriptionSpec",

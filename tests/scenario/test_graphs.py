@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from gateway.v1.execution_pb2 import GraphQuality
 
 from gatewayctl.client import ExecutionFailed, GatewayError, NotFound
 from tests.rigs.entry_points import entry_points, execution, execution_is, reload, state_name
@@ -143,6 +144,17 @@ async def test_a_node_is_tried_as_often_as_the_file_says_with_one_key(tmp_path: 
         tried = [one["key"] for one in diary.entries("tried") if one["execution"] == good.execution_id]
         assert len(tried) == 3
         assert len(set(tried)) == 1
+        ended = [(await execution(rig, one.execution_id)).graph for one in (failed, good)]
+        assert [(list(one.path), one.steps, one.retries) for one in ended] == [
+            (["try"], 1, 1),
+            (["try", "after"], 2, 2),
+        ]
+        assert [GraphQuality.Name(one.quality) for one in ended] == ["GRAPH_QUALITY_FAILED", "GRAPH_QUALITY_DEGRADED"]
+        assert dict(ended[0].failures) == {"try": 1}
+        assert ended[1].latency.ToMilliseconds() > 500
+        code, out, _ = await rig.daemon.ctl("executions", "show", good.execution_id)
+        assert code == 0
+        assert any(line.split() == ["path", "try", "after"] for line in out.splitlines()), out
 
 
 ASKING = (

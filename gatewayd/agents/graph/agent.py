@@ -13,10 +13,13 @@ from typing import Final
 from gatewayd.agents.base import (
     AgentContext,
     AgentFailed,
+    GraphOutput,
     Output,
     ReasoningOutput,
     TextOutput,
+    TokensOutput,
     ToolCompleted,
+    ToolStarted,
     Turn,
 )
 from gatewayd.agents.graph.doing import Doers, NodeAgent, Try, doers_of
@@ -54,7 +57,7 @@ class GraphAgent:
         """See `Agent.run`."""
         names = {node.agent for node in self._graph.nodes.values() if node.agent}
         doers = doers_of(names, self._find, self._tools)
-        progress = Progress.of(self._graph, turn.text, ctx.resumed, ctx.clock.now())
+        progress = Progress.of(self._graph, turn.text, ctx.resumed, ctx.clock)
         walk = _Walk(self._graph, doers, progress, turn, ctx, randomness=self._randomness)
         async with closing(walk.outputs()) as outputs:
             async for output in outputs:
@@ -80,6 +83,7 @@ class _Walk:
 
     async def outputs(self) -> AsyncIterator[Output]:
         progress = self._progress
+        yield GraphOutput(progress.result())
         while progress.phase != "ended":
             if progress.phase == "done":
                 following = self._following()
@@ -88,6 +92,7 @@ class _Walk:
                     yield TextOutput(progress.last.text)
                     break
                 await self._enter(following)
+                yield GraphOutput(progress.result())
             self._held = None
             if progress.phase == "wait":
                 self._result = Result(await self._input())
@@ -101,6 +106,7 @@ class _Walk:
                         yield self._held
                     await self._ask()
             progress.complete(self._result)
+            yield GraphOutput(progress.result())
             if self._following() is None:
                 self._end()
                 if not self._streams:
@@ -225,9 +231,12 @@ class _Walk:
                         yield output
                 elif isinstance(output, ReasoningOutput):
                     self._ctx.emit_llm_reasoning_delta(output.content, node_id=progress.at)
+                elif isinstance(output, TokensOutput):
+                    progress.tokens += output.read + output.written
+                    yield output
                 elif isinstance(output, ToolCompleted) and node.does == "tool" and not output.is_error:
                     self._held = replace(output, node_id=progress.at)
-                else:
+                elif isinstance(output, ToolStarted | ToolCompleted):
                     yield replace(output, node_id=within(progress.at, output.node_id))
 
     def _tell(self, content: str) -> None:

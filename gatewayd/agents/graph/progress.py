@@ -7,6 +7,8 @@ from typing import Any, Final, Literal
 from gatewayd.agents.base import AgentFailed
 from gatewayd.agents.graph.plan import Graph
 from gatewayd.config.facts import Facts, Said
+from gatewayd.core.clock import Clock
+from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.value import value
 
 MAX_OUTPUT: Final = 32 * 1024
@@ -34,11 +36,14 @@ class Result:
 class Progress:
     """The place of one execution in its graph, and what its nodes have said."""
 
-    def __init__(self, graph: Graph, task: str, began: float) -> None:
+    def __init__(self, graph: Graph, task: str, clock: Clock) -> None:
         self._graph = graph
         self._task = Said.of(task)
-        self.began = began
-        """When the execution began, in Unix seconds."""
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._spent = 0.0
+        """Seconds of earlier runs."""
+        self.tokens = 0
         self.at = graph.entry
         self.phase: Phase = "done"
         """`start`: the node is to be done; `wait`: it waits for input; `done`: what comes next; `ended`: nothing."""
@@ -66,9 +71,9 @@ class Progress:
         """The last checkpoint of the current node's agent."""
 
     @classmethod
-    def of(cls, graph: Graph, task: str, resumed: Mapping[str, Any] | None, now: float) -> "Progress":
+    def of(cls, graph: Graph, task: str, resumed: Mapping[str, Any] | None, clock: Clock) -> "Progress":
         """Where to go on; `AgentFailed` when the graph has lost the node at which the execution was."""
-        progress = cls(graph, task, now)
+        progress = cls(graph, task, clock)
         if not resumed:
             return progress
         if resumed.keys() <= _SESSION_KEYS:
@@ -132,7 +137,8 @@ class Progress:
             "at": self.at,
             "phase": self.phase,
             "entered": self.entered,
-            "began": self.began,
+            "spent": self._seconds(),
+            "tokens": self.tokens,
             "step": self.step,
             "path": self.path,
             "visits": self.visits,
@@ -147,9 +153,25 @@ class Progress:
             "inner": self.inner,
         }
 
+    def result(self) -> GraphResult:
+        """What it has come to so far."""
+        return GraphResult(
+            self._graph.name,
+            tuple(self.path),
+            self.step,
+            self.retries,
+            dict(self.failures),
+            self.tokens,
+            round(self._seconds(), 6),
+        )
+
+    def _seconds(self) -> float:
+        return self._spent + self._clock.monotonic() - self._began
+
     def _load(self, state: Mapping[str, Any]) -> None:
-        for key in ("at", "phase", "entered", "began", "step", "retries", "shown", "said", "prompt", "asked", "inner"):
+        for key in ("at", "phase", "entered", "step", "retries", "tokens", "shown", "said", "prompt", "asked", "inner"):
             setattr(self, key, state[key])
+        self._spent = state["spent"]
         self.path = list(state["path"])
         self.visits, self.failures = dict(state["visits"]), dict(state["failures"])
         self.memory = {node: Result(*pair) for node, pair in state["memory"].items()}

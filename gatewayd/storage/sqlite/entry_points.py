@@ -4,7 +4,9 @@ import sqlite3
 from collections.abc import Sequence
 from functools import partial
 
+from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.work import Origin
+from gatewayd.storage.sqlite import graph_results
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.seal import damaged, seal
 from gatewayd.storage.sqlite.tx import Tx
@@ -51,6 +53,9 @@ class SQLiteEntryPoints:
             if dropped < len(ids) or len(ids) < BITE:
                 break
         return gone
+
+    async def graph_result(self, execution_id: str) -> GraphResult | None:
+        return await self._reader.run(graph_results.get, execution_id)
 
 
 def _set_mark(tx: Tx, name: str, value: str) -> None:

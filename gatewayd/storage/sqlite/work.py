@@ -3,7 +3,7 @@
 from gatewayd.core.errors import IdConflict
 from gatewayd.core.work import ExecutionState
 from gatewayd.storage.records import Acceptance, Accepted, Finish
-from gatewayd.storage.sqlite import checkpoints, executions, ledger, letters, outbox, sessions
+from gatewayd.storage.sqlite import checkpoints, executions, graph_results, ledger, letters, outbox, sessions
 from gatewayd.storage.sqlite.tx import Key, Tx
 
 
@@ -58,6 +58,8 @@ def finish(tx: Tx, end: Finish) -> None:
     )
     executions.save(tx, end.execution_id, old, new)
     checkpoints.forget_executions(tx, (end.execution_id,))
+    if end.graph is not None:
+        graph_results.save(tx, end.execution_id, end.graph)
     for absorbed in end.absorbed:
         other = tx.executions.find(absorbed)
         if other is None or ExecutionState(other.state).terminal:

@@ -7,9 +7,22 @@ from typing import Any
 import pytest
 from graph_rig import Fn, Rig, path, says
 
-from gatewayd.agents.base import AgentContext, AgentFailed, Output, TextOutput, ToolCompleted, ToolStarted, Turn
+from gatewayd.agents.base import (
+    AgentContext,
+    AgentFailed,
+    GraphOutput,
+    Output,
+    Suspended,
+    TextOutput,
+    TokensOutput,
+    ToolCompleted,
+    ToolStarted,
+    Turn,
+)
 from gatewayd.agents.graph.functions import NodeCall, find_function
 from gatewayd.agents.tools.base import ToolContext, ToolFailed
+from gatewayd.core.graph_result import GraphResult
+from gatewayd.core.work import ExecutionState
 from gatewayd.plugins import PluginError
 
 ROUTER = """
@@ -188,6 +201,51 @@ async def test_a_cancelled_walk_ends_at_once() -> None:
     assert closed == [True]
 
 
+async def test_what_it_came_to_is_told_in_figures() -> None:
+    """Over a retry, a failed node, a loop and a graph inside; time at work goes on counting in the next run."""
+
+    async def thinks(turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+        await ctx.clock.sleep(2)
+        yield TokensOutput(10, 3)
+        yield TextOutput("thought")
+
+    async def flaky(turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+        yield TokensOutput(1, 0)
+        raise AgentFailed("no")
+
+    rig = Rig(
+        "entry_node: a\n"
+        "nodes: {a: {agent: inner}, b: {agent: flaky, retries: 1}, c: {kind: router, input: true, prompt: Well}}\n"
+        "edges: [{from: a, to: a, when: visits < 2}, {from: a, to: b}, {from: b, to: c, when: failure}]"
+    )
+    inner = rig.graph("nodes: {x: {agent: thinks}}")
+    rig.agents |= {"inner": Fn(inner.run), "thinks": Fn(thinks), "flaky": Fn(flaky)}
+
+    async def last(**inputs: str) -> GraphResult:
+        ctx = rig.context(state if inputs else None, **inputs)
+        told: list[GraphResult] = []
+        try:
+            async for output in rig.graph().run(Turn("go", "s", "p"), ctx):
+                if isinstance(output, GraphOutput):
+                    told.append(output.result)
+        except Suspended:
+            state.update(ctx.checkpoints[-1][2])
+        return told[-1]
+
+    state: dict[str, Any] = {}
+    before = await rig.clock.run(last())
+    await rig.clock.advance(1000)
+    after = await rig.clock.run(last(c="yes"))
+
+    assert (before.path, before.steps) == (("a", "a", "b", "c"), 4)
+    assert (after.path, after.steps, after.retries, dict(after.failures)) == (("a", "a", "b", "c"), 4, 1, {"b": 1})
+    assert (after.tokens, after.seconds) == (28, 4.5)
+    assert after.quality(ExecutionState.SUCCEEDED) == "degraded"
+    assert after.quality(ExecutionState.CANCELLED) == "failed"
+    assert GraphResult("g", ("a",), 1).quality(ExecutionState.SUCCEEDED) == "clean"
+    assert GraphResult("g").quality(ExecutionState.PAUSED) == ""
+
+
 async def shout(call: NodeCall) -> object:
     """For the test below."""
     return {"loud": call.arguments["word"].upper(), "was": call.output, "task": call.task, "memory": dict(call.memory)}
@@ -217,7 +275,7 @@ edges: [{{from: f, to: t, when: output.loud == 'GO'}}, {{from: t, to: r}}]
 """
     rig = Rig(text, tools={"note": note})
     ctx = rig.context()
-    outputs = [output async for output in rig.graph().run(Turn("go", "s", "p"), ctx)]
+    outputs = [one async for one in rig.graph().run(Turn("go", "s", "p"), ctx) if not isinstance(one, GraphOutput)]
 
     assert given == [("GO!", 7)]
     assert [type(one) for one in outputs] == [ToolStarted, ToolCompleted, TextOutput]

@@ -3,9 +3,12 @@
 isort:skip_file
 Executions: runs of agents."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -17,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _GraphQuality:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GraphQualityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GraphQuality.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GRAPH_QUALITY_UNSPECIFIED: _GraphQuality.ValueType  # 0
+    """Never sent."""
+    GRAPH_QUALITY_CLEAN: _GraphQuality.ValueType  # 1
+    """It succeeded, and so did each try of each node."""
+    GRAPH_QUALITY_DEGRADED: _GraphQuality.ValueType  # 2
+    """It succeeded, but nodes have failed or were tried again."""
+    GRAPH_QUALITY_FAILED: _GraphQuality.ValueType  # 3
+    """It did not succeed."""
+
+class GraphQuality(_GraphQuality, metaclass=_GraphQualityEnumTypeWrapper):
+    """How well an execution of a graph went."""
+
+GRAPH_QUALITY_UNSPECIFIED: GraphQuality.ValueType  # 0
+"""Never sent."""
+GRAPH_QUALITY_CLEAN: GraphQuality.ValueType  # 1
+"""It succeeded, and so did each try of each node."""
+GRAPH_QUALITY_DEGRADED: GraphQuality.ValueType  # 2
+"""It succeeded, but nodes have failed or were tried again."""
+GRAPH_QUALITY_FAILED: GraphQuality.ValueType  # 3
+"""It did not succeed."""
+Global___GraphQuality: _TypeAlias = GraphQuality  # noqa: Y015
 
 class _ExecutionState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -155,6 +186,7 @@ class Execution(_message.Message):
     OUTPUT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     ENTRY_POINT_FIELD_NUMBER: _builtins.int
+    GRAPH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifies it; sorts by the time of its making."""
     state: Global___ExecutionState.ValueType
@@ -197,6 +229,10 @@ class Execution(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended; absent until then."""
 
+    @_builtins.property
+    def graph(self) -> Global___GraphResult:
+        """Where a graph ran, and it has ended: what that came to. Left out of lists."""
+
     def __init__(
         self,
         *,
@@ -217,14 +253,91 @@ class Execution(_message.Message):
         output: _builtins.str = ...,
         error: _builtins.str = ...,
         entry_point: _builtins.str = ...,
+        graph: Global___GraphResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "graph", b"graph", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "end_time", b"end_time", "entry_point", b"entry_point", "error", b"error", "id", b"id", "message_id", b"message_id", "origin", b"origin", "output", b"output", "principal", b"principal", "reason", b"reason", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "end_time", b"end_time", "entry_point", b"entry_point", "error", b"error", "graph", b"graph", "id", b"id", "message_id", b"message_id", "origin", b"origin", "output", b"output", "principal", b"principal", "reason", b"reason", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Execution: _TypeAlias = Execution  # noqa: Y015
+
+@_typing.final
+class GraphResult(_message.Message):
+    """What an execution of a graph came to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FailuresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    """The graph."""
+    steps: _builtins.int
+    """Visits in all."""
+    retries: _builtins.int
+    """Tries of nodes beyond the first of each visit."""
+    tokens: _builtins.int
+    """What models have read and written for it, in tokens; 0 where their providers do not say."""
+    quality: Global___GraphQuality.ValueType
+    """How well it went."""
+    @_builtins.property
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its nodes in the order of their visits: the last thousand."""
+
+    @_builtins.property
+    def failures(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Visits that failed for good, by node."""
+
+    @_builtins.property
+    def latency(self) -> _duration_pb2.Duration:
+        """Time at work: without that in a queue, at rest, or lost in a crash."""
+
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        path: _abc.Iterable[_builtins.str] | None = ...,
+        steps: _builtins.int = ...,
+        retries: _builtins.int = ...,
+        failures: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        tokens: _builtins.int = ...,
+        latency: _duration_pb2.Duration | None = ...,
+        quality: Global___GraphQuality.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "graph", b"graph", "latency", b"latency", "path", b"path", "quality", b"quality", "retries", b"retries", "steps", b"steps", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GraphResult: _TypeAlias = GraphResult  # noqa: Y015
 
 @_typing.final
 class Checkpoint(_message.Message):
