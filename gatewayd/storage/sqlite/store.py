@@ -34,7 +34,6 @@ from gatewayd.storage.records import (
 )
 from gatewayd.storage.sqlite import (
     access,
-    checkpoints,
     erasure,
     events,
     executions,
@@ -155,15 +154,12 @@ class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints, SQLit
             partial(work.accept, acceptance=acceptance),
             streams=_streams(acceptance.events),
             keys=(work.seen_key(acceptance),) if acceptance.dedupe_id else (),
-            size=2 * len(acceptance.inbound.text) + _size(acceptance.events),
+            size=work.weight(acceptance),
         )
 
     def start(self, execution_id: str, started: float, events: Sequence[Event]) -> Receipt[None]:
         apply = partial(executions.start, execution_id=execution_id, started=started)
         return self._with_events(apply, events, patient=True)
-
-    def requeue(self, execution_id: str, reason: str, events: Sequence[Event]) -> Receipt[None]:
-        return self._with_events(partial(checkpoints.requeue, execution_id=execution_id, reason=reason), events)
 
     def finish(self, finish: Finish) -> Receipt[None]:
         return self._writer.submit(
