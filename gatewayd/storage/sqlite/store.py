@@ -32,18 +32,7 @@ from gatewayd.storage.records import (
     SessionRecord,
     StoreHealth,
 )
-from gatewayd.storage.sqlite import (
-    access,
-    erasure,
-    events,
-    executions,
-    ledger,
-    letters,
-    outbox,
-    sessions,
-    upkeep,
-    work,
-)
+from gatewayd.storage.sqlite import access, erasure, events, executions, ledger, letters, outbox, sessions, upkeep, work
 from gatewayd.storage.sqlite.checkpoint_store import SQLiteCheckpoints
 from gatewayd.storage.sqlite.entry_points import SQLiteEntryPoints
 from gatewayd.storage.sqlite.file import DatabaseFile, check_structure
