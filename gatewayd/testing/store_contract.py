@@ -4,6 +4,7 @@ A backend's test subclasses `StoreContract` and supplies an async fixture `harne
 an open store in a fresh place, which it can reopen. The tests' names are the promises.
 """
 
+from gatewayd.testing.store_cases.checkpoints import CheckpointCases
 from gatewayd.testing.store_cases.entry_points import EntryPointCases
 from gatewayd.testing.store_cases.events import EventCases
 from gatewayd.testing.store_cases.outbox import OutboxCases
@@ -13,5 +14,7 @@ from gatewayd.testing.store_cases.upkeep import UpkeepCases
 from gatewayd.testing.store_cases.work import WorkCases
 
 
-class StoreContract(EventCases, WorkCases, OutboxCases, PushCases, StateCases, EntryPointCases, UpkeepCases):
+class StoreContract(
+    EventCases, WorkCases, OutboxCases, PushCases, StateCases, EntryPointCases, CheckpointCases, UpkeepCases
+):
     """See `gatewayd.storage.base.Store` for what is promised."""

@@ -143,7 +143,6 @@ def history() -> list[session_pb2.SessionMessage]:
 def execution(**more: Any) -> execution_pb2.Execution:
     return execution_pb2.Execution(
         id="X1",
-        state=execution_pb2.EXECUTION_STATE_SUCCEEDED,
         agent="sales",
         session_id="S1",
         message_id="M1",
@@ -152,7 +151,7 @@ def execution(**more: Any) -> execution_pb2.Execution:
         start_time=at(0),
         end_time=at(1.25),
         attempts=1,
-        **({"origin": execution_pb2.ORIGIN_CLIENT} | more),
+        **({"origin": execution_pb2.ORIGIN_CLIENT, "state": execution_pb2.EXECUTION_STATE_SUCCEEDED} | more),
     )
 
 
@@ -419,4 +418,13 @@ def everything() -> dict[str, Any]:
             by_entry_point=[runtime_service_pb2.EntryPointStats(id="nightly", executions={"running": 1})],
         ),
         "RuntimeService/CancelExecution": runtime_service_pb2.CancelExecutionResponse(execution=execution()),
+        "RuntimeService/PauseExecution": runtime_service_pb2.PauseExecutionResponse(
+            execution=execution(state=execution_pb2.EXECUTION_STATE_PAUSED)
+        ),
+        "RuntimeService/ResumeExecution": runtime_service_pb2.ResumeExecutionResponse(
+            execution=execution(state=execution_pb2.EXECUTION_STATE_QUEUED)
+        ),
+        "RuntimeService/InjectInput": runtime_service_pb2.InjectInputResponse(
+            execution=execution(state=execution_pb2.EXECUTION_STATE_QUEUED)
+        ),
     }

@@ -103,6 +103,11 @@ PROOF = {
     "channels.*.rate_limit": f"{_FAULTS}::test_rate_limit_spaces_what_is_sent",
     "channels.*.max_message_length": f"{_ROOMS}::test_a_long_answer_is_split_and_arrives_in_order",
     "channels.*.ambiguous": f"{_FAULTS}::test_F80_an_ambiguous_send_is_sent_again_where_that_is_chosen",
+    "runtime.checkpoints.max_age_days": "unit/daemon/test_expiry.py::test_upkeep_fails_what_rests_for_too_long",
+    **{
+        f"runtime.checkpoints.{key}": "scenario/test_steps.py::test_the_file_says_which_checkpoints_are_written"
+        for key in ("enabled", "on_node_start", "on_node_complete", "max_count")
+    },
     "runtime.max_concurrent_executions": f"{_LIFE}::test_the_higher_priority_goes_first_and_so_many_run_at_once",
     **{
         f"runtime.{key}": f"{_LIFE}::test_results_are_kept_as_long_as_the_file_says"

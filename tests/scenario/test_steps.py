@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from gateway.v1 import admin_service_pb2 as admin_pb
 from gateway.v1 import event_pb2, execution_pb2
 from gateway.v1 import event_service_pb2 as events_pb
 from gateway.v1 import runtime_service_pb2 as pb
@@ -13,7 +14,7 @@ from gateway.v1 import runtime_service_pb2 as pb
 from gatewayctl.client import Client, GatewayError, event_filter
 from gatewayctl.plain import enum_name
 from tests.rigs.process import DEADLINE, Daemon
-from tests.rigs.steps import hold, let_go, lines, stepping
+from tests.rigs.steps import CONFIG, hold, let_go, lines, stepping
 
 _STATES = execution_pb2.ExecutionState.DESCRIPTOR
 
@@ -193,3 +194,28 @@ async def test_a_send_waits_through_a_pause(tmp_path: Path, daemon: Daemon) -> N
         await client.resume(execution_id)
         pieces = [piece async for piece in answer]
         assert "".join(pieces) == (await answer.wait()).content == "Working.\n\nDone."
+
+
+async def test_the_file_says_which_checkpoints_are_written(tmp_path: Path, daemon: Daemon) -> None:
+    """From the next execution on, as soon as it is reloaded."""
+    hold(tmp_path, "b")
+    found = {}
+    async with daemon.client() as client:
+        for settings in ("", "on_node_start: false", "on_node_complete: false", "max_count: 1", "enabled: false"):
+            daemon.write(CONFIG + f"runtime: {{checkpoints: {{{settings}}}}}\n")
+            await client.call(
+                "AdminService/ReloadConfig", admin_pb.ReloadConfigRequest(), admin_pb.ReloadConfigResponse, timeout=60
+            )
+            before = len(lines(tmp_path, "marks"))
+            started = await client.trigger("work", "go")
+            await until(lambda before=before: len(lines(tmp_path, "marks")) == before + 2)  # type: ignore[misc]
+            kept = (await shown(client, started.execution_id)).checkpoints
+            found[settings] = [enum_name(execution_pb2.CheckpointKind.DESCRIPTOR, one.kind) for one in kept]
+            await client.cancel(started.execution_id)
+    assert found == {
+        "": ["start", "complete"],
+        "on_node_start: false": ["complete"],
+        "on_node_complete: false": ["start"],
+        "max_count: 1": ["complete"],
+        "enabled: false": [],
+    }

@@ -1,4 +1,4 @@
-"""The part of `SQLiteStore` that implements `storage.checkpoints.CheckpointTables`."""
+"""The part of `SQLiteStore` that implements `storage.checkpoints.CheckpointTables`, and `Store.requeue`."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,6 +23,9 @@ class SQLiteCheckpoints:
     def save_checkpoint(self, write: CheckpointWrite) -> Receipt[None]:
         size = len(write.checkpoint.state) + len(write.checkpoint.output)
         return self._submit(partial(checkpoints.save, write=write), write.events, size)
+
+    def requeue(self, execution_id: str, reason: str, events: Sequence[Event]) -> Receipt[None]:
+        return self._submit(partial(checkpoints.requeue, execution_id=execution_id, reason=reason), events)
 
     def pause_queued(self, execution_id: str, reason: str, events: Sequence[Event]) -> Receipt[None]:
         return self._submit(partial(checkpoints.pause_queued, execution_id=execution_id, reason=reason), events)

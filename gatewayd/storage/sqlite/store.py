@@ -32,19 +32,7 @@ from gatewayd.storage.records import (
     SessionRecord,
     StoreHealth,
 )
-from gatewayd.storage.sqlite import (
-    access,
-    checkpoints,
-    erasure,
-    events,
-    executions,
-    ledger,
-    letters,
-    outbox,
-    sessions,
-    upkeep,
-    work,
-)
+from gatewayd.storage.sqlite import access, erasure, events, executions, ledger, letters, outbox, sessions, upkeep, work
 from gatewayd.storage.sqlite.checkpoint_store import SQLiteCheckpoints
 from gatewayd.storage.sqlite.entry_points import SQLiteEntryPoints
 from gatewayd.storage.sqlite.file import DatabaseFile, check_structure
@@ -155,15 +143,12 @@ class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints, SQLit
             partial(work.accept, acceptance=acceptance),
             streams=_streams(acceptance.events),
             keys=(work.seen_key(acceptance),) if acceptance.dedupe_id else (),
-            size=2 * len(acceptance.inbound.text) + _size(acceptance.events),
+            size=work.weight(acceptance),
         )
 
     def start(self, execution_id: str, started: float, events: Sequence[Event]) -> Receipt[None]:
         apply = partial(executions.start, execution_id=execution_id, started=started)
         return self._with_events(apply, events, patient=True)
-
-    def requeue(self, execution_id: str, reason: str, events: Sequence[Event]) -> Receipt[None]:
-        return self._with_events(partial(checkpoints.requeue, execution_id=execution_id, reason=reason), events)
 
     def finish(self, finish: Finish) -> Receipt[None]:
         return self._writer.submit(

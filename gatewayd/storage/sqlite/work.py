@@ -16,6 +16,12 @@ def message_key(scope: str, dedupe_id: str) -> Key:
     return f"message {scope}", dedupe_id
 
 
+def weight(acceptance: Acceptance) -> int:
+    """Bytes that it holds while it waits, roughly."""
+    given = len(acceptance.given.state) if acceptance.given is not None else 0
+    return 2 * len(acceptance.inbound.text) + given + sum(len(event.wire) for event in acceptance.events)
+
+
 def accept(tx: Tx, acceptance: Acceptance) -> Accepted:
     message_id = acceptance.inbound.message_id
     execution_id = acceptance.execution.id if acceptance.execution else ""
