@@ -20,6 +20,7 @@ from gateway.v1 import (
 )
 from gateway.v1 import event_service_pb2 as pb
 from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -378,7 +379,20 @@ def everything() -> dict[str, Any]:
             entries=[state_entry(value=None if request.writes[0].delete else 3, expire_time=at(60))]
         ),
         "RuntimeService/ListExecutions": runtime_service_pb2.ListExecutionsResponse(executions=[execution()]),
-        "RuntimeService/GetExecution": runtime_service_pb2.GetExecutionResponse(execution=execution(output="hello")),
+        "RuntimeService/GetExecution": runtime_service_pb2.GetExecutionResponse(
+            execution=execution(
+                output="hello",
+                graph=execution_pb2.GraphResult(
+                    graph="desk",
+                    path=["sort", "answer"],
+                    steps=2,
+                    retries=1,
+                    failures={"sort": 1},
+                    latency=Duration(seconds=2),
+                    quality=execution_pb2.GRAPH_QUALITY_DEGRADED,
+                ),
+            )
+        ),
         "RuntimeService/Trigger": runtime_service_pb2.TriggerResponse(execution_id="X1", message_id="M1"),
         "RuntimeService/TriggerAndWait": runtime_service_pb2.TriggerAndWaitResponse(
             outcome=runtime_service_pb2.TRIGGER_OUTCOME_ENDED,
