@@ -4,9 +4,10 @@ Nothing is run to find a value: a path goes through mappings and lists alone, an
 """
 
 import json
+import math
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from gatewayd.core.value import value
 
@@ -41,9 +42,22 @@ class Said:
         if not inner.startswith(("{", "[")):
             return cls(text)
         try:
-            return cls(text, json.loads(inner))
+            data = json.loads(inner, parse_constant=_refuse, parse_float=_finite)
+            # Half a surrogate pair is JSON, but no text that could be stored or sent.
+            json.dumps(data, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             return cls(text)
+        return cls(text, data)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(found := float(text)):
+        _refuse(text)
+    return found
 
 
 def steps_of(text: str) -> Steps:

@@ -77,7 +77,7 @@ class _Walk:
         self._ctx = ctx
         self._randomness = randomness
         self._result = Result()
-        self._held: ToolCompleted | None = None
+        self._held: Output | None = None
         """The result of a node's tool: nothing may come between it and the node's checkpoint, so that they are one
         unit, and a tool whose result is on disk is not called again."""
 
@@ -235,9 +235,15 @@ class _Walk:
                     progress.tokens += output.read + output.written
                     yield output
                 elif isinstance(output, ToolCompleted) and node.does == "tool" and not output.is_error:
-                    self._held = replace(output, node_id=progress.at)
+                    self._held = self._of_node(output)
                 elif isinstance(output, ToolStarted | ToolCompleted):
-                    yield replace(output, node_id=within(progress.at, output.node_id))
+                    yield self._of_node(output)
+
+    def _of_node(self, call: ToolStarted | ToolCompleted) -> Output:
+        """The call with its node, and an id that no call of another step has."""
+        progress = self._progress
+        call_id = f"{progress.step}/{call.tool_use_id}"
+        return replace(call, tool_use_id=call_id, node_id=within(progress.at, call.node_id))
 
     def _tell(self, content: str) -> None:
         progress = self._progress

@@ -10,13 +10,14 @@ from gatewayd.agents.base import AgentContext, AgentFailed, Output, TextOutput, 
 from gatewayd.agents.graph.functions import NodeCall, find_function
 from gatewayd.agents.graph.progress import Progress
 from gatewayd.agents.tools.registry import ToolRegistry
-from gatewayd.agents.tools.toolbox import Caller, Toolbox, idempotency_key
+from gatewayd.agents.tools.toolbox import Caller, Toolbox, idempotency_key, read_arguments
 from gatewayd.config.facts import Said
 from gatewayd.config.graphs import NodeSection
 from gatewayd.config.prompts import fill, fill_all
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.value import value
 from gatewayd.providers.base import ToolCall
+from gatewayd.wire.values import valid_text
 
 log = logging.getLogger("gatewayd.graphs")
 
@@ -96,8 +97,12 @@ class Try:
 
     async def _call_tool(self) -> AsyncIterator[Output]:
         name, arguments = self.node.tool or "", self._arguments()
+        try:
+            read_arguments(json.dumps(arguments))
+        except ValueError as error:
+            raise AgentFailed(f"{self.node_id} cannot call {name}: {error}") from error
         box = Toolbox(self.node_id, [self.doers.tools.get(name)])
-        call = ToolCall(f"{self.node_id}-{self.progress.step}", name, json.dumps(arguments))
+        call = ToolCall(self.node_id, name, json.dumps(arguments))
         yield ToolStarted(call.id, name, arguments)
         caller = Caller(self.ctx.clock, self.ctx.execution_id, self.turn.principal, self._scope())
         result = await box.run(call, caller)
@@ -121,7 +126,8 @@ class Try:
             idempotency_key=key,
         )
         found = await find_function(reference)(call)
-        yield TextOutput(found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, allow_nan=False))
+        text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, allow_nan=False)
+        yield TextOutput(valid_text(text))
 
     async def _pass_on(self) -> AsyncIterator[Output]:
         """What a router is given is what it hands on; where it asks people, that is what they are asked."""

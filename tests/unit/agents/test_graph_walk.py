@@ -280,7 +280,7 @@ edges: [{{from: f, to: t, when: output.loud == 'GO'}}, {{from: t, to: r}}]
     assert given == [("GO!", 7)]
     assert [type(one) for one in outputs] == [ToolStarted, ToolCompleted, TextOutput]
     assert outputs[-1] == TextOutput("noted GO!")
-    assert (outputs[0].tool_use_id, outputs[0].tool_input) == ("t-2", {"text": "GO!", "number": 7})  # type: ignore[union-attr]
+    assert (outputs[0].tool_use_id, outputs[0].tool_input) == ("2/t", {"text": "GO!", "number": 7})  # type: ignore[union-attr]
     assert [node for kind, node, _ in ctx.told if kind == "node_internal_output"] == ["f", "t"]
 
 
@@ -296,3 +296,39 @@ edges: [{{from: f, to: t, when: output.loud == 'GO'}}, {{from: t, to: r}}]
 def test_what_is_no_function_of_a_node_is_told(reference: str, said: str) -> None:
     with pytest.raises(PluginError, match=said):
         find_function(reference)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        '{"x": NaN}',
+        '{"x": 1e999}',
+        '{"x": "\\ud800"}',
+        '{"x": ' + "[" * 40 + "]" * 40 + "}",
+        '{"x": "' + "y" * 70_000 + '"}',
+    ],
+    ids=["nan", "infinite", "surrogate", "deep", "long"],
+)
+async def test_what_a_model_makes_up_cannot_harm_a_tool(output: str) -> None:
+    """JSON that is none, or too much, never becomes arguments: the call is refused, and the node has failed."""
+
+    async def take(ctx: ToolContext, x: Any) -> str:
+        """Take it."""
+        del ctx
+        return f"took {x}"
+
+    rig = Rig("entry_node: a\nnodes: {a: {agent: a}, t: {tool: take}}\nedges: [{from: a, to: t}]", {"a": says(output)})
+    rig.tools["take"] = take
+
+    with pytest.raises(AgentFailed):
+        await rig.run()
+
+
+async def test_a_long_output_is_cut_for_later_nodes_and_whole_in_the_answer() -> None:
+    whole = "x" * 40_000
+    text = "entry_node: a\nnodes: {a: {agent: a}, b: {agent: b}}\nedges: [{from: a, to: b, when: output == 'never'}]"
+    rig = Rig(text, {"a": says(whole), "b": says(lambda text: text)})
+    assert await rig.run() == whole
+
+    passed = await rig.run(graph=rig.graph(text.replace("output == 'never'", "success")))
+    assert passed == "x" * 32_768 + "\n[cut: 7232 more characters]"
