@@ -91,6 +91,12 @@ class LLMAgent:
                         yield TextOutput(separator)
                         separator = ""
                     yield output
+            used = step.usage
+            ctx.log_step(
+                f"{progress.step}: {self._model} ({step.finish})",
+                input_tokens=used.input_tokens,
+                output_tokens=used.output_tokens,
+            )
             if step.finish is not FinishReason.TOOL_CALLS:
                 if tail := self._ending(step, progress.step):
                     yield TextOutput(tail)

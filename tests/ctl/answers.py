@@ -378,7 +378,21 @@ def everything() -> dict[str, Any]:
             entries=[state_entry(value=None if request.writes[0].delete else 3, expire_time=at(60))]
         ),
         "RuntimeService/ListExecutions": runtime_service_pb2.ListExecutionsResponse(executions=[execution()]),
-        "RuntimeService/GetExecution": runtime_service_pb2.GetExecutionResponse(execution=execution(output="hello")),
+        "RuntimeService/GetExecution": runtime_service_pb2.GetExecutionResponse(
+            execution=execution(output="hello"),
+            log=[
+                execution_pb2.ExecutionLogEntry(
+                    time=at(0.5),
+                    kind=execution_pb2.EXECUTION_LOG_KIND_STEP,
+                    text="1: offline/assistant (stop)",
+                    input_tokens=12,
+                    output_tokens=3,
+                ),
+                execution_pb2.ExecutionLogEntry(
+                    time=at(1), kind=execution_pb2.EXECUTION_LOG_KIND_CHECKPOINT, text="complete", node_id="n1"
+                ),
+            ],
+        ),
         "RuntimeService/Trigger": runtime_service_pb2.TriggerResponse(execution_id="X1", message_id="M1"),
         "RuntimeService/TriggerAndWait": runtime_service_pb2.TriggerAndWaitResponse(
             outcome=runtime_service_pb2.TRIGGER_OUTCOME_ENDED,

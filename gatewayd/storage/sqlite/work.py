@@ -3,7 +3,7 @@
 from gatewayd.core.errors import IdConflict
 from gatewayd.core.work import ExecutionState
 from gatewayd.storage.records import Acceptance, Accepted, Finish
-from gatewayd.storage.sqlite import checkpoints, executions, ledger, letters, outbox, sessions
+from gatewayd.storage.sqlite import checkpoints, execution_log, executions, ledger, letters, outbox, sessions
 from gatewayd.storage.sqlite.tx import Key, Tx
 
 
@@ -64,6 +64,7 @@ def finish(tx: Tx, end: Finish) -> None:
     )
     executions.save(tx, end.execution_id, old, new)
     checkpoints.forget_executions(tx, (end.execution_id,))
+    execution_log.add(tx, end.execution_id, end.log)
     for absorbed in end.absorbed:
         other = tx.executions.find(absorbed)
         if other is None or ExecutionState(other.state).terminal:
