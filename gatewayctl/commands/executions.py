@@ -142,16 +142,24 @@ def watch_(args: argparse.Namespace, ctl: Ctl) -> int | None:
         wait = min(wait * 1.5, 2.0)
 
 
+def _counted(row: Row) -> bool:
+    return bool(int(row["input_tokens"]) or int(row["output_tokens"]))
+
+
 def _tell(answer: dict[str, Any], ctl: Ctl) -> None:
     execution = answer["execution"] or {}
     fields = [(name.removesuffix("_id"), execution.get(name)) for name in _NAMES]
     times = [(title, local_time(epoch(execution[name]))) for title, name in _TIMES if execution.get(name)]
-    graph = _graph(execution.get("graph") or {})
-    ctl.out.record(execution, [*fields, *times, ("took", _took(execution) if execution else ""), *graph])
+    more = {name: answer[name] for name in ("checkpoints", "log") if answer.get(name)}
+    took = ("took", _took(execution) if execution else "")
+    ctl.out.record(execution | more, [*fields, *times, took, *_graph(execution.get("graph") or {})])
     if execution.get("state") == "input_required" and (kept := answer.get("checkpoints")):
         node = f" --node {kept[-1]['node_id']}" if kept[-1]["node_id"] else ""
         ctl.out.note(f"it asks: {kept[-1]['prompt']}")
         ctl.out.note(f"answer with: gatewayctl executions input {execution['id']} TEXT{node}")
+    if ctl.out.for_people and (log := answer.get("log")):
+        ctl.out.say()
+        ctl.out.table(log, _LOG, "")
     if ctl.out.for_people and execution.get("output"):
         ctl.out.say()
         ctl.out.text(execution["output"])
@@ -179,6 +187,13 @@ PATIENCE = 10.0
 """Seconds that a pause is waited for, unless --timeout says otherwise."""
 GRACE = 2.0
 _RESTING = ("paused", "input_required")
+_LOG: list[Column] = [
+    ("TIME", lambda row: local_time(epoch(row["time"]))),
+    ("WHAT", "kind"),
+    ("NODE", "node_id"),
+    ("TEXT", "text"),
+    ("TOKENS", lambda row: f"{row['input_tokens']} in, {row['output_tokens']} out" if _counted(row) else ""),
+]
 _ENDED = ("succeeded", "failed", "cancelled")
 _NAMES = (
     "id",

@@ -35,7 +35,6 @@ __all__ = [
     "ReasoningOutput",
     "Suspended",
     "TextOutput",
-    "TokensOutput",
     "ToolCompleted",
     "ToolStarted",
     "Turn",
@@ -102,21 +101,13 @@ class ToolCompleted:
 
 
 @value(frozen=True, slots=True)
-class TokensOutput:
-    """What one call of a model took, as its provider counts."""
-
-    read: int
-    written: int
-
-
-@value(frozen=True, slots=True)
 class GraphOutput:
     """How far a walk through a graph has come; the last one counts. For graphs alone."""
 
     result: GraphResult
 
 
-Output = TextOutput | ReasoningOutput | ToolStarted | ToolCompleted | TokensOutput | GraphOutput
+Output = TextOutput | ReasoningOutput | ToolStarted | ToolCompleted | GraphOutput
 
 
 class AgentContext(Emits, Protocol):

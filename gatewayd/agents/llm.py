@@ -19,7 +19,6 @@ from gatewayd.agents.base import (
     Output,
     ReasoningOutput,
     TextOutput,
-    TokensOutput,
     ToolCompleted,
     ToolStarted,
     Turn,
@@ -92,8 +91,12 @@ class LLMAgent:
                         yield TextOutput(separator)
                         separator = ""
                     yield output
-            if step.usage.input_tokens or step.usage.output_tokens:
-                yield TokensOutput(step.usage.input_tokens, step.usage.output_tokens)
+            used = step.usage
+            ctx.log_step(
+                f"{progress.step}: {self._model} ({step.finish})",
+                input_tokens=used.input_tokens,
+                output_tokens=used.output_tokens,
+            )
             if step.finish is not FinishReason.TOOL_CALLS:
                 if tail := self._ending(step, progress.step):
                     yield TextOutput(tail)

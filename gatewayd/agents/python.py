@@ -18,7 +18,6 @@ from gatewayd.agents.base import (
     Output,
     ReasoningOutput,
     TextOutput,
-    TokensOutput,
     ToolCompleted,
     ToolStarted,
     Turn,
@@ -127,7 +126,7 @@ def _checked(output: object) -> Output:
             return TextOutput(valid_text(content))
         case ReasoningOutput(str(content)):
             return ReasoningOutput(valid_text(content))
-        case ToolStarted() | ToolCompleted() | TokensOutput():
+        case ToolStarted() | ToolCompleted():
             return output
     shown = type(output).__name__
     raise TypeError(

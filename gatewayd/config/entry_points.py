@@ -83,8 +83,6 @@ class CheckpointsSection(Section):
 class RuntimeSection(Section):
     """`runtime`: how much runs at once, and how long results are kept."""
 
-    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType({"execution_log": "not in this version"})
-
     max_concurrent_executions: Annotated[int, Whole(1, 100_000)] = setting(
         default=100,
         description="Runs of agents at a time, whatever started them; the others wait, the highest priority first. "
@@ -98,6 +96,11 @@ class RuntimeSection(Section):
     execution_result_ttl_seconds: Annotated[float | None, Bound(Duration(1.0, 100 * YEAR))] = setting(
         default=None,
         description="How long they are kept. Duration, 1s to 100 years; 0 or left out: no bound by age of their own.",
+    )
+    execution_log: Flag = setting(
+        default=True,
+        description="Whether each execution keeps a log of its steps, its calls of tools and its checkpoints, 500 "
+        "entries at most, for as long as it is kept itself. Default true.",
     )
     checkpoints: CheckpointsSection = setting(
         default=CheckpointsSection(), description="What executions go on from after a pause or a crash."

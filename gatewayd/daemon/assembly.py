@@ -281,7 +281,7 @@ class Assembly:
     def _settle(self, loaded: Loaded) -> None:
         self.router.config = loaded.config
         self.sessions.config = loaded.config
-        self.runtime.performer.checkpoints = loaded.config.runtime.checkpoints
+        self.runtime.performer.settings = loaded.config.runtime
         self.runtime.lanes.configure(loaded.config.runtime.max_concurrent_executions, shares(loaded.config))
         self._use(loaded)
 

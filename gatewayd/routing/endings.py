@@ -51,6 +51,7 @@ class Endings:
             history_max_bytes=bounds.max_bytes,
             outbox=outbox,
             ledger=_stories(execution, absorbed, outcome, now, sends=bool(outbox)),
+            log=tuple(live.log),
             events=self._tell(execution, absorbed, outcome),
             graph=live.graph,
         )

@@ -5,6 +5,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gatewayd.conversation.asking import Answer
 from gatewayd.core.checkpoint import Checkpoint
+from gatewayd.core.execution_log import LogEntry
 from gatewayd.core.frames import Send
 from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.message import ChatContext
@@ -122,6 +123,18 @@ def checkpoint_message(checkpoint: Checkpoint) -> execution_pb2.Checkpoint:
         kind=execution_pb2.CheckpointKind.Value(f"CHECKPOINT_KIND_{checkpoint.kind.name}"),
         create_time=instant(checkpoint.created),
         prompt=valid_text(checkpoint.prompt),
+    )
+
+
+def log_message(entry: LogEntry) -> execution_pb2.ExecutionLogEntry:
+    """One line of an execution's log."""
+    return execution_pb2.ExecutionLogEntry(
+        time=instant(entry.time),
+        kind=execution_pb2.ExecutionLogKind.Value(f"EXECUTION_LOG_KIND_{entry.kind.name}"),
+        text=valid_text(entry.text),
+        node_id=entry.node_id,
+        input_tokens=entry.input_tokens,
+        output_tokens=entry.output_tokens,
     )
 
 

@@ -6,10 +6,11 @@ from gateway.v1 import runtime_service_pb2 as pb
 
 from gatewayd.access.principals import Principal
 from gatewayd.core.clock import Clock
+from gatewayd.core.execution_log import MAX_ENTRIES, LogEntry
 from gatewayd.core.work import Execution
 from gatewayd.routing.router import Router
 from gatewayd.rpc.controls import ControlCalls
-from gatewayd.rpc.convert import checkpoint_message, execution_message, execution_state_of, name_of
+from gatewayd.rpc.convert import checkpoint_message, execution_message, execution_state_of, log_message, name_of
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import gather, page_of
 from gatewayd.rpc.patience import Rates
@@ -56,6 +57,7 @@ class RuntimeService(ControlCalls, EntryPointCalls, StateCalls):
             return pb.GetExecutionResponse(
                 execution=execution_message(execution, with_output=True, graph=graph),
                 checkpoints=[checkpoint_message(one) for one in kept],
+                log=[log_message(one) for one in await self._log_of(execution_id)],
             )
 
         return await self._guard.unary(f"{_NAME}GetExecution", context, run)
@@ -83,3 +85,11 @@ class RuntimeService(ControlCalls, EntryPointCalls, StateCalls):
             return pb.ListExecutionsResponse(executions=executions, next_page_token=token)
 
         return await self._guard.unary(f"{_NAME}ListExecutions", context, run)
+
+    async def _log_of(self, execution_id: str) -> Sequence[LogEntry]:
+        """What is on disk, and what a run that goes on has not written yet."""
+        live = self._router.runtime.live(execution_id)
+        waiting = list(live.log) if live is not None else []
+        stored = await self._store.execution_log(execution_id)
+        known = set(stored)
+        return [*stored, *(one for one in waiting if one not in known)][-MAX_ENTRIES:]

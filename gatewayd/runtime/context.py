@@ -12,7 +12,9 @@ from gatewayd.core.checkpoint import CheckpointKind
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import Event, EventType
+from gatewayd.core.execution_log import LogKind
 from gatewayd.core.topic import check_topic
+from gatewayd.runtime.diary import ExecutionLog
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.leaving import Leaving
@@ -33,6 +35,7 @@ class RunContext(Emits):
         *,
         state: AgentState,
         leaving: Leaving,
+        notes: ExecutionLog,
         deadline: float | None,
     ) -> None:
         self._live = live
@@ -43,6 +46,7 @@ class RunContext(Emits):
         self.state = state
         self.deadline = deadline
         self._leaving = leaving
+        self._notes = notes
         kept = leaving.restart.checkpoint
         self._resumed: Mapping[str, Any] | None = json.loads(kept.state) if kept is not None else None
 
@@ -69,6 +73,10 @@ class RunContext(Emits):
     ) -> NoReturn:
         """See `AgentContext.wait_for_input`."""
         await self._leaving.wait(prompt, state, node_id, client_facing=client_facing)
+
+    def log_step(self, text: str, *, input_tokens: int = 0, output_tokens: int = 0, node_id: str = "") -> None:
+        """See `Emits.log_step`."""
+        self._notes.note(LogKind.STEP, text, node_id, input_tokens=input_tokens, output_tokens=output_tokens)
 
     def take_steering(self) -> Sequence[str]:
         """See `AgentContext.take_steering`."""

@@ -11,14 +11,16 @@ from gatewayd.core.checkpoint import Checkpoint, CheckpointKind, Restart, state_
 from gatewayd.core.clock import Clock, Randomness, jittered
 from gatewayd.core.errors import GatewayError, InvalidArgument, StoreBusy, StoreFull
 from gatewayd.core.event import Event, EventType
+from gatewayd.core.execution_log import LogKind
 from gatewayd.core.work import ExecutionState
+from gatewayd.runtime.diary import ExecutionLog
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.live import LiveExecution
 from gatewayd.storage.base import Store
 from gatewayd.storage.checkpoints import CheckpointWrite
 from gatewayd.wire import with_wire
 
-log = logging.getLogger("gatewayd.runtime")
+_logger = logging.getLogger("gatewayd.runtime")
 
 _RETRY = 1.0
 """Seconds between two tries to write a checkpoint while the store is busy or full."""
@@ -30,7 +32,7 @@ async def patiently(write: Callable[[], Awaitable[None]], clock: Clock, randomne
         try:
             return await write()
         except (StoreBusy, StoreFull) as error:
-            log.warning("checkpoint_waits", extra={"execution": execution, "reason": error.reason})
+            _logger.warning("checkpoint_waits", extra={"execution": execution, "reason": error.reason})
             await clock.sleep(jittered(_RETRY, randomness))
 
 
@@ -47,6 +49,7 @@ class Leaving:
         clock: Clock,
         randomness: Randomness,
         settings: CheckpointsSection,
+        log: ExecutionLog,
     ) -> None:
         self._live = live
         self._store = store
@@ -54,6 +57,7 @@ class Leaving:
         self._clock = clock
         self._randomness = randomness
         self._settings = settings
+        self._log = log
         self.restart = restart
         self.inputs: Mapping[str, str] = dict(restart.inputs)
 
@@ -110,6 +114,7 @@ class Leaving:
         made = Checkpoint(
             self._events.ids.new(), live.execution.id, node_id, kind, text, live.text, self._clock.now(), prompt
         )
+        self._log.note(LogKind.LEFT if leaves_as else LogKind.CHECKPOINT, reason or kind.value, node_id)
         held = live.take_held()
         write = CheckpointWrite(
             made,
@@ -118,6 +123,7 @@ class Leaving:
             completed=tuple(call_id for call_id, _ in held),
             leaves_as=leaves_as,
             reason=reason,
+            log=tuple(live.log),
             events=(*(event for _, event in held), *events),
         )
         try:
@@ -126,6 +132,7 @@ class Leaving:
             live.held = held
             raise
         self.inputs = {}
+        live.log.clear()
 
     async def _submit(self, write: CheckpointWrite) -> None:
         """Whoever cuts the run off meanwhile does not cut off the unit: from its submission on, the run has left."""

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 
 from gatewayd.core.event import Event
+from gatewayd.core.execution_log import MAX_ENTRIES, LogEntry
 from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
@@ -55,6 +57,8 @@ class LiveExecution:
         """Whether its outcome is settled and being written: from here on nothing interrupts it."""
         self.absorbed: list[LiveExecution] = []
         self.done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.log: deque[LogEntry] = deque(maxlen=MAX_ENTRIES)
+        """What it did, as far as that is not on disk."""
         self._pieces: list[str] = []
         self._length = 0
         self.size = 0

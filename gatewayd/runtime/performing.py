@@ -17,14 +17,16 @@ from gatewayd.agents.base import (
     Turn,
 )
 from gatewayd.agents.registry import AgentRegistry
-from gatewayd.config.entry_points import CheckpointsSection
+from gatewayd.config.entry_points import RuntimeSection
 from gatewayd.core.checkpoint import BegunCall, Restart
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.errors import GatewayError, Unavailable
 from gatewayd.core.event import Event, EventType
+from gatewayd.core.execution_log import LogKind
 from gatewayd.core.work import ExecutionState
 from gatewayd.providers.bounds import closing
 from gatewayd.runtime.context import RunContext
+from gatewayd.runtime.diary import ExecutionLog
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.leaving import Leaving, patiently
@@ -39,7 +41,7 @@ log = logging.getLogger("gatewayd.runtime")
 
 
 class Performer:
-    """Runs agents, each time once. `checkpoints` is swapped when a reload commits."""
+    """Runs agents, each time once. `settings` is swapped when a reload commits."""
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class Performer:
         self._lanes = lanes
         self._clock = clock
         self._randomness = randomness
-        self.checkpoints = CheckpointsSection()
+        self.settings = RuntimeSection()
 
     async def perform(self, live: LiveExecution) -> Outcome | None:
         """The verdict on one run, None for one that has left; only the daemon's own stop passes as cancellation."""
@@ -116,6 +118,10 @@ class Performer:
             channel=execution.reply_to.channel,
             history=await self._sessions.history(execution.session_id) if execution.session_id else (),
         )
+        notes = ExecutionLog(live, self._clock, enabled=self.settings.execution_log)
+        if live.resuming:
+            made = restart.checkpoint
+            notes.note(LogKind.CAME_BACK, f"from checkpoint {made.id}" if made is not None else "from the beginning")
         leaving = Leaving(
             live,
             restart,
@@ -123,7 +129,8 @@ class Performer:
             events=self._events,
             clock=self._clock,
             randomness=self._randomness,
-            settings=self.checkpoints,
+            settings=self.settings.checkpoints,
+            log=notes,
         )
         context = RunContext(
             live,
@@ -133,15 +140,16 @@ class Performer:
             lambda event: self._tell(live, event),
             state=StateView(self._state, execution),
             leaving=leaving,
+            notes=notes,
             deadline=self._clock.monotonic() + agent.timeout,
         )
         async with self._clock.timeout(agent.timeout), closing(agent.run(turn, context)) as outputs:
             async for output in outputs:
                 if live.leaving is not None:
                     raise Suspended
-                await self._put_out(live, output)
+                await self._put_out(live, output, notes)
 
-    async def _put_out(self, live: LiveExecution, output: Output) -> None:
+    async def _put_out(self, live: LiveExecution, output: Output, notes: ExecutionLog) -> None:
         execution = live.execution
         self._write_held(live)
         match output:
@@ -158,6 +166,7 @@ class Performer:
             case ToolStarted(tool_use_id, tool_name, tool_input):
                 data = {"tool_use_id": tool_use_id, "tool_name": tool_name, "tool_input": tool_input}
                 event = self._events.make(execution, EventType.TOOL_CALL_STARTED, data, node_id=output.node_id)
+                notes.note(LogKind.TOOL_STARTED, f"{tool_name} ({tool_use_id})", output.node_id)
                 call = BegunCall(execution.id, tool_use_id, tool_name, event.time)
                 # The agent goes on when it is on disk: what a crash cuts off must be known to have begun.
                 await patiently(
@@ -165,6 +174,8 @@ class Performer:
                 )
             case ToolCompleted(tool_use_id, tool_name, result, is_error):
                 data = {"tool_use_id": tool_use_id, "tool_name": tool_name, "result": result, "is_error": is_error}
+                kind = LogKind.TOOL_FAILED if is_error else LogKind.TOOL_COMPLETED
+                notes.note(kind, f"{tool_name} ({tool_use_id})", output.node_id)
                 event = self._events.make(execution, EventType.TOOL_CALL_COMPLETED, data, node_id=output.node_id)
                 live.held.append((tool_use_id, event))
 

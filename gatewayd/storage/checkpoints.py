@@ -2,7 +2,7 @@
 
 Part of the store's contract (`base.Store` derives from it). A checkpoint, what it takes as read, the state that the
 execution goes into with it, and the events that tell of all that are one unit. Everything here goes when the execution
-ends.
+ends, but for its log, which `finish` adds to and which goes with its row.
 """
 
 from asyncio import Future
@@ -11,6 +11,7 @@ from typing import Protocol
 
 from gatewayd.core.checkpoint import BegunCall, Checkpoint, Restart
 from gatewayd.core.event import Event
+from gatewayd.core.execution_log import LogEntry
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
 
@@ -29,6 +30,8 @@ class CheckpointWrite:
     leaves_as: ExecutionState | None = None
     """With it the execution is PAUSED or INPUT_REQUIRED; None: it goes on."""
     reason: str = ""
+    log: tuple[LogEntry, ...] = ()
+    """What the execution did since its last entries were written."""
     events: tuple[Event, ...] = ()
 
 
@@ -70,6 +73,10 @@ class CheckpointTables(Protocol):
 
     async def list_checkpoints(self, execution_id: str) -> list[Checkpoint]:
         """Those that are kept, oldest first; without their states and texts."""
+        ...
+
+    async def execution_log(self, execution_id: str) -> list[LogEntry]:
+        """What is kept of its log, oldest first: the newest `MAX_ENTRIES`, for as long as the execution is kept."""
         ...
 
     async def overdue_suspended(self, before: float, limit: int) -> list[Execution]:

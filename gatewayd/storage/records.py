@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from gatewayd.core.checkpoint import Checkpoint
 from gatewayd.core.event import Event
+from gatewayd.core.execution_log import LogEntry
 from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState, LedgerState, Origin
@@ -199,6 +200,8 @@ class Finish:
     outbox: tuple[OutboxRow, ...] = ()
     ledger: tuple[LedgerChange, ...] = ()
     dead_letters: tuple["DeadLetter", ...] = ()
+    log: tuple[LogEntry, ...] = ()
+    """What the execution did since its last entries were written."""
     events: tuple[Event, ...] = ()
     graph: GraphResult | None = None
     """What it came to as a walk through a graph."""

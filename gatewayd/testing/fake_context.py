@@ -28,12 +28,18 @@ class FakeContext(Emits):
     inputs: Mapping[str, str] = field(default_factory=dict)
     checkpoints: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
     """What it kept: node, `start`, `complete` or `wait`, and the state."""
+    steps: list[tuple[str, int, int]] = field(default_factory=list)
+    """What it logged: text, and tokens in and out."""
     pausing: bool = False
     """Whether the next checkpoint ends the run."""
 
     def emit(self, kind: EventType, data: Mapping[str, Any], **envelope: Any) -> None:
         del envelope
         self.emitted.append((kind, data))
+
+    def log_step(self, text: str, *, input_tokens: int = 0, output_tokens: int = 0, node_id: str = "") -> None:
+        del node_id
+        self.steps.append((text, input_tokens, output_tokens))
 
     async def checkpoint(
         self, state: Mapping[str, Any], *, node_id: str = "", at: Literal["start", "complete"] = "complete"

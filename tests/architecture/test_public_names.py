@@ -6,7 +6,7 @@ import pytest
 
 PUBLIC = {
     "gatewayd.agents.base": (
-        "Agent AgentContext AgentFailed GraphOutput Output ReasoningOutput Suspended TextOutput TokensOutput "
+        "Agent AgentContext AgentFailed GraphOutput Output ReasoningOutput Suspended TextOutput "
         "ToolCompleted ToolStarted Turn"
     ),
     "gatewayd.agents.tools.base": "Tool ToolContext ToolFailed ToolFunction",

@@ -391,7 +391,19 @@ def everything() -> dict[str, Any]:
                     latency=Duration(seconds=2),
                     quality=execution_pb2.GRAPH_QUALITY_DEGRADED,
                 ),
-            )
+            ),
+            log=[
+                execution_pb2.ExecutionLogEntry(
+                    time=at(0.5),
+                    kind=execution_pb2.EXECUTION_LOG_KIND_STEP,
+                    text="1: offline/assistant (stop)",
+                    input_tokens=12,
+                    output_tokens=3,
+                ),
+                execution_pb2.ExecutionLogEntry(
+                    time=at(1), kind=execution_pb2.EXECUTION_LOG_KIND_CHECKPOINT, text="complete", node_id="n1"
+                ),
+            ],
         ),
         "RuntimeService/Trigger": runtime_service_pb2.TriggerResponse(execution_id="X1", message_id="M1"),
         "RuntimeService/TriggerAndWait": runtime_service_pb2.TriggerAndWaitResponse(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gatewayd.agents.base import TextOutput
 from gatewayd.agents.tools.base import ToolContext
-from gatewayd.providers.base import Finished, FinishReason, Role, Text, ToolCallPiece
+from gatewayd.providers.base import Finished, FinishReason, Role, Text, ToolCallPiece, Usage
 
 PLACE = Path(os.environ["STEPS_PLACE"])
 
@@ -58,7 +58,7 @@ class Model:
         for place, label in enumerate("ab"):
             arguments = '{"label": "%s", "nonce": "%s"}' % (label, uuid.uuid4())
             yield ToolCallPiece(place, f"call-{label}", "mark", arguments)
-        yield Finished(FinishReason.TOOL_CALLS)
+        yield Finished(FinishReason.TOOL_CALLS, Usage(11, 7))
 
 
 class Asking:

@@ -103,6 +103,7 @@ PROOF = {
     "channels.*.rate_limit": f"{_FAULTS}::test_rate_limit_spaces_what_is_sent",
     "channels.*.max_message_length": f"{_ROOMS}::test_a_long_answer_is_split_and_arrives_in_order",
     "channels.*.ambiguous": f"{_FAULTS}::test_F80_an_ambiguous_send_is_sent_again_where_that_is_chosen",
+    "runtime.execution_log": "scenario/test_steps.py::test_an_execution_keeps_a_log_of_its_own",
     "runtime.checkpoints.max_age_days": "unit/daemon/test_expiry.py::test_upkeep_fails_what_rests_for_too_long",
     **{
         f"runtime.checkpoints.{key}": "scenario/test_steps.py::test_the_file_says_which_checkpoints_are_written"

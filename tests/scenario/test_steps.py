@@ -186,10 +186,8 @@ async def test_a_send_waits_through_a_pause(tmp_path: Path, daemon: Daemon) -> N
         answer = client.stream("worker", "go")
         execution_id = await answer.accepted()
         await until(lambda: bool(lines(tmp_path, "marks")))
-        pausing = asyncio.create_task(client.pause(execution_id))
+        assert await client.pause(execution_id, timeout=0.01) == "running"
         let_go(tmp_path, "a")
-        state = await pausing
-        assert state in ("paused", "running")
         await in_state(client, execution_id, "paused")
         await client.resume(execution_id)
         pieces = [piece async for piece in answer]
@@ -219,3 +217,46 @@ async def test_the_file_says_which_checkpoints_are_written(tmp_path: Path, daemo
         "max_count: 1": ["complete"],
         "enabled: false": [],
     }
+
+
+async def test_an_execution_keeps_a_log_of_its_own(tmp_path: Path, daemon: Daemon) -> None:
+    """Steps with their tokens, tools, checkpoints, leaving and coming back; none if the file does not want it."""
+    hold(tmp_path, "b")
+    async with daemon.client() as client:
+        started = await client.trigger("work", "go")
+        await until(lambda: len(lines(tmp_path, "marks")) == 2)
+        early = [entry.text for entry in (await shown(client, started.execution_id)).log]
+        assert early[-1] == "mark (call-b)"
+        assert await client.pause(started.execution_id, reason="look", timeout=0.01) == "running"
+        let_go(tmp_path, "b")
+        await in_state(client, started.execution_id, "paused")
+        await client.resume(started.execution_id)
+        await in_state(client, started.execution_id, "succeeded")
+        await daemon.kill()
+        await daemon.start()
+
+        kinds = execution_pb2.ExecutionLogKind.DESCRIPTOR
+        log = (await shown(client, started.execution_id)).log
+        assert [(enum_name(kinds, entry.kind), entry.text) for entry in log][:-2] == [
+            ("step", "1: stepping/two (tool_calls)"),
+            ("checkpoint", "start"),
+            ("tool_started", "mark (call-a)"),
+            ("tool_completed", "mark (call-a)"),
+            ("checkpoint", "complete"),
+            ("tool_started", "mark (call-b)"),
+            ("tool_completed", "mark (call-b)"),
+            ("left", "paused by local: look"),
+        ]
+        assert [enum_name(kinds, entry.kind) for entry in log[-2:]] == ["came_back", "step"]
+        assert (log[0].input_tokens, log[0].output_tokens) == (11, 7)
+        code, out, _ = await daemon.ctl("executions", "show", started.execution_id)
+        assert code == 0
+        assert "1: stepping/two (tool_calls)" in out
+        assert "11 in, 7 out" in out
+
+        daemon.write(CONFIG + "runtime: {execution_log: false}\n")
+        await client.call(
+            "AdminService/ReloadConfig", admin_pb.ReloadConfigRequest(), admin_pb.ReloadConfigResponse, timeout=60
+        )
+        silent = (await client.trigger_and_wait("work", "go", timeout=DEADLINE)).execution_id
+        assert not (await shown(client, silent)).log

@@ -17,7 +17,6 @@ from gatewayd.agents.base import (
     Output,
     ReasoningOutput,
     TextOutput,
-    TokensOutput,
     ToolCompleted,
     ToolStarted,
     Turn,
@@ -231,9 +230,6 @@ class _Walk:
                         yield output
                 elif isinstance(output, ReasoningOutput):
                     self._ctx.emit_llm_reasoning_delta(output.content, node_id=progress.at)
-                elif isinstance(output, TokensOutput):
-                    progress.tokens += output.read + output.written
-                    yield output
                 elif isinstance(output, ToolCompleted) and node.does == "tool" and not output.is_error:
                     self._held = self._of_node(output)
                 elif isinstance(output, ToolStarted | ToolCompleted):

@@ -54,6 +54,14 @@ class NodeContext(Emits):
         """See `AgentContext.take_steering`."""
         return self._outer.take_steering()
 
+    def log_step(self, text: str, *, input_tokens: int = 0, output_tokens: int = 0, node_id: str = "") -> None:
+        """See `Emits.log_step`; the graph counts the tokens."""
+        self.touched = self.clock.monotonic()
+        self._progress.tokens += input_tokens + output_tokens
+        self._outer.log_step(
+            text, input_tokens=input_tokens, output_tokens=output_tokens, node_id=self._scoped(node_id)
+        )
+
     def emit(
         self,
         kind: EventType,

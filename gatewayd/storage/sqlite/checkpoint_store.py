@@ -5,9 +5,10 @@ from functools import partial
 
 from gatewayd.core.checkpoint import BegunCall, Checkpoint, Restart
 from gatewayd.core.event import Event
+from gatewayd.core.execution_log import LogEntry
 from gatewayd.core.work import Execution
 from gatewayd.storage.checkpoints import CheckpointWrite
-from gatewayd.storage.sqlite import checkpoints
+from gatewayd.storage.sqlite import checkpoints, execution_log
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.tx import Tx
 from gatewayd.storage.sqlite.unit import Receipt
@@ -50,6 +51,9 @@ class SQLiteCheckpoints:
 
     async def list_checkpoints(self, execution_id: str) -> list[Checkpoint]:
         return await self._reader.run(checkpoints.list_all, execution_id)
+
+    async def execution_log(self, execution_id: str) -> list[LogEntry]:
+        return await self._reader.run(execution_log.read, execution_id)
 
     async def overdue_suspended(self, before: float, limit: int) -> list[Execution]:
         return await self._reader.run(checkpoints.overdue, before, limit)

@@ -8,7 +8,7 @@ from gatewayd.core.checkpoint import BegunCall, Checkpoint, CheckpointKind, Rest
 from gatewayd.core.errors import NotPaused, NotWaiting
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.storage.checkpoints import CheckpointWrite
-from gatewayd.storage.sqlite import executions
+from gatewayd.storage.sqlite import execution_log, executions
 from gatewayd.storage.sqlite.layout import EXECUTIONS, LIVE
 from gatewayd.storage.sqlite.seal import damaged, seal, size_of
 from gatewayd.storage.sqlite.tx import Tx
@@ -30,6 +30,7 @@ def save(tx: Tx, write: CheckpointWrite) -> None:
         _delete(tx, "inputs", "execution_id = ? AND node_id = ?", (made.execution_id, node_id))
     for call_id in write.completed:
         _delete(tx, "begun_calls", "execution_id = ? AND call_id = ?", (made.execution_id, call_id))
+    execution_log.add(tx, made.execution_id, write.log)
     if write.leaves_as is not None:
         new = old._replace(state=str(write.leaves_as), reason=write.reason, attempts=0)
         executions.save(tx, made.execution_id, old, new)

@@ -6,7 +6,7 @@ from functools import partial
 
 from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.work import Origin
-from gatewayd.storage.sqlite import graph_results
+from gatewayd.storage.sqlite import execution_log, graph_results
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.seal import damaged, seal
 from gatewayd.storage.sqlite.tx import Tx
@@ -75,6 +75,7 @@ def _drop(tx: Tx, ids: Sequence[str]) -> int:
         ).fetchone()
         if found is not None:
             tx.execute("DELETE FROM executions WHERE id = ?", (execution_id,))
+            execution_log.forget(tx, (execution_id,))
             dropped, content = dropped + 1, content + found[0]
     if dropped:
         tx.forget()

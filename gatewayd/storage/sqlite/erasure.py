@@ -5,7 +5,7 @@ from collections.abc import Callable
 from gatewayd.core.event import Event
 from gatewayd.core.work import LedgerState
 from gatewayd.storage.records import OutboxState, Step
-from gatewayd.storage.sqlite import checkpoints, executions, ledger, state
+from gatewayd.storage.sqlite import checkpoints, execution_log, executions, ledger, state
 from gatewayd.storage.sqlite.events import COLUMNS as EVENT_COLUMNS
 from gatewayd.storage.sqlite.events import EventReader
 from gatewayd.storage.sqlite.layout import EXECUTIONS, OUTBOX
@@ -46,6 +46,7 @@ def _erase_executions(tx: Tx, session_id: str) -> None:
         executions.save(tx, fixed[0], status, status._replace(output="", error=""))
         state.forget_executions(tx, [fixed[0]])
         checkpoints.forget_executions(tx, [fixed[0]])
+        execution_log.forget(tx, [fixed[0]])
 
 
 def _erase_inbox(tx: Tx, message_id: str) -> None:

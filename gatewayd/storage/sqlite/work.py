@@ -3,7 +3,16 @@
 from gatewayd.core.errors import IdConflict
 from gatewayd.core.work import ExecutionState
 from gatewayd.storage.records import Acceptance, Accepted, Finish
-from gatewayd.storage.sqlite import checkpoints, executions, graph_results, ledger, letters, outbox, sessions
+from gatewayd.storage.sqlite import (
+    checkpoints,
+    execution_log,
+    executions,
+    graph_results,
+    ledger,
+    letters,
+    outbox,
+    sessions,
+)
 from gatewayd.storage.sqlite.tx import Key, Tx
 
 
@@ -64,6 +73,7 @@ def finish(tx: Tx, end: Finish) -> None:
     )
     executions.save(tx, end.execution_id, old, new)
     checkpoints.forget_executions(tx, (end.execution_id,))
+    execution_log.add(tx, end.execution_id, end.log)
     if end.graph is not None:
         graph_results.save(tx, end.execution_id, end.graph)
     for absorbed in end.absorbed:

@@ -7,6 +7,7 @@ import pytest
 
 from gatewayd.core.checkpoint import BegunCall, Checkpoint, CheckpointKind
 from gatewayd.core.errors import ExecutionFinished, NotFound, NotPaused, NotWaiting
+from gatewayd.core.execution_log import MAX_ENTRIES, LogEntry, LogKind
 from gatewayd.core.work import ExecutionState
 from gatewayd.storage.checkpoints import CheckpointWrite
 from gatewayd.storage.records import Limits, Retention
@@ -127,6 +128,28 @@ class CheckpointCases:
         assert [one.id for one in await harness.store.overdue_suspended(NOW + 50, 1)] == ["x0001"]
         await harness.store.save_checkpoint(_write(9, execution="x0001"))
         assert [one.id for one in await harness.store.overdue_suspended(NOW + 8, 9)] == ["x0002"]
+
+    async def test_a_log_is_bounded_and_goes_with_its_execution(self, harness: Harness) -> None:
+        await _running(harness)
+        await _running(harness, 2)
+        first = [LogEntry(NOW + number, LogKind.STEP, f"ä {number}", "n", number, 1) for number in range(MAX_ENTRIES)]
+        await harness.store.save_checkpoint(_write(1, log=tuple(first)))
+        assert await harness.store.execution_log("x0001") == first
+        more = [LogEntry(NOW, LogKind.TOOL_FAILED, "mail"), LogEntry(NOW, LogKind.LEFT, "lunch")]
+        await harness.store.save_checkpoint(_write(2, log=tuple(more[:1])))
+        await harness.store.finish(replace(finish(1), log=tuple(more[1:])))
+        await harness.store.finish(replace(finish(2), log=tuple(more)))
+        await harness.reopen()
+        assert await harness.store.execution_log("x0001") == [*first[2:], *more]
+        assert await harness.store.execution_log("x0002") == more
+        for name in ("o0001-0", "o0002-0"):
+            await harness.store.mark_sending([name])
+            await harness.store.mark_sent(name, f"p-{name}", NOW)
+        assert (await harness.store.sweep(RETENTION, NOW + 1000))["executions"] == 1
+        assert await harness.store.execution_log("x0001") == []
+        assert await harness.store.execution_log("x0002") == more
+        assert await harness.store.erase_session("s1") is True
+        assert await harness.store.execution_log("x0002") == []
 
     async def test_a_state_may_be_given_with_the_execution(self, harness: Harness) -> None:
         given = replace(_checkpoint(1), kind=CheckpointKind.GIVEN)

@@ -14,7 +14,6 @@ from gatewayd.agents.base import (
     Output,
     Suspended,
     TextOutput,
-    TokensOutput,
     ToolCompleted,
     ToolStarted,
     Turn,
@@ -206,12 +205,13 @@ async def test_what_it_came_to_is_told_in_figures() -> None:
 
     async def thinks(turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
         await ctx.clock.sleep(2)
-        yield TokensOutput(10, 3)
+        ctx.log_step("thought", input_tokens=10, output_tokens=3)
         yield TextOutput("thought")
 
     async def flaky(turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
-        yield TokensOutput(1, 0)
+        ctx.log_step("tried", input_tokens=1)
         raise AgentFailed("no")
+        yield
 
     rig = Rig(
         "entry_node: a\n"

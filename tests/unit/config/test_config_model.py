@@ -88,6 +88,7 @@ ARRIVES: dict[str, tuple[str, object]] = {
     "gateway.limits.send_rate": ("0.5", 0.5),
     "gateway.limits.queue_bytes": ("1MiB", 1 << 20),
     "runtime.max_concurrent_executions": ("7", 7),
+    "runtime.execution_log": ("false", False),
     "runtime.checkpoints.enabled": ("false", False),
     "runtime.checkpoints.on_node_start": ("false", False),
     "runtime.checkpoints.on_node_complete": ("false", False),

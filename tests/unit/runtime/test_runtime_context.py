@@ -14,6 +14,7 @@ from gatewayd.core.ids import IdSource
 from gatewayd.core.message import ReplyKind, ReplyTo
 from gatewayd.core.work import Execution, Origin
 from gatewayd.runtime.context import RunContext
+from gatewayd.runtime.diary import ExecutionLog
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.leaving import Leaving
 from gatewayd.runtime.live import LiveExecution
@@ -43,6 +44,7 @@ class Rig:
         self.told: list[Event] = []
         events = ExecutionEvents(clock, IdSource(clock, SeededRandomness(1)))
         live = LiveExecution(execution)
+        notes = ExecutionLog(live, clock, enabled=True)
         leaving = Leaving(
             live,
             Restart(),
@@ -51,6 +53,7 @@ class Rig:
             clock=clock,
             randomness=SeededRandomness(1),
             settings=CheckpointsSection(),
+            log=notes,
         )
         self.ctx = RunContext(
             live,
@@ -60,6 +63,7 @@ class Rig:
             self.told.append,
             state=FakeState(),
             leaving=leaving,
+            notes=notes,
             deadline=None,
         )
 

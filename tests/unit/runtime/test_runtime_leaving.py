@@ -9,7 +9,7 @@ import pytest
 
 from gatewayd.agents.base import AgentContext, Output, Suspended, TextOutput, ToolCompleted, ToolStarted, Turn
 from gatewayd.config.checking import read
-from gatewayd.config.entry_points import CheckpointsSection
+from gatewayd.config.entry_points import RuntimeSection
 from gatewayd.core.checkpoint import MAX_STATE, CheckpointKind
 from gatewayd.core.clock import SystemClock
 from gatewayd.core.errors import ExecutionFinished, InvalidArgument, NotFound, NotPaused, NotWaiting
@@ -381,7 +381,7 @@ async def test_the_settings_say_which_checkpoints_are_written(
 ) -> None:
     """`runtime.checkpoints`: and a pause writes its own whatever they say."""
     middle, steps = both
-    middle.runtime.performer.checkpoints = read(CheckpointsSection, settings)
+    middle.runtime.performer.settings = read(RuntimeSection, {"checkpoints": settings})
 
     async def run(_turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
         yield TextOutput("x")

@@ -1,6 +1,8 @@
--- What executions go on from: checkpoints, the input that waits for them, and the tool calls that have begun.
+-- What executions go on from: checkpoints, the input that waits for them, and the tool calls that have begun; and what
+-- they did, their logs.
 --
--- `crc` seals a row's values, as in the first schema. All rows of an execution go with its end. What all rows of
+-- `crc` seals a row's values, as in the first schema. All rows of an execution go with its end, but for its log, which
+-- goes with its row; the seal of an entry does not cover its number, which is found while it is inserted. What all rows of
 -- `checkpoints` take together is in `totals`; so is the number of the others.
 
 CREATE TABLE checkpoints (
@@ -32,4 +34,17 @@ CREATE TABLE begun_calls (
   time REAL NOT NULL,
   crc INTEGER NOT NULL,
   PRIMARY KEY (execution_id, call_id)
+) WITHOUT ROWID;
+
+CREATE TABLE execution_log (
+  execution_id TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  time REAL NOT NULL,
+  kind TEXT NOT NULL,
+  text TEXT NOT NULL,
+  node_id TEXT NOT NULL,
+  input_tokens INTEGER NOT NULL,
+  output_tokens INTEGER NOT NULL,
+  crc INTEGER NOT NULL,
+  PRIMARY KEY (execution_id, number)
 ) WITHOUT ROWID;

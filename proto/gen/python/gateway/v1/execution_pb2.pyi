@@ -95,6 +95,50 @@ EXECUTION_STATE_CANCELLED: ExecutionState.ValueType  # 7
 """Ended on request."""
 Global___ExecutionState: _TypeAlias = ExecutionState  # noqa: Y015
 
+class _ExecutionLogKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExecutionLogKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecutionLogKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXECUTION_LOG_KIND_UNSPECIFIED: _ExecutionLogKind.ValueType  # 0
+    """Never sent."""
+    EXECUTION_LOG_KIND_STEP: _ExecutionLogKind.ValueType  # 1
+    """A model was called, or an agent took a step of its own kind."""
+    EXECUTION_LOG_KIND_TOOL_STARTED: _ExecutionLogKind.ValueType  # 2
+    """A tool was called."""
+    EXECUTION_LOG_KIND_TOOL_COMPLETED: _ExecutionLogKind.ValueType  # 3
+    """A tool has answered."""
+    EXECUTION_LOG_KIND_TOOL_FAILED: _ExecutionLogKind.ValueType  # 4
+    """A tool has refused, or failed."""
+    EXECUTION_LOG_KIND_CHECKPOINT: _ExecutionLogKind.ValueType  # 5
+    """A checkpoint was made."""
+    EXECUTION_LOG_KIND_LEFT: _ExecutionLogKind.ValueType  # 6
+    """It was paused, or waits for input."""
+    EXECUTION_LOG_KIND_CAME_BACK: _ExecutionLogKind.ValueType  # 7
+    """Another run goes on."""
+
+class ExecutionLogKind(_ExecutionLogKind, metaclass=_ExecutionLogKindEnumTypeWrapper):
+    """What a line of the log of an execution tells of."""
+
+EXECUTION_LOG_KIND_UNSPECIFIED: ExecutionLogKind.ValueType  # 0
+"""Never sent."""
+EXECUTION_LOG_KIND_STEP: ExecutionLogKind.ValueType  # 1
+"""A model was called, or an agent took a step of its own kind."""
+EXECUTION_LOG_KIND_TOOL_STARTED: ExecutionLogKind.ValueType  # 2
+"""A tool was called."""
+EXECUTION_LOG_KIND_TOOL_COMPLETED: ExecutionLogKind.ValueType  # 3
+"""A tool has answered."""
+EXECUTION_LOG_KIND_TOOL_FAILED: ExecutionLogKind.ValueType  # 4
+"""A tool has refused, or failed."""
+EXECUTION_LOG_KIND_CHECKPOINT: ExecutionLogKind.ValueType  # 5
+"""A checkpoint was made."""
+EXECUTION_LOG_KIND_LEFT: ExecutionLogKind.ValueType  # 6
+"""It was paused, or waits for input."""
+EXECUTION_LOG_KIND_CAME_BACK: ExecutionLogKind.ValueType  # 7
+"""Another run goes on."""
+Global___ExecutionLogKind: _TypeAlias = ExecutionLogKind  # noqa: Y015
+
 class _CheckpointKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -378,3 +422,47 @@ class Checkpoint(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
+
+@_typing.final
+class ExecutionLogEntry(_message.Message):
+    """One line of the log of an execution. Set by the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    kind: Global___ExecutionLogKind.ValueType
+    """What it tells of."""
+    text: _builtins.str
+    """What was called, or why; never what was said."""
+    node_id: _builtins.str
+    """The node; empty for an agent without nodes."""
+    input_tokens: _builtins.int
+    """With STEP, tokens that the model read, as far as its provider counts them."""
+    output_tokens: _builtins.int
+    """With STEP, tokens that the model wrote, as far as its provider counts them."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___ExecutionLogKind.ValueType = ...,
+        text: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_tokens", b"input_tokens", "kind", b"kind", "node_id", b"node_id", "output_tokens", b"output_tokens", "text", b"text", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecutionLogEntry: _TypeAlias = ExecutionLogEntry  # noqa: Y015

@@ -117,6 +117,7 @@ class GetExecutionResponse(_message.Message):
 
     EXECUTION_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def execution(self) -> _execution_pb2.Execution:
         """The execution."""
@@ -125,15 +126,22 @@ class GetExecutionResponse(_message.Message):
     def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.Checkpoint]:
         """Its checkpoints that are kept, the oldest first: it goes on from the last. None once it has ended."""
 
+    @_builtins.property
+    def log(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.ExecutionLogEntry]:
+        """What it did, the oldest first: the newest 500 entries. None without `runtime.execution_log`. What a run that goes on
+        did since its last checkpoint is lost if a crash cuts it off.
+        """
+
     def __init__(
         self,
         *,
         execution: _execution_pb2.Execution | None = ...,
         checkpoints: _abc.Iterable[_execution_pb2.Checkpoint] | None = ...,
+        log: _abc.Iterable[_execution_pb2.ExecutionLogEntry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "execution", b"execution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "execution", b"execution", "log", b"log"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
