@@ -204,7 +204,9 @@ class _Walk:
                 error = self._crashed()  # nobody cancelled it: it waited for something that was cancelled
             except Exception:  # the boundary of a node's own code
                 error = self._crashed()
-            if not error:
+            if error:
+                self._ctx.log_step(f"failed: {error}", node_id=progress.at)
+            else:
                 self._result = Result(progress.said)
                 return
         self._result = Result(error=error)

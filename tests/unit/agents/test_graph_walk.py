@@ -332,3 +332,33 @@ async def test_a_long_output_is_cut_for_later_nodes_and_whole_in_the_answer() ->
 
     passed = await rig.run(graph=rig.graph(text.replace("output == 'never'", "success")))
     assert passed == "x" * 32_768 + "\n[cut: 7232 more characters]"
+
+
+@pytest.mark.parametrize("more", ["", ", retries: 1", ", client_facing: true, input: false"])
+@pytest.mark.parametrize("last", [True, False])
+async def test_nothing_comes_between_a_tools_result_and_the_completion_of_its_node(more: str, last: bool) -> None:
+    """So the two are one unit of the store: a crash leaves both or neither."""
+
+    async def act(ctx: ToolContext) -> str:
+        """Do it."""
+        del ctx
+        return "done"
+
+    edge = "" if last else "edges: [{from: t, to: r}]"
+    rig = Rig(f"entry_node: t\nnodes: {{t: {{tool: act{more}}}{'' if last else ', r: {kind: router}'}}}\n{edge}")
+    rig.tools["act"] = act
+    ctx = rig.context()
+    seen: list[str] = []
+
+    async for output in rig.graph().run(Turn("go", "s", "p"), ctx):
+        seen.append(type(output).__name__)
+        if isinstance(output, ToolCompleted):
+            before = len(ctx.told), len(ctx.checkpoints)
+        elif seen[-2:-1] == ["ToolCompleted"]:
+            assert not last, "an output came between"
+    if last:
+        assert seen[-1] == "ToolCompleted"
+    first_behind = ctx.checkpoints[before[1]]
+    assert first_behind[:2] == ("t", "complete")
+    assert len(ctx.checkpoints[: before[1]]) == 1
+    assert ctx.told[before[0]][0] == "node_loop_completed", "told behind the checkpoint"
