@@ -40,7 +40,8 @@ log = logging.getLogger("gatewayd.runtime")
 
 
 class Performer:
-    """Runs agents, each time once. `settings` is swapped when a reload commits."""
+    """Runs agents, each time once. `settings` is swapped when a reload commits;
+    `check_rest` raises when one more may not wait for input."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Performer:
         lanes: Lanes,
         clock: Clock,
         randomness: Randomness,
+        check_rest: Callable[[], None],
     ) -> None:
         self._store = store
         self._agents = agents
@@ -64,6 +66,7 @@ class Performer:
         self._lanes = lanes
         self._clock = clock
         self._randomness = randomness
+        self._check_rest = check_rest
         self.settings = RuntimeSection()
 
     async def perform(self, live: LiveExecution) -> Outcome | None:
@@ -130,6 +133,7 @@ class Performer:
             randomness=self._randomness,
             settings=self.settings.checkpoints,
             log=notes,
+            check_rest=self._check_rest,
         )
         context = RunContext(
             live,

@@ -54,6 +54,7 @@ class Rig:
             randomness=SeededRandomness(1),
             settings=CheckpointsSection(),
             log=notes,
+            check_rest=lambda: None,
         )
         self.ctx = RunContext(
             live,
