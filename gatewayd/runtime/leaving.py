@@ -13,8 +13,8 @@ from gatewayd.core.errors import GatewayError, InvalidArgument, StoreBusy, Store
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.execution_log import LogKind
 from gatewayd.core.work import ExecutionState
-from gatewayd.runtime.diary import ExecutionLog
 from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.live import LiveExecution
 from gatewayd.storage.base import Store
 from gatewayd.storage.checkpoints import CheckpointWrite
@@ -135,7 +135,8 @@ class Leaving:
             live.held = held
             raise
         self.inputs = {}
-        live.log.clear()
+        while live.log and live.log[0] in write.log:
+            live.log.popleft()
 
     async def _submit(self, write: CheckpointWrite) -> None:
         """Whoever cuts the run off meanwhile does not cut off the unit: from its submission on, the run has left."""

@@ -25,8 +25,8 @@ from gatewayd.core.execution_log import LogKind
 from gatewayd.core.work import ExecutionState
 from gatewayd.providers.bounds import closing
 from gatewayd.runtime.context import RunContext
-from gatewayd.runtime.diary import ExecutionLog
 from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.leaving import Leaving, patiently
 from gatewayd.runtime.live import LiveExecution, Outcome
