@@ -33,7 +33,7 @@ class Checkpoint:
     """One checkpoint of one execution."""
 
     id: str
-    """Unique, and sorts by the time of its making."""
+    """Unique."""
     execution_id: str
     node_id: str
     kind: CheckpointKind

@@ -14,8 +14,8 @@ from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.execution_log import LogKind
 from gatewayd.core.topic import check_topic
-from gatewayd.runtime.diary import ExecutionLog
 from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.leaving import Leaving
 from gatewayd.runtime.live import LiveExecution

@@ -13,8 +13,8 @@ from gatewayd.core.errors import GatewayError, InvalidArgument, StoreBusy, Store
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.execution_log import LogKind
 from gatewayd.core.work import ExecutionState
-from gatewayd.runtime.diary import ExecutionLog
 from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.live import LiveExecution
 from gatewayd.storage.base import Store
 from gatewayd.storage.checkpoints import CheckpointWrite
@@ -50,6 +50,7 @@ class Leaving:
         randomness: Randomness,
         settings: CheckpointsSection,
         log: ExecutionLog,
+        check_rest: Callable[[], None],
     ) -> None:
         self._live = live
         self._store = store
@@ -58,6 +59,7 @@ class Leaving:
         self._randomness = randomness
         self._settings = settings
         self._log = log
+        self._check_rest = check_rest
         self.restart = restart
         self.inputs: Mapping[str, str] = dict(restart.inputs)
 
@@ -85,6 +87,7 @@ class Leaving:
         self._check_there()
         if not client_facing and not node_id:
             raise InvalidArgument("a node that does not face the client has an id")
+        self._check_rest()
         kind = EventType.CLIENT_INPUT_REQUESTED if client_facing else EventType.NODE_INPUT_BLOCKED
         told = with_wire(self._events.make(self._live.execution, kind, {"prompt": prompt}, node_id=node_id))
         await self._write(
@@ -132,7 +135,8 @@ class Leaving:
             live.held = held
             raise
         self.inputs = {}
-        live.log.clear()
+        while live.log and live.log[0] in write.log:
+            live.log.popleft()
 
     async def _submit(self, write: CheckpointWrite) -> None:
         """Whoever cuts the run off meanwhile does not cut off the unit: from its submission on, the run has left."""

@@ -102,6 +102,7 @@ class LiveExecution:
         self.task, self.leaving, self.pause_reason = None, None, ""
         self.begun = False
         self.resuming = True
+        self.steerable = False  # what it goes on from is its own
         self.rests = asyncio.Event()
 
     def cancel_as(self, reason: str) -> Outcome:

@@ -26,8 +26,8 @@ from gatewayd.core.execution_log import LogKind
 from gatewayd.core.work import ExecutionState
 from gatewayd.providers.bounds import closing
 from gatewayd.runtime.context import RunContext
-from gatewayd.runtime.diary import ExecutionLog
 from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.leaving import Leaving, patiently
 from gatewayd.runtime.live import LiveExecution, Outcome
@@ -41,7 +41,8 @@ log = logging.getLogger("gatewayd.runtime")
 
 
 class Performer:
-    """Runs agents, each time once. `settings` is swapped when a reload commits."""
+    """Runs agents, each time once. `settings` is swapped when a reload commits;
+    `check_rest` raises when one more may not wait for input."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Performer:
         lanes: Lanes,
         clock: Clock,
         randomness: Randomness,
+        check_rest: Callable[[], None],
     ) -> None:
         self._store = store
         self._agents = agents
@@ -65,6 +67,7 @@ class Performer:
         self._lanes = lanes
         self._clock = clock
         self._randomness = randomness
+        self._check_rest = check_rest
         self.settings = RuntimeSection()
 
     async def perform(self, live: LiveExecution) -> Outcome | None:
@@ -131,6 +134,7 @@ class Performer:
             randomness=self._randomness,
             settings=self.settings.checkpoints,
             log=notes,
+            check_rest=self._check_rest,
         )
         context = RunContext(
             live,

@@ -84,6 +84,7 @@ class AgentRuntime:
             lanes=self.lanes,
             clock=clock,
             randomness=randomness,
+            check_rest=self.suspending.check_room,
         )
 
     # Asking
@@ -120,6 +121,7 @@ class AgentRuntime:
             if live is None:
                 await self.suspending.resting(execution_id)
                 return None
+            self.suspending.check_room()
             if live.ending or live.cancel_reason:
                 raise ExecutionFinished(f"execution {execution_id} is ending")
             if self.lanes.withdraw(live):

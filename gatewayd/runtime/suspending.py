@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from gatewayd.core.checkpoint import MAX_INPUT
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import Draining, ExecutionFinished, InvalidArgument, NotFound
+from gatewayd.core.errors import Draining, ExecutionFinished, InvalidArgument, LimitExceeded, NotFound
 from gatewayd.core.event import EventType
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.runtime.emit import ExecutionEvents
@@ -19,6 +19,8 @@ from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.storage.base import Store
 
 RESTING = (ExecutionState.PAUSED, ExecutionState.INPUT_REQUIRED)
+MAX_RESTING = 10_000
+"""Executions that may rest in one gateway; the next one is not paused, and fails where it waits for input."""
 _BITE = 100
 _TOO_OLD = "It was paused, or waited for input, longer than runtime.checkpoints.max_age_days allows."
 
@@ -71,6 +73,14 @@ class Suspending:
             if name:
                 found.setdefault(name, Counter())[state.value] += number
         return found
+
+    def check_room(self) -> None:
+        """Raise `LimitExceeded` when one more may not rest."""
+        if self._counts.total() >= MAX_RESTING:
+            raise LimitExceeded(
+                f"{MAX_RESTING} executions are paused or wait for input already",
+                metadata={"limit": "resting_executions"},
+            )
 
     def left(self, live: LiveExecution) -> None:
         """It has left, and it is on disk that it has."""

@@ -14,7 +14,7 @@ from gatewayd.storage.sqlite.seal import damaged, seal, size_of
 from gatewayd.storage.sqlite.tx import Tx
 
 _COLUMNS = "id, execution_id, node_id, kind, state, output, created, prompt, crc"
-_LAST = f"SELECT {_COLUMNS} FROM checkpoints WHERE execution_id = ? ORDER BY id DESC LIMIT 1"
+_LAST = f"SELECT {_COLUMNS} FROM checkpoints WHERE execution_id = ? ORDER BY number DESC LIMIT 1"
 _SIZE = "length(CAST(state AS BLOB)) + length(CAST(output AS BLOB))"
 _TABLES = ("checkpoints", "inputs", "begun_calls")
 _PAUSED, _QUEUED = str(ExecutionState.PAUSED), str(ExecutionState.QUEUED)
@@ -47,7 +47,11 @@ def insert(tx: Tx, made: Checkpoint) -> None:
         float(made.created),
         made.prompt,
     )
-    tx.execute("INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, seal(*values)))
+    tx.execute(
+        "INSERT INTO checkpoints SELECT ?2, coalesce(max(number), 0) + 1, ?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9 "
+        "FROM checkpoints WHERE execution_id = ?2",
+        (*values, seal(*values)),
+    )
     tx.count("checkpoints", 1, size_of(made.state, made.output))
 
 
@@ -112,13 +116,14 @@ def forget_executions(tx: Tx, execution_ids: Iterable[str]) -> None:
 
 def _keep(tx: Tx, execution_id: str, keep: int) -> None:
     last = tx.execute(
-        "SELECT id FROM checkpoints WHERE execution_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?", (execution_id, keep)
+        "SELECT number FROM checkpoints WHERE execution_id = ? ORDER BY number DESC LIMIT 1 OFFSET ?",
+        (execution_id, keep),
     ).fetchone()
     if last is not None:
-        _delete(tx, "checkpoints", "execution_id = ? AND id <= ?", (execution_id, last[0]))
+        _delete(tx, "checkpoints", "execution_id = ? AND number <= ?", (execution_id, last[0]))
 
 
-def _delete(tx: Tx, table: str, where: str, arguments: Sequence[str]) -> None:
+def _delete(tx: Tx, table: str, where: str, arguments: Sequence[str | int]) -> None:
     size = _SIZE if table == "checkpoints" else "0"
     rows, content = tx.execute(f"SELECT count(*), sum({size}) FROM {table} WHERE {where}", arguments).fetchone()
     if rows:
@@ -157,7 +162,8 @@ def restart_of(connection: sqlite3.Connection, execution_id: str) -> Restart:
 
 def list_all(connection: sqlite3.Connection, execution_id: str) -> list[Checkpoint]:
     rows = connection.execute(
-        "SELECT id, execution_id, node_id, kind, created, prompt FROM checkpoints WHERE execution_id = ? ORDER BY id",
+        "SELECT id, execution_id, node_id, kind, created, prompt FROM checkpoints WHERE execution_id = ? "
+        "ORDER BY number",
         (execution_id,),
     )
     return [

@@ -28,6 +28,10 @@ class CheckpointCases:
         assert [(one.id, one.state, one.output) for one in kept] == [("c3", "", ""), ("c4", "", ""), ("c5", "", "")]
         await _running(harness, 2)
         assert (await harness.store.restart_of("x0002")).checkpoint is None
+        earlier = replace(_checkpoint(9), id="a-clock-was-set-back", created=NOW - 1000)
+        await harness.store.save_checkpoint(CheckpointWrite(earlier, keep=2))
+        assert (await harness.store.restart_of("x0001")).checkpoint == earlier
+        assert [one.id for one in await harness.store.list_checkpoints("x0001")] == ["c5", "a-clock-was-set-back"]
 
     async def test_leaving_is_one_unit_with_the_checkpoint_and_its_events(self, harness: Harness) -> None:
         await _running(harness)

@@ -115,6 +115,9 @@ class FakeRuntime:
         self.lanes = Lanes(lambda _live: None)
         self.cancelled: list[tuple[str, str]] = []
 
+    def live(self, execution_id: str) -> None:
+        del execution_id
+
     async def cancel(self, execution_id: str, reason: str) -> None:
         stored = await self._store.get_execution(execution_id)
         if stored is None:
@@ -130,7 +133,7 @@ class FakeRouter:
     """Cancels as the router does, without work of its own."""
 
     def __init__(self, runtime: FakeRuntime) -> None:
-        self._runtime = runtime
+        self._runtime = self.runtime = runtime
         self.config = GatewayConfig()
         self.controls = self
 

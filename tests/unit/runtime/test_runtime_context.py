@@ -14,8 +14,8 @@ from gatewayd.core.ids import IdSource
 from gatewayd.core.message import ReplyKind, ReplyTo
 from gatewayd.core.work import Execution, Origin
 from gatewayd.runtime.context import RunContext
-from gatewayd.runtime.diary import ExecutionLog
 from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.leaving import Leaving
 from gatewayd.runtime.live import LiveExecution
 from gatewayd.testing.fake_state import FakeState
@@ -54,6 +54,7 @@ class Rig:
             randomness=SeededRandomness(1),
             settings=CheckpointsSection(),
             log=notes,
+            check_rest=lambda: None,
         )
         self.ctx = RunContext(
             live,

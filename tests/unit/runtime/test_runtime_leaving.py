@@ -12,7 +12,7 @@ from gatewayd.config.checking import read
 from gatewayd.config.entry_points import RuntimeSection
 from gatewayd.core.checkpoint import MAX_STATE, CheckpointKind
 from gatewayd.core.clock import SystemClock
-from gatewayd.core.errors import ExecutionFinished, InvalidArgument, NotFound, NotPaused, NotWaiting
+from gatewayd.core.errors import ExecutionFinished, InvalidArgument, LimitExceeded, NotFound, NotPaused, NotWaiting
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.work import Execution, ExecutionState
@@ -438,3 +438,50 @@ async def test_resumed_and_cancelled_at_once_it_has_one_end(both: tuple[Middle, 
         assert (await stored(middle, execution_id)).state is outcome.state
     assert middle.runtime.lanes.busy == 0
     assert "input_required" not in middle.runtime.counts()
+
+
+async def test_no_more_rest_than_may(both: tuple[Middle, Steps], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would wait for input fails and says why; what would be paused goes on."""
+    middle, steps = both
+    monkeypatch.setattr("gatewayd.runtime.suspending.MAX_RESTING", 1)
+    steps.asks_at = {"one": 2, "two": 2}
+    first = (await middle.send("one")).accepted.execution_id
+    await in_state(middle, first, ExecutionState.INPUT_REQUIRED)
+    second = await asyncio.wait_for((await middle.send("two")).live.done, 60)
+    assert (second.state, "wait for input already" in second.error) == (ExecutionState.FAILED, True)
+    gate = steps.hold(1)
+    third = await middle.send("three")
+    await steps.at(1)
+    with pytest.raises(LimitExceeded):
+        await middle.router.controls.pause(third.accepted.execution_id, middle.caller())
+    gate.set()
+    assert (await asyncio.wait_for(third.live.done, 60)).state is ExecutionState.SUCCEEDED
+
+
+async def test_an_agent_that_left_the_configuration_meanwhile_is_named(both: tuple[Middle, Steps]) -> None:
+    """What rests is answered by the agents of the configuration that it comes back to."""
+    middle, steps = both
+    steps.asks_at = {"go": 2}
+    submitted = await middle.send("go")
+    await in_state(middle, submitted.accepted.execution_id, ExecutionState.INPUT_REQUIRED)
+    del middle.agents["a"]
+    await middle.router.controls.give_input(submitted.accepted.execution_id, "ask", "x", middle.caller())
+    outcome = await asyncio.wait_for(submitted.live.done, 60)
+    assert (outcome.state, outcome.error) == (ExecutionState.FAILED, "a")
+
+
+async def test_who_comes_later_to_wait_for_what_rests_hears_its_end(both: tuple[Middle, Steps]) -> None:
+    """A send that is repeated under its key, also from the text so far on."""
+    middle, steps = both
+    steps.asks_at = {"go": 2}
+    first = await middle.send("go", idempotency_key="k")
+    execution_id = first.accepted.execution_id
+    await in_state(middle, execution_id, ExecutionState.INPUT_REQUIRED)
+    del first
+    again = await middle.send("go", idempotency_key="k")
+    assert again.accepted.duplicate
+    heard: list[str] = []
+    again.live.listen(lambda piece, _offset: heard.append(piece))
+    await middle.router.controls.give_input(execution_id, "ask", "x", middle.caller())
+    assert (await asyncio.wait_for(again.live.done, 60)).output == "1 (x) 2 3 4 "
+    assert "".join(heard) == "1 (x) 2 3 4 "

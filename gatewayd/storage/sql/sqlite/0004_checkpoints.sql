@@ -2,12 +2,14 @@
 -- they did, their logs.
 --
 -- `crc` seals a row's values, as in the first schema. All rows of an execution go with its end, but for its log, which
--- goes with its row; the seal of an entry does not cover its number, which is found while it is inserted. What all rows of
+-- goes with its row. Checkpoints and entries are numbered within their execution, since a clock that was set back must not
+-- bring an older checkpoint to the end; the seal does not cover the number, which is found while the row is inserted. What all rows of
 -- `checkpoints` take together is in `totals`; so is the number of the others.
 
 CREATE TABLE checkpoints (
-  id TEXT PRIMARY KEY,
   execution_id TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  id TEXT NOT NULL UNIQUE,
   node_id TEXT NOT NULL,
   kind TEXT NOT NULL,
   state TEXT NOT NULL,
@@ -15,8 +17,8 @@ CREATE TABLE checkpoints (
   created REAL NOT NULL,
   prompt TEXT NOT NULL,
   crc INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX checkpoints_execution ON checkpoints (execution_id, id);
+);
+CREATE UNIQUE INDEX checkpoints_execution ON checkpoints (execution_id, number);
 
 CREATE TABLE inputs (
   execution_id TEXT NOT NULL,

@@ -395,7 +395,7 @@ class Checkpoint(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Identifies it; sorts by the time of its making."""
+    """Identifies it."""
     node_id: _builtins.str
     """The node that made it; empty for an agent without nodes."""
     kind: Global___CheckpointKind.ValueType
