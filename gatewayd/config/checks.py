@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from gatewayd.config.entry_points import faults
-from gatewayd.config.graph_rules import Known, graph_faults
+from gatewayd.config.graph_rules import Known, graph_doubts, graph_faults
 from gatewayd.config.model import GatewayConfig, Retention
 from gatewayd.config.problems import Path, suggest
 from gatewayd.config.section import settings_of
@@ -228,6 +228,7 @@ def _entry_points(subject: Subject) -> Iterator[Finding]:
 def _graphs(subject: Subject) -> Iterator[Finding]:
     known = Known(subject.agents, subject.tools, subject.check_function, subject.lacks)
     yield from (Finding(*fault) for fault in graph_faults(subject.config, known))
+    yield from (Finding(*doubt, warning=True) for doubt in graph_doubts(subject.config))
 
 
 def _separate_secrets(subject: Subject) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """How far an execution has come on its way through a graph; it is what the checkpoints hold."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 from gatewayd.agents.base import AgentFailed
@@ -127,7 +127,7 @@ class Progress:
             "visits": self.visits.get(self.at, 0),
             "output": Said.of(self.last.text),
             "task": self._task,
-            "memory": {node: Said.of(result.text) for node, result in self.memory.items()},
+            "memory": _Memory(self.memory),
         }
 
     def state(self) -> dict[str, Any]:
@@ -176,6 +176,22 @@ class Progress:
         self.visits, self.failures = dict(state["visits"]), dict(state["failures"])
         self.memory = {node: Result(*pair) for node, pair in state["memory"].items()}
         self.last = Result(*state["last"])
+
+
+class _Memory(Mapping[str, Said]):
+    """What nodes have said; a text is looked into only when somebody asks for it."""
+
+    def __init__(self, results: Mapping[str, Result]) -> None:
+        self._results = results
+
+    def __getitem__(self, node: str) -> Said:
+        return Said.of(self._results[node].text)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
 
 
 def _cut(text: str) -> str:

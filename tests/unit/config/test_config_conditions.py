@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from config_rig import loaded
 
 from gatewayd.config.conditions import Condition
 from gatewayd.config.facts import Said
@@ -137,3 +138,18 @@ def test_a_wrong_place_is_told(text: object, said: str) -> None:
 
 def test_a_right_place_is_not() -> None:
     assert list(faults_in({"a": ["{{task}} {{memory.plan.x}} { {not} one}", 3]}, ["plan"])) == []
+
+
+def test_a_chat_with_an_agent_that_waits_unseen_is_warned_of() -> None:
+    text = """
+agents: {a: {model: offline/echo}, desk: {graph: g}, quick: {graph: h}}
+channels: {c: {platform: sim, routing: {dm: desk, group: quick}}}
+graphs:
+  g: {entry_node: ask, nodes: {ask: {agent: a, client_facing: true}, then: {agent: a}}, edges: [{from: ask, to: then}]}
+  h: {nodes: {say: {agent: a, client_facing: true, input: false}}}
+"""
+
+    (told,) = loaded(text).warnings
+
+    assert (told.path, told.line) == ("channels.c.routing.dm", 3)
+    assert told.what == "desk waits for input at ask, and a chat does not show what a node asks"
