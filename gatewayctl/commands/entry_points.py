@@ -13,6 +13,7 @@ from gatewayctl.words import epoch, plural, size
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from gatewayctl.cli import Ctl
     from gatewayctl.output import Column
@@ -36,7 +37,7 @@ def list_(_args: argparse.Namespace, ctl: Ctl) -> None:
     columns: list[Column] = [
         ("ENTRY POINT", "id"),
         ("NAME", "name"),
-        ("AGENT", "agent"),
+        ("STARTS", _starts),
         ("TRIGGER", "trigger"),
         ("GOAL", "goal"),
         ("ISOLATION", "isolation_level"),
@@ -46,6 +47,10 @@ def list_(_args: argparse.Namespace, ctl: Ctl) -> None:
         ("NEXT", lambda row: local_time(epoch(row["next_time"])) if row["next_time"] else ""),
     ]
     ctl.out.table(rows, columns, "no entry points that you may start")
+
+
+def _starts(row: Mapping[str, Any]) -> str:
+    return f"graph {row['graph']} at {row['entry_node']}" if row["graph"] else str(row["agent"])
 
 
 def stats(_args: argparse.Namespace, ctl: Ctl) -> None:

@@ -1,7 +1,8 @@
-"""`gatewayctl executions`: runs of agents: list, show, cancel, watch."""
+"""`gatewayctl executions`: runs of agents: list, show, cancel, pause, resume, input, watch."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from gateway.v1 import runtime_service_pb2 as pb
@@ -27,8 +28,18 @@ def arguments(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) 
     _selection(add_verb(verbs, "list", common, list_, "list executions, the newest first"), again=True)
     show = add_verb(verbs, "show", common, show_, "show one execution and its answer")
     show.add_argument("id", metavar="ID")
-    cancel = add_verb(verbs, "cancel", common, cancel_, "cancel an execution that is queued or runs")
+    cancel = add_verb(verbs, "cancel", common, cancel_, "cancel an execution that has not ended")
     cancel.add_argument("id", metavar="ID")
+    pausing = add_verb(verbs, "pause", common, pause_, "have one leave at its next step, to go on when it is resumed")
+    pausing.add_argument("id", metavar="ID")
+    resume = add_verb(verbs, "resume", common, resume_, "let a paused execution go on")
+    resume.add_argument("id", metavar="ID")
+    for verb in (pausing, resume):
+        verb.add_argument("--reason", default="", metavar="TEXT", help="why, for its events")
+    given = add_verb(verbs, "input", common, input_, "give input to an execution that waits for it")
+    given.add_argument("id", metavar="ID")
+    given.add_argument("text", metavar="TEXT", help="what is said to it; - reads standard input")
+    given.add_argument("--node", default="", metavar="ID", help="the node that waits; none for an agent without nodes")
     watch = add_verb(verbs, "watch", common, watch_, "follow one execution until it ends; --timeout bounds it")
     watch.add_argument("id", metavar="ID")
     cancel.add_argument("--reason", default="", metavar="TEXT", help="why, for its events and the ledger")
@@ -91,6 +102,27 @@ def cancel_(args: argparse.Namespace, ctl: Ctl) -> None:
     _tell(plain(ctl.daemon.call("RuntimeService/CancelExecution", request, pb.CancelExecutionResponse)), ctl)
 
 
+def pause_(args: argparse.Namespace, ctl: Ctl) -> None:
+    request = pb.PauseExecutionRequest(execution_id=args.id, reason=args.reason)
+    wait = PATIENCE if ctl.timeout is None else ctl.timeout
+    request.timeout.FromMilliseconds(max(1, int(1000 * wait)))
+    answer = plain(ctl.daemon.call("RuntimeService/PauseExecution", request, pb.PauseExecutionResponse, wait + GRACE))
+    _tell(answer, ctl)
+    if answer["execution"]["state"] not in _RESTING:
+        raise Failure(f"execution {args.id} has not come to a step yet; it pauses when it does")
+
+
+def resume_(args: argparse.Namespace, ctl: Ctl) -> None:
+    request = pb.ResumeExecutionRequest(execution_id=args.id, reason=args.reason)
+    _tell(plain(ctl.daemon.call("RuntimeService/ResumeExecution", request, pb.ResumeExecutionResponse)), ctl)
+
+
+def input_(args: argparse.Namespace, ctl: Ctl) -> None:
+    text = sys.stdin.read(MAX_STDIN + 1) if args.text == "-" else args.text
+    request = pb.InjectInputRequest(execution_id=args.id, node_id=args.node, content=text)
+    _tell(plain(ctl.daemon.call("RuntimeService/InjectInput", request, pb.InjectInputResponse)), ctl)
+
+
 def watch_(args: argparse.Namespace, ctl: Ctl) -> int | None:
     """Look, less and less often; a state is told when it changes, the whole when it has ended."""
     clock = SystemClock()
@@ -110,16 +142,58 @@ def watch_(args: argparse.Namespace, ctl: Ctl) -> int | None:
         wait = min(wait * 1.5, 2.0)
 
 
+def _counted(row: Row) -> bool:
+    return bool(int(row["input_tokens"]) or int(row["output_tokens"]))
+
+
 def _tell(answer: dict[str, Any], ctl: Ctl) -> None:
     execution = answer["execution"] or {}
     fields = [(name.removesuffix("_id"), execution.get(name)) for name in _NAMES]
     times = [(title, local_time(epoch(execution[name]))) for title, name in _TIMES if execution.get(name)]
-    ctl.out.record(execution, [*fields, *times, ("took", _took(execution) if execution else "")])
+    more = {name: answer[name] for name in ("checkpoints", "log") if answer.get(name)}
+    took = ("took", _took(execution) if execution else "")
+    ctl.out.record(execution | more, [*fields, *times, took, *_graph(execution.get("graph") or {})])
+    if execution.get("state") == "input_required" and (kept := answer.get("checkpoints")):
+        node = f" --node {kept[-1]['node_id']}" if kept[-1]["node_id"] else ""
+        ctl.out.note(f"it asks: {kept[-1]['prompt']}")
+        ctl.out.note(f"answer with: gatewayctl executions input {execution['id']} TEXT{node}")
+    if ctl.out.for_people and (log := answer.get("log")):
+        ctl.out.say()
+        ctl.out.table(log, _LOG, "")
     if ctl.out.for_people and execution.get("output"):
         ctl.out.say()
         ctl.out.text(execution["output"])
 
 
+def _graph(result: dict[str, Any]) -> list[tuple[str, object]]:
+    """What it came to, where a graph ran."""
+    if not result:
+        return []
+    failures = ", ".join(f"{node} {count}" for node, count in result["failures"].items())
+    left_out = int(result["steps"]) - len(result["path"])
+    path = " ".join([*(["…"] if left_out > 0 else []), *result["path"]])
+    return [
+        ("quality", result["quality"]),
+        ("path", path),
+        ("steps", str(result["steps"])),
+        ("retries", str(result["retries"])),
+        ("failed nodes", failures or "none"),
+        ("tokens", str(result["tokens"] or "not known")),
+    ]
+
+
+MAX_STDIN = 64 * 1024
+PATIENCE = 10.0
+"""Seconds that a pause is waited for, unless --timeout says otherwise."""
+GRACE = 2.0
+_RESTING = ("paused", "input_required")
+_LOG: list[Column] = [
+    ("TIME", lambda row: local_time(epoch(row["time"]))),
+    ("WHAT", "kind"),
+    ("NODE", "node_id"),
+    ("TEXT", "text"),
+    ("TOKENS", lambda row: f"{row['input_tokens']} in, {row['output_tokens']} out" if _counted(row) else ""),
+]
 _ENDED = ("succeeded", "failed", "cancelled")
 _NAMES = (
     "id",

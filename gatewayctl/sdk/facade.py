@@ -20,6 +20,7 @@ from gatewayctl.events import event_filter
 from gatewayctl.rpc import PACKAGE, bearer
 from gatewayctl.sdk.addressed import Addressed
 from gatewayctl.sdk.answer import Answer, Reply
+from gatewayctl.sdk.controls import Controls
 from gatewayctl.sdk.conversation import Conversation, Identity
 from gatewayctl.sdk.dialling import channel_for_calls, destination, dial
 from gatewayctl.sdk.emit import Emits
@@ -39,7 +40,7 @@ __all__ = ["Client"]
 _Answer = TypeVar("_Answer", bound=Message)
 
 
-class Client(Emits, Serves, Runtime):
+class Client(Emits, Serves, Runtime, Controls):
     """One connection to a gateway. `async with` opens and closes it."""
 
     def __init__(
@@ -193,7 +194,7 @@ class Client(Emits, Serves, Runtime):
         return self._ask(send, correlation_id, idempotency_key, timeout)
 
     async def cancel(self, execution_id: str) -> None:
-        """Cancel an execution that is queued or runs."""
+        """Cancel an execution that is queued, runs, is paused or waits for input."""
         await self._on_link(pb.ConnectRequest(cancel=pb.Cancel(execution_id=execution_id)))
 
     def subscribe(

@@ -44,7 +44,7 @@ class Result:
 
     execution_id: str
     state: str
-    """`succeeded`, `failed`, `cancelled`; with `timed_out` also `queued` or `running`."""
+    """`succeeded`, `failed`, `cancelled`; with `timed_out` also `queued`, `running`, `paused` or `input_required`."""
     output: str
     error: str
     """Why it has failed, or was cancelled."""
@@ -63,14 +63,18 @@ class Triggers:
         *,
         correlation_id: str = "",
         idempotency_key: str = "",
+        memory: Mapping[str, Any] | None = None,
+        paused_at: str = "",
     ) -> Triggered:
         """Start an entry point; returns once its execution is on disk.
 
         `input` is text, or a JSON object of which the agent reads the text. The same key with the same input gives the
         first execution; with another input it is Conflict. NotFound for an unknown entry point, LimitExceeded when too
-        much waits.
+        much waits. With `memory` (a JSON object) or `paused_at` (a node) it begins with that instead of with nothing.
         """
-        request = trigger_request(entry_point, input, correlation_id, idempotency_key)
+        request = trigger_request(
+            entry_point, input, correlation_id, idempotency_key, memory=memory, paused_at=paused_at
+        )
         answer = await self.call("RuntimeService/Trigger", request, pb.TriggerResponse)
         return Triggered(answer.execution_id, answer.message_id, answer.duplicate)
 
@@ -81,6 +85,8 @@ class Triggers:
         *,
         correlation_id: str = "",
         idempotency_key: str = "",
+        memory: Mapping[str, Any] | None = None,
+        paused_at: str = "",
         timeout: float | None = None,
     ) -> Result:
         """Start an entry point and wait for its result; an execution that fails is a result, no exception.
@@ -88,7 +94,10 @@ class Triggers:
         `timeout` in seconds; None for as long as the agent may take. Errors as for `trigger`, and Unavailable when the
         daemon stops meanwhile: the execution goes on after its next start.
         """
-        wanted = pb.TriggerAndWaitRequest(trigger=trigger_request(entry_point, input, correlation_id, idempotency_key))
+        request = trigger_request(
+            entry_point, input, correlation_id, idempotency_key, memory=memory, paused_at=paused_at
+        )
+        wanted = pb.TriggerAndWaitRequest(trigger=request)
         if timeout is not None:
             wanted.timeout.FromMilliseconds(max(1, int(timeout * 1000)))
         limit = FOREVER if timeout is None else timeout + GRACE
@@ -109,6 +118,9 @@ def trigger_request(
     input: str | Mapping[str, Any] | None = None,  # noqa: A002 - the contract's word
     correlation_id: str = "",
     idempotency_key: str = "",
+    *,
+    memory: Mapping[str, Any] | None = None,
+    paused_at: str = "",
 ) -> pb.TriggerRequest:
     """The request that starts an entry point."""
     request = pb.TriggerRequest(entry_point=entry_point, correlation_id=correlation_id, idempotency_key=idempotency_key)
@@ -117,4 +129,7 @@ def trigger_request(
     elif input is not None:
         request.json.update(input)
         request.json.SetInParent()
+    if memory is not None or paused_at:
+        request.session_state.memory.update(memory or {})
+        request.session_state.paused_at = paused_at
     return request

@@ -29,6 +29,10 @@ class Emits(Protocol):
         """
         ...
 
+    def log_step(self, text: str, *, input_tokens: int = 0, output_tokens: int = 0, node_id: str = "") -> None:
+        """A line of the execution's log: what was called, never what was said; no event. Cut after 200 characters."""
+        del text, input_tokens, output_tokens, node_id  # who keeps no log has nothing to do
+
     def emit_node_loop_started(self, node_id: str, max_iterations: int) -> None:
         """A node begins its loop, of at most so many rounds."""
         self.emit(EventType.NODE_LOOP_STARTED, {"max_iterations": max_iterations}, node_id=node_id)

@@ -1,8 +1,11 @@
 """From a section of gateway.yaml to an agent: which models, reached how, with which tools."""
 
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 
 from gatewayd.agents.base import Agent
+from gatewayd.agents.graph.agent import GraphAgent
+from gatewayd.agents.graph.doing import NodeAgent
+from gatewayd.agents.graph.plan import Graph
 from gatewayd.agents.llm import LLMAgent
 from gatewayd.agents.python import PythonAgents
 from gatewayd.agents.remote import RemoteAgent
@@ -10,7 +13,7 @@ from gatewayd.agents.tools.builtin import DEFAULT_TOOLS
 from gatewayd.agents.tools.registry import ToolRegistry
 from gatewayd.agents.tools.toolbox import Toolbox
 from gatewayd.agents.workers import Workers
-from gatewayd.config.model import AgentSection, GatewayConfig
+from gatewayd.config.model import AgentSection, GatewayConfig, GraphSection
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.errors import Violation
 from gatewayd.core.ids import IdSource
@@ -38,6 +41,8 @@ class Blueprint:
     call_timeout: float
     """Seconds until a model's first delta, and between one and the next."""
     retries: int
+    graph: GraphSection | None = None
+    """The graph that answers."""
 
     def reach(self, model: str) -> tuple[str, Secret | None]:
         """Address and key for a model: the configured ones are for the vendor of the main model.
@@ -86,6 +91,7 @@ class AgentFactory:
             tools=(DEFAULT_TOOLS if section.tools is None else section.tools) if section.is_model else (),
             call_timeout=shared.timeout,
             retries=shared.retries,
+            graph=config.graphs.get(section.graph) if section.graph else None,
         )
 
     async def open(self, blueprints: Iterable[Blueprint]) -> None:
@@ -96,14 +102,20 @@ class AgentFactory:
         """Let go of what agents with other names have."""
         self._python.keep(names)
 
-    def build(self, blueprint: Blueprint) -> Agent:
-        """The agent; its providers were opened before."""
+    def build(self, blueprint: Blueprint, find: Callable[[str], NodeAgent]) -> Agent:
+        """The agent; its providers were opened before. `find` gives a graph the agents of its nodes."""
         section = blueprint.section
+        if section.graph and blueprint.graph is not None:
+            return self.graph_agent(Graph.of(section.graph, blueprint.graph), find)
         if section.remote:
             return RemoteAgent(blueprint.name, self.workers, timeout=section.timeout)
         if section.python_class:
             return self._python.make(blueprint.name, section.python_class, section.options)
         return self._model_agent(blueprint)
+
+    def graph_agent(self, graph: Graph, find: Callable[[str], NodeAgent]) -> GraphAgent:
+        """The graph as an agent."""
+        return GraphAgent(graph, find=find, tools=self._tools, randomness=self._randomness)
 
     def _model_agent(self, blueprint: Blueprint) -> LLMAgent:
         targets = [

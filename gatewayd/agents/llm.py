@@ -3,12 +3,15 @@
 One *step* is one call of the model. Text is put out as it streams. Tool calls are run only when the model has finished
 the step with them, one after the other, through the `Toolbox`; their results begin the next step. Steering is taken in
 between steps. The last step that is allowed offers no tools, so that the turn ends in an answer.
+
+A checkpoint stands before a step's first tool call and behind every result: a turn that comes back asks the model for
+nothing again that it has said, and a call that was cut off is made with the same idempotency key.
 """
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
 
 from gatewayd.agents.base import (
     AgentContext,
@@ -20,6 +23,7 @@ from gatewayd.agents.base import (
     ToolStarted,
     Turn,
 )
+from gatewayd.agents.progress import Progress
 from gatewayd.agents.step import Step
 from gatewayd.agents.tools.toolbox import Caller, Toolbox, ToolResult, read_arguments
 from gatewayd.config.model import AgentSection
@@ -61,46 +65,60 @@ class LLMAgent:
         self._system = section.system_prompt()
 
     async def run(self, turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
-        messages = self._opening(turn)
-        said: Counter[tuple[str, str]] = Counter()
-        separator = ""
-        for number in range(1, self._section.max_steps + 1):
+        progress = Progress.of(ctx.resumed)
+        messages = [*self._opening(turn, ctx.resumed), *progress.messages]
+        caller = Caller(ctx.clock, ctx.execution_id, turn.principal, turn.call_scope)
+        while True:
+            for place, call in progress.open_calls():
+                yield ToolStarted(call.id, call.name[:_MAX_SHOWN_NAME], _shown_input(call))
+                result = await self._call(place, call, caller, progress.said)
+                messages.append(ChatMessage(Role.TOOL, result.text, tool_call_id=call.id))
+                progress.answers(messages[-1])
+                yield ToolCompleted(call.id, call.name[:_MAX_SHOWN_NAME], result.text, result.is_error)
+                await ctx.checkpoint(progress.state())
+            if progress.step >= self._section.max_steps:
+                raise AgentFailed(
+                    f"I stopped after {self._section.max_steps} steps without an answer.",
+                    cause=f"the model asked for tools in each of {self._section.max_steps} steps",
+                )
+            progress.step += 1
             messages.extend(ChatMessage(Role.USER, text) for text in ctx.take_steering())
-            step = Step(number)
-            async with closing(self._stream(step, self._prompt(number, messages))) as outputs:
+            step = Step(progress.step)
+            separator = "\n\n" if progress.has_text else ""
+            async with closing(self._stream(step, self._prompt(progress.step, messages))) as outputs:
                 async for output in outputs:
                     if separator and isinstance(output, TextOutput):
                         yield TextOutput(separator)
                         separator = ""
                     yield output
+            used = step.usage
+            ctx.log_step(
+                f"{progress.step}: {self._model} ({step.finish})",
+                input_tokens=used.input_tokens,
+                output_tokens=used.output_tokens,
+            )
             if step.finish is not FinishReason.TOOL_CALLS:
-                if tail := self._ending(step, number):
+                if tail := self._ending(step, progress.step):
                     yield TextOutput(tail)
                 return
             calls = step.calls()
             messages.append(_asked(step.text, calls))
-            caller = Caller(ctx.clock, ctx.execution_id, turn.principal)
-            for place, call in enumerate(calls):
-                yield ToolStarted(call.id, call.name[:_MAX_SHOWN_NAME], _shown_input(call))
-                result = await self._call(place, call, caller, said)
-                messages.append(ChatMessage(Role.TOOL, result.text, tool_call_id=call.id))
-                yield ToolCompleted(call.id, call.name[:_MAX_SHOWN_NAME], result.text, result.is_error)
-            separator = separator or ("\n\n" if step.text.strip() else "")
-        raise AgentFailed(
-            f"I stopped after {self._section.max_steps} steps without an answer.",
-            cause=f"the model asked for tools in each of {self._section.max_steps} steps",
-        )
+            progress.asks(messages[-1], calls, has_text=bool(step.text.strip()))
+            await ctx.checkpoint(progress.state(), at="start")
 
     def tool_stats(self) -> dict[str, int]:
         """See `Toolbox.stats`."""
         return self._tools.stats()
 
-    def _opening(self, turn: Turn) -> list[ChatMessage]:
-        """System prompt, history, and what is asked now."""
+    def _opening(self, turn: Turn, resumed: Mapping[str, Any] | None) -> list[ChatMessage]:
+        """System prompt, history, what was known before the execution began, and what is asked now."""
         messages = [ChatMessage(Role.SYSTEM, self._system)] if self._system else []
         for entry in turn.history:
             role = Role.ASSISTANT if entry.role == "assistant" else Role.USER
             messages.append(ChatMessage(role, entry.content))
+        if resumed is not None and resumed.get("memory"):
+            known = json.dumps(resumed["memory"], ensure_ascii=False)
+            messages.append(ChatMessage(Role.SYSTEM, f"What is known from earlier work, as JSON: {known}"))
         messages.append(ChatMessage(Role.USER, turn.text))
         return messages
 

@@ -11,8 +11,10 @@ from types import MappingProxyType
 
 from gatewayd.agents.base import Agent, AgentContext, Output, Turn
 from gatewayd.agents.factory import AgentFactory, Blueprint
+from gatewayd.agents.graph.names import graph_of
+from gatewayd.agents.graph.plan import Graph
 from gatewayd.agents.llm import LLMAgent
-from gatewayd.config.model import AgentSection, GatewayConfig
+from gatewayd.config.model import AgentSection, GatewayConfig, GraphSection
 from gatewayd.core.errors import AgentNotFound, ConfigInvalid, InvalidArgument, Unavailable, Violation
 from gatewayd.core.lifecycle import Change
 from gatewayd.core.value import value
@@ -29,6 +31,7 @@ class AgentKind(StrEnum):
     PYTHON = "python"
     REMOTE = "remote"
     """Programs that register for it (workers)."""
+    GRAPH = "graph"
 
 
 @value(frozen=True, slots=True)
@@ -54,11 +57,11 @@ class RegisteredAgent:
     agent: Agent
     timeout: float
     """Seconds that one turn may take, tools included."""
-    greeting: str
-    models: tuple[str, ...]
-    tools: tuple[str, ...]
-    blueprint: Blueprint
-    """What it was built from; an equal one need not be built again."""
+    greeting: str = ""
+    models: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    blueprint: Blueprint | None = None
+    """What it was built from; an equal one need not be built again. None for a graph that is no agent."""
 
     def run(self, turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
         return self.agent.run(turn, ctx)
@@ -69,6 +72,7 @@ class _Generation:
     agents: Mapping[str, RegisteredAgent]
     unavailable: Mapping[str, str]
     infos: tuple[AgentInfo, ...]
+    graphs: Mapping[str, GraphSection]
 
 
 class AgentRegistry:
@@ -78,20 +82,31 @@ class AgentRegistry:
         self._factory = factory
         self.workers = factory.workers
         """Who answers for the remote ones."""
-        self._current = _Generation({}, {}, ())
+        self._current = _Generation({}, {}, (), {})
 
     def names(self) -> Sequence[str]:
         """All configured agents, those that cannot run now included."""
         return [info.name for info in self._current.infos]
 
     def get(self, name: str) -> RegisteredAgent:
-        """The agent; `AgentNotFound`, or `Unavailable` with the reason."""
+        """The agent, or the graph that `graph.names` calls so; `AgentNotFound`, or `Unavailable` with the reason."""
+        if (named := graph_of(name)) is not None:
+            return self._graph(name, *named)
         agent = self._current.agents.get(name)
         if agent is not None:
             return agent
         if name in self._current.unavailable:
             raise Unavailable(f"agent {name} is not available: {self._current.unavailable[name]}")
         raise AgentNotFound(f"there is no agent {name!r}", metadata={"agent": name})
+
+    def _graph(self, name: str, graph: str, entry_node: str) -> RegisteredAgent:
+        section = self._current.graphs.get(graph)
+        if section is None:
+            raise AgentNotFound(f"there is no graph {graph!r}", metadata={"graph": graph})
+        if entry_node and entry_node not in section.nodes:
+            raise AgentNotFound(f"the graph {graph!r} has no node {entry_node!r}", metadata={"graph": graph})
+        agent = self._factory.graph_agent(Graph.of(graph, section, entry_node), self.get)
+        return RegisteredAgent(name=name, agent=agent, timeout=section.timeout)
 
     def check_remote(self, name: str) -> None:
         """Raise `AgentNotFound`, or `InvalidArgument` for an agent that is none of those that workers answer for."""
@@ -139,6 +154,8 @@ def _agents_in(unavailable: Mapping[str, str]) -> dict[str, str]:
 def _kind(section: AgentSection) -> AgentKind:
     if section.is_model:
         return AgentKind.MODEL
+    if section.graph:
+        return AgentKind.GRAPH
     return AgentKind.PYTHON if section.python_class else AgentKind.REMOTE
 
 
@@ -161,7 +178,7 @@ class _AgentsChange:
         await self._factory.open(blueprints)
         agents = {blueprint.name: self._reused(blueprint) or self._build(blueprint) for blueprint in blueprints}
         infos = tuple(self._info(name, agents.get(name)) for name in self._config.agents)
-        self._next = _Generation(agents, self._unavailable, infos)
+        self._next = _Generation(agents, self._unavailable, infos, self._config.graphs)
 
     def commit(self) -> None:
         if self._next is not None:
@@ -177,7 +194,7 @@ class _AgentsChange:
 
     async def _let_go(self) -> None:
         """Close what the current agents do not need; after an abandoned change those are the old ones."""
-        blueprints = [agent.blueprint for agent in self._registry._current.agents.values()]
+        blueprints = [agent.blueprint for agent in self._registry._current.agents.values() if agent.blueprint]
         self._factory.breakers.keep(key for blueprint in blueprints for key in blueprint.reached())
         self._factory.keep([blueprint.name for blueprint in blueprints])
         await self._factory.providers.keep(self._factory.provider_names(blueprints))
@@ -190,7 +207,7 @@ class _AgentsChange:
         section = blueprint.section
         return RegisteredAgent(
             name=blueprint.name,
-            agent=self._factory.build(blueprint),
+            agent=self._factory.build(blueprint, self._registry.get),
             timeout=section.timeout,
             greeting=section.greeting,
             models=blueprint.models,
@@ -200,7 +217,7 @@ class _AgentsChange:
 
     def _info(self, name: str, agent: RegisteredAgent | None) -> AgentInfo:
         section = self._config.agents[name]
-        blueprint = agent.blueprint if agent is not None else self._factory.blueprint(name, self._config)
+        blueprint = agent.blueprint if agent and agent.blueprint else self._factory.blueprint(name, self._config)
         why = "" if agent is not None else self._unavailable[name]
         return AgentInfo(
             name, blueprint.models, blueprint.tools, section.timeout, section.greeting, why, _kind(section)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gatewayd.providers.base import Delta, Finished, FinishReason, Text, ToolCall, ToolCallPiece
+from gatewayd.providers.base import Delta, Finished, FinishReason, Text, ToolCall, ToolCallPiece, Usage
 
 MAX_CALLS: Final = 64
 """Tool calls of one step that are kept at all; pieces of further ones are dropped."""
@@ -22,6 +22,7 @@ class Step:
 
     def __init__(self, number: int) -> None:
         self.finish: FinishReason | None = None
+        self.usage = Usage()
         self._number = number
         self._text: list[str] = []
         self._calls: dict[int, _Growing] = {}
@@ -33,8 +34,8 @@ class Step:
                 self._text.append(content)
             case ToolCallPiece():
                 self._grow(delta)
-            case Finished(reason):
-                self.finish = reason
+            case Finished(reason, usage):
+                self.finish, self.usage = reason, usage
             case _:
                 pass
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from gatewayd.config import listening
 from gatewayd.config.entry_points import faults
 from gatewayd.config.goals import goal_faults
+from gatewayd.config.graph_rules import Known, graph_doubts, graph_faults
 from gatewayd.config.model import GatewayConfig, Retention
 from gatewayd.config.problems import Path, suggest
 from gatewayd.config.section import settings_of
@@ -49,6 +50,8 @@ class Subject:
     check_scope: Callable[[str], None]
     check_class: Callable[[str, str, Mapping[str, Any]], object] = lambda *_: None
     """Of a Python agent: name, class and options; raises what is wrong with them."""
+    check_function: Callable[[str], object] = lambda _: None
+    """Of a graph's node: raises what is wrong with it."""
     written: frozenset[Path] = frozenset()
     """Keys that the file has, with a value."""
 
@@ -194,9 +197,6 @@ def _webhooks(subject: Subject) -> Iterator[Finding]:
 
 def _entry_points(subject: Subject) -> Iterator[Finding]:
     for name, entry in subject.config.entry_points.items():
-        if entry.agent not in subject.agents:
-            hint = suggest(entry.agent, subject.agents, "agents")
-            yield Finding(("entry_points", name, "agent"), f"there is no agent {entry.agent}", hint)
         for key, channel in (
             (("trigger_config", "channel"), entry.trigger_config.channel),
             (("channel",), entry.channel),
@@ -218,6 +218,12 @@ def _entry_points(subject: Subject) -> Iterator[Finding]:
 def _goals(subject: Subject) -> Iterator[Finding]:
     for name, goal in subject.config.goals.items():
         yield from (Finding(*fault) for fault in goal_faults(name, goal))
+
+
+def _graphs(subject: Subject) -> Iterator[Finding]:
+    known = Known(subject.agents, subject.tools, subject.check_function, subject.lacks)
+    yield from (Finding(*fault) for fault in graph_faults(subject.config, known))
+    yield from (Finding(*doubt, warning=True) for doubt in graph_doubts(subject.config))
 
 
 def _separate_secrets(subject: Subject) -> Iterator[Finding]:
@@ -280,6 +286,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     _webhooks,
     _entry_points,
     _goals,
+    _graphs,
     _separate_secrets,
     _silence,
 )

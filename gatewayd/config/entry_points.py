@@ -57,12 +57,31 @@ def _no_text(wanted: str) -> str:
     raise refuse(wanted, "put it in quotes")
 
 
+class CheckpointsSection(Section):
+    """`runtime.checkpoints`: what executions go on from after a pause or a crash."""
+
+    enabled: Flag = setting(
+        default=True,
+        description="Whether agents' checkpoints are written. Without them a crash lets an execution begin anew; one "
+        "that pauses or waits for input is written all the same. Default true.",
+    )
+    on_node_start: Flag = setting(
+        default=True, description="Those before a step, such as a tool that is about to be called. Default true."
+    )
+    on_node_complete: Flag = setting(
+        default=True, description="Those behind a step, such as a tool that has answered. Default true."
+    )
+    max_age_days: Annotated[float, Number(0.01, 3650)] = setting(
+        default=7.0,
+        description="Days that an execution may be paused or wait for input; then it fails. Default 7, 0.01 to 3650.",
+    )
+    max_count: Annotated[int, Whole(1, 1000)] = setting(
+        default=10, description="Checkpoints of one execution that are kept, the newest. Default 10, 1 to 1000."
+    )
+
+
 class RuntimeSection(Section):
     """`runtime`: how much runs at once, and how long results are kept."""
-
-    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
-        dict.fromkeys(("execution_log", "checkpoints"), "not in this version")
-    )
 
     max_concurrent_executions: Annotated[int, Whole(1, 100_000)] = setting(
         default=100,
@@ -77,6 +96,14 @@ class RuntimeSection(Section):
     execution_result_ttl_seconds: Annotated[float | None, Bound(Duration(1.0, 100 * YEAR))] = setting(
         default=None,
         description="How long they are kept. Duration, 1s to 100 years; 0 or left out: no bound by age of their own.",
+    )
+    execution_log: Flag = setting(
+        default=True,
+        description="Whether each execution keeps a log of its steps, its calls of tools and its checkpoints, 500 "
+        "entries at most, for as long as it is kept itself. Default true.",
+    )
+    checkpoints: CheckpointsSection = setting(
+        default=CheckpointsSection(), description="What executions go on from after a pause or a crash."
     )
 
 
@@ -127,15 +154,15 @@ class TriggerConfigSection(Section):
 
 
 class EntryPointSection(Section):
-    """`entry_points.<id>`: one named way to start an agent."""
+    """`entry_points.<id>`: one named way to start an agent or a graph."""
 
     ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"trigger_type": "trigger"})
-    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
-        dict.fromkeys(("graph", "entry_node"), "graphs are not in this version: name an agent")
-    )
-
     name: Line = setting(default="", description="What it is called for people. Default: its id.")
-    agent: Name = setting(description="The agent that it starts.")
+    agent: Name | None = setting(default=None, description="The agent that it starts; either this or graph.")
+    graph: Name | None = setting(default=None, description="The graph that it starts.")
+    entry_node: Name | None = setting(
+        default=None, description="For `graph`: the node that it begins with. Default: the graph's entry_node."
+    )
     goal: Name | None = setting(
         default=None, description="What its executions are to reach, an id of goals. Default: nothing is measured."
     )
@@ -194,4 +221,4 @@ def faults(name: str, section: EntryPointSection) -> Iterator[tuple[Path, str, s
             yield (*path, key), f"this is for trigger: {kind}, and here it is {section.trigger}", "leave it out"
 
 
-__all__ = ["EntryPointSection", "RuntimeSection", "TriggerConfigSection", "faults"]
+__all__ = ["CheckpointsSection", "EntryPointSection", "RuntimeSection", "TriggerConfigSection", "faults"]

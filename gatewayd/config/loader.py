@@ -75,6 +75,7 @@ def load(
     known_platforms: frozenset[str] = frozenset(),
     check_scope: Callable[[str], None] = lambda _: None,
     check_class: Callable[[str, str, Mapping[str, Any]], object] = lambda *_: None,
+    check_function: Callable[[str], object] = lambda _: None,
     stat_file: StatFile | None = None,
     folder: FilePath | None = None,
     world_readable: bool = False,
@@ -89,9 +90,16 @@ def load(
     loading = _Loading(name, source, overrides, settings_for, known_platforms)
     config = loading.read(text)
     found = loading.findings
-    unresolved = frozenset(found.unresolved)
     subject = checks.Subject(
-        config, loading.agents, known_tools, known_models, unresolved, check_scope, check_class, found.written()
+        config=config,
+        agents=loading.agents,
+        tools=known_tools,
+        models=known_models,
+        unresolved=frozenset(found.unresolved),
+        check_scope=check_scope,
+        check_class=check_class,
+        check_function=check_function,
+        written=found.written(),
     )
     for finding in checks.check(subject):
         place = found.place(finding.path, name)
@@ -101,7 +109,7 @@ def load(
             found.problems.add(place, finding.path, finding.what, finding.hint)
     if found.literal_secrets and world_readable:
         found.doubts.append(problem_at(Place(name), (), "every user can read the secrets in it", f"chmod 640 {name}"))
-    unavailable = _settle(found, strict=config.gateway.strict)
+    unavailable = found.settle(strict=config.gateway.strict)
     return Loaded(
         config=config,
         digest=canonical.digest(config, unavailable),

@@ -29,6 +29,7 @@ from gatewayd.config.fields import (
 )
 from gatewayd.config.gateway import GatewaySection, LimitsSection, LoggingSection, SessionConfigSection
 from gatewayd.config.goals import GoalSection
+from gatewayd.config.graphs import GraphSection
 from gatewayd.config.http import HttpSection
 from gatewayd.config.push import PushSection
 from gatewayd.config.retention import BusSection, HistorySection, Retention, RetentionSection, StorageSection
@@ -40,10 +41,10 @@ _LATER = "not in this version"
 
 
 class AgentSection(AgentKindSection):
-    """`agents.<id>`: one agent; without `class` and `remote` a model answers for it."""
+    """`agents.<id>`: one agent; without `class`, `graph` and `remote` a model answers for it."""
 
     ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"system_prompt": "instructions", "llm": "model"})
-    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(dict.fromkeys(("graph", "memory", "budget"), _LATER))
+    HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(dict.fromkeys(("memory", "budget"), _LATER))
 
     instructions: Prose = setting(
         default="", description="What the agent is told before every answer. Alias: `system_prompt`."
@@ -133,7 +134,7 @@ class GatewayConfig(Section):
 
     HINTS: ClassVar[Mapping[str, str]] = MappingProxyType(
         dict.fromkeys(
-            ("schedules", "guardrails", "graphs", "tools"),
+            ("schedules", "guardrails", "tools"),
             _LATER,
         )
         | {"routing": "routing stands inside each channel: channels.<name>.routing"}
@@ -153,6 +154,7 @@ class GatewayConfig(Section):
         default={}, description="Named ways to start an agent: by a call, an event, or the time."
     )
     goals: dict[Name, GoalSection] = setting(default={}, description="What executions of entry points are to reach.")
+    graphs: dict[Name, GraphSection] = setting(default={}, description="Several steps, one after another, by name.")
 
     @property
     def opens_http(self) -> bool:
@@ -171,6 +173,7 @@ __all__ = [
     "GatewayConfig",
     "GatewaySection",
     "GoalSection",
+    "GraphSection",
     "HistorySection",
     "HttpSection",
     "LimitsSection",

@@ -3,6 +3,7 @@
 from typing import Final
 
 from gatewayd.config.goals import GoalSection
+from gatewayd.config.graphs import GraphSection
 from gatewayd.config.model import ClientSection, EntryPointSection, WebhookSection
 from gatewayd.config.reader import Unset
 from gatewayd.config.section import Section
@@ -11,5 +12,6 @@ NAMED: Final[tuple[tuple[str, type[Section], Unset], ...]] = (
     ("clients", ClientSection, Unset.DEGRADE),
     ("webhooks", WebhookSection, Unset.DEGRADE),
     ("entry_points", EntryPointSection, Unset.REFUSE),
+    ("graphs", GraphSection, Unset.REFUSE),
     ("goals", GoalSection, Unset.REFUSE),
 )

@@ -12,7 +12,7 @@ from gatewayd.config import scalars, shape, verdicts
 from gatewayd.config.checking import Unfit, Wrong, read
 from gatewayd.config.marks import Broken, Items, Node, Scalar, Table
 from gatewayd.config.pems import find_pem
-from gatewayd.config.problems import Path, Place, Problem, Problems, problem_at, suggest
+from gatewayd.config.problems import Path, Place, Problem, Problems, dotted, problem_at, suggest
 from gatewayd.config.section import Section
 from gatewayd.config.sources import Missing, SecretSource, unset
 from gatewayd.core.secret import Secret
@@ -71,6 +71,20 @@ class Findings:
             if path[:length] in self.values:
                 return self.values[path[:length]]
         return Place(file, 1, 1)
+
+    def settle(self, *, strict: bool) -> dict[str, str]:
+        """Raise what is a problem, and give what is unavailable with its reasons."""
+        if strict:
+            for problem in (*self.doubts, *(problem for _, problem in self.gone)):
+                self.problems.take(problem)
+        self.problems.raise_any()
+        reasons: dict[str, list[str]] = {}
+        for part, problem in self.gone:
+            reason = f"{problem.what}: {problem.path} in {problem.file}:{problem.line}"
+            known = reasons.setdefault(dotted(part), [])
+            if reason not in known:
+                known.append(reason)
+        return {part: "; ".join(each) for part, each in sorted(reasons.items())}
 
 
 class Reader:

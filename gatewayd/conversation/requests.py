@@ -226,7 +226,7 @@ class Requests:
             self.await_reply(waiting)
 
     async def _cancelled(self, frame: Cancel) -> None:
-        await self._doors.router.cancel(frame.execution_id, Caller(self._principal, self._client_id))
+        await self._doors.router.controls.cancel(frame.execution_id, Caller(self._principal, self._client_id))
         self._put(Accepted(frame.request_id, execution_id=frame.execution_id))
 
     def await_reply(self, waiting: Waiting) -> None:

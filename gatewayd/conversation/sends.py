@@ -48,7 +48,7 @@ class Sends:
 
     async def reply(self, waiting: Waiting, put: Callable[[Reply], None]) -> Reply:
         """The final reply; partial ones are handed to `put` before."""
-        live = self._router.runtime.live(waiting.execution_id)
+        live = await self._router.runtime.watched(waiting.execution_id)
         if live is None:
             return await self._stored(waiting)
 

@@ -31,6 +31,7 @@ class Triggering:
             principal=principal.id,
             correlation_id=wanted.correlation_id,
             idempotency_key=wanted.idempotency_key,
+            given=wanted.given,
         )
         return await self._router.accept_trigger(trigger, Caller(principal, ""))
 

@@ -75,7 +75,9 @@ CATALOGUE: Mapping[EventType, Row] = MappingProxyType(
         EventType.EXECUTION_PAUSED: _row(True, _SERVER, _EXECUTION, reason=_S),
         EventType.EXECUTION_RESUMED: _row(True, _SERVER, _EXECUTION, reason=_S),
         EventType.EXECUTION_CANCELLED: _row(True, _SERVER, _EXECUTION, reason=_S),
-        EventType.EXECUTION_INTERRUPTED: _row(True, _SERVER, _EXECUTION, reason=_S),
+        EventType.EXECUTION_INTERRUPTED: _row(
+            True, _SERVER, _EXECUTION, reason=_S, checkpoint_id=_S, begun_calls=_LIST
+        ),
         EventType.STATE_CHANGED: _row(True, _SERVER, key=_S, old_value=_ANY, new_value=_ANY, scope=_S),
         EventType.STATE_CONFLICT: _row(True, _SERVER, key=_S, expected_version=_I, actual_version=_I, scope=_S),
         EventType.GOAL_PROGRESS: _row(True, _SERVER, progress=_N, criteria_status=_OBJ),

@@ -270,6 +270,20 @@ class ExecutionFinished(GatewayError):
     reason = "EXECUTION_FINISHED"
 
 
+class NotPaused(GatewayError):
+    """The execution is not in a state in which it can be paused or resumed."""
+
+    code = Code.FAILED_PRECONDITION
+    reason = "NOT_PAUSED"
+
+
+class NotWaiting(GatewayError):
+    """The node that input is for waits for none; `metadata` has the `node_id` of the one that does, if any."""
+
+    code = Code.FAILED_PRECONDITION
+    reason = "NOT_WAITING"
+
+
 class PushDisabled(GatewayError):
     """Push is asked for, and `push.enabled` is false."""
 

@@ -123,6 +123,8 @@ class Trigger:
     """Seconds to wait for the final reply; 0 takes the agent's own limit. The execution goes on after it."""
     partial_replies: bool = False
     await_reply: bool = True
+    given: str = ""
+    """What the execution begins with, as the JSON of a checkpoint's state; '' for nothing."""
 
 
 @value(frozen=True, slots=True)

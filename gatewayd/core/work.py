@@ -115,3 +115,5 @@ class Trigger:
     """'' is the execution's own id."""
     idempotency_key: str = ""
     """The same key of the same principal starts one execution; '' is never the same."""
+    given: str = ""
+    """The state that it begins with, a JSON object of `memory` and `paused_at`; '' is none."""

@@ -192,6 +192,7 @@ class Assembly:
             store=self.store,
             sessions=self.sessions,
             expiry=self.expiry,
+            suspending=self.runtime.suspending,
             config=lambda: self.reloader.config,
             clock=clock,
         )
@@ -328,6 +329,7 @@ class Assembly:
     def _settle(self, loaded: Loaded) -> None:
         self.router.config = loaded.config
         self.sessions.config = loaded.config
+        self.runtime.performer.settings = loaded.config.runtime
         self.runtime.lanes.configure(loaded.config.runtime.max_concurrent_executions, shares(loaded.config))
         self._use(loaded)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewayd.access.scopes import check_scope
+from gatewayd.agents.graph.functions import find_function
 from gatewayd.agents.python import GROUP, PythonAgents
 from gatewayd.config.files import ConfigFile, read_config
 from gatewayd.config.loader import Loaded, Overrides, load
@@ -63,6 +64,7 @@ class Configuration:
             known_platforms=frozenset(self._adapters),
             check_scope=check_scope,
             check_class=self.python_agents.make,
+            check_function=find_function,
         )
         return judged(loaded, file.name, self._clock.now())
 

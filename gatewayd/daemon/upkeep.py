@@ -9,6 +9,7 @@ from gatewayd.config.section import settings_of
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError
 from gatewayd.daemon.expiry import Expiry
+from gatewayd.runtime.suspending import Suspending
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
@@ -22,6 +23,7 @@ SWEEP_EVERY = 60.0
 """Seconds between two sweeps of the store, unless the log of events overflows."""
 LOOK_EVERY = 5.0
 """Seconds between two looks at the log."""
+_DAY = 86_400.0
 OVERFLOW = 1000
 """Events, or a tenth of what may be kept if that is more, that the log may hold beyond its bound until it is swept."""
 
@@ -35,12 +37,14 @@ class Upkeep:
         store: Store,
         sessions: SessionManager,
         expiry: Expiry,
+        suspending: Suspending,
         config: Callable[[], GatewayConfig],
         clock: Clock,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._expiry = expiry
+        self._suspending = suspending
         self._config = config
         self._clock = clock
         self._tasks = TaskSet("upkeep")
@@ -81,6 +85,8 @@ class Upkeep:
                 deleted = await self._store.sweep(kept, self._clock.now())
                 runs = self._config().runtime
                 aged = self._clock.now() - (runs.execution_result_ttl_seconds or float("inf"))
+                rested = self._clock.now() - runs.checkpoints.max_age_days * _DAY
+                deleted["suspended"] = await self._suspending.expire(rested)
                 deleted["results"] = await self._store.drop_results(keep=runs.execution_result_max, before=aged)
                 if any(deleted.values()):
                     log.info("swept", extra={"deleted": {table: rows for table, rows in deleted.items() if rows}})

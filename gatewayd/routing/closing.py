@@ -6,7 +6,7 @@ erasure, are the contents deleted, so that nothing is written behind it.
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from gatewayd.core.errors import ExecutionFinished, NotFound
+from gatewayd.core.errors import Draining, ExecutionFinished, NotFound
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.value import value
 from gatewayd.core.work import ExecutionState
@@ -121,7 +121,7 @@ class Closing:
                 try:
                     await self._runtime.cancel(execution.id, reason)
                     ended += 1
-                except (ExecutionFinished, NotFound):
+                except (Draining, ExecutionFinished, NotFound):
                     continue  # it ended by itself, or waits for the next start of the daemon
             cancelled += ended
             if not ended:

@@ -55,7 +55,9 @@ class Endings:
             if poison
             else _stories(execution, absorbed, outcome, now, sends=bool(outbox)),
             dead_letters=(self._letter(execution, outcome.error, now),) if poison else (),
+            log=tuple(live.log),
             events=self._tell(execution, absorbed, outcome),
+            graph=live.graph,
         )
 
     def give_up(self, execution: Execution, why: str, now: float) -> Finish:

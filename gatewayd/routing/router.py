@@ -9,7 +9,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
 from gatewayd.config.model import ChannelSection, GatewayConfig
 from gatewayd.core.clock import Clock
@@ -19,19 +18,20 @@ from gatewayd.core.errors import (
     InvalidArgument,
     LimitExceeded,
     NoRoute,
-    NotFound,
 )
-from gatewayd.core.event import EventType
 from gatewayd.core.failpoints import Failpoints
 from gatewayd.core.frames import Send
 from gatewayd.core.message import InboundMessage, ReplyKind, ReplyTo
 from gatewayd.core.value import value
-from gatewayd.core.work import Execution, ExecutionState, Trigger
+from gatewayd.core.work import Execution, Trigger
 from gatewayd.ledger import TOLD_LIMIT
 from gatewayd.routing.commits import Commits
+from gatewayd.routing.controls import Caller as Caller  # noqa: PLC0414 (the router's own word)
+from gatewayd.routing.controls import Controls
 from gatewayd.routing.endings import Endings, turn
 from gatewayd.routing.intake import Intake, chat_reply
 from gatewayd.routing.policy import Verdict, admit
+from gatewayd.routing.recovery import take_up
 from gatewayd.routing.table import route
 from gatewayd.routing.triggers import Triggers, dedupe_scope, entry_point
 from gatewayd.runtime.emit import ExecutionEvents
@@ -43,19 +43,8 @@ from gatewayd.storage.records import Acceptance, Accepted, HistoryEntry, OutboxR
 
 log = logging.getLogger("gatewayd.routing")
 
-MAX_ATTEMPTS = 3
-"""Runs of one execution that a crash may cut off; then it is poison and becomes a dead letter."""
-
 Offer = Callable[[Sequence[OutboxRow]], None]
 Resend = Callable[[OutboxRow], Awaitable[None]]
-
-
-@value(frozen=True, slots=True)
-class Caller:
-    """Who sends over gRPC, and from which of its clients."""
-
-    principal: Principal
-    client_id: str
 
 
 @value(frozen=True, slots=True)
@@ -96,11 +85,13 @@ class Router:
         self._triggers = Triggers(clock, events)
         self._commits = Commits(store, sessions, failpoints)
         self._runtime: AgentRuntime | None = None
+        self._controls: Controls | None = None
         self._open = False
 
     def attach(self, runtime: AgentRuntime) -> None:
         """Give the router the runtime that it starts work in; the runtime in turn was given `finish`."""
         self._runtime = runtime
+        self._controls = Controls(self._store, runtime, self._commits, self._check_open)
         self._open = True
 
     def close(self) -> None:
@@ -121,6 +112,13 @@ class Router:
         if self._runtime is None:
             raise RuntimeError("the router was used before it was attached to a runtime")
         return self._runtime
+
+    @property
+    def controls(self) -> Controls:
+        """What may be done to executions that are under way."""
+        if self._controls is None:
+            raise RuntimeError("the router was used before it was attached to a runtime")
+        return self._controls
 
     # In
 
@@ -193,7 +191,7 @@ class Router:
         )
         work = self._intake.client_work(send, inbound, opened, rule, execution)
         accepted, live = await self._commits.accept(work, lambda: self._begin(execution, section), opened)
-        return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
+        return Submitted(accepted, live or await self.runtime.watched(accepted.execution_id))
 
     async def accept_trigger(self, trigger: Trigger, caller: Caller | None = None) -> Submitted:
         """Take in a reason to start an entry point; without a caller it is the daemon's own, such as the time."""
@@ -206,13 +204,14 @@ class Router:
         except LimitExceeded:  # a repeat takes no room
             if not (key := trigger.idempotency_key) or not await self._store.knows(dedupe_scope(trigger), key):
                 raise
-        return await self.accept_work(*self._triggers.work(trigger, entry))
+        work, execution = self._triggers.work(trigger, entry)
+        return await self.accept_work(work, execution, resuming=bool(trigger.given))
 
-    async def accept_work(self, work: Acceptance, execution: Execution) -> Submitted:
+    async def accept_work(self, work: Acceptance, execution: Execution, *, resuming: bool = False) -> Submitted:
         """Take in a unit that was made elsewhere, such as a message of a topic for one agent."""
         self._check_open()
-        accepted, live = await self._commits.accept(work, lambda: self.runtime.submit(execution))
-        return Submitted(accepted, live or self.runtime.live(accepted.execution_id))
+        accepted, live = await self._commits.accept(work, lambda: self.runtime.submit(execution, resuming=resuming))
+        return Submitted(accepted, live or await self.runtime.watched(accepted.execution_id))
 
     async def _open_for(
         self, send: Send, caller: Caller, agent: str, rule: str, section: ChannelSection | None
@@ -260,19 +259,8 @@ class Router:
             self._offer(finish.outbox)
 
     async def recover(self) -> int:
-        """Take up what the last run of the daemon left unfinished; called once, before the doors open."""
-        left = await self._store.unfinished()
-        for execution in left:
-            if execution.state is not ExecutionState.QUEUED:
-                if execution.attempts >= MAX_ATTEMPTS:
-                    why = f"it was cut off {execution.attempts} times"
-                    await self._store.finish(self._endings.give_up(execution, why, self._clock.now()))
-                    continue
-                reason = "the gateway was cut off; taken up again"
-                event = self._events.make(execution, EventType.EXECUTION_INTERRUPTED, {"reason": reason})
-                await self._store.requeue(execution.id, reason, [event])
-            self.runtime.submit(replace(execution, state=ExecutionState.QUEUED))
-        return len(left)
+        """Take up what the last run of the daemon left unfinished; called once, before the doors open. How many."""
+        return await take_up(self._store, self._endings, self.runtime, self._clock)
 
     async def retry_dead_letter(self, letter_id: str, actor: str) -> str:
         """An operator's retry: send it again, or run it again, even if they leave meanwhile. The id of its message."""
@@ -285,15 +273,3 @@ class Router:
         else:
             self.runtime.submit(again)
         return again.message_id
-
-    async def cancel(self, execution_id: str, caller: Caller, reason: str = "") -> None:
-        """Cancel an execution of the caller's own, or any with the right; a stranger's is answered like none.
-
-        `reason` is the caller's own word on it, for its events and the ledger.
-        """
-        live = self.runtime.live(execution_id)
-        execution = live.execution if live is not None else await self._store.get_execution(execution_id)
-        if execution is None or not caller.principal.may_see(execution.principal):
-            raise NotFound(f"no execution {execution_id!r}")
-        why = f"cancelled by {caller.principal.id}"
-        await self.runtime.cancel(execution_id, f"{why}: {reason}" if reason else why)

@@ -7,7 +7,9 @@ stream of the entry point, which is also how a stored execution tells where it c
 
 import hashlib
 
+from gatewayd.agents.graph.names import graph_of, runner
 from gatewayd.config.model import EntryPointSection, GatewayConfig
+from gatewayd.core.checkpoint import Checkpoint, CheckpointKind
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import EntryPointNotFound, InvalidArgument
 from gatewayd.core.event import EventType
@@ -27,6 +29,11 @@ def entry_point(config: GatewayConfig, name: str) -> EntryPointSection:
     return section
 
 
+def runs(section: EntryPointSection) -> str:
+    """What its executions say of who runs them: its agent, or its graph."""
+    return section.agent or runner(section.graph or "", section.entry_node)
+
+
 def dedupe_scope(trigger: Trigger) -> str:
     """Whose keys its idempotency key is one of."""
     return f"trigger:{trigger.principal}"
@@ -43,7 +50,7 @@ class Triggers:
         """The unit and the execution in it; the same key with another input or entry point is a conflict."""
         if not trigger.text.strip():
             raise InvalidArgument("the input has no text")
-        ids, now, name = self._events.ids, self._clock.now(), trigger.entry_point
+        ids, now, name, agent = self._events.ids, self._clock.now(), trigger.entry_point, runs(entry)
         execution_id = ids.new()
         inbound = Inbound(
             message_id=ids.new(),
@@ -61,7 +68,7 @@ class Triggers:
             id=execution_id,
             message_id=inbound.message_id,
             session_id="",
-            agent=entry.agent,
+            agent=agent,
             principal=trigger.principal,
             origin=trigger.origin,
             text=trigger.text,
@@ -71,17 +78,20 @@ class Triggers:
             created=now,
             idempotency_key=trigger.idempotency_key,
         )
-        rule = f"entry_points.{name}.agent"
+        rule = f"entry_points.{name}.{'graph' if graph_of(agent) else 'agent'}"
+        content = (name, trigger.text, trigger.given) if trigger.given else (name, trigger.text)
+        given = Checkpoint(ids.new(), execution_id, "", CheckpointKind.GIVEN, trigger.given, "", now)
         acceptance = Acceptance(
             inbound=inbound,
             dedupe_scope=dedupe_scope(trigger),
             dedupe_id=trigger.idempotency_key,
-            digest=hashlib.sha256(repr((name, trigger.text)).encode()).digest(),
+            digest=hashlib.sha256(repr(content).encode()).digest(),
             session=None,
             execution=execution,
             state=LedgerState.QUEUED,
-            steps=accepted(trigger.origin, name, rule, entry.agent, now),
+            steps=accepted(trigger.origin, name, rule, agent, now),
             rule=rule,
+            given=given if trigger.given else None,
             events=(self._events.make(execution, EventType.EXECUTION_QUEUED, {"reason": ""}),),
         )
         return acceptance, execution

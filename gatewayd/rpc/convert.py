@@ -4,14 +4,17 @@ from gateway.v1 import agent_service_pb2, channel_pb2, execution_pb2, session_pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gatewayd.conversation.asking import Answer
+from gatewayd.core.checkpoint import Checkpoint
+from gatewayd.core.execution_log import LogEntry
 from gatewayd.core.frames import Send
+from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.message import ChatContext
 from gatewayd.core.work import Execution, ExecutionState, Origin
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.sessions import subject_of
 from gatewayd.storage.records import SessionRecord
 from gatewayd.storage.views import HistoryLine
-from gatewayd.wire.values import fill_time, refuse, span_from, valid_text
+from gatewayd.wire.values import fill_time, refuse, span, span_from, valid_text
 
 MAX_NAME = 256
 """Longest id or name in a request, in characters."""
@@ -72,7 +75,9 @@ def origin(door: Origin) -> execution_pb2.Origin.ValueType:
     return _ORIGIN[door]
 
 
-def execution_message(execution: Execution, *, with_output: bool) -> execution_pb2.Execution:
+def execution_message(
+    execution: Execution, *, with_output: bool, graph: GraphResult | None = None
+) -> execution_pb2.Execution:
     """An execution; half an answer of one that did not succeed is not its output."""
     queued, succeeded = execution.state is ExecutionState.QUEUED, execution.state is ExecutionState.SUCCEEDED
     return execution_pb2.Execution(
@@ -93,6 +98,43 @@ def execution_message(execution: Execution, *, with_output: bool) -> execution_p
         output=valid_text(execution.output) if with_output and succeeded else "",
         error=valid_text(execution.error),
         entry_point=execution.entry_point,
+        graph=_graph_message(graph, execution.state) if graph is not None else None,
+    )
+
+
+def _graph_message(result: GraphResult, state: ExecutionState) -> execution_pb2.GraphResult:
+    return execution_pb2.GraphResult(
+        graph=result.graph,
+        path=result.path,
+        steps=result.steps,
+        retries=result.retries,
+        failures=result.failures,
+        tokens=result.tokens,
+        latency=span(result.seconds),
+        quality=execution_pb2.GraphQuality.Value(f"GRAPH_QUALITY_{result.quality(state).upper()}"),
+    )
+
+
+def checkpoint_message(checkpoint: Checkpoint) -> execution_pb2.Checkpoint:
+    """What is told of a checkpoint."""
+    return execution_pb2.Checkpoint(
+        id=checkpoint.id,
+        node_id=checkpoint.node_id,
+        kind=execution_pb2.CheckpointKind.Value(f"CHECKPOINT_KIND_{checkpoint.kind.name}"),
+        create_time=instant(checkpoint.created),
+        prompt=valid_text(checkpoint.prompt),
+    )
+
+
+def log_message(entry: LogEntry) -> execution_pb2.ExecutionLogEntry:
+    """One line of an execution's log."""
+    return execution_pb2.ExecutionLogEntry(
+        time=instant(entry.time),
+        kind=execution_pb2.ExecutionLogKind.Value(f"EXECUTION_LOG_KIND_{entry.kind.name}"),
+        text=valid_text(entry.text),
+        node_id=entry.node_id,
+        input_tokens=entry.input_tokens,
+        output_tokens=entry.output_tokens,
     )
 
 

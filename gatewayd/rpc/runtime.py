@@ -7,11 +7,12 @@ from gateway.v1 import runtime_service_pb2 as pb
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import NotFound
+from gatewayd.core.execution_log import MAX_ENTRIES, LogEntry
 from gatewayd.core.work import Execution
 from gatewayd.engine.engine import MessageEngine
-from gatewayd.routing.router import Caller, Router
-from gatewayd.rpc.convert import execution_message, execution_state_of, name_of
+from gatewayd.routing.router import Router
+from gatewayd.rpc.controls import ControlCalls
+from gatewayd.rpc.convert import checkpoint_message, execution_message, execution_state_of, log_message, name_of
 from gatewayd.rpc.goals import GoalCalls
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import gather, page_of
@@ -24,15 +25,11 @@ from gatewayd.runtime.goals import Goals
 from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.state_watch import StateWatches
 from gatewayd.storage.base import Store
-from gatewayd.wire.values import refuse
-
-MAX_REASON = 256
-"""Longest reason of a cancellation, in bytes."""
 
 _NAME = "/gateway.v1.RuntimeService/"
 
 
-class RuntimeService(EntryPointCalls, GoalCalls, StatsCalls, StateCalls):
+class RuntimeService(ControlCalls, EntryPointCalls, GoalCalls, StatsCalls, StateCalls):
     """Serves the whole service. An execution of somebody else is answered like one that is not there."""
 
     def __init__(
@@ -51,6 +48,7 @@ class RuntimeService(EntryPointCalls, GoalCalls, StatsCalls, StateCalls):
         rates: Rates,
         clock: Clock,
     ) -> None:
+        ControlCalls.__init__(self, guard=guard, router=router, rates=rates, clock=clock)
         EntryPointCalls.__init__(
             self, guard=guard, router=router, store=store, entry_points=entry_points, rates=rates, clock=clock
         )
@@ -62,8 +60,16 @@ class RuntimeService(EntryPointCalls, GoalCalls, StatsCalls, StateCalls):
         self, request: pb.GetExecutionRequest, context: Context
     ) -> pb.GetExecutionResponse:
         async def run(principal: Principal) -> pb.GetExecutionResponse:
-            execution = await self._visible(name_of(request.execution_id, "execution_id", required=True), principal)
-            return pb.GetExecutionResponse(execution=execution_message(execution, with_output=True))
+            execution_id = name_of(request.execution_id, "execution_id", required=True)
+            execution = await self._router.controls.visible(execution_id, principal)
+            ended = execution.state.terminal
+            kept = [] if ended else await self._store.list_checkpoints(execution_id)
+            graph = await self._store.graph_result(execution_id) if ended else None
+            return pb.GetExecutionResponse(
+                execution=execution_message(execution, with_output=True, graph=graph),
+                checkpoints=[checkpoint_message(one) for one in kept],
+                log=[log_message(one) for one in await self._log_of(execution_id)],
+            )
 
         return await self._guard.unary(f"{_NAME}GetExecution", context, run)
 
@@ -91,25 +97,10 @@ class RuntimeService(EntryPointCalls, GoalCalls, StatsCalls, StateCalls):
 
         return await self._guard.unary(f"{_NAME}ListExecutions", context, run)
 
-    async def CancelExecution(  # noqa: N802
-        self, request: pb.CancelExecutionRequest, context: Context
-    ) -> pb.CancelExecutionResponse:
-        async def run(principal: Principal) -> pb.CancelExecutionResponse:
-            execution_id = name_of(request.execution_id, "execution_id", required=True)
-            await self._router.cancel(execution_id, Caller(principal, ""), _reason_of(request))
-            execution = await self._visible(execution_id, principal)
-            return pb.CancelExecutionResponse(execution=execution_message(execution, with_output=True))
-
-        return await self._guard.unary(f"{_NAME}CancelExecution", context, run)
-
-    async def _visible(self, execution_id: str, principal: Principal) -> Execution:
-        execution = await self._store.get_execution(execution_id)
-        if execution is None or not principal.may_see(execution.principal):
-            raise NotFound(f"no execution {execution_id!r}")
-        return execution
-
-
-def _reason_of(request: pb.CancelExecutionRequest) -> str:
-    if len(request.reason.encode()) > MAX_REASON or not request.reason.isprintable():
-        raise refuse("reason", f"is not one line of at most {MAX_REASON} bytes")
-    return request.reason
+    async def _log_of(self, execution_id: str) -> Sequence[LogEntry]:
+        """What is on disk, and what a run that goes on has not written yet."""
+        live = self._router.runtime.live(execution_id)
+        waiting = list(live.log) if live is not None else []
+        stored = await self._store.execution_log(execution_id)
+        known = set(stored)
+        return [*stored, *(one for one in waiting if one not in known)][-MAX_ENTRIES:]

@@ -51,10 +51,14 @@ class EntryPointCalls:
         return await self._guard.unary(f"{_NAME}ListEntryPoints", context, run)
 
     def _entry_point(self, name: str, section: EntryPointSection, counts: Mapping[str, int]) -> pb.EntryPoint:
+        graph = self._router.config.graphs.get(section.graph or "")
         return pb.EntryPoint(
             id=name,
             name=section.name or name,
-            agent=section.agent,
+            agent=section.agent or "",
+            graph=section.graph or "",
+            entry_node=(section.entry_node or graph.entry) if graph is not None else "",
+            description=graph.description if graph is not None else "",
             trigger=pb.TriggerKind.Value(f"TRIGGER_KIND_{section.trigger.upper()}"),
             priority=section.priority,
             max_concurrent=section.max_concurrent,
@@ -84,9 +88,10 @@ class EntryPointCalls:
             timeout = min(bounds, default=None)
             execution = await wait_for_end(submitted, self._store, self._clock, timeout)
             ended = execution.state.terminal
+            graph = await self._store.graph_result(execution.id) if ended else None
             return pb.TriggerAndWaitResponse(
                 outcome=pb.TRIGGER_OUTCOME_ENDED if ended else pb.TRIGGER_OUTCOME_TIMED_OUT,
-                execution=execution_message(execution, with_output=True),
+                execution=execution_message(execution, with_output=True, graph=graph),
                 duplicate=submitted.accepted.duplicate,
             )
 

@@ -1,23 +1,29 @@
 """What a running agent may use of the runtime."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal, NoReturn
 
-from gatewayd.agents.base import Output, ReasoningOutput, TextOutput, ToolCompleted, ToolStarted
+from gatewayd.agents.base import AgentFailed, Output, ReasoningOutput, TextOutput, ToolCompleted, ToolStarted
 from gatewayd.agents.emitting import Emits
 from gatewayd.agents.goal import AgentGoal
 from gatewayd.agents.messages import Sends
 from gatewayd.agents.state import AgentState
 from gatewayd.core.agents import DEFAULT_KEY
 from gatewayd.core.catalogue import CATALOGUE, Emitter
+from gatewayd.core.checkpoint import CheckpointKind
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import Event, EventType
+from gatewayd.core.execution_log import LogKind
 from gatewayd.core.topic import check_topic
 from gatewayd.core.work import Execution
 from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.lanes import Lanes
+from gatewayd.runtime.leaving import Leaving
 from gatewayd.runtime.live import LiveExecution
 from gatewayd.wire import with_wire
 
@@ -103,10 +109,42 @@ class RunContext(ExecutionContext):
         state: AgentState,
         goal: AgentGoal | None,
         voice: Sends,
+        leaving: Leaving,
+        notes: ExecutionLog,
+        deadline: float | None,
     ) -> None:
         super().__init__(live.execution, clock, events, tell, state=state, goal=goal, voice=voice)
         self._live = live
         self._lanes = lanes
+        self.deadline = deadline
+        self._leaving = leaving
+        self._notes = notes
+        kept = leaving.restart.checkpoint
+        self._resumed: Mapping[str, Any] | None = json.loads(kept.state) if kept is not None else None
+
+    @property
+    def resumed(self) -> Mapping[str, Any] | None:
+        return self._resumed
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        return self._leaving.inputs
+
+    async def checkpoint(
+        self, state: Mapping[str, Any], *, node_id: str = "", at: Literal["start", "complete"] = "complete"
+    ) -> None:
+        """See `AgentContext.checkpoint`."""
+        await self._leaving.checkpoint(state, node_id, CheckpointKind(at))
+
+    async def wait_for_input(
+        self, prompt: str, state: Mapping[str, Any], *, node_id: str = "", client_facing: bool = True
+    ) -> NoReturn:
+        """See `AgentContext.wait_for_input`."""
+        await self._leaving.wait(prompt, state, node_id, client_facing=client_facing)
+
+    def log_step(self, text: str, *, input_tokens: int = 0, output_tokens: int = 0, node_id: str = "") -> None:
+        """See `Emits.log_step`."""
+        self._notes.note(LogKind.STEP, text, node_id, input_tokens=input_tokens, output_tokens=output_tokens)
 
     def take_steering(self) -> Sequence[str]:
         """See `AgentContext.take_steering`."""
@@ -116,7 +154,11 @@ class RunContext(ExecutionContext):
 
 
 class HandlingContext(ExecutionContext):
-    """The `AgentContext` of an agent that handles a message within somebody's execution; it is a node of that."""
+    """The `AgentContext` of an agent that handles a message within somebody's execution; it is a node of that.
+
+    Only the execution itself leaves and comes back: after that its agent asks again. So nothing is kept here, and
+    nobody can be waited for.
+    """
 
     def __init__(
         self,
@@ -129,9 +171,26 @@ class HandlingContext(ExecutionContext):
         state: AgentState,
         goal: AgentGoal | None,
         voice: Sends,
+        deadline: float,
     ) -> None:
         super().__init__(execution, clock, events, tell, state=state, goal=goal, voice=voice)
         self._name = name
+        self.deadline: float | None = deadline
+        self.resumed: Mapping[str, Any] | None = None
+        self.inputs: Mapping[str, str] = MappingProxyType({})
+
+    async def checkpoint(
+        self, state: Mapping[str, Any], *, node_id: str = "", at: Literal["start", "complete"] = "complete"
+    ) -> None:
+        """Nothing is kept, see above."""
+
+    async def wait_for_input(
+        self, prompt: str, state: Mapping[str, Any], *, node_id: str = "", client_facing: bool = True
+    ) -> NoReturn:
+        """`AgentFailed`, see above."""
+        del state, node_id, client_facing
+        cause = f"it would wait for input within execution {self.execution_id}: {prompt!r}"
+        raise AgentFailed(f"{self._name} cannot ask anybody while it is asked itself.", cause=cause)
 
     def take_steering(self) -> Sequence[str]:
         """None: what is said in the session meanwhile is for the agent of the session."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatewayd.core.catalogue import CATALOGUE
+from gatewayd.core.checkpoint import Restart
 from gatewayd.core.clock import Clock
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.ids import IdSource
@@ -13,6 +14,21 @@ SOURCE = "gatewayd"
 """The source of everything that the daemon itself says."""
 
 
+def interruption(why: str, restart: Restart) -> Mapping[str, Any]:
+    """The data of `execution_interrupted`: why, from where the next run goes on, and which tool calls were cut off."""
+    made = restart.checkpoint
+    where = f"it goes on from checkpoint {made.id}" if made is not None else "it begins anew"
+    if made is not None and made.node_id:
+        where += f" of node {made.node_id}"
+    calls = [str(call) for call in restart.begun]
+    cut = f"; cut off within {', '.join(calls)}, which may have had its effect" if calls else ""
+    return {
+        "reason": f"{why}; {where}{cut}",
+        "checkpoint_id": made.id if made is not None else "",
+        "begun_calls": calls,
+    }
+
+
 class ExecutionEvents:
     """Makes events with an execution's envelope."""
 
@@ -20,7 +36,7 @@ class ExecutionEvents:
         self._clock = clock
         self.ids = ids
 
-    def make(self, execution: Execution, kind: EventType, data: Mapping[str, Any]) -> Event:
+    def make(self, execution: Execution, kind: EventType, data: Mapping[str, Any], *, node_id: str = "") -> Event:
         """One event of that type about that execution, for its session's owner."""
         return Event(
             id=self.ids.new(),
@@ -28,6 +44,7 @@ class ExecutionEvents:
             source=SOURCE,
             stream_id=execution.stream_id,
             time=self._clock.now(),
+            node_id=node_id,
             execution_id=execution.id,
             session_id=execution.session_id,
             correlation_id=execution.correlation_id,

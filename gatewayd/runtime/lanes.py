@@ -5,7 +5,7 @@ which is a priority and a bound of its own. Everything else has priority 0 and n
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from gatewayd.core.errors import LimitExceeded
 from gatewayd.core.value import value
@@ -124,6 +124,13 @@ class Lanes:
             taken.append(lane.waiting.popleft())
             self._less(self._waiting, lane.share)
         return taken
+
+    def put_back(self, lives: Sequence[LiveExecution]) -> None:
+        """Give back what `take_steerable` took from a turn that runs still: it is to be answered by itself."""
+        for live in reversed(lives):
+            lane = self._lanes[_key(live)]
+            lane.waiting.appendleft(live)
+            self._waiting[lane.share] += 1
 
     def running(self, session_id: str) -> LiveExecution | None:
         """The session's turn that runs now."""

@@ -2,8 +2,12 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 
+from gatewayd.core.event import Event
+from gatewayd.core.execution_log import MAX_ENTRIES, LogEntry
+from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
 
@@ -34,12 +38,27 @@ class LiveExecution:
         self.state = execution.state
         self.task: asyncio.Task[None] | None = None
         self.cancel_reason = ""
+        self.pause_reason = ""
+        """Why it is to leave at its next checkpoint; '' while nobody wants that."""
+        self.leaving: ExecutionState | None = None
+        """What it leaves as; from here on this run does nothing more."""
+        self.resuming = False
+        """Whether there may be a checkpoint that it goes on from."""
+        self.rests = asyncio.Event()
+        """Set when it has left or ended."""
+        self.held: list[tuple[str, Event]] = []
+        """Results of tools with the ids of their calls:
+        they are written with the next checkpoint, or what else comes."""
         self.begun = False
         """Whether its task has taken its first step; one that has not cannot be cancelled, it would never end."""
+        self.graph: GraphResult | None = None
+        """How far it has come, where a graph runs it."""
         self.ending = False
         """Whether its outcome is settled and being written: from here on nothing interrupts it."""
         self.absorbed: list[LiveExecution] = []
         self.done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.log: deque[LogEntry] = deque(maxlen=MAX_ENTRIES)
+        """What it did, as far as that is not on disk."""
         self._pieces: list[str] = []
         self._length = 0
         self.size = 0
@@ -68,6 +87,29 @@ class LiveExecution:
         """It ends here, for `cancel_reason`."""
         return Outcome(ExecutionState.CANCELLED, output=self.text, reason=self.cancel_reason)
 
+    def take_held(self) -> list[tuple[str, Event]]:
+        """What is held, to be written now."""
+        held, self.held = self.held, []
+        return held
+
+    def restore(self, text: str) -> None:
+        """Begin with the text that was put out before; who listens has heard it."""
+        self._pieces, self._length, self.size = [text], len(text), len(text.encode(errors="replace"))
+
+    def come_back(self) -> None:
+        """Be queued once more, for another run."""
+        self.state = ExecutionState.QUEUED
+        self.task, self.leaving, self.pause_reason = None, None, ""
+        self.begun = False
+        self.resuming = True
+        self.steerable = False  # what it goes on from is its own
+        self.rests = asyncio.Event()
+
+    def cancel_as(self, reason: str) -> Outcome:
+        """It ends here, for that reason."""
+        self.cancel_reason = reason
+        return self.cancelled()
+
     def put(self, piece: str) -> None:
         """Add text and tell who listens."""
         offset = self._length
@@ -93,5 +135,6 @@ class LiveExecution:
         self.state = outcome.state
         self._listeners.clear()
         for one in (self, *self.absorbed):
+            one.rests.set()
             if not one.done.done():
                 one.done.set_result(outcome)

@@ -179,6 +179,7 @@ class Messaging:
             self._tell,
             state=state,
             goal=goal,
+            deadline=call.deadline,
             voice=Voice(self.engine, self._agents, work, call.agent, call),
         )
 

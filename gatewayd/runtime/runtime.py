@@ -7,29 +7,25 @@ router, writes the end of an execution as one unit, for live and recovered ones 
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
-from gatewayd.agents.base import MAX_ANSWER, AgentFailed, Output, TextOutput, Turn
-from gatewayd.agents.registry import AgentRegistry, RegisteredAgent
+from gatewayd.agents.registry import AgentRegistry
 from gatewayd.core.clock import Clock, Randomness, jittered
-from gatewayd.core.errors import Draining, ExecutionFinished, GatewayError, NotFound, StoreBusy, StoreFull, Unavailable
+from gatewayd.core.errors import Draining, ExecutionFinished, GatewayError, NotPaused, StoreBusy, StoreFull
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.failpoints import Failpoints
-from gatewayd.core.message import ReplyKind
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
-from gatewayd.providers.bounds import closing
-from gatewayd.runtime.context import RunContext
-from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.emit import ExecutionEvents, interruption
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.messaging import Messaging
-from gatewayd.runtime.outputs import told
+from gatewayd.runtime.performing import Performer
+from gatewayd.runtime.suspending import Suspending
 from gatewayd.runtime.views import Views
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
-from gatewayd.storage.records import Published
 
 log = logging.getLogger("gatewayd.runtime")
 
@@ -66,13 +62,8 @@ class AgentRuntime:
         failpoints: Failpoints,
     ) -> None:
         self._store = store
-        self._agents = agents
-        self._sessions = sessions
-        self._publish = publish
         self._events = events
         self._finish = finish
-        self._views = views
-        self._messaging = messaging
         self._tasks = tasks
         self._clock = clock
         self._randomness = randomness
@@ -84,29 +75,91 @@ class AgentRuntime:
         self._idle = asyncio.Event()
         self._idle.set()
         self.lanes = Lanes(self._launch)
+        self.suspending = Suspending(store=store, events=events, clock=clock, submit=self._queue, end=self._end)
+        self.performer = Performer(
+            store=store,
+            agents=agents,
+            sessions=sessions,
+            publish=publish,
+            events=events,
+            views=views,
+            messaging=messaging,
+            lanes=self.lanes,
+            clock=clock,
+            randomness=randomness,
+            check_rest=self.suspending.check_room,
+        )
 
     # Asking
 
-    def submit(self, execution: Execution, *, steerable: bool = False) -> LiveExecution:
-        """Queue an accepted execution."""
+    def submit(self, execution: Execution, *, steerable: bool = False, resuming: bool = False) -> LiveExecution:
+        """Queue an accepted execution; `resuming` where it may have a checkpoint."""
         live = LiveExecution(execution, steerable=steerable)
-        self._live[execution.id] = live
-        self._idle.clear()
-        self.lanes.submit(live, execution.entry_point)
+        live.resuming = resuming
+        self._queue(live)
         return live
 
+    def _queue(self, live: LiveExecution) -> None:
+        self._live[live.execution.id] = live
+        self._idle.clear()
+        self.lanes.submit(live, live.execution.entry_point)
+
     def live(self, execution_id: str) -> LiveExecution | None:
-        """The execution, while it is queued or runs."""
-        return self._live.get(execution_id)
+        """The execution, while it is queued or runs, or rests and somebody waits for its end."""
+        return self._live.get(execution_id) or self.suspending.awaited(execution_id)
+
+    async def watched(self, execution_id: str) -> LiveExecution | None:
+        """The same for somebody who waits for its end from now on, also of one that rests; None if it has ended."""
+        live = self.live(execution_id) or await self.suspending.watch(execution_id)
+        return self._live.get(execution_id) or live
+
+    async def pause(self, execution_id: str, reason: str) -> LiveExecution | None:
+        """Have it leave: at once while it is queued, else at its next checkpoint; None if it rests already.
+
+        The one that is returned has left, or will: `rests` says when. Raises as `Suspending.resting`, and `NotPaused`
+        for a message that another execution has taken in.
+        """
+        async with self.suspending.lock(execution_id):
+            live = self._live.get(execution_id)
+            if live is None:
+                await self.suspending.resting(execution_id)
+                return None
+            self.suspending.check_room()
+            if live.ending or live.cancel_reason:
+                raise ExecutionFinished(f"execution {execution_id} is ending")
+            if self.lanes.withdraw(live):
+                await self._pause_queued(live, reason)
+            elif live.task is None:
+                raise NotPaused(f"execution {execution_id} is being answered within another")
+            else:
+                live.pause_reason = live.pause_reason or reason
+            return live
+
+    async def _pause_queued(self, live: LiveExecution, reason: str) -> None:
+        told = self._events.make(live.execution, EventType.EXECUTION_PAUSED, {"reason": reason})
+        live.leaving = ExecutionState.PAUSED
+        try:
+            await self._store.pause_queued(live.execution.id, reason, [told])
+        except GatewayError:
+            live.leaving = None
+            self.lanes.submit(live, live.execution.entry_point)
+            raise
+        if live.cancel_reason:
+            await self._end(live, live.cancelled())
+        else:
+            self._left(live)
 
     async def cancel(self, execution_id: str, reason: str) -> None:
         """End it as CANCELLED; `ExecutionFinished` or `NotFound` when there is nothing to cancel."""
         live = self._live.get(execution_id)
         if live is None:
-            stored = await self._store.get_execution(execution_id)
-            if stored is None:
-                raise NotFound(f"no execution {execution_id!r}")
-            raise ExecutionFinished(f"execution {execution_id} has ended already: {stored.state.value}")
+            await self.suspending.resting(execution_id)
+            if await self.suspending.finish(execution_id, lambda one: one.cancel_as(reason)):
+                return
+            live = self._live.get(execution_id)
+            if live is None:  # it came back, and ended
+                await self.suspending.resting(execution_id)
+                return
         self.interrupt(live, reason)
         outcome = await asyncio.shield(live.done)
         if not outcome.state.terminal:
@@ -127,7 +180,7 @@ class AgentRuntime:
     def counts(self) -> dict[str, int]:
         """Executions by state: those that live now, and those that ended since the start."""
         living = Counter(one.state.value for one in self._live.values())
-        return dict(living + self._ended)
+        return dict(living + self._ended + self.suspending.counts())
 
     def per_agent(self) -> Mapping[str, AgentLoad]:
         """What runs and waits now, by agent; agents with nothing to do count nothing."""
@@ -143,6 +196,8 @@ class AgentRuntime:
         found: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for name, ended in self._ended_of.items():
             found[name] += ended
+        for name, resting in self.suspending.per_entry_point().items():
+            found[name] += resting
         for live in self._live.values():
             if live.execution.entry_point:
                 found[live.execution.entry_point][live.state.value] += 1
@@ -151,7 +206,7 @@ class AgentRuntime:
     async def answered(self, channel: str) -> None:
         """Wait until nothing is queued or running whose answer goes to that channel."""
         while waits := self._answering(channel):
-            await asyncio.wait([one.done for one in waits])
+            await asyncio.gather(*(one.rests.wait() for one in waits))
 
     def unanswered(self, channel: str) -> int:
         """How many are queued or running whose answer goes to that channel."""
@@ -172,79 +227,24 @@ class AgentRuntime:
     async def _run(self, live: LiveExecution) -> None:
         live.begun = True
         try:
-            outcome = await self._perform(live)
+            outcome = await self.performer.perform(live)
+            if outcome is None:
+                self._left(live)
+                return
             live.ending = True
             self._failpoints.hit("runtime.before_finish")
             await self._end(live, outcome)
         finally:
             self.lanes.finished(live)
 
-    async def _perform(self, live: LiveExecution) -> Outcome:
-        """One try of the agent, and the verdict on it; only the daemon's own stop passes through as cancellation."""
-        execution = live.execution
-        if live.cancel_reason:
-            return live.cancelled()
-        live.state = ExecutionState.RUNNING
-        started = self._events.make(execution, EventType.EXECUTION_STARTED, {"input": {"text": execution.text}})
-        self._store.start(execution.id, self._clock.now(), [started])
-        try:
-            agent = self._agents.get(execution.agent)
-            turn = Turn(
-                text=execution.text,
-                session_id=execution.session_id,
-                principal=execution.principal,
-                channel=execution.reply_to.channel,
-                history=await self._sessions.history(execution.session_id) if execution.session_id else (),
-            )
-            async with self._clock.timeout(agent.timeout), closing(self._outputs(live, agent, turn)) as outputs:
-                async for output in outputs:
-                    self._put_out(live, output)
-        except TimeoutError:
-            return live.failed(f"{execution.agent} did not finish in time")
-        except AgentFailed as failure:
-            log.warning("agent_failed", extra={"execution": execution.id, "cause": failure.cause})
-            return live.failed(str(failure))
-        except asyncio.CancelledError:
-            if live.cancel_reason and live.task is not None:
-                live.task.uncancel()
-                return live.cancelled()
-            if live.task is None or live.task.cancelling():
-                raise
-            return live.crashed()  # nobody cancelled it: it waited for something of its own that was cancelled
-        except GatewayError as error:
-            return live.failed(error.message, Unavailable.reason if isinstance(error, Unavailable) else "")
-        except (Exception, SystemExit):  # the boundary of the agent's own code; its exit is not the daemon's
-            return live.crashed()
-        return Outcome(ExecutionState.SUCCEEDED, output=live.text)
-
-    def _outputs(self, live: LiveExecution, agent: RegisteredAgent, turn: Turn) -> AsyncIterator[Output]:
-        execution = live.execution
-        if execution.reply_to.kind is ReplyKind.TOPIC:
-            return self._messaging.delivered(execution, agent.timeout)
-        (state, goal), voice = self._views.of(execution), self._messaging.voice(execution)
-        context = RunContext(
-            live, self._clock, self.lanes, self._events, self._tell, state=state, goal=goal, voice=voice
-        )
-        return agent.run(turn, context)
-
-    def _put_out(self, live: LiveExecution, output: Output) -> None:
-        text = output.content if isinstance(output, TextOutput) else ""
-        if live.size + len(text.encode(errors="replace")) > MAX_ANSWER:
-            raise AgentFailed("The answer grew too long.", cause=f"more than {MAX_ANSWER} bytes")
-        self._tell(self._events.make(live.execution, *told(output, live.length)))
-        if isinstance(output, TextOutput):
-            live.put(text)
-
-    def _tell(self, event: Event) -> None:
-        """What an agent says beside its outputs."""
-        if event.durable:
-            self._record(event)
-        else:
-            self._publish(event)
-
-    def _record(self, event: Event) -> None:
-        """Submit a durable event; the agent goes on, and a failure of the store stops the daemon by itself."""
-        self._store.append([Published(event)], scope="")
+    def _left(self, live: LiveExecution) -> None:
+        """It is out of memory, but for who waits; the messages that it had taken in are answered by themselves."""
+        self._live.pop(live.execution.id, None)
+        absorbed, live.absorbed = live.absorbed, []
+        if absorbed:
+            self.lanes.put_back(absorbed)
+        self.suspending.left(live)
+        self._look_idle()
 
     # Ending
 
@@ -267,6 +267,9 @@ class AgentRuntime:
             if one.execution.entry_point:
                 self._ended_of[one.execution.entry_point][outcome.state.value] += 1
         live.resolve(outcome)
+        self._look_idle()
+
+    def _look_idle(self) -> None:
         if not self._live:
             self._idle.set()
 
@@ -280,14 +283,18 @@ class AgentRuntime:
         if tasks:
             await asyncio.wait(tasks.values(), timeout=1.0)
         for live in tasks:
-            if live.done.done():
-                continue
-            execution = live.execution
-            reason = "the gateway stopped"
-            event = self._events.make(execution, EventType.EXECUTION_INTERRUPTED, {"reason": reason})
-            try:
-                await self._store.requeue(execution.id, reason, [event])
-            except GatewayError as error:
-                log.warning("requeue_failed", extra={"execution": execution.id, "reason": error.reason})
+            if not live.done.done() and live.leaving is None:
+                try:
+                    await self.requeue(live.execution, "the gateway stopped")
+                except GatewayError as error:
+                    log.warning("requeue_failed", extra={"execution": live.execution.id, "reason": error.reason})
+        reason = "the gateway stopped; it goes on after the next start"
         for live in list(self._live.values()):
-            live.resolve(Outcome(ExecutionState.QUEUED, reason="the gateway stopped; it goes on after the next start"))
+            live.resolve(Outcome(ExecutionState.QUEUED, reason=reason))
+        self.suspending.stop(reason)
+
+    async def requeue(self, execution: Execution, why: str) -> None:
+        """RUNNING → QUEUED, and tell that it was cut off and from where it goes on."""
+        restart = await self._store.restart_of(execution.id)
+        event = self._events.make(execution, EventType.EXECUTION_INTERRUPTED, interruption(why, restart))
+        await self._store.requeue(execution.id, why, [event])

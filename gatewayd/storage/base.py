@@ -24,6 +24,7 @@ from gatewayd.core.event import Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.work import Execution, ExecutionState, LedgerState
 from gatewayd.storage.agent_states import AgentStateTable
+from gatewayd.storage.checkpoints import CheckpointTables
 from gatewayd.storage.entry_points import EntryPointTables
 from gatewayd.storage.push import PushTables
 from gatewayd.storage.records import (
@@ -72,7 +73,7 @@ class EventSink(Protocol):
         ...
 
 
-class Store(Views, PushTables, StateTables, EntryPointTables, AgentStateTable, Protocol):
+class Store(Views, PushTables, StateTables, EntryPointTables, CheckpointTables, AgentStateTable, Protocol):
     """All that gatewayd keeps. See the module's docstring for what holds for every method."""
 
     async def open(self) -> None:
@@ -123,7 +124,7 @@ class Store(Views, PushTables, StateTables, EntryPointTables, AgentStateTable, P
         ...
 
     def requeue(self, execution_id: str, reason: str, events: Sequence[Event]) -> Awaitable[None]:
-        """RUNNING → QUEUED, for an execution that a crash or a drain cut off."""
+        """RUNNING → QUEUED, for an execution that a crash or a drain cut off; its calls of tools count as not begun."""
         ...
 
     def finish(self, finish: Finish) -> Awaitable[None]:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from gatewayd.core.event import Event
+from gatewayd.core.graph_result import GraphResult
 
 
 class EntryPointTables(Protocol):
@@ -45,4 +46,8 @@ class EntryPointTables(Protocol):
 
         In bounded bites; one whose story has not ended stays. How many are gone.
         """
+        ...
+
+    async def graph_result(self, execution_id: str) -> GraphResult | None:
+        """What an execution of a graph came to, from its end on; None for any other."""
         ...

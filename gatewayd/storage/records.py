@@ -3,7 +3,10 @@
 from dataclasses import field
 from enum import StrEnum
 
+from gatewayd.core.checkpoint import Checkpoint
 from gatewayd.core.event import Event
+from gatewayd.core.execution_log import LogEntry
+from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState, LedgerState, Origin
 
@@ -122,6 +125,8 @@ class Acceptance:
     """With `outbox`, the terminal state that the last sent piece will give the story."""
     outbox: tuple["OutboxRow", ...] = ()
     """What is said at once, where no agent can be asked (a limit that the user is told of)."""
+    given: Checkpoint | None = None
+    """What the execution goes on from, where whoever asked for it gave it a state."""
     events: tuple[Event, ...] = ()
 
 
@@ -195,7 +200,11 @@ class Finish:
     outbox: tuple[OutboxRow, ...] = ()
     ledger: tuple[LedgerChange, ...] = ()
     dead_letters: tuple["DeadLetter", ...] = ()
+    log: tuple[LogEntry, ...] = ()
+    """What the execution did since its last entries were written."""
     events: tuple[Event, ...] = ()
+    graph: GraphResult | None = None
+    """What it came to as a walk through a graph."""
 
 
 class DeadLetterKind(StrEnum):

@@ -6,20 +6,16 @@ order of its instants, each with the loop given time to act on it. It moves noth
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TypeVar
 
-from gatewayd.agents.emitting import Emits
-from gatewayd.agents.goal import AgentGoal
-from gatewayd.agents.state import AgentState
 from gatewayd.core.clock import Clock
-from gatewayd.core.event import EventType
 from gatewayd.core.value import value
 from gatewayd.providers.base import Delta, Finished, FinishReason, ModelError, Prompt, Text, ToolCallPiece
-from gatewayd.testing.fake_state import FakeState
+from gatewayd.testing.fake_context import FakeContext as FakeContext  # noqa: PLC0414 (for those who look for it here)
 
 EPOCH = 1_800_000_000.0
 """Wall time at which a `FakeClock` starts: 2027-01-15T08:00:00Z."""
@@ -232,41 +228,6 @@ def says(*pieces: str) -> list[Scripted]:
 def calls(name: str, arguments: str = "{}", call_id: str = "call-1") -> list[Scripted]:
     """A script that asks for one tool call."""
     return [ToolCallPiece(0, call_id, name, arguments), Finished(FinishReason.TOOL_CALLS)]
-
-
-@dataclass(slots=True)
-class FakeContext(Emits):
-    """An `AgentContext` for running an agent by itself."""
-
-    clock: Clock
-    execution_id: str = "execution-1"
-    steering: list[str] = field(default_factory=list)
-    emitted: list[tuple[EventType, Mapping[str, Any]]] = field(default_factory=list)
-    """What it told beside its outputs: types and data."""
-    state: AgentState = field(default_factory=FakeState)
-    goal: AgentGoal | None = None
-    sent: list[tuple[str, str, object]] = field(default_factory=list)
-    """Whom it asked what: agent, key and message."""
-    replies: dict[str, Any] = field(default_factory=dict)
-    """What each agent answers it."""
-    published: list[tuple[str, object]] = field(default_factory=list)
-
-    def emit(self, kind: EventType, data: Mapping[str, Any], **envelope: Any) -> None:
-        del envelope
-        self.emitted.append((kind, data))
-
-    async def send(self, agent: str, message: object, *, key: str = "default", timeout: float | None = None) -> Any:
-        del timeout
-        self.sent.append((agent, key, message))
-        return self.replies.get(agent)
-
-    async def publish(self, topic: str, message: object) -> int:
-        self.published.append((topic, message))
-        return 0
-
-    def take_steering(self) -> Sequence[str]:
-        taken, self.steering = tuple(self.steering), []
-        return taken
 
 
 async def collect(items: AsyncIterator[_T]) -> list[_T]:

@@ -5,6 +5,7 @@ an open store in a fresh place, which it can reopen. The tests' names are the pr
 """
 
 from gatewayd.testing.store_cases.agent_states import AgentStateCases
+from gatewayd.testing.store_cases.checkpoints import CheckpointCases
 from gatewayd.testing.store_cases.entry_points import EntryPointCases
 from gatewayd.testing.store_cases.events import EventCases
 from gatewayd.testing.store_cases.outbox import OutboxCases
@@ -15,6 +16,14 @@ from gatewayd.testing.store_cases.work import WorkCases
 
 
 class StoreContract(
-    EventCases, WorkCases, OutboxCases, PushCases, StateCases, EntryPointCases, AgentStateCases, UpkeepCases
+    EventCases,
+    WorkCases,
+    OutboxCases,
+    PushCases,
+    StateCases,
+    EntryPointCases,
+    CheckpointCases,
+    AgentStateCases,
+    UpkeepCases,
 ):
     """See `gatewayd.storage.base.Store` for what is promised."""

@@ -5,6 +5,7 @@ import json
 from gateway.internal.v1 import frames_pb2
 from gateway.v1 import event_service_pb2, runtime_service_pb2
 
+from gatewayd.core.checkpoint import state_text
 from gatewayd.core.frames import Trigger
 from gatewayd.wire.names import name, required
 from gatewayd.wire.values import check_struct, object_from, refuse, span_from
@@ -32,6 +33,7 @@ def trigger_from(
         timeout=timeout,
         partial_replies=partial_replies,
         await_reply=await_reply,
+        given=_given(wanted, path),
     )
 
 
@@ -46,6 +48,15 @@ def read_trigger(frame: frames_pb2.ConnectRequest) -> Trigger:
         partial_replies=trigger.partial_replies,
         await_reply=not trigger.no_reply,
     )
+
+
+def _given(wanted: Wanted, path: str) -> str:
+    if not wanted.HasField("session_state"):
+        return ""
+    state, path = wanted.session_state, f"{path}session_state."
+    check_struct(state.memory, f"{path}memory")
+    paused_at = name(state.paused_at, f"{path}paused_at")
+    return state_text({"memory": object_from(state.memory), "paused_at": paused_at})
 
 
 def _input_of(wanted: Wanted, path: str) -> str:

@@ -6,7 +6,8 @@ import pytest
 
 PUBLIC = {
     "gatewayd.agents.base": (
-        "Agent AgentContext AgentFailed Output ReasoningOutput TextOutput ToolCompleted ToolStarted Turn"
+        "Agent AgentContext AgentFailed GraphOutput Output ReasoningOutput Suspended TextOutput "
+        "ToolCompleted ToolStarted Turn"
     ),
     "gatewayd.engine": (
         "AgentId CallCycle CancellationToken HandlerAgent MalformedMessage Message MessageContext MessageRefused "

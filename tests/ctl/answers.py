@@ -21,6 +21,7 @@ from gateway.v1 import (
 )
 from gateway.v1 import event_service_pb2 as pb
 from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -211,7 +212,6 @@ def history() -> list[session_pb2.SessionMessage]:
 def execution(**more: Any) -> execution_pb2.Execution:
     return execution_pb2.Execution(
         id="X1",
-        state=execution_pb2.EXECUTION_STATE_SUCCEEDED,
         agent="sales",
         session_id="S1",
         message_id="M1",
@@ -220,7 +220,7 @@ def execution(**more: Any) -> execution_pb2.Execution:
         start_time=at(0),
         end_time=at(1.25),
         attempts=1,
-        **({"origin": execution_pb2.ORIGIN_CLIENT} | more),
+        **({"origin": execution_pb2.ORIGIN_CLIENT, "state": execution_pb2.EXECUTION_STATE_SUCCEEDED} | more),
     )
 
 
@@ -447,7 +447,32 @@ def everything() -> dict[str, Any]:
             entries=[state_entry(value=None if request.writes[0].delete else 3, expire_time=at(60))]
         ),
         "RuntimeService/ListExecutions": runtime_service_pb2.ListExecutionsResponse(executions=[execution()]),
-        "RuntimeService/GetExecution": runtime_service_pb2.GetExecutionResponse(execution=execution(output="hello")),
+        "RuntimeService/GetExecution": runtime_service_pb2.GetExecutionResponse(
+            execution=execution(
+                output="hello",
+                graph=execution_pb2.GraphResult(
+                    graph="desk",
+                    path=["sort", "answer"],
+                    steps=2,
+                    retries=1,
+                    failures={"sort": 1},
+                    latency=Duration(seconds=2),
+                    quality=execution_pb2.GRAPH_QUALITY_DEGRADED,
+                ),
+            ),
+            log=[
+                execution_pb2.ExecutionLogEntry(
+                    time=at(0.5),
+                    kind=execution_pb2.EXECUTION_LOG_KIND_STEP,
+                    text="1: offline/assistant (stop)",
+                    input_tokens=12,
+                    output_tokens=3,
+                ),
+                execution_pb2.ExecutionLogEntry(
+                    time=at(1), kind=execution_pb2.EXECUTION_LOG_KIND_CHECKPOINT, text="complete", node_id="n1"
+                ),
+            ],
+        ),
         "RuntimeService/Trigger": runtime_service_pb2.TriggerResponse(execution_id="X1", message_id="M1"),
         "RuntimeService/TriggerAndWait": runtime_service_pb2.TriggerAndWaitResponse(
             outcome=runtime_service_pb2.TRIGGER_OUTCOME_ENDED,
@@ -467,7 +492,16 @@ def everything() -> dict[str, Any]:
                     next_time=at(3600),
                     goal="helpful",
                     isolation_level=runtime_service_pb2.ISOLATION_LEVEL_SYNCHRONIZED,
-                )
+                ),
+                runtime_service_pb2.EntryPoint(
+                    id="support",
+                    name="support",
+                    trigger=runtime_service_pb2.TRIGGER_KIND_API,
+                    max_concurrent=10,
+                    graph="desk",
+                    entry_node="sort",
+                    description="Sorts what people ask for",
+                ),
             ]
         ),
         "AdminService/RunChecks": lambda request: checks(request.kinds[0]),
@@ -509,4 +543,13 @@ def everything() -> dict[str, Any]:
             loaded=["clerk/default"], unknown=["writer"], subscriptions=1
         ),
         "RuntimeService/CancelExecution": runtime_service_pb2.CancelExecutionResponse(execution=execution()),
+        "RuntimeService/PauseExecution": runtime_service_pb2.PauseExecutionResponse(
+            execution=execution(state=execution_pb2.EXECUTION_STATE_PAUSED)
+        ),
+        "RuntimeService/ResumeExecution": runtime_service_pb2.ResumeExecutionResponse(
+            execution=execution(state=execution_pb2.EXECUTION_STATE_QUEUED)
+        ),
+        "RuntimeService/InjectInput": runtime_service_pb2.InjectInputResponse(
+            execution=execution(state=execution_pb2.EXECUTION_STATE_QUEUED)
+        ),
     }

@@ -102,6 +102,7 @@ OTHER_NAMES = {
     ("Send", "await_reply"): {"no_reply"},
     ("Trigger", "await_reply"): {"no_reply"},
     ("Trigger", "text"): {"text", "json"},
+    ("Trigger", "given"): {"session_state"},
     ("Delivery", "chunk"): {"cursor", "events"},
 }
 """A boolean whose default is true is turned round on the wire, where the default is false; the input of an entry point

@@ -31,6 +31,7 @@ _HOOKS = "scenario/test_webhooks.py"
 _ENTRIES, _LIFE = "scenario/test_entry_points.py", "scenario/test_entry_points_life.py"
 _GOALS, _RECORD = "scenario/test_goals.py", "unit/runtime/test_runtime_goal_record.py"
 _STARTED = "scenario/test_entry_points_events.py"
+_GRAPHS, _WALK = "scenario/test_graphs.py", "unit/agents/test_graph_walk.py"
 _SIM = "unit/channels/test_channel_sim.py"
 
 PROOF = {
@@ -109,6 +110,12 @@ PROOF = {
     "channels.*.rate_limit": f"{_FAULTS}::test_rate_limit_spaces_what_is_sent",
     "channels.*.max_message_length": f"{_ROOMS}::test_a_long_answer_is_split_and_arrives_in_order",
     "channels.*.ambiguous": f"{_FAULTS}::test_F80_an_ambiguous_send_is_sent_again_where_that_is_chosen",
+    "runtime.execution_log": "scenario/test_steps.py::test_an_execution_keeps_a_log_of_its_own",
+    "runtime.checkpoints.max_age_days": "unit/daemon/test_expiry.py::test_upkeep_fails_what_rests_for_too_long",
+    **{
+        f"runtime.checkpoints.{key}": "scenario/test_steps.py::test_the_file_says_which_checkpoints_are_written"
+        for key in ("enabled", "on_node_start", "on_node_complete", "max_count")
+    },
     "runtime.max_concurrent_executions": f"{_LIFE}::test_the_higher_priority_goes_first_and_so_many_run_at_once",
     **{
         f"runtime.{key}": f"{_LIFE}::test_results_are_kept_as_long_as_the_file_says"
@@ -150,6 +157,32 @@ PROOF = {
     **{
         f"entry_points.*.trigger_config.{key}": f"{_STARTED}::test_a_timer_starts_in_time"
         for key in ("cron", "interval_minutes", "timezone", "run_immediately")
+    },
+    "agents.*.graph": f"{_GRAPHS}::test_an_agent_can_be_a_graph_with_a_timeout_of_its_own",
+    **{
+        f"{key}": f"{_GRAPHS}::test_the_way_is_chosen_by_what_is_known_and_the_last_node_answers"
+        for key in (
+            "entry_points.*.graph",
+            "entry_points.*.entry_node",
+            "graphs.*.description",
+            "graphs.*.timeout",
+            *(f"graphs.*.nodes.*.{key}" for key in ("kind", "agent", "tool", "prompt", "arguments")),
+            *(f"graphs.*.edges.{key}" for key in ("from", "to", "when")),
+        )
+    },
+    **{
+        f"graphs.*.{key}": f"{_GRAPHS}::"
+        "test_a_node_waits_for_people_over_a_restart_and_each_execution_gets_its_own_input"
+        for key in ("entry_node", "nodes.*.client_facing", "nodes.*.input")
+    },
+    **{
+        f"graphs.*.nodes.*.{key}": f"{_GRAPHS}::test_a_node_is_tried_as_often_as_the_file_says_with_one_key"
+        for key in ("function", "retries")
+    },
+    "graphs.*.nodes.*.max_iterations": f"{_WALK}::test_each_iteration_is_told_and_too_many_end_it",
+    **{
+        f"graphs.*.nodes.*.{key}": f"{_WALK}::test_a_node_that_takes_too_long_fails_and_one_that_is_silent_is_told_of"
+        for key in ("timeout", "stall_timeout")
     },
     "storage.url": f"{_KEYS}::test_the_store_is_where_and_as_safe_as_the_file_says",
     "storage.durability": f"{_KEYS}::test_the_store_is_where_and_as_safe_as_the_file_says",

@@ -43,6 +43,8 @@ class Caller:
     clock: Clock
     execution_id: str
     principal: str
+    scope: str = ""
+    """See `Turn.call_scope`."""
 
 
 class Toolbox:
@@ -75,7 +77,7 @@ class Toolbox:
             arguments = read_arguments(call.arguments)
         except ValueError as error:
             return self._refuse(call, str(error))
-        key = idempotency_key(caller.execution_id, call.name, arguments, occurrence)
+        key = idempotency_key(caller.execution_id + caller.scope, call.name, arguments, occurrence)
         context = ToolContext(caller.clock, caller.execution_id, caller.principal, key)
         try:
             async with caller.clock.timeout(TIME_LIMIT):

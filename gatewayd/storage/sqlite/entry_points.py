@@ -6,8 +6,9 @@ from functools import partial
 
 from gatewayd.core.clock import Clock
 from gatewayd.core.event import Event
+from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.work import Origin
-from gatewayd.storage.sqlite import erasure, followers
+from gatewayd.storage.sqlite import erasure, execution_log, followers, graph_results
 from gatewayd.storage.sqlite.events import EventReader
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.seal import damaged, seal
@@ -76,6 +77,9 @@ class SQLiteEntryPoints:
                 break
         return gone
 
+    async def graph_result(self, execution_id: str) -> GraphResult | None:
+        return await self._reader.run(graph_results.get, execution_id)
+
 
 def _set_mark(tx: Tx, name: str, value: str, events: Sequence[Event]) -> None:
     tx.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (name, value, seal(name, value)))
@@ -95,6 +99,7 @@ def _drop(tx: Tx, ids: Sequence[str]) -> int:
         ).fetchone()
         if found is not None:
             tx.execute("DELETE FROM executions WHERE id = ?", (execution_id,))
+            execution_log.forget(tx, (execution_id,))
             dropped, content = dropped + 1, content + found[0]
     if dropped:
         tx.forget()

@@ -6,7 +6,7 @@ from typing import Any
 from gatewayd.core.event import Event
 from gatewayd.core.work import LedgerState
 from gatewayd.storage.records import OutboxState, Step
-from gatewayd.storage.sqlite import executions, ledger, state
+from gatewayd.storage.sqlite import checkpoints, execution_log, executions, ledger, state
 from gatewayd.storage.sqlite.events import COLUMNS as EVENT_COLUMNS
 from gatewayd.storage.sqlite.events import EventReader
 from gatewayd.storage.sqlite.layout import EXECUTIONS, OUTBOX
@@ -67,6 +67,8 @@ def _erase_execution(tx: Tx, values: Sequence[Any]) -> None:
     tx.count("executions", 0, -size_of(fixed[6]))
     executions.save(tx, fixed[0], status, status._replace(output="", error=""))
     state.forget_executions(tx, [fixed[0]])
+    checkpoints.forget_executions(tx, [fixed[0]])
+    execution_log.forget(tx, [fixed[0]])
 
 
 def _erase_inbox(tx: Tx, message_id: str) -> None:

@@ -34,6 +34,7 @@ from gatewayd.storage.records import (
 )
 from gatewayd.storage.sqlite import access, erasure, events, executions, ledger, letters, outbox, sessions, upkeep, work
 from gatewayd.storage.sqlite.agent_states import SQLiteAgentStates
+from gatewayd.storage.sqlite.checkpoint_store import SQLiteCheckpoints
 from gatewayd.storage.sqlite.entry_points import SQLiteEntryPoints
 from gatewayd.storage.sqlite.file import DatabaseFile, check_structure
 from gatewayd.storage.sqlite.push_store import SQLitePush
@@ -46,7 +47,7 @@ from gatewayd.storage.sqlite.views import SQLiteViews
 from gatewayd.storage.sqlite.writer import Writer
 
 
-class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints, SQLiteAgentStates):
+class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints, SQLiteCheckpoints, SQLiteAgentStates):
     """See `gatewayd.storage.base.Store`; the file is mode 0600 and its directory is made with 0700."""
 
     def __init__(
@@ -143,15 +144,12 @@ class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints, SQLit
             partial(work.accept, acceptance=acceptance),
             streams=_streams(acceptance.events),
             keys=(work.seen_key(acceptance),) if acceptance.dedupe_id else (),
-            size=2 * len(acceptance.inbound.text) + _size(acceptance.events),
+            size=work.weight(acceptance),
         )
 
     def start(self, execution_id: str, started: float, events: Sequence[Event]) -> Receipt[None]:
         apply = partial(executions.start, execution_id=execution_id, started=started)
         return self._with_events(apply, events, patient=True)
-
-    def requeue(self, execution_id: str, reason: str, events: Sequence[Event]) -> Receipt[None]:
-        return self._with_events(partial(executions.requeue, execution_id=execution_id, reason=reason), events)
 
     def finish(self, finish: Finish) -> Receipt[None]:
         return self._writer.submit(

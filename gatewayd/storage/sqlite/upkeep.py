@@ -5,7 +5,7 @@ from typing import Protocol
 
 from gatewayd.core.value import value
 from gatewayd.storage.records import Limits, Retention
-from gatewayd.storage.sqlite import state
+from gatewayd.storage.sqlite import checkpoints, execution_log, state
 from gatewayd.storage.sqlite.layout import LIVE, PENDING
 from gatewayd.storage.sqlite.tx import ROW_BYTES, Tx
 from gatewayd.storage.sqlite.unit import Receipt
@@ -109,7 +109,10 @@ def _bite(tx: Tx, table: str, limits: Limits, now: float) -> int:
     if table == "sessions":
         tx.executemany("DELETE FROM history WHERE session_id = ?", doomed)
     elif table == "executions":
-        state.forget_executions(tx, [str(key) for (key,) in doomed])
+        ids = [str(key) for (key,) in doomed]
+        state.forget_executions(tx, ids)
+        checkpoints.forget_executions(tx, ids)
+        execution_log.forget(tx, ids)
     tx.forget()
     tx.swept = tx.swept or table == "events"
     tx.count(table, -len(doomed), -content)

@@ -3,7 +3,16 @@
 from gatewayd.core.errors import IdConflict
 from gatewayd.core.work import ExecutionState
 from gatewayd.storage.records import Acceptance, Accepted, Finish
-from gatewayd.storage.sqlite import executions, ledger, letters, outbox, sessions
+from gatewayd.storage.sqlite import (
+    checkpoints,
+    execution_log,
+    executions,
+    graph_results,
+    ledger,
+    letters,
+    outbox,
+    sessions,
+)
 from gatewayd.storage.sqlite.tx import Key, Tx
 
 
@@ -14,6 +23,12 @@ def seen_key(acceptance: Acceptance) -> Key:
 
 def message_key(scope: str, dedupe_id: str) -> Key:
     return f"message {scope}", dedupe_id
+
+
+def weight(acceptance: Acceptance) -> int:
+    """Bytes that it holds while it waits, roughly."""
+    given = len(acceptance.given.state) if acceptance.given is not None else 0
+    return 2 * len(acceptance.inbound.text) + given + sum(len(event.wire) for event in acceptance.events)
 
 
 def accept(tx: Tx, acceptance: Acceptance) -> Accepted:
@@ -32,6 +47,8 @@ def accept(tx: Tx, acceptance: Acceptance) -> Accepted:
     ledger.begin(tx, acceptance)
     if acceptance.execution is not None:
         executions.insert(tx, acceptance.execution)
+    if acceptance.given is not None:
+        checkpoints.insert(tx, acceptance.given)
     if acceptance.session is not None and acceptance.remembered:
         sessions.add_turn(
             tx,
@@ -55,6 +72,10 @@ def finish(tx: Tx, end: Finish) -> None:
         state=str(end.state), reason=end.reason, output=end.output, error=end.error, finished=float(end.finished)
     )
     executions.save(tx, end.execution_id, old, new)
+    checkpoints.forget_executions(tx, (end.execution_id,))
+    execution_log.add(tx, end.execution_id, end.log)
+    if end.graph is not None:
+        graph_results.save(tx, end.execution_id, end.graph)
     for absorbed in end.absorbed:
         other = tx.executions.find(absorbed)
         if other is None or ExecutionState(other.state).terminal:

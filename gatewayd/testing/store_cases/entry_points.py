@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 from gatewayd.core.filter import EventFilter
+from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.message import ReplyKind, ReplyTo
 from gatewayd.core.work import ExecutionState, LedgerState, Origin
 from gatewayd.storage.records import Finish, LedgerChange, Step
@@ -81,6 +82,20 @@ class EntryPointCases:
         assert len(erased) == 3
         assert all(b"my secret" not in one.wire for one in erased)
         assert await harness.store.followers(session_id="s1") == []
+
+    async def test_what_a_graph_came_to_goes_with_its_execution(self, harness: Harness) -> None:
+        await _accepted(harness, 1, Origin.TRIGGER)
+        result = GraphResult("g", ("a", "ä", "a"), 3, 2, {"ä": 1}, 77, 0.25)
+        change = LedgerChange("m0001", LedgerState.ANSWERED, Step("executed", NOW))
+        await harness.store.finish(
+            Finish("x0001", ExecutionState.FAILED, NOW, error="it failed", ledger=(change,), graph=result)
+        )
+        await _ended(harness, 2, Origin.TRIGGER)
+        await harness.reopen()
+        assert await harness.store.graph_result("x0001") == result
+        assert await harness.store.graph_result("x0002") is None
+        assert await harness.store.drop_results(keep=1, before=0.0) == 1
+        assert await harness.store.graph_result("x0001") is None
 
     async def test_a_result_whose_story_is_open_stays(self, harness: Harness) -> None:
         await _ended(harness, 1, Origin.EVENT, LedgerState.EXECUTED)

@@ -11,6 +11,7 @@ from gatewayd.agents.base import (
     AgentFailed,
     Output,
     ReasoningOutput,
+    Suspended,
     TextOutput,
     ToolCompleted,
     ToolStarted,
@@ -277,3 +278,72 @@ async def test_leaving_a_turn_in_the_middle_closes_the_stream_to_the_model() -> 
     await anext(outputs)
     await outputs.aclose()  # type: ignore[attr-defined]
     assert rig.model.open_streams == 0
+
+
+async def test_a_turn_goes_on_from_any_of_its_checkpoints_as_if_nothing_had_been() -> None:
+    """No model is asked for what it has said, and a call that is made again has its key."""
+    first = [
+        ToolCallPiece(0, "c1", "add", '{"a": 1, "b": 1}'),
+        ToolCallPiece(1, "c2", "add", '{"a": 1, "b": 1}'),
+        CALLED,
+    ]
+    scripts = [[Text("Adding."), *first], calls("add", '{"a": 1, "b": 1}', "c3"), says("6")]
+    whole = Rig(*scripts, instructions="Be kind.")
+    await whole.run()
+    kept = whole.context.checkpoints
+    assert [at for _, at, _ in kept] == ["start", "complete", "complete", "start", "complete"]
+    assert len(set(whole.keys)) == 3
+
+    for place, (_, _, state) in enumerate(kept):
+        model_steps, made = (1, place) if place < 3 else (2, place - 1)
+        rig = Rig(*scripts[model_steps:], instructions="Be kind.")
+        rig.context.resumed = state
+        outputs = await rig.run()
+
+        assert rig.keys == whole.keys[made:]
+        assert said(outputs) == "\n\n6", "the text before it was put out by the run before"
+        assert [one.messages for one in rig.model.prompts] == [
+            one.messages for one in whole.model.prompts[model_steps:]
+        ]
+        assert [one.tool_choice for one in rig.model.prompts] == ["auto"] * (3 - model_steps)
+        assert rig.context.checkpoints == kept[place + 1 :]
+
+
+async def test_a_turn_that_comes_back_at_its_last_step_may_make_no_more() -> None:
+    rig = Rig(max_steps=1)
+    call = ["c1", "add", '{"a": 1, "b": 1}']
+    asked = ["assistant", "", [call], ""]
+    state = {"step": 1, "has_text": False, "messages": [asked], "calls": [call], "answered": 0, "said": []}
+    rig.context.resumed = state
+    assert "1 steps" in str(await rig.fail())
+    assert rig.ran == [(1, 1)]
+
+
+async def test_a_pause_ends_the_run_and_what_another_kind_of_agent_kept_is_no_beginning() -> None:
+    rig = Rig(calls("add", '{"a": 1, "b": 1}'))
+    rig.context.pausing = True
+    with pytest.raises(Suspended):
+        await rig.run()
+    assert rig.ran == []
+
+    other = Rig(says("hi"))
+    other.context.resumed = {"done": 3}
+    assert "another kind of agent" in str(await other.fail())
+    assert other.model.prompts == []
+
+
+async def test_what_is_known_from_before_is_told_to_the_model() -> None:
+    rig = Rig(says("hi"))
+    rig.context.resumed = {"memory": {"name": "Ann"}, "paused_at": ""}
+    await rig.run("who?")
+    known, asked = rig.model.prompts[0].messages
+    assert (known.role, asked.content) == (Role.SYSTEM, "who?")
+    assert '{"name": "Ann"}' in known.content
+
+
+async def test_what_was_steered_in_is_no_part_of_what_is_kept() -> None:
+    """It goes back to the queue when the turn pauses, and is answered there."""
+    rig = Rig(calls("add", '{"a": 1, "b": 1}'), says("both"))
+    rig.context.steering = ["and also this"]
+    await rig.run()
+    assert all("and also this" not in json.dumps(state) for _, _, state in rig.context.checkpoints)

@@ -57,8 +57,8 @@ def test_a_kind_takes_its_keys_and_no_other_kind_does(kind: str, key: str, writt
     ("entry", "said"),
     [
         ("agent: nobody", "entry_points.e.agent: there is no agent nobody"),
-        ("name: x", "entry_points.e.agent: this key is required and missing"),
-        ("agent: a, graph: g", "graphs are not in this version: name an agent"),
+        ("name: x", "entry_points.e: it starts nothing"),
+        ("agent: a, graph: g", "an entry point starts an agent or a graph, not both"),
         ("agent: a, isolation_level: alone", "is not one of isolated, shared, synchronized"),
         ("agent: a, trigger: evnt", "did you mean event?"),
         ("agent: a, trigger: api, trigger_type: api", "is another name for"),

@@ -88,6 +88,12 @@ ARRIVES: dict[str, tuple[str, object]] = {
     "gateway.limits.send_rate": ("0.5", 0.5),
     "gateway.limits.queue_bytes": ("1MiB", 1 << 20),
     "runtime.max_concurrent_executions": ("7", 7),
+    "runtime.execution_log": ("false", False),
+    "runtime.checkpoints.enabled": ("false", False),
+    "runtime.checkpoints.on_node_start": ("false", False),
+    "runtime.checkpoints.on_node_complete": ("false", False),
+    "runtime.checkpoints.max_age_days": ("0.5", 0.5),
+    "runtime.checkpoints.max_count": ("7", 7),
     "runtime.execution_result_max": ("7", 7),
     "runtime.execution_result_ttl_seconds": ("7s", 7.0),
     "provider.model": ("m", "m"),
@@ -115,6 +121,18 @@ ARRIVES: dict[str, tuple[str, object]] = {
     "agents.p.class": ("m:G", "m:G"),
     "agents.p.options.key": ("[x]", ["x"]),
     "agents.r.remote": ("true", True),
+    "agents.g.graph": ("h", "h"),
+    "graphs.g.description": ("x", "x"),
+    "graphs.g.entry_node": ("b", "b"),
+    "graphs.g.timeout": ("7s", 7.0),
+    "graphs.g.nodes.a.kind": ("agent", "agent"),
+    "graphs.g.nodes.a.prompt": ("x", "x"),
+    "graphs.g.nodes.a.client_facing": ("true", True),
+    "graphs.g.nodes.a.input": ("true", True),
+    "graphs.g.nodes.a.max_iterations": ("7", 7),
+    "graphs.g.nodes.a.retries": ("7", 7),
+    "graphs.g.nodes.a.timeout": ("7s", 7.0),
+    "graphs.g.nodes.a.stall_timeout": ("7s", 7.0),
     "channels.c.platform": ("local", "local"),
     "channels.c.enabled": ("false", False),
     "channels.c.routing.group": ("a", "a"),
@@ -171,10 +189,20 @@ ARRIVES: dict[str, tuple[str, object]] = {
     },
 }
 """Each key with a value that is not its default, as it is written and as it is read."""
+NODES = ("agent", "tool", "function", "arguments", "edges")
+"""What a graph is made of is checked as a whole: `test_graphs.py` and the broken files."""
 BASE = {
     "provider": {"model": "offline/echo"},
-    "agents": {"a": {"model": "offline/assistant"}, "p": {"class": "m:F"}, "r": {}},
+    "agents": {"a": {"model": "offline/assistant"}, "p": {"class": "m:F"}, "r": {}, "g": {"graph": "g"}},
     "channels": {"c": {"platform": "sim", "routing": {"default": "a"}}},
+    "graphs": {
+        "g": {
+            "nodes": {"a": {"agent": "a"}, "b": {"agent": "a"}},
+            "entry_node": "a",
+            "edges": [{"from": "a", "to": "b"}, {"from": "b", "to": "a"}],
+        },
+        "h": {"nodes": {"a": {"agent": "a"}}},
+    },
     "clients": {"k": {"token_sha256": "a" * 64}},
 }
 
@@ -204,7 +232,10 @@ def test_the_table_above_has_every_key() -> None:
     adapters = {path for path, _ in leaves(config) if path[:3] in channel}
     adapters |= {path for path, _ in leaves(config) if path[:2] == ("agents", "p") and path[2] != "class"}
     adapters |= {path for path, _ in leaves(config) if path[:2] == ("agents", "r") and path[2] != "remote"}
-    adapters |= {("agents", "a", "class"), ("agents", "a", "remote")}
+    adapters |= {path for path, _ in leaves(config) if path[:2] == ("agents", "g") and path[2] != "graph"}
+    adapters |= {("agents", "a", "class"), ("agents", "a", "remote"), ("agents", "a", "graph")}
+    adapters |= {path for path, _ in leaves(config) if path[0] == "graphs" and path[-1] in NODES}
+    adapters |= {path for path, _ in leaves(config) if path[:2] == ("graphs", "h") or path[3:4] == ("b",)}
 
     assert {".".join(map(str, path)) for path, _ in leaves(config) if path not in adapters} <= {
         *ARRIVES,

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gatewayd.core.work import LedgerState
+from gatewayd.agents.base import AgentContext, Output, TextOutput, Turn
+from gatewayd.core.work import ExecutionState, LedgerState
 from gatewayd.daemon.expiry import Expiry
 from gatewayd.daemon.upkeep import SWEEP_EVERY, Upkeep
 from gatewayd.storage.records import Acceptance, LedgerRecord, OutboxState
-from gatewayd.testing.fakes import FakeClock
+from gatewayd.testing.fakes import EPOCH, FakeClock
 from tests.rigs.middle import Middle, message
 
 CHAT = {"channels": {"chat": {"platform": "sim", "routing": {"dm": "a"}}}}
@@ -130,7 +131,12 @@ async def test_upkeep_expires_and_counts_at_every_sweep(middle: Middle) -> None:
     middle.use(CHAT | {"storage": {"retention": {"outbox": {"max_age": "1d"}}}})
     expiry = expiry_of(middle)
     upkeep = Upkeep(
-        store=middle.store, sessions=middle.sessions, expiry=expiry, config=lambda: middle.config, clock=middle.clock
+        store=middle.store,
+        sessions=middle.sessions,
+        expiry=expiry,
+        suspending=middle.runtime.suspending,
+        config=lambda: middle.config,
+        clock=middle.clock,
     )
     await answer(middle)
     await upkeep.start()
@@ -158,3 +164,38 @@ async def test_what_waits_is_counted_by_answers(middle: Middle) -> None:
 
     assert alone.waiting == {"chat": 1}
     assert sent.waiting == {}
+
+
+async def test_upkeep_fails_what_rests_for_too_long(middle: Middle) -> None:
+    """`runtime.checkpoints.max_age_days` is the bound, counted from the checkpoint that it rests at."""
+    middle.use(CHAT | {"runtime": {"checkpoints": {"max_age_days": 2}}})
+
+    async def ask(_turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+        yield TextOutput("Well.")
+        await ctx.wait_for_input("?", {})
+
+    middle.agents["b"].run = ask  # type: ignore[method-assign]
+    submitted = await middle.send("go", "b")
+    upkeep = Upkeep(
+        store=middle.store,
+        sessions=middle.sessions,
+        expiry=expiry_of(middle),
+        suspending=middle.runtime.suspending,
+        config=lambda: middle.config,
+        clock=middle.clock,
+    )
+    await asyncio.wait_for(submitted.live.rests.wait(), 60)
+    await upkeep.start()
+    try:
+        await later(middle, 2 * 86_400 - 2 * SWEEP_EVERY)
+        assert not submitted.live.done.done()
+        async with asyncio.timeout(60):
+            while not submitted.live.done.done():
+                await later(middle, SWEEP_EVERY)
+                await asyncio.sleep(0.005)  # the store's threads take their own time
+    finally:
+        await upkeep.stop()
+
+    outcome = submitted.live.done.result()
+    assert (outcome.state, outcome.output) == (ExecutionState.FAILED, "Well.")
+    assert middle.clock.now() - EPOCH >= 2 * 86_400

@@ -23,7 +23,7 @@ from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.core.clock import SeededRandomness
 from gatewayd.core.errors import ExecutionFinished, NotFound, Unauthenticated
 from gatewayd.core.ids import IdSource
-from gatewayd.core.work import ExecutionState
+from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.routing.closing import Closing
 from gatewayd.rpc.admin import AdminService
 from gatewayd.rpc.agents import AgentService
@@ -116,6 +116,9 @@ class FakeRuntime:
         self.lanes = Lanes(lambda _live: None)
         self.cancelled: list[tuple[str, str]] = []
 
+    def live(self, execution_id: str) -> None:
+        del execution_id
+
     async def cancel(self, execution_id: str, reason: str) -> None:
         stored = await self._store.get_execution(execution_id)
         if stored is None:
@@ -131,13 +134,18 @@ class FakeRouter:
     """Cancels as the router does, without work of its own."""
 
     def __init__(self, runtime: FakeRuntime) -> None:
-        self._runtime = runtime
+        self._runtime = self.runtime = runtime
         self.config = GatewayConfig()
+        self.controls = self
+
+    async def visible(self, execution_id: str, principal: Principal) -> Execution:
+        stored = await self._runtime._store.get_execution(execution_id)
+        if stored is None or not principal.may_see(stored.principal):
+            raise NotFound(f"no execution {execution_id!r}")
+        return stored
 
     async def cancel(self, execution_id: str, caller: Any, reason: str = "") -> None:
-        stored = await self._runtime._store.get_execution(execution_id)
-        if stored is None or not caller.principal.may_see(stored.principal):
-            raise NotFound(f"no execution {execution_id!r}")
+        await self.visible(execution_id, caller.principal)
         await self._runtime.cancel(execution_id, f"cancelled by {caller.principal.id}: {reason}")
 
 

@@ -5,6 +5,8 @@ from typing import Any, cast
 
 import pytest
 
+from gatewayd.config.entry_points import CheckpointsSection
+from gatewayd.core.checkpoint import Restart
 from gatewayd.core.clock import SeededRandomness
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import Event, EventType
@@ -13,6 +15,8 @@ from gatewayd.core.message import ReplyKind, ReplyTo
 from gatewayd.core.work import Execution, Origin
 from gatewayd.runtime.context import RunContext
 from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.execution_log import ExecutionLog
+from gatewayd.runtime.leaving import Leaving
 from gatewayd.runtime.live import LiveExecution
 from gatewayd.testing.fake_state import FakeState
 from gatewayd.testing.fakes import FakeClock
@@ -40,8 +44,30 @@ class Rig:
         self.told: list[Event] = []
         events = ExecutionEvents(clock, IdSource(clock, SeededRandomness(1)))
         live = LiveExecution(execution)
+        notes = ExecutionLog(live, clock, enabled=True)
+        leaving = Leaving(
+            live,
+            Restart(),
+            store=cast(Any, None),
+            events=events,
+            clock=clock,
+            randomness=SeededRandomness(1),
+            settings=CheckpointsSection(),
+            log=notes,
+            check_rest=lambda: None,
+        )
         self.ctx = RunContext(
-            live, clock, cast(Any, None), events, self.told.append, state=FakeState(), goal=None, voice=cast(Any, None)
+            live,
+            clock,
+            cast(Any, None),
+            events,
+            self.told.append,
+            state=FakeState(),
+            goal=None,
+            voice=cast(Any, None),
+            leaving=leaving,
+            notes=notes,
+            deadline=None,
         )
 
 

@@ -37,6 +37,8 @@ class _AgentKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AgentKind.V
     """A Python class inside the daemon."""
     AGENT_KIND_REMOTE: _AgentKind.ValueType  # 3
     """Programs that register for it (workers)."""
+    AGENT_KIND_GRAPH: _AgentKind.ValueType  # 4
+    """A graph, whose nodes run agents, tools and functions."""
 
 class AgentKind(_AgentKind, metaclass=_AgentKindEnumTypeWrapper):
     """Who answers for an agent."""
@@ -49,6 +51,8 @@ AGENT_KIND_PYTHON: AgentKind.ValueType  # 2
 """A Python class inside the daemon."""
 AGENT_KIND_REMOTE: AgentKind.ValueType  # 3
 """Programs that register for it (workers)."""
+AGENT_KIND_GRAPH: AgentKind.ValueType  # 4
+"""A graph, whose nodes run agents, tools and functions."""
 Global___AgentKind: _TypeAlias = AgentKind  # noqa: Y015
 
 class _AgentState:

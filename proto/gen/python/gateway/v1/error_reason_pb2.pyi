@@ -106,6 +106,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ENTRY_POINT_NOT_FOUND: _ErrorReason.ValueType  # 41
     """NOT_FOUND: no entry point has this id."""
+    ERROR_REASON_NOT_PAUSED: _ErrorReason.ValueType  # 50
+    """FAILED_PRECONDITION: the execution is not in a state in which it can be paused or resumed."""
+    ERROR_REASON_NOT_WAITING: _ErrorReason.ValueType  # 51
+    """FAILED_PRECONDITION: the node that the input is for waits for none; `metadata.node_id` names the one that does, if
+    any.
+    """
     ERROR_REASON_CALL_CYCLE: _ErrorReason.ValueType  # 60
     """FAILED_PRECONDITION: an agent that takes one message at a time is asked, through others, by itself, or agents ask
     each other too deep: it could never answer.
@@ -200,6 +206,12 @@ was written. `metadata` has `key`, `scope`, `expected_version` and `actual_versi
 """
 ERROR_REASON_ENTRY_POINT_NOT_FOUND: ErrorReason.ValueType  # 41
 """NOT_FOUND: no entry point has this id."""
+ERROR_REASON_NOT_PAUSED: ErrorReason.ValueType  # 50
+"""FAILED_PRECONDITION: the execution is not in a state in which it can be paused or resumed."""
+ERROR_REASON_NOT_WAITING: ErrorReason.ValueType  # 51
+"""FAILED_PRECONDITION: the node that the input is for waits for none; `metadata.node_id` names the one that does, if
+any.
+"""
 ERROR_REASON_CALL_CYCLE: ErrorReason.ValueType  # 60
 """FAILED_PRECONDITION: an agent that takes one message at a time is asked, through others, by itself, or agents ask
 each other too deep: it could never answer.

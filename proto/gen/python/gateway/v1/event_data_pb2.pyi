@@ -349,16 +349,28 @@ class ExecutionInterruptedData(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    BEGUN_CALLS_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """What cut it off, and whether it runs again. May be empty."""
+    """What cut it off, and from where it goes on. May be empty."""
+    checkpoint_id: _builtins.str
+    """The checkpoint that it goes on from; empty: it begins anew."""
+    @_builtins.property
+    def begun_calls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tool calls that had begun and whose result is not known, as `TOOL (TOOL_USE_ID)`: each may have had its effect. A
+        call that is made again has the same idempotency key.
+        """
+
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
+        checkpoint_id: _builtins.str = ...,
+        begun_calls: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begun_calls", b"begun_calls", "checkpoint_id", b"checkpoint_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

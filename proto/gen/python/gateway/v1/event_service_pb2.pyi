@@ -504,6 +504,7 @@ class Trigger(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     PARTIAL_REPLIES_FIELD_NUMBER: _builtins.int
     NO_REPLY_FIELD_NUMBER: _builtins.int
+    SESSION_STATE_FIELD_NUMBER: _builtins.int
     entry_point: _builtins.str
     """The entry point. Required."""
     text: _builtins.str
@@ -530,6 +531,10 @@ class Trigger(_message.Message):
         after it.
         """
 
+    @_builtins.property
+    def session_state(self) -> _execution_pb2.SessionState:
+        """What the execution begins with instead of with nothing. May be absent."""
+
     def __init__(
         self,
         *,
@@ -541,10 +546,11 @@ class Trigger(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         partial_replies: _builtins.bool = ...,
         no_reply: _builtins.bool = ...,
+        session_state: _execution_pb2.SessionState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "json", b"json", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "json", b"json", "session_state", b"session_state", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "entry_point", b"entry_point", "idempotency_key", b"idempotency_key", "input", b"input", "json", b"json", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "entry_point", b"entry_point", "idempotency_key", b"idempotency_key", "input", b"input", "json", b"json", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "session_state", b"session_state", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "json"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015

@@ -22,20 +22,40 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agateway/v1/execution.proto\x12\ngateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x03\n\tExecution\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.gateway.v1.ExecutionState\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x12\n\nmessage_id\x18\x05 \x01(\t\x12\x11\n\tprincipal\x18\x06 \x01(\t\x12\"\n\x06origin\x18\x07 \x01(\x0e\x32\x12.gateway.v1.Origin\x12\x11\n\tstream_id\x18\x08 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\r \x01(\x05\x12\x0e\n\x06reason\x18\x0e \x01(\t\x12\x0e\n\x06output\x18\x0f \x01(\t\x12\r\n\x05\x65rror\x18\x10 \x01(\t\x12\x13\n\x0b\x65ntry_point\x18\x11 \x01(\t*\x84\x02\n\x0e\x45xecutionState\x12\x1f\n\x1b\x45XECUTION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XECUTION_STATE_QUEUED\x10\x01\x12\x1b\n\x17\x45XECUTION_STATE_RUNNING\x10\x02\x12\x1a\n\x16\x45XECUTION_STATE_PAUSED\x10\x03\x12\"\n\x1e\x45XECUTION_STATE_INPUT_REQUIRED\x10\x04\x12\x1d\n\x19\x45XECUTION_STATE_SUCCEEDED\x10\x05\x12\x1a\n\x16\x45XECUTION_STATE_FAILED\x10\x06\x12\x1d\n\x19\x45XECUTION_STATE_CANCELLED\x10\x07*\x90\x01\n\x06Origin\x12\x16\n\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x0f\n\x0bORIGIN_CHAT\x10\x01\x12\x11\n\rORIGIN_CLIENT\x10\x02\x12\x12\n\x0eORIGIN_TRIGGER\x10\x03\x12\x10\n\x0cORIGIN_EVENT\x10\x04\x12\x10\n\x0cORIGIN_TIMER\x10\x05\x12\x12\n\x0eORIGIN_MESSAGE\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agateway/v1/execution.proto\x12\ngateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe8\x03\n\tExecution\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.gateway.v1.ExecutionState\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x12\n\nmessage_id\x18\x05 \x01(\t\x12\x11\n\tprincipal\x18\x06 \x01(\t\x12\"\n\x06origin\x18\x07 \x01(\x0e\x32\x12.gateway.v1.Origin\x12\x11\n\tstream_id\x18\x08 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\r \x01(\x05\x12\x0e\n\x06reason\x18\x0e \x01(\t\x12\x0e\n\x06output\x18\x0f \x01(\t\x12\r\n\x05\x65rror\x18\x10 \x01(\t\x12\x13\n\x0b\x65ntry_point\x18\x11 \x01(\t\x12&\n\x05graph\x18\x1e \x01(\x0b\x32\x17.gateway.v1.GraphResult\"\x9b\x02\n\x0bGraphResult\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x03(\t\x12\r\n\x05steps\x18\x03 \x01(\x03\x12\x0f\n\x07retries\x18\x04 \x01(\x03\x12\x37\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32%.gateway.v1.GraphResult.FailuresEntry\x12\x0e\n\x06tokens\x18\x06 \x01(\x03\x12*\n\x07latency\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x07quality\x18\x08 \x01(\x0e\x32\x18.gateway.v1.GraphQuality\x1a/\n\rFailuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x94\x01\n\nCheckpoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12(\n\x04kind\x18\x03 \x01(\x0e\x32\x1a.gateway.v1.CheckpointKind\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06prompt\x18\x05 \x01(\t\"\xb5\x01\n\x11\x45xecutionLogEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.gateway.v1.ExecutionLogKind\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x05 \x01(\x03\x12\x15\n\routput_tokens\x18\x06 \x01(\x03\"J\n\x0cSessionState\x12\'\n\x06memory\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x11\n\tpaused_at\x18\x02 \x01(\t*|\n\x0cGraphQuality\x12\x1d\n\x19GRAPH_QUALITY_UNSPECIFIED\x10\x00\x12\x17\n\x13GRAPH_QUALITY_CLEAN\x10\x01\x12\x1a\n\x16GRAPH_QUALITY_DEGRADED\x10\x02\x12\x18\n\x14GRAPH_QUALITY_FAILED\x10\x03*\x84\x02\n\x0e\x45xecutionState\x12\x1f\n\x1b\x45XECUTION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XECUTION_STATE_QUEUED\x10\x01\x12\x1b\n\x17\x45XECUTION_STATE_RUNNING\x10\x02\x12\x1a\n\x16\x45XECUTION_STATE_PAUSED\x10\x03\x12\"\n\x1e\x45XECUTION_STATE_INPUT_REQUIRED\x10\x04\x12\x1d\n\x19\x45XECUTION_STATE_SUCCEEDED\x10\x05\x12\x1a\n\x16\x45XECUTION_STATE_FAILED\x10\x06\x12\x1d\n\x19\x45XECUTION_STATE_CANCELLED\x10\x07*\xa5\x02\n\x10\x45xecutionLogKind\x12\"\n\x1e\x45XECUTION_LOG_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45XECUTION_LOG_KIND_STEP\x10\x01\x12#\n\x1f\x45XECUTION_LOG_KIND_TOOL_STARTED\x10\x02\x12%\n!EXECUTION_LOG_KIND_TOOL_COMPLETED\x10\x03\x12\"\n\x1e\x45XECUTION_LOG_KIND_TOOL_FAILED\x10\x04\x12!\n\x1d\x45XECUTION_LOG_KIND_CHECKPOINT\x10\x05\x12\x1b\n\x17\x45XECUTION_LOG_KIND_LEFT\x10\x06\x12 \n\x1c\x45XECUTION_LOG_KIND_CAME_BACK\x10\x07*\x9f\x01\n\x0e\x43heckpointKind\x12\x1f\n\x1b\x43HECKPOINT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43HECKPOINT_KIND_START\x10\x01\x12\x1c\n\x18\x43HECKPOINT_KIND_COMPLETE\x10\x02\x12\x18\n\x14\x43HECKPOINT_KIND_WAIT\x10\x03\x12\x19\n\x15\x43HECKPOINT_KIND_GIVEN\x10\x04*\x90\x01\n\x06Origin\x12\x16\n\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x0f\n\x0bORIGIN_CHAT\x10\x01\x12\x11\n\rORIGIN_CLIENT\x10\x02\x12\x12\n\x0eORIGIN_TRIGGER\x10\x03\x12\x10\n\x0cORIGIN_EVENT\x10\x04\x12\x10\n\x0cORIGIN_TIMER\x10\x05\x12\x12\n\x0eORIGIN_MESSAGE\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gateway.v1.execution_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EXECUTIONSTATE']._serialized_start=527
-  _globals['_EXECUTIONSTATE']._serialized_end=787
-  _globals['_ORIGIN']._serialized_start=790
-  _globals['_ORIGIN']._serialized_end=934
-  _globals['_EXECUTION']._serialized_start=76
-  _globals['_EXECUTION']._serialized_end=524
+  _globals['_GRAPHRESULT_FAILURESENTRY']._loaded_options = None
+  _globals['_GRAPHRESULT_FAILURESENTRY']._serialized_options = b'8\001'
+  _globals['_GRAPHQUALITY']._serialized_start=1325
+  _globals['_GRAPHQUALITY']._serialized_end=1449
+  _globals['_EXECUTIONSTATE']._serialized_start=1452
+  _globals['_EXECUTIONSTATE']._serialized_end=1712
+  _globals['_EXECUTIONLOGKIND']._serialized_start=1715
+  _globals['_EXECUTIONLOGKIND']._serialized_end=2008
+  _globals['_CHECKPOINTKIND']._serialized_start=2011
+  _globals['_CHECKPOINTKIND']._serialized_end=2170
+  _globals['_ORIGIN']._serialized_start=2173
+  _globals['_ORIGIN']._serialized_end=2317
+  _globals['_EXECUTION']._serialized_start=138
+  _globals['_EXECUTION']._serialized_end=626
+  _globals['_GRAPHRESULT']._serialized_start=629
+  _globals['_GRAPHRESULT']._serialized_end=912
+  _globals['_GRAPHRESULT_FAILURESENTRY']._serialized_start=865
+  _globals['_GRAPHRESULT_FAILURESENTRY']._serialized_end=912
+  _globals['_CHECKPOINT']._serialized_start=915
+  _globals['_CHECKPOINT']._serialized_end=1063
+  _globals['_EXECUTIONLOGENTRY']._serialized_start=1066
+  _globals['_EXECUTIONLOGENTRY']._serialized_end=1247
+  _globals['_SESSIONSTATE']._serialized_start=1249
+  _globals['_SESSIONSTATE']._serialized_end=1323
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,13 @@
 isort:skip_file
 Executions: runs of agents."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -17,6 +21,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _GraphQuality:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GraphQualityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GraphQuality.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GRAPH_QUALITY_UNSPECIFIED: _GraphQuality.ValueType  # 0
+    """Never sent."""
+    GRAPH_QUALITY_CLEAN: _GraphQuality.ValueType  # 1
+    """It succeeded, and so did each try of each node."""
+    GRAPH_QUALITY_DEGRADED: _GraphQuality.ValueType  # 2
+    """It succeeded, but nodes have failed or were tried again."""
+    GRAPH_QUALITY_FAILED: _GraphQuality.ValueType  # 3
+    """It did not succeed."""
+
+class GraphQuality(_GraphQuality, metaclass=_GraphQualityEnumTypeWrapper):
+    """How well an execution of a graph went."""
+
+GRAPH_QUALITY_UNSPECIFIED: GraphQuality.ValueType  # 0
+"""Never sent."""
+GRAPH_QUALITY_CLEAN: GraphQuality.ValueType  # 1
+"""It succeeded, and so did each try of each node."""
+GRAPH_QUALITY_DEGRADED: GraphQuality.ValueType  # 2
+"""It succeeded, but nodes have failed or were tried again."""
+GRAPH_QUALITY_FAILED: GraphQuality.ValueType  # 3
+"""It did not succeed."""
+Global___GraphQuality: _TypeAlias = GraphQuality  # noqa: Y015
 
 class _ExecutionState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -63,6 +95,82 @@ EXECUTION_STATE_FAILED: ExecutionState.ValueType  # 6
 EXECUTION_STATE_CANCELLED: ExecutionState.ValueType  # 7
 """Ended on request."""
 Global___ExecutionState: _TypeAlias = ExecutionState  # noqa: Y015
+
+class _ExecutionLogKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExecutionLogKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecutionLogKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXECUTION_LOG_KIND_UNSPECIFIED: _ExecutionLogKind.ValueType  # 0
+    """Never sent."""
+    EXECUTION_LOG_KIND_STEP: _ExecutionLogKind.ValueType  # 1
+    """A model was called, or an agent took a step of its own kind."""
+    EXECUTION_LOG_KIND_TOOL_STARTED: _ExecutionLogKind.ValueType  # 2
+    """A tool was called."""
+    EXECUTION_LOG_KIND_TOOL_COMPLETED: _ExecutionLogKind.ValueType  # 3
+    """A tool has answered."""
+    EXECUTION_LOG_KIND_TOOL_FAILED: _ExecutionLogKind.ValueType  # 4
+    """A tool has refused, or failed."""
+    EXECUTION_LOG_KIND_CHECKPOINT: _ExecutionLogKind.ValueType  # 5
+    """A checkpoint was made."""
+    EXECUTION_LOG_KIND_LEFT: _ExecutionLogKind.ValueType  # 6
+    """It was paused, or waits for input."""
+    EXECUTION_LOG_KIND_CAME_BACK: _ExecutionLogKind.ValueType  # 7
+    """Another run goes on."""
+
+class ExecutionLogKind(_ExecutionLogKind, metaclass=_ExecutionLogKindEnumTypeWrapper):
+    """What a line of the log of an execution tells of."""
+
+EXECUTION_LOG_KIND_UNSPECIFIED: ExecutionLogKind.ValueType  # 0
+"""Never sent."""
+EXECUTION_LOG_KIND_STEP: ExecutionLogKind.ValueType  # 1
+"""A model was called, or an agent took a step of its own kind."""
+EXECUTION_LOG_KIND_TOOL_STARTED: ExecutionLogKind.ValueType  # 2
+"""A tool was called."""
+EXECUTION_LOG_KIND_TOOL_COMPLETED: ExecutionLogKind.ValueType  # 3
+"""A tool has answered."""
+EXECUTION_LOG_KIND_TOOL_FAILED: ExecutionLogKind.ValueType  # 4
+"""A tool has refused, or failed."""
+EXECUTION_LOG_KIND_CHECKPOINT: ExecutionLogKind.ValueType  # 5
+"""A checkpoint was made."""
+EXECUTION_LOG_KIND_LEFT: ExecutionLogKind.ValueType  # 6
+"""It was paused, or waits for input."""
+EXECUTION_LOG_KIND_CAME_BACK: ExecutionLogKind.ValueType  # 7
+"""Another run goes on."""
+Global___ExecutionLogKind: _TypeAlias = ExecutionLogKind  # noqa: Y015
+
+class _CheckpointKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CheckpointKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckpointKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHECKPOINT_KIND_UNSPECIFIED: _CheckpointKind.ValueType  # 0
+    """Never sent."""
+    CHECKPOINT_KIND_START: _CheckpointKind.ValueType  # 1
+    """Before a step."""
+    CHECKPOINT_KIND_COMPLETE: _CheckpointKind.ValueType  # 2
+    """Behind a step."""
+    CHECKPOINT_KIND_WAIT: _CheckpointKind.ValueType  # 3
+    """At a node that waits for input."""
+    CHECKPOINT_KIND_GIVEN: _CheckpointKind.ValueType  # 4
+    """Before its beginning: it was triggered with a session state."""
+
+class CheckpointKind(_CheckpointKind, metaclass=_CheckpointKindEnumTypeWrapper):
+    """Where in its work an execution was when a checkpoint was made."""
+
+CHECKPOINT_KIND_UNSPECIFIED: CheckpointKind.ValueType  # 0
+"""Never sent."""
+CHECKPOINT_KIND_START: CheckpointKind.ValueType  # 1
+"""Before a step."""
+CHECKPOINT_KIND_COMPLETE: CheckpointKind.ValueType  # 2
+"""Behind a step."""
+CHECKPOINT_KIND_WAIT: CheckpointKind.ValueType  # 3
+"""At a node that waits for input."""
+CHECKPOINT_KIND_GIVEN: CheckpointKind.ValueType  # 4
+"""Before its beginning: it was triggered with a session state."""
+Global___CheckpointKind: _TypeAlias = CheckpointKind  # noqa: Y015
 
 class _Origin:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -127,12 +235,15 @@ class Execution(_message.Message):
     OUTPUT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     ENTRY_POINT_FIELD_NUMBER: _builtins.int
+    GRAPH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifies it; sorts by the time of its making."""
     state: Global___ExecutionState.ValueType
     """Where it is in its life."""
     agent: _builtins.str
-    """Id of the agent that runs."""
+    """Id of the agent that runs; where an entry point started a graph, `graph:` and the id of that, and after another
+    `:` the node that it began with if that is not the graph's own.
+    """
     session_id: _builtins.str
     """The conversation it belongs to; empty for work of an entry point, which has none."""
     message_id: _builtins.str
@@ -167,6 +278,10 @@ class Execution(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended; absent until then."""
 
+    @_builtins.property
+    def graph(self) -> Global___GraphResult:
+        """Where a graph ran, and it has ended: what that came to. Left out of lists."""
+
     def __init__(
         self,
         *,
@@ -187,11 +302,200 @@ class Execution(_message.Message):
         output: _builtins.str = ...,
         error: _builtins.str = ...,
         entry_point: _builtins.str = ...,
+        graph: Global___GraphResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "graph", b"graph", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "end_time", b"end_time", "entry_point", b"entry_point", "error", b"error", "id", b"id", "message_id", b"message_id", "origin", b"origin", "output", b"output", "principal", b"principal", "reason", b"reason", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempts", b"attempts", "correlation_id", b"correlation_id", "create_time", b"create_time", "end_time", b"end_time", "entry_point", b"entry_point", "error", b"error", "graph", b"graph", "id", b"id", "message_id", b"message_id", "origin", b"origin", "output", b"output", "principal", b"principal", "reason", b"reason", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Execution: _TypeAlias = Execution  # noqa: Y015
+
+@_typing.final
+class GraphResult(_message.Message):
+    """What an execution of a graph came to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FailuresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    """The graph."""
+    steps: _builtins.int
+    """Visits in all."""
+    retries: _builtins.int
+    """Tries of nodes beyond the first of each visit."""
+    tokens: _builtins.int
+    """What models have read and written for it, in tokens; 0 where their providers do not say."""
+    quality: Global___GraphQuality.ValueType
+    """How well it went."""
+    @_builtins.property
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its nodes in the order of their visits: the last thousand."""
+
+    @_builtins.property
+    def failures(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Visits that failed for good, by node."""
+
+    @_builtins.property
+    def latency(self) -> _duration_pb2.Duration:
+        """Time at work: without that in a queue, at rest, or lost in a crash."""
+
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        path: _abc.Iterable[_builtins.str] | None = ...,
+        steps: _builtins.int = ...,
+        retries: _builtins.int = ...,
+        failures: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        tokens: _builtins.int = ...,
+        latency: _duration_pb2.Duration | None = ...,
+        quality: Global___GraphQuality.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "graph", b"graph", "latency", b"latency", "path", b"path", "quality", b"quality", "retries", b"retries", "steps", b"steps", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GraphResult: _TypeAlias = GraphResult  # noqa: Y015
+
+@_typing.final
+class Checkpoint(_message.Message):
+    """What an execution goes on from after a pause, a wait for input, or a crash. Set by the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Identifies it."""
+    node_id: _builtins.str
+    """The node that made it; empty for an agent without nodes."""
+    kind: Global___CheckpointKind.ValueType
+    """Where in its work the execution was."""
+    prompt: _builtins.str
+    """With WAIT, what the node asks for."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        kind: Global___CheckpointKind.ValueType = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        prompt: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "id", b"id", "kind", b"kind", "node_id", b"node_id", "prompt", b"prompt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
+
+@_typing.final
+class ExecutionLogEntry(_message.Message):
+    """One line of the log of an execution. Set by the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    kind: Global___ExecutionLogKind.ValueType
+    """What it tells of."""
+    text: _builtins.str
+    """What was called, or why; never what was said."""
+    node_id: _builtins.str
+    """The node; empty for an agent without nodes."""
+    input_tokens: _builtins.int
+    """With STEP, tokens that the model read, as far as its provider counts them."""
+    output_tokens: _builtins.int
+    """With STEP, tokens that the model wrote, as far as its provider counts them."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___ExecutionLogKind.ValueType = ...,
+        text: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_tokens", b"input_tokens", "kind", b"kind", "node_id", b"node_id", "output_tokens", b"output_tokens", "text", b"text", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecutionLogEntry: _TypeAlias = ExecutionLogEntry  # noqa: Y015
+
+@_typing.final
+class SessionState(_message.Message):
+    """What an execution goes on from that was not its own: the outcome of work that somebody has kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    PAUSED_AT_FIELD_NUMBER: _builtins.int
+    paused_at: _builtins.str
+    """The node to begin at; empty for the first one, and for an agent without nodes."""
+    @_builtins.property
+    def memory(self) -> _struct_pb2.Struct:
+        """What is known. A model's agent reads it as JSON before its input; other agents as they choose."""
+
+    def __init__(
+        self,
+        *,
+        memory: _struct_pb2.Struct | None = ...,
+        paused_at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "paused_at", b"paused_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionState: _TypeAlias = SessionState  # noqa: Y015

@@ -145,18 +145,32 @@ class GetExecutionResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXECUTION_FIELD_NUMBER: _builtins.int
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def execution(self) -> _execution_pb2.Execution:
         """The execution."""
+
+    @_builtins.property
+    def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.Checkpoint]:
+        """Its checkpoints that are kept, the oldest first: it goes on from the last. None once it has ended."""
+
+    @_builtins.property
+    def log(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.ExecutionLogEntry]:
+        """What it did, the oldest first: the newest 500 entries. None without `runtime.execution_log`. What a run that goes on
+        did since its last checkpoint is lost if a crash cuts it off.
+        """
 
     def __init__(
         self,
         *,
         execution: _execution_pb2.Execution | None = ...,
+        checkpoints: _abc.Iterable[_execution_pb2.Checkpoint] | None = ...,
+        log: _abc.Iterable[_execution_pb2.ExecutionLogEntry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "execution", b"execution", "log", b"log"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -285,6 +299,168 @@ class CancelExecutionResponse(_message.Message):
 Global___CancelExecutionResponse: _TypeAlias = CancelExecutionResponse  # noqa: Y015
 
 @_typing.final
+class PauseExecutionRequest(_message.Message):
+    """Asks to pause an execution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """The execution. Required."""
+    reason: _builtins.str
+    """Why, for its events; at most 256 bytes. May be empty."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How long to wait until it has paused; absent: as long as it takes, within the deadline of the call. It pauses also
+        when nobody waits any more.
+        """
+
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "reason", b"reason", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseExecutionRequest: _TypeAlias = PauseExecutionRequest  # noqa: Y015
+
+@_typing.final
+class PauseExecutionResponse(_message.Message):
+    """The execution is paused, or will be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def execution(self) -> _execution_pb2.Execution:
+        """The execution as it is now; RUNNING if it still has to come to a step."""
+
+    def __init__(
+        self,
+        *,
+        execution: _execution_pb2.Execution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseExecutionResponse: _TypeAlias = PauseExecutionResponse  # noqa: Y015
+
+@_typing.final
+class ResumeExecutionRequest(_message.Message):
+    """Asks to resume an execution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """The execution. Required."""
+    reason: _builtins.str
+    """Why, for its events; at most 256 bytes. May be empty."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeExecutionRequest: _TypeAlias = ResumeExecutionRequest  # noqa: Y015
+
+@_typing.final
+class ResumeExecutionResponse(_message.Message):
+    """The execution is queued."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def execution(self) -> _execution_pb2.Execution:
+        """The execution as it is now."""
+
+    def __init__(
+        self,
+        *,
+        execution: _execution_pb2.Execution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeExecutionResponse: _TypeAlias = ResumeExecutionResponse  # noqa: Y015
+
+@_typing.final
+class InjectInputRequest(_message.Message):
+    """Input for a node that waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """The execution. Required."""
+    node_id: _builtins.str
+    """The node; empty for an agent without nodes."""
+    content: _builtins.str
+    """What is said to it; at most 64 KiB."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        content: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "execution_id", b"execution_id", "node_id", b"node_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InjectInputRequest: _TypeAlias = InjectInputRequest  # noqa: Y015
+
+@_typing.final
+class InjectInputResponse(_message.Message):
+    """The input is on disk, and the execution queued."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def execution(self) -> _execution_pb2.Execution:
+        """The execution as it is now."""
+
+    def __init__(
+        self,
+        *,
+        execution: _execution_pb2.Execution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InjectInputResponse: _TypeAlias = InjectInputResponse  # noqa: Y015
+
+@_typing.final
 class ListEntryPointsRequest(_message.Message):
     """Asks for entry points."""
 
@@ -340,7 +516,7 @@ Global___ListEntryPointsResponse: _TypeAlias = ListEntryPointsResponse  # noqa: 
 
 @_typing.final
 class EntryPoint(_message.Message):
-    """A named way to start an agent. Set by the server."""
+    """A named way to start an agent or a graph. Set by the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -355,12 +531,15 @@ class EntryPoint(_message.Message):
     NEXT_TIME_FIELD_NUMBER: _builtins.int
     GOAL_FIELD_NUMBER: _builtins.int
     ISOLATION_LEVEL_FIELD_NUMBER: _builtins.int
+    GRAPH_FIELD_NUMBER: _builtins.int
+    ENTRY_NODE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, as in gateway.yaml."""
     name: _builtins.str
     """What it is called for people; its id unless one is configured."""
     agent: _builtins.str
-    """The agent that it starts."""
+    """The agent that it starts; empty where it starts a graph."""
     trigger: Global___TriggerKind.ValueType
     """What starts it beside a call."""
     priority: _builtins.int
@@ -375,6 +554,12 @@ class EntryPoint(_message.Message):
     """What its executions are to reach; empty for nothing."""
     isolation_level: Global___IsolationLevel.ValueType
     """How its executions take part in the shared state."""
+    graph: _builtins.str
+    """The graph that it starts; empty where it starts an agent."""
+    entry_node: _builtins.str
+    """The node of the graph that it begins with."""
+    description: _builtins.str
+    """What the graph is for, for people. May be empty."""
     @_builtins.property
     def next_time(self) -> _timestamp_pb2.Timestamp:
         """When a timer starts it next; absent for other kinds."""
@@ -393,10 +578,13 @@ class EntryPoint(_message.Message):
         next_time: _timestamp_pb2.Timestamp | None = ...,
         goal: _builtins.str = ...,
         isolation_level: Global___IsolationLevel.ValueType = ...,
+        graph: _builtins.str = ...,
+        entry_node: _builtins.str = ...,
+        description: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_time", b"next_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "goal", b"goal", "id", b"id", "isolation_level", b"isolation_level", "max_concurrent", b"max_concurrent", "name", b"name", "next_time", b"next_time", "priority", b"priority", "queued", b"queued", "running", b"running", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "description", b"description", "entry_node", b"entry_node", "goal", b"goal", "graph", b"graph", "id", b"id", "isolation_level", b"isolation_level", "max_concurrent", b"max_concurrent", "name", b"name", "next_time", b"next_time", "priority", b"priority", "queued", b"queued", "running", b"running", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -413,6 +601,7 @@ class TriggerRequest(_message.Message):
     JSON_FIELD_NUMBER: _builtins.int
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    SESSION_STATE_FIELD_NUMBER: _builtins.int
     entry_point: _builtins.str
     """The entry point. Required."""
     text: _builtins.str
@@ -427,6 +616,10 @@ class TriggerRequest(_message.Message):
     def json(self) -> _struct_pb2.Struct:
         """A JSON object; the agent reads its JSON text."""
 
+    @_builtins.property
+    def session_state(self) -> _execution_pb2.SessionState:
+        """What the execution begins with instead of with nothing. May be absent."""
+
     def __init__(
         self,
         *,
@@ -435,10 +628,11 @@ class TriggerRequest(_message.Message):
         json: _struct_pb2.Struct | None = ...,
         correlation_id: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
+        session_state: _execution_pb2.SessionState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "json", b"json", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "json", b"json", "session_state", b"session_state", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "entry_point", b"entry_point", "idempotency_key", b"idempotency_key", "input", b"input", "json", b"json", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "entry_point", b"entry_point", "idempotency_key", b"idempotency_key", "input", b"input", "json", b"json", "session_state", b"session_state", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "json"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015

@@ -52,6 +52,21 @@ class RuntimeServiceStub(object):
                 request_serializer=gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionRequest.SerializeToString,
                 response_deserializer=gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionResponse.FromString,
                 _registered_method=True)
+        self.PauseExecution = channel.unary_unary(
+                '/gateway.v1.RuntimeService/PauseExecution',
+                request_serializer=gateway_dot_v1_dot_runtime__service__pb2.PauseExecutionRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_runtime__service__pb2.PauseExecutionResponse.FromString,
+                _registered_method=True)
+        self.ResumeExecution = channel.unary_unary(
+                '/gateway.v1.RuntimeService/ResumeExecution',
+                request_serializer=gateway_dot_v1_dot_runtime__service__pb2.ResumeExecutionRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_runtime__service__pb2.ResumeExecutionResponse.FromString,
+                _registered_method=True)
+        self.InjectInput = channel.unary_unary(
+                '/gateway.v1.RuntimeService/InjectInput',
+                request_serializer=gateway_dot_v1_dot_runtime__service__pb2.InjectInputRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_runtime__service__pb2.InjectInputResponse.FromString,
+                _registered_method=True)
         self.ListEntryPoints = channel.unary_unary(
                 '/gateway.v1.RuntimeService/ListEntryPoints',
                 request_serializer=gateway_dot_v1_dot_runtime__service__pb2.ListEntryPointsRequest.SerializeToString,
@@ -128,8 +143,35 @@ class RuntimeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelExecution(self, request, context):
-        """Cancels an execution that is queued or runs; whoever waits for it is told. NOT_FOUND if there is none;
+        """Cancels an execution that is queued, runs, is paused or waits for input; whoever waits for it is told. NOT_FOUND if there is none;
         EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseExecution(self, request, context):
+        """Has an execution leave its work, to go on when it is resumed, also after a restart of the daemon: at once while it
+        is queued, else at its next step. One that is paused or waits for input already stays as it is. NOT_FOUND if there
+        is none; EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended, or ends before it comes to another step;
+        NOT_PAUSED (FAILED_PRECONDITION) for a message that another execution is answering.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeExecution(self, request, context):
+        """Queues an execution that was paused; it goes on from its last checkpoint. NOT_FOUND, EXECUTION_FINISHED; NOT_PAUSED
+        (FAILED_PRECONDITION) if it is not paused; LIMIT_EXCEEDED with a delay when too much waits, DRAINING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InjectInput(self, request, context):
+        """Gives input to the node of an execution that waits for it, and queues the execution; both are on disk when it is
+        answered. NOT_FOUND; NOT_WAITING (FAILED_PRECONDITION) if that node waits for none; otherwise as for
+        ResumeExecution.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -243,6 +285,21 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
                     servicer.CancelExecution,
                     request_deserializer=gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionRequest.FromString,
                     response_serializer=gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionResponse.SerializeToString,
+            ),
+            'PauseExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseExecution,
+                    request_deserializer=gateway_dot_v1_dot_runtime__service__pb2.PauseExecutionRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_runtime__service__pb2.PauseExecutionResponse.SerializeToString,
+            ),
+            'ResumeExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeExecution,
+                    request_deserializer=gateway_dot_v1_dot_runtime__service__pb2.ResumeExecutionRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_runtime__service__pb2.ResumeExecutionResponse.SerializeToString,
+            ),
+            'InjectInput': grpc.unary_unary_rpc_method_handler(
+                    servicer.InjectInput,
+                    request_deserializer=gateway_dot_v1_dot_runtime__service__pb2.InjectInputRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_runtime__service__pb2.InjectInputResponse.SerializeToString,
             ),
             'ListEntryPoints': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEntryPoints,
@@ -382,6 +439,87 @@ class RuntimeService(object):
             '/gateway.v1.RuntimeService/CancelExecution',
             gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionRequest.SerializeToString,
             gateway_dot_v1_dot_runtime__service__pb2.CancelExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/PauseExecution',
+            gateway_dot_v1_dot_runtime__service__pb2.PauseExecutionRequest.SerializeToString,
+            gateway_dot_v1_dot_runtime__service__pb2.PauseExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/ResumeExecution',
+            gateway_dot_v1_dot_runtime__service__pb2.ResumeExecutionRequest.SerializeToString,
+            gateway_dot_v1_dot_runtime__service__pb2.ResumeExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InjectInput(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.RuntimeService/InjectInput',
+            gateway_dot_v1_dot_runtime__service__pb2.InjectInputRequest.SerializeToString,
+            gateway_dot_v1_dot_runtime__service__pb2.InjectInputResponse.FromString,
             options,
             channel_credentials,
             insecure,

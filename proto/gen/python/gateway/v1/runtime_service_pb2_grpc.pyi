@@ -40,8 +40,23 @@ class RuntimeServiceStub:
     ListExecutions: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.ListExecutionsRequest, _runtime_service_pb2.ListExecutionsResponse]
     """Lists executions, the newest first."""
     CancelExecution: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.CancelExecutionRequest, _runtime_service_pb2.CancelExecutionResponse]
-    """Cancels an execution that is queued or runs; whoever waits for it is told. NOT_FOUND if there is none;
+    """Cancels an execution that is queued, runs, is paused or waits for input; whoever waits for it is told. NOT_FOUND if there is none;
     EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended.
+    """
+    PauseExecution: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.PauseExecutionRequest, _runtime_service_pb2.PauseExecutionResponse]
+    """Has an execution leave its work, to go on when it is resumed, also after a restart of the daemon: at once while it
+    is queued, else at its next step. One that is paused or waits for input already stays as it is. NOT_FOUND if there
+    is none; EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended, or ends before it comes to another step;
+    NOT_PAUSED (FAILED_PRECONDITION) for a message that another execution is answering.
+    """
+    ResumeExecution: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.ResumeExecutionRequest, _runtime_service_pb2.ResumeExecutionResponse]
+    """Queues an execution that was paused; it goes on from its last checkpoint. NOT_FOUND, EXECUTION_FINISHED; NOT_PAUSED
+    (FAILED_PRECONDITION) if it is not paused; LIMIT_EXCEEDED with a delay when too much waits, DRAINING.
+    """
+    InjectInput: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.InjectInputRequest, _runtime_service_pb2.InjectInputResponse]
+    """Gives input to the node of an execution that waits for it, and queues the execution; both are on disk when it is
+    answered. NOT_FOUND; NOT_WAITING (FAILED_PRECONDITION) if that node waits for none; otherwise as for
+    ResumeExecution.
     """
     ListEntryPoints: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.ListEntryPointsRequest, _runtime_service_pb2.ListEntryPointsResponse]
     """Lists the entry points that the caller may start, by id."""
@@ -97,8 +112,23 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     ListExecutions: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.ListExecutionsRequest, _runtime_service_pb2.ListExecutionsResponse]  # type: ignore[assignment]
     """Lists executions, the newest first."""
     CancelExecution: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.CancelExecutionRequest, _runtime_service_pb2.CancelExecutionResponse]  # type: ignore[assignment]
-    """Cancels an execution that is queued or runs; whoever waits for it is told. NOT_FOUND if there is none;
+    """Cancels an execution that is queued, runs, is paused or waits for input; whoever waits for it is told. NOT_FOUND if there is none;
     EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended.
+    """
+    PauseExecution: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.PauseExecutionRequest, _runtime_service_pb2.PauseExecutionResponse]  # type: ignore[assignment]
+    """Has an execution leave its work, to go on when it is resumed, also after a restart of the daemon: at once while it
+    is queued, else at its next step. One that is paused or waits for input already stays as it is. NOT_FOUND if there
+    is none; EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended, or ends before it comes to another step;
+    NOT_PAUSED (FAILED_PRECONDITION) for a message that another execution is answering.
+    """
+    ResumeExecution: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.ResumeExecutionRequest, _runtime_service_pb2.ResumeExecutionResponse]  # type: ignore[assignment]
+    """Queues an execution that was paused; it goes on from its last checkpoint. NOT_FOUND, EXECUTION_FINISHED; NOT_PAUSED
+    (FAILED_PRECONDITION) if it is not paused; LIMIT_EXCEEDED with a delay when too much waits, DRAINING.
+    """
+    InjectInput: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.InjectInputRequest, _runtime_service_pb2.InjectInputResponse]  # type: ignore[assignment]
+    """Gives input to the node of an execution that waits for it, and queues the execution; both are on disk when it is
+    answered. NOT_FOUND; NOT_WAITING (FAILED_PRECONDITION) if that node waits for none; otherwise as for
+    ResumeExecution.
     """
     ListEntryPoints: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.ListEntryPointsRequest, _runtime_service_pb2.ListEntryPointsResponse]  # type: ignore[assignment]
     """Lists the entry points that the caller may start, by id."""
@@ -169,8 +199,41 @@ class RuntimeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runtime_service_pb2.CancelExecutionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runtime_service_pb2.CancelExecutionResponse, _abc.Awaitable[_runtime_service_pb2.CancelExecutionResponse]]:
-        """Cancels an execution that is queued or runs; whoever waits for it is told. NOT_FOUND if there is none;
+        """Cancels an execution that is queued, runs, is paused or waits for input; whoever waits for it is told. NOT_FOUND if there is none;
         EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended.
+        """
+
+    @_abc_1.abstractmethod
+    def PauseExecution(
+        self,
+        request: _runtime_service_pb2.PauseExecutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runtime_service_pb2.PauseExecutionResponse, _abc.Awaitable[_runtime_service_pb2.PauseExecutionResponse]]:
+        """Has an execution leave its work, to go on when it is resumed, also after a restart of the daemon: at once while it
+        is queued, else at its next step. One that is paused or waits for input already stays as it is. NOT_FOUND if there
+        is none; EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended, or ends before it comes to another step;
+        NOT_PAUSED (FAILED_PRECONDITION) for a message that another execution is answering.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeExecution(
+        self,
+        request: _runtime_service_pb2.ResumeExecutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runtime_service_pb2.ResumeExecutionResponse, _abc.Awaitable[_runtime_service_pb2.ResumeExecutionResponse]]:
+        """Queues an execution that was paused; it goes on from its last checkpoint. NOT_FOUND, EXECUTION_FINISHED; NOT_PAUSED
+        (FAILED_PRECONDITION) if it is not paused; LIMIT_EXCEEDED with a delay when too much waits, DRAINING.
+        """
+
+    @_abc_1.abstractmethod
+    def InjectInput(
+        self,
+        request: _runtime_service_pb2.InjectInputRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runtime_service_pb2.InjectInputResponse, _abc.Awaitable[_runtime_service_pb2.InjectInputResponse]]:
+        """Gives input to the node of an execution that waits for it, and queues the execution; both are on disk when it is
+        answered. NOT_FOUND; NOT_WAITING (FAILED_PRECONDITION) if that node waits for none; otherwise as for
+        ResumeExecution.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,153 @@
+"""The checkpoints of one run of an agent, and its leaving at one of them."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NoReturn
+
+from gatewayd.agents.base import Suspended
+from gatewayd.config.entry_points import CheckpointsSection
+from gatewayd.core.checkpoint import Checkpoint, CheckpointKind, Restart, state_text
+from gatewayd.core.clock import Clock, Randomness, jittered
+from gatewayd.core.errors import GatewayError, InvalidArgument, StoreBusy, StoreFull
+from gatewayd.core.event import Event, EventType
+from gatewayd.core.execution_log import LogKind
+from gatewayd.core.work import ExecutionState
+from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.execution_log import ExecutionLog
+from gatewayd.runtime.live import LiveExecution
+from gatewayd.storage.base import Store
+from gatewayd.storage.checkpoints import CheckpointWrite
+from gatewayd.wire import with_wire
+
+_logger = logging.getLogger("gatewayd.runtime")
+
+_RETRY = 1.0
+"""Seconds between two tries to write a checkpoint while the store is busy or full."""
+
+
+async def patiently(write: Callable[[], Awaitable[None]], clock: Clock, randomness: Randomness, execution: str) -> None:
+    """Write it, however long the store is busy; who has a deadline cuts this off."""
+    while True:
+        try:
+            return await write()
+        except (StoreBusy, StoreFull) as error:
+            _logger.warning("checkpoint_waits", extra={"execution": execution, "reason": error.reason})
+            await clock.sleep(jittered(_RETRY, randomness))
+
+
+class Leaving:
+    """See `AgentContext.checkpoint` and `AgentContext.wait_for_input`."""
+
+    def __init__(
+        self,
+        live: LiveExecution,
+        restart: Restart,
+        *,
+        store: Store,
+        events: ExecutionEvents,
+        clock: Clock,
+        randomness: Randomness,
+        settings: CheckpointsSection,
+        log: ExecutionLog,
+        check_rest: Callable[[], None],
+    ) -> None:
+        self._live = live
+        self._store = store
+        self._events = events
+        self._clock = clock
+        self._randomness = randomness
+        self._settings = settings
+        self._log = log
+        self._check_rest = check_rest
+        self.restart = restart
+        self.inputs: Mapping[str, str] = dict(restart.inputs)
+
+    async def checkpoint(self, state: Mapping[str, Any], node_id: str, kind: CheckpointKind) -> None:
+        """Write it if it is wanted, or if the run is to pause, which ends here."""
+        self._check_there()
+        live, wanted = self._live, self._settings
+        asked = wanted.on_node_start if kind is CheckpointKind.START else wanted.on_node_complete
+        if not live.pause_reason and not (wanted.enabled and asked):
+            state_text(state)
+            for call_id, event in live.take_held():
+                await asyncio.shield(self._store.complete_call(live.execution.id, call_id, [event]))
+            return
+        if not live.pause_reason:
+            await self._write(state, node_id, kind)
+            self._check_there()
+            return
+        reason = live.pause_reason
+        told = self._events.make(live.execution, EventType.EXECUTION_PAUSED, {"reason": reason})
+        await self._write(state, node_id, kind, leaves_as=ExecutionState.PAUSED, reason=reason, events=(told,))
+        raise Suspended
+
+    async def wait(self, prompt: str, state: Mapping[str, Any], node_id: str, *, client_facing: bool) -> NoReturn:
+        """Write it and end the run until input comes."""
+        self._check_there()
+        if not client_facing and not node_id:
+            raise InvalidArgument("a node that does not face the client has an id")
+        self._check_rest()
+        kind = EventType.CLIENT_INPUT_REQUESTED if client_facing else EventType.NODE_INPUT_BLOCKED
+        told = with_wire(self._events.make(self._live.execution, kind, {"prompt": prompt}, node_id=node_id))
+        await self._write(
+            state,
+            node_id,
+            CheckpointKind.WAIT,
+            prompt=prompt,
+            leaves_as=ExecutionState.INPUT_REQUIRED,
+            reason=f"waits for input at {node_id}" if node_id else "waits for input",
+            events=(told,),
+        )
+        raise Suspended
+
+    async def _write(
+        self,
+        state: Mapping[str, Any],
+        node_id: str,
+        kind: CheckpointKind,
+        *,
+        prompt: str = "",
+        leaves_as: ExecutionState | None = None,
+        reason: str = "",
+        events: tuple[Event, ...] = (),
+    ) -> None:
+        live = self._live
+        text = state_text(state)
+        made = Checkpoint(
+            self._events.ids.new(), live.execution.id, node_id, kind, text, live.text, self._clock.now(), prompt
+        )
+        self._log.note(LogKind.LEFT if leaves_as else LogKind.CHECKPOINT, reason or kind.value, node_id)
+        held = live.take_held()
+        write = CheckpointWrite(
+            made,
+            keep=self._settings.max_count,
+            consumed=tuple(self.inputs),
+            completed=tuple(call_id for call_id, _ in held),
+            leaves_as=leaves_as,
+            reason=reason,
+            log=tuple(live.log),
+            events=(*(event for _, event in held), *events),
+        )
+        try:
+            await patiently(lambda: self._submit(write), self._clock, self._randomness, live.execution.id)
+        except GatewayError:
+            live.held = held
+            raise
+        self.inputs = {}
+        while live.log and live.log[0] in write.log:
+            live.log.popleft()
+
+    async def _submit(self, write: CheckpointWrite) -> None:
+        """Whoever cuts the run off meanwhile does not cut off the unit: from its submission on, the run has left."""
+        self._live.leaving = write.leaves_as
+        try:
+            await asyncio.shield(self._store.save_checkpoint(write))
+        except GatewayError:
+            self._live.leaving = None
+            raise
+
+    def _check_there(self) -> None:
+        """A run that has left does nothing more, whatever its agent made of being told so."""
+        if self._live.leaving is not None:
+            raise Suspended

@@ -1,0 +1,210 @@
+"""One run of an agent: what it is given, what becomes of what it puts out, and the verdict on it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from gatewayd.agents.base import (
+    MAX_ANSWER,
+    AgentFailed,
+    GraphOutput,
+    Output,
+    ReasoningOutput,
+    Suspended,
+    TextOutput,
+    ToolCompleted,
+    ToolStarted,
+    Turn,
+)
+from gatewayd.agents.registry import AgentRegistry
+from gatewayd.config.entry_points import RuntimeSection
+from gatewayd.core.checkpoint import BegunCall, Restart
+from gatewayd.core.clock import Clock, Randomness
+from gatewayd.core.errors import GatewayError, Unavailable
+from gatewayd.core.event import Event, EventType
+from gatewayd.core.execution_log import LogKind
+from gatewayd.core.message import ReplyKind
+from gatewayd.core.work import ExecutionState
+from gatewayd.providers.bounds import closing
+from gatewayd.runtime.context import RunContext
+from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.execution_log import ExecutionLog
+from gatewayd.runtime.lanes import Lanes
+from gatewayd.runtime.leaving import Leaving, patiently
+from gatewayd.runtime.live import LiveExecution, Outcome
+from gatewayd.runtime.messaging import Messaging
+from gatewayd.runtime.views import Views
+from gatewayd.sessions import SessionManager
+from gatewayd.storage.base import Store
+from gatewayd.storage.records import Published
+
+log = logging.getLogger("gatewayd.runtime")
+
+
+class Performer:
+    """Runs agents, each time once. `settings` is swapped when a reload commits;
+    `check_rest` raises when one more may not wait for input."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        agents: AgentRegistry,
+        sessions: SessionManager,
+        publish: Callable[[Event], None],
+        events: ExecutionEvents,
+        views: Views,
+        messaging: Messaging,
+        lanes: Lanes,
+        clock: Clock,
+        randomness: Randomness,
+        check_rest: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._agents = agents
+        self._sessions = sessions
+        self._publish = publish
+        self._events = events
+        self._views = views
+        self._messaging = messaging
+        self._lanes = lanes
+        self._clock = clock
+        self._randomness = randomness
+        self._check_rest = check_rest
+        self.settings = RuntimeSection()
+
+    async def perform(self, live: LiveExecution) -> Outcome | None:
+        """The verdict on one run, None for one that has left; only the daemon's own stop passes as cancellation."""
+        try:
+            outcome = await self._verdict(live)
+        finally:
+            self._write_held(live)
+        return outcome if live.leaving is None or live.cancel_reason else None
+
+    async def _verdict(self, live: LiveExecution) -> Outcome:
+        if live.cancel_reason:
+            return live.cancelled()
+        live.state = ExecutionState.RUNNING
+        started = self._events.make(
+            live.execution, EventType.EXECUTION_STARTED, {"input": {"text": live.execution.text}}
+        )
+        self._store.start(live.execution.id, self._clock.now(), [started])
+        try:
+            await self._run(live)
+        except Suspended:
+            return live.cancelled() if live.leaving is not None else live.crashed()
+        except TimeoutError:
+            return live.failed(f"{live.execution.agent} did not finish in time")
+        except AgentFailed as failure:
+            log.warning("agent_failed", extra={"execution": live.execution.id, "cause": failure.cause})
+            return live.failed(str(failure))
+        except asyncio.CancelledError:
+            if live.cancel_reason and live.task is not None:
+                live.task.uncancel()
+                return live.cancelled()
+            if live.task is None or live.task.cancelling():
+                raise
+            return live.crashed()  # nobody cancelled it: it waited for something of its own that was cancelled
+        except GatewayError as error:
+            return live.failed(error.message, Unavailable.reason if isinstance(error, Unavailable) else "")
+        except (Exception, SystemExit):  # the boundary of the agent's own code; its exit is not the daemon's
+            return live.crashed()
+        return Outcome(ExecutionState.SUCCEEDED, output=live.text)
+
+    async def _run(self, live: LiveExecution) -> None:
+        execution = live.execution
+        agent = self._agents.get(execution.agent)
+        restart = await self._store.restart_of(execution.id) if live.resuming else Restart()
+        if restart.checkpoint is not None:
+            live.restore(restart.checkpoint.output)
+        turn = Turn(
+            text=execution.text,
+            session_id=execution.session_id,
+            principal=execution.principal,
+            channel=execution.reply_to.channel,
+            history=await self._sessions.history(execution.session_id) if execution.session_id else (),
+        )
+        notes = ExecutionLog(live, self._clock, enabled=self.settings.execution_log)
+        if live.resuming:
+            made = restart.checkpoint
+            notes.note(LogKind.CAME_BACK, f"from checkpoint {made.id}" if made is not None else "from the beginning")
+        leaving = Leaving(
+            live,
+            restart,
+            store=self._store,
+            events=self._events,
+            clock=self._clock,
+            randomness=self._randomness,
+            settings=self.settings.checkpoints,
+            log=notes,
+            check_rest=self._check_rest,
+        )
+        state, goal = self._views.of(execution)
+        context = RunContext(
+            live,
+            self._clock,
+            self._lanes,
+            self._events,
+            lambda event: self._tell(live, event),
+            state=state,
+            goal=goal,
+            voice=self._messaging.voice(execution),
+            leaving=leaving,
+            notes=notes,
+            deadline=self._clock.monotonic() + agent.timeout,
+        )
+        topical = execution.reply_to.kind is ReplyKind.TOPIC
+        work = self._messaging.delivered(execution, agent.timeout) if topical else agent.run(turn, context)
+        async with self._clock.timeout(agent.timeout), closing(work) as outputs:
+            async for output in outputs:
+                if live.leaving is not None:
+                    raise Suspended
+                await self._put_out(live, output, notes)
+
+    async def _put_out(self, live: LiveExecution, output: Output, notes: ExecutionLog) -> None:
+        execution = live.execution
+        self._write_held(live)
+        match output:
+            case GraphOutput(result):
+                live.graph = result
+            case TextOutput(content):
+                if live.size + len(content.encode(errors="replace")) > MAX_ANSWER:
+                    raise AgentFailed("The answer grew too long.", cause=f"more than {MAX_ANSWER} bytes")
+                data = {"content": content, "offset": live.length}
+                self._publish(self._events.make(execution, EventType.LLM_TEXT_DELTA, data))
+                live.put(content)
+            case ReasoningOutput(content):
+                self._publish(self._events.make(execution, EventType.LLM_REASONING_DELTA, {"content": content}))
+            case ToolStarted(tool_use_id, tool_name, tool_input):
+                data = {"tool_use_id": tool_use_id, "tool_name": tool_name, "tool_input": tool_input}
+                event = self._events.make(execution, EventType.TOOL_CALL_STARTED, data, node_id=output.node_id)
+                notes.note(LogKind.TOOL_STARTED, f"{tool_name} ({tool_use_id})", output.node_id)
+                call = BegunCall(execution.id, tool_use_id, tool_name, event.time)
+                # The agent goes on when it is on disk: what a crash cuts off must be known to have begun.
+                await patiently(
+                    lambda: self._store.begin_call(call, [event]), self._clock, self._randomness, execution.id
+                )
+            case ToolCompleted(tool_use_id, tool_name, result, is_error):
+                data = {"tool_use_id": tool_use_id, "tool_name": tool_name, "result": result, "is_error": is_error}
+                kind = LogKind.TOOL_FAILED if is_error else LogKind.TOOL_COMPLETED
+                notes.note(kind, f"{tool_name} ({tool_use_id})", output.node_id)
+                event = self._events.make(execution, EventType.TOOL_CALL_COMPLETED, data, node_id=output.node_id)
+                live.held.append((tool_use_id, event))
+
+    def _tell(self, live: LiveExecution, event: Event) -> None:
+        """What an agent says beside its outputs; the agent goes on; a store that fails stops the daemon by itself."""
+        self._write_held(live)
+        if not event.durable:
+            self._publish(event)
+        elif event.type is EventType.TOOL_CALL_STARTED:
+            name, call_id = str(event.data.get("tool_name", "")), str(event.data.get("tool_use_id", ""))
+            self._store.begin_call(BegunCall(live.execution.id, call_id, name, event.time), [event])
+        elif event.type is EventType.TOOL_CALL_COMPLETED:
+            self._store.complete_call(live.execution.id, str(event.data.get("tool_use_id", "")), [event])
+        else:
+            self._store.append([Published(event)], scope="")
+
+    def _write_held(self, live: LiveExecution) -> None:
+        """Results of tools that no checkpoint took with it."""
+        for call_id, event in live.take_held():
+            self._store.complete_call(live.execution.id, call_id, [event])
