@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from gatewayd.agents.base import Output, TextOutput
-from gatewayd.agents.messages import Sends, text_of
+from gatewayd.agents.messages import Sends
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.agents import AgentId
@@ -164,7 +164,7 @@ class Messaging:
                     raise
             await self._clock.sleep(_PAUSE * 2**attempt)
         if reply is not None:
-            yield TextOutput(reply.data.decode() if hasattr(reply, "data") else text_of(reply))
+            yield TextOutput(reply)
 
     def _context(self, name: str, call: Call) -> HandlingContext:
         work = call.belonging

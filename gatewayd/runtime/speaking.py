@@ -6,7 +6,7 @@ I know whose work a message is part of and how long it may take; the engine know
 from dataclasses import field
 from typing import Any
 
-from gatewayd.agents.messages import handlers_of
+from gatewayd.agents.messages import handlers_of, text_of
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.core.agents import DEFAULT_KEY, AgentId, ContentType, Message, TopicId
 from gatewayd.core.errors import LimitExceeded
@@ -16,6 +16,8 @@ from gatewayd.engine.base import Passage
 from gatewayd.engine.call import Call
 from gatewayd.engine.context import Belonging
 from gatewayd.engine.engine import MessageEngine
+from gatewayd.engine.serializers import NOTHING
+from gatewayd.wire.values import valid_text
 
 MOST_MESSAGES = 10_000
 """Messages that one execution sends and publishes, all agents together that work on it."""
@@ -76,12 +78,17 @@ class Voice:
         return await self._engine.publish(message, TopicId.parse(topic), sender=self._sender, belonging=self._work)
 
 
-async def deliver(engine: MessageEngine, execution: Execution, timeout: float) -> Any:
-    """Bring what a client published to the agent of the execution; what its handler returns."""
+async def deliver(engine: MessageEngine, execution: Execution, timeout: float) -> str | None:
+    """Bring what a client published to the agent of the execution; what its handler returns, as text."""
     topic, data_type = TopicId.parse(execution.reply_to.chat), execution.reply_to.thread
-    message = Message(data_type, execution.text.encode()) if data_type else execution.text
+    message = json_message(data_type, execution.text) if data_type else execution.text
     receiver = AgentId(execution.agent, topic.source)
-    return await engine.send(message, receiver, timeout=timeout, belonging=work_of(execution), topic=topic)
+    reply = await engine.send(message, receiver, timeout=timeout, belonging=work_of(execution), topic=topic)
+    if isinstance(reply, Message):
+        if reply.data_type not in (TEXT, NOTHING):
+            return reply.data.decode(errors="replace")
+        reply = engine.serializers.decode(reply)
+    return None if reply is None else valid_text(text_of(reply))
 
 
 class Door:

@@ -5,10 +5,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from gateway.v1 import admin_service_pb2
+from gateway.v1 import admin_service_pb2, runtime_service_pb2
 
 from gatewayctl.client import Client, Conflict, InvalidArgument, PermissionDenied, event_filter
 from tests.rigs import talkers
+from tests.rigs.house import eventually
 from tests.rigs.in_process import InProcess
 
 TOKEN = f"gw_robot_{'0' * 43}"
@@ -53,8 +54,15 @@ async def test_an_object_reaches_the_handler_of_its_type_and_what_cannot_be_hand
     async with InProcess(tmp_path, CONFIG) as gateway, gateway.client("c") as client:
         told = client.subscribe(event_filter(["execution_failed"], stream_id="clerk"))
 
-        await client.publish_message("orders.new", {"number": 7}, data_type="Order")
+        right = await client.publish_message("orders.new", {"number": 7}, data_type="Order")
         await scene.until(2)
+        request = runtime_service_pb2.GetExecutionRequest(execution_id=right.executions["clerk"])
+
+        async def output() -> str | None:
+            found = await client.call("RuntimeService/GetExecution", request, runtime_service_pb2.GetExecutionResponse)
+            return found.execution.output or None
+
+        assert await eventually(output) == "order 7"
         assert "clerk/default order 7" in scene.said
         wrong = await client.publish_message("orders.new", {"numbr": 7}, data_type="Order")
         failed = await client.publish_message("orders.new", "fail")

@@ -316,3 +316,39 @@ async def test_whatever_is_lost_every_call_comes_to_one_end_and_no_text_is_lost_
     assert outcomes["answered"] > 3
     assert (workers._pools, workers._clients, workers._calls) == ({}, {}, {})
     await workers.close()
+
+
+async def test_a_message_of_another_agent_goes_to_another_worker_or_fails_at_once_after_a_goodbye() -> None:
+    clock = FakeClock()
+    workers = workers_of(clock)
+    first, second = Program(workers, "first"), Program(workers, "second")
+    first.register()
+    second.register()
+    asked = Turn(text="hello", session_id="s", principal="p", sender="other/default")
+    call = workers.ask("a", asked, "x", 60.0)
+    holder, other = (first, second) if first.calls else (second, first)
+
+    workers.left(holder.key, holder.tell)
+    assert list(other.calls) == [call.id]
+    assert other.calls[call.id].sender == "other/default"
+    workers.left(other.key, other.tell)
+
+    with pytest.raises(Unavailable):
+        await workers.next_piece(call)
+
+
+async def test_an_agent_hears_what_its_workers_name_while_they_take_calls() -> None:
+    workers = workers_of(FakeClock())
+    told: list[set[str]] = []
+    workers.on_topics = lambda agent: told.append(workers.topics(agent))
+    first, second = Program(workers, "first"), Program(workers, "second")
+
+    workers.register(first.key, "a", first.tell, most=0, history=False, topics=("news", "orders.*"))
+    workers.register(second.key, "a", second.tell, most=0, history=False, topics=("news",))
+    workers.unregister(first.key, "a")
+    workers.left(second.key, second.tell)
+
+    assert told[:2] == [{"news", "orders.*"}] * 2
+    assert {"news"} in told
+    assert told[-1] == set()
+    assert workers.topics("nobody") == set()
