@@ -75,7 +75,9 @@ class AgentRuntime:
         self._idle = asyncio.Event()
         self._idle.set()
         self.lanes = Lanes(self._launch)
-        self.suspending = Suspending(store=store, events=events, clock=clock, submit=self._queue, end=self._end)
+        self.suspending = Suspending(
+            store=store, events=events, clock=clock, running=self._live.get, submit=self._queue, end=self._end
+        )
         self.performer = Performer(
             store=store,
             agents=agents,

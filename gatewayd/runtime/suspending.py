@@ -26,7 +26,7 @@ _TOO_OLD = "It was paused, or waited for input, longer than runtime.checkpoints.
 
 
 class Suspending:
-    """`submit` queues one that comes back; `end` writes the end of one that does not."""
+    """`running` finds one that is in memory; `submit` queues one that comes back; `end` writes an end."""
 
     def __init__(
         self,
@@ -34,12 +34,14 @@ class Suspending:
         store: Store,
         events: ExecutionEvents,
         clock: Clock,
+        running: Callable[[str], LiveExecution | None],
         submit: Callable[[LiveExecution], None],
         end: Callable[[LiveExecution, Outcome], Awaitable[None]],
     ) -> None:
         self._store = store
         self._events = events
         self._clock = clock
+        self._running = running
         self._submit = submit
         self._end = end
         self._awaited: WeakValueDictionary[str, LiveExecution] = WeakValueDictionary()
@@ -167,6 +169,10 @@ class Suspending:
             live.resolve(Outcome(live.state, reason=reason))
 
     async def _stored(self, execution_id: str) -> Execution:
+        """As it is on disk, once a run that leaves is gone from memory: its agent may still be putting things away."""
+        live = self._running(execution_id)
+        if live is not None and live.leaving is not None:
+            await live.rests.wait()
         stored = await self._store.get_execution(execution_id)
         if stored is None:
             raise NotFound(f"no execution {execution_id!r}")

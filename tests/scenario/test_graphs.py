@@ -313,3 +313,17 @@ async def test_a_graph_that_lost_the_node_of_a_paused_execution_says_so(tmp_path
         await reload(rig, AGENTS)
         await resume(rig, gone)
         assert (await execution_is(rig, gone, "failed")).error == "there is no graph 'way'"
+
+
+async def test_a_session_state_says_at_which_node_it_begins_and_what_is_known(tmp_path: Path, diary: Diary) -> None:
+    config = GATES.replace(
+        'five: {function: "steps:step"}', "five: {agent: echo, prompt: '{{memory.four}} {{memory.two.n}} {{task}}'}"
+    )
+    async with house(tmp_path, config) as rig:
+        known = {"four": "from before", "two": {"n": 2}}
+        begun = await rig.client.trigger("go", "x", memory=known, paused_at="five")
+        lost = await rig.client.trigger("go", "x", paused_at="six")
+
+        assert (await execution_is(rig, begun.execution_id, "succeeded")).output == "from before 2 x"
+        assert (await execution_is(rig, lost.execution_id, "failed")).error.startswith("The graph way has no node six")
+        assert diary.nodes() == []

@@ -485,3 +485,41 @@ async def test_who_comes_later_to_wait_for_what_rests_hears_its_end(both: tuple[
     await middle.router.controls.give_input(execution_id, "ask", "x", middle.caller())
     assert (await asyncio.wait_for(again.live.done, 60)).output == "1 (x) 2 3 4 "
     assert "".join(heard) == "1 (x) 2 3 4 "
+
+
+async def test_it_comes_back_only_when_the_run_before_is_gone(both: tuple[Middle, Steps]) -> None:
+    """The store says PAUSED while the agent is still putting things away; who resumes it then waits for that."""
+    middle, steps = both
+    runs: list[str] = []
+    put_away = asyncio.Event()
+
+    async def run(_turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+        runs.append("began")
+        if ctx.resumed is not None:
+            yield TextOutput("back")
+            return
+        try:
+            await steps.gates[1].wait()
+            await ctx.checkpoint({})
+        finally:
+            await put_away.wait()
+            runs.append("left")
+        yield TextOutput("never")
+
+    steps.run = run  # type: ignore[method-assign]
+    gate = steps.hold(1)
+    submitted = await middle.send("go")
+    execution_id = submitted.accepted.execution_id
+    await until(lambda: bool(runs))
+    await middle.router.controls.pause(execution_id, middle.caller())
+    gate.set()
+    await in_state(middle, execution_id, ExecutionState.PAUSED)
+    resuming = asyncio.create_task(middle.router.controls.resume(execution_id, middle.caller()))
+    await asyncio.sleep(0)
+    assert not resuming.done()
+    put_away.set()
+    await asyncio.wait_for(resuming, 60)
+
+    assert (await asyncio.wait_for(submitted.live.done, 60)).output == "back"
+    assert runs == ["began", "left", "began"]
+    assert middle.runtime.counts() == {"succeeded": 1}
