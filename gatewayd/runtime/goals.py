@@ -15,7 +15,7 @@ from gatewayd.agents.goal import AgentGoal
 from gatewayd.config.goals import GoalSection
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import NotFound
+from gatewayd.core.errors import InvalidArgument, NotFound
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.goals import (
     Breach,
@@ -97,6 +97,10 @@ class Goals:
     def ids(self) -> Sequence[str]:
         """All goals, in the order of the file."""
         return list(self._sections)
+
+    def section(self, goal_id: str) -> GoalSection | None:
+        """What a goal is now."""
+        return self._sections.get(goal_id)
 
     def entry_points(self, goal_id: str) -> tuple[str, ...]:
         """Those with that goal."""
@@ -218,16 +222,27 @@ class ExecutionGoal(AgentGoal):
         self._goals = goals
         self._id = goal_id
         self._execution = execution
+        self._section = goals.section(goal_id)
 
     @property
     def id(self) -> str:
         return self._id
 
     async def outcome(self, criterion: str, good: bool | float = True, evidence: str = "", *, item: str = "") -> None:
-        await self._goals.report(self._execution, [outcome(criterion, good, evidence, item)], [])
+        await self._report([outcome(criterion, good, evidence, item)], [])
 
     async def violation(self, constraint: str, description: str = "", *, item: str = "") -> None:
-        await self._goals.report(self._execution, [], [breach(constraint, description, item)])
+        await self._report([], [breach(constraint, description, item)])
+
+    async def _report(self, outcomes: Sequence[Outcome], breaches: Sequence[Breach]) -> None:
+        """An execution that has begun with another goal than there is now goes on; what does not fit counts nothing."""
+        try:
+            await self._goals.report(self._execution, outcomes, breaches)
+        except (NotFound, InvalidArgument) as error:
+            same_goal = self._goals.counts(self._execution.stream_id) == self._id
+            if same_goal and self._goals.section(self._id) == self._section:
+                raise
+            log.info("report_not_counted", extra={"execution": self._execution.id, "why": error.message})
 
     async def progress(self) -> GoalProgress:
         return seen_by(self._goals.progress(self._id), self._execution.principal.__eq__)

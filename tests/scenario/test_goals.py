@@ -199,6 +199,54 @@ async def test_progress_outlives_a_restart_and_a_reload(tmp_path: Path) -> None:
             assert (await goal_when(client, 1)).progress == 1.0
 
 
+async def test_an_execution_outlives_the_goal_that_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload takes the criterion, or the goal, while the agent works: its report counts nothing, and it goes on."""
+    (tmp_path / "patient.py").write_text(
+        "from gatewayd.agents.base import *\n"
+        "class Patient:\n"
+        "    def __init__(self, name, options): ...\n"
+        "    async def run(self, turn, ctx):\n"
+        "        while await ctx.state.get('go') != turn.text:\n"
+        "            await ctx.clock.sleep(0.01)\n"
+        "        await ctx.goal.outcome('patient')\n"
+        "        await ctx.goal.violation('quick')\n"
+        "        yield TextOutput('done')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = (
+        "agents: {patient: {class: 'patient:Patient'}}\n"
+        "goals: {calm: {criteria: [{id: patient}], constraints: [{id: quick}]}}\n"
+        "entry_points: {wait: {agent: patient, goal: calm}}\n"
+    )
+    async with InProcess(tmp_path, config) as gateway, gateway.client("c") as client:
+        for number, other in enumerate(
+            (
+                config.replace("id: patient", "id: quiet"),
+                config.replace(", goal: calm", ""),
+                config.replace("goals: {calm", "goals: {wild").replace("goal: calm", "goal: wild"),
+            )
+        ):
+            gateway.write(config)
+            await gateway.house.reloader.reload()
+            running = asyncio.create_task(client.trigger_and_wait("wait", str(number), timeout=60))
+
+            async def runs() -> bool | None:
+                return gateway.house.runtime.counts().get("running", 0) == 1 or None
+
+            await eventually(runs)
+            gateway.write(other)
+            await gateway.house.reloader.reload()
+            await client.state.set("go", str(number))
+            assert (await running).state == "succeeded"
+
+        gateway.write(config.replace("id: quick", "id: slow"))
+        await gateway.house.reloader.reload()
+        wrong = await client.trigger_and_wait("wait", "2", timeout=60)
+        assert (wrong.state, "no constraint 'quick'" in wrong.error) == ("failed", True)
+
+
 async def test_a_crash_counts_everything_once(tmp_path: Path) -> None:
     """kill -9 between executions: what had ended is counted, once; what goes on is counted when it ends."""
     config = (

@@ -1,5 +1,7 @@
 """Goals in gateway.yaml: what they take, and where what is wrong is told."""
 
+from pathlib import Path
+
 import pytest
 from config_rig import lines, loaded
 
@@ -81,3 +83,13 @@ def test_the_same_goal_twice_is_told_with_both_places() -> None:
     assert len(told) == 1
     assert ":5:" in told[0]
     assert "first in line 4" in told[0]
+
+
+def test_what_the_reference_shows_loads() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "goals.md").read_text()
+    shown = page.split("```yaml\n")[1].split("```")[0]
+
+    config = loaded(shown).config
+
+    assert [one.id for one in config.goals["helpful"].criteria] == ["answered", "reliable"]
+    assert config.entry_points["support"].goal == "helpful"

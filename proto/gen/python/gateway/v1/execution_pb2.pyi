@@ -255,7 +255,9 @@ class Execution(_message.Message):
     stream_id: _builtins.str
     """The event stream of its events: the agent's, or that of the entry point."""
     correlation_id: _builtins.str
-    """Correlation id of all its events; its own id unless the caller chose one."""
+    """Correlation id of all its events; its own id unless the caller chose one. One that an event has started goes on
+    with that of the event, with the number of hops behind it: `ID~1`, `ID~2`.
+    """
     attempts: _builtins.int
     """How often the agent was started, 1 unless a crash cut it off. 0 while QUEUED."""
     reason: _builtins.str
