@@ -49,6 +49,8 @@ def arguments(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) 
     dead = add_verb(verbs, "dead-letters", common, dead_letters_, "list what was given up, the newest first")
     dead.add_argument("--topic", default="", metavar="NAME", help="only those of this topic")
     add_limit(dead)
+    retry = add_verb(verbs, "retry", common, retry_, "push a dead letter again, to the client that it was for")
+    retry.add_argument("id", metavar="ID")
 
 
 def _selection(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
@@ -205,6 +207,12 @@ def dead_letters_(args: argparse.Namespace, ctl: Ctl) -> None:
         ("DATA", lambda row: _json((row["message"] or {}).get("data"), 40)),
     ]
     ctl.out.table(rows, columns, "no dead letters")
+
+
+def retry_(args: argparse.Namespace, ctl: Ctl) -> None:
+    request = pb.RetryTopicDeadLetterRequest(dead_letter_id=args.id)
+    answer = plain(ctl.daemon.call("PushService/RetryTopicDeadLetter", request, pb.RetryTopicDeadLetterResponse))
+    ctl.out.record(answer, [("pushed again", args.id), ("message", answer["message_id"])])
 
 
 def _struct(values: dict[str, Any]) -> Struct:

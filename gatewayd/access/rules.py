@@ -128,6 +128,7 @@ METHODS: Mapping[str, Permission] = MappingProxyType(
         PublishToTopic=_PUSH_PUBLISH,
         GetPresence=_PUSH_JOIN,
         ListTopicDeadLetters=AUTHENTICATED,
+        RetryTopicDeadLetter=AUTHENTICATED,
         Register=_PUSH_JOIN,
         Poll=_PUSH_JOIN,
         Ack=_PUSH_JOIN,

@@ -14,7 +14,7 @@ from functools import partial
 from gatewayd.bus.pacer import Pacer
 from gatewayd.config.push import DeliverySection
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import GatewayError
+from gatewayd.core.errors import GatewayError, LimitExceeded, NotFound
 from gatewayd.core.ids import IdSource
 from gatewayd.core.push import Peer, TopicDelivery
 from gatewayd.core.value import value
@@ -25,8 +25,8 @@ from gatewayd.push.timers import Timers
 from gatewayd.push.topics import Topics
 from gatewayd.service import TaskSet
 from gatewayd.storage.base import Store
-from gatewayd.storage.push import Kept, PushedMessage, Recipient
-from gatewayd.wire.push import delivered, message_bytes
+from gatewayd.storage.push import Kept, PushedMessage, Recipient, TopicLetter
+from gatewayd.wire.push import delivered, message_bytes, renamed
 
 log = logging.getLogger("gatewayd.push")
 
@@ -110,6 +110,27 @@ class Delivery:
         kept.add_done_callback(partial(self._kept, topic, message, owed, plain))
         done = await asyncio.shield(kept)
         return Pushed(done.message_id, done.recipients)
+
+    async def again(self, member: Member, letter: TopicLetter) -> Pushed:
+        """Send a dead letter to its client once more, as a new message; returns once it is on disk.
+
+        `LimitExceeded` if too much waits for that client, `NotFound` if somebody else was faster.
+        """
+        now, message_id = self._clock.now(), self._ids.new()
+        wire = renamed(letter.wire, message_id)
+        owed, refused = self._admit([member], len(wire))
+        if refused:
+            raise LimitExceeded("too much waits for that client", metadata={"limit": "push.delivery.max_pending"})
+        message = PushedMessage(message_id, member.topic.name, wire, now, now + self._settings().message_ttl)
+        self._topics.count(member, 1, len(wire))
+        recipient = Recipient(letter.peer, int(self._takes(member.client, len(wire))))
+        kept = self._store.retry_letter(letter.number, message, recipient)
+        member.topic.tail = kept
+        member.topic.unsettled += 1
+        kept.add_done_callback(partial(self._kept, member.topic, message, owed, ()))
+        if (await asyncio.shield(kept)).duplicate:
+            raise NotFound(f"the dead letter {letter.number} is not there any more")
+        return Pushed(message_id, 1)
 
     def _admit(self, members: Sequence[Member], size: int) -> tuple[list[Member], list[Member]]:
         """Those for whom one more may wait, and those for whom not."""

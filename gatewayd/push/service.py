@@ -200,6 +200,21 @@ class Push:
         whose = "" if principal.scopes.allows(Action.ADMIN_READ) else principal.id
         return await self._store.list_topic_letters(topic=topic, principal=whose, before=before, limit=limit)
 
+    async def retry_letter(self, principal: Principal, number: int) -> tuple[TopicLetter, Pushed]:
+        """Push a dead letter again: one of the principal's own clients, or for an administrator any."""
+        house = self.house
+        found = await self._store.list_topic_letters(topic="", principal="", before=number + 1, limit=1)
+        letter = found[0] if found and found[0].number == number else None
+        is_own = letter is not None and letter.peer.principal == principal.id
+        if not is_own and principal.scopes.allows(Action.ADMIN_READ):
+            principal.require(Action.ADMIN_WRITE)
+        if letter is None or not (is_own or principal.scopes.allows(Action.ADMIN_WRITE)):
+            raise NotFound(f"there is no dead letter {number}")
+        member = house.topics.need(letter.topic).members.get(letter.peer)
+        if member is None or not member.acknowledged:
+            raise NotFound(f"client {letter.peer.client_id!r} does not acknowledge on topic {letter.topic!r} any more")
+        return letter, await house.delivery.again(member, letter)
+
     def end_revoked(self, digests: frozenset[str]) -> None:
         """These tokens of principals are worth nothing any more."""
         if self._house is not None:

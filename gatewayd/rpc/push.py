@@ -5,6 +5,7 @@ from gateway.v1 import push_service_pb2_grpc
 
 from gatewayd.access.audit import Audit
 from gatewayd.access.principals import Principal
+from gatewayd.core.errors import NotFound
 from gatewayd.core.topic import TopicPattern
 from gatewayd.push.calls import PollCalls
 from gatewayd.push.service import Push, may_see, place_of
@@ -12,7 +13,7 @@ from gatewayd.rpc.convert_push import letter_message, topic_message
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import cut, page_of
 from gatewayd.rpc.patience import Rates, time_left
-from gatewayd.wire.names import MAX_ID, name
+from gatewayd.wire.names import MAX_ID, name, required
 from gatewayd.wire.push import data_bytes, metadata_of, topic_of
 from gatewayd.wire.push_calls import (
     ack_call,
@@ -32,6 +33,8 @@ from gatewayd.wire.push_calls import (
 
 MAX_SCANNED = 20_000
 """Topics that one call looks through; then its page ends early, with a token to go on."""
+MAX_DIGITS = 18
+"""Of a dead letter's number."""
 _NAME = "/gateway.v1.PushService/"
 
 
@@ -138,6 +141,25 @@ class PushService(push_service_pb2_grpc.PushServiceServicer):
             )
 
         return await self._guard.unary(f"{_NAME}ListTopicDeadLetters", context, run)
+
+    async def RetryTopicDeadLetter(  # noqa: N802
+        self, request: pb.RetryTopicDeadLetterRequest, context: Context
+    ) -> pb.RetryTopicDeadLetterResponse:
+        async def run(principal: Principal) -> pb.RetryTopicDeadLetterResponse:
+            wanted = required(request.dead_letter_id, "dead_letter_id")
+            if not (wanted.isascii() and wanted.isdigit() and len(wanted) <= MAX_DIGITS):
+                raise NotFound(f"there is no dead letter {wanted!r}")
+            letter, done = await self._push.retry_letter(principal, int(wanted))
+            self._audit.record(
+                principal=principal.id,
+                action="retry_topic_dead_letter",
+                subject=letter.topic,
+                decision="retried",
+                detail=f"{letter.peer.principal}/{letter.peer.client_id}: {letter.message_id} as {done.message_id}",
+            )
+            return pb.RetryTopicDeadLetterResponse(message_id=done.message_id)
+
+        return await self._guard.unary(f"{_NAME}RetryTopicDeadLetter", context, run)
 
     # Polling
 

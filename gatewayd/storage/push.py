@@ -159,6 +159,10 @@ class PushTables(Protocol):
         """
         ...
 
+    def retry_letter(self, number: int, message: PushedMessage, recipient: Recipient) -> Future[Kept]:
+        """Write the message and its delivery in the place of the dead letter; a `duplicate` if that is gone."""
+        ...
+
     def settle(self, peer: Peer, message_ids: Sequence[str]) -> Future[list[Settled]]:
         """Acknowledged: these are pending no more. Those that were not are left out."""
         ...

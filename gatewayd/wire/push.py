@@ -147,6 +147,13 @@ def message_bytes(topic: str, message_id: str, sender: push.Peer, data: bytes, t
     return message.SerializeToString(deterministic=True)
 
 
+def renamed(message: bytes, message_id: str) -> bytes:
+    """What `message_bytes` gave, as another message."""
+    copy = topic_pb2.TopicMessage.FromString(message)
+    copy.message_id = message_id
+    return copy.SerializeToString(deterministic=True)
+
+
 def delivered(message: bytes, delivery_id: str, redelivered: int) -> bytes:
     """The message with what is one reader's own."""
     return message + topic_pb2.TopicMessage(delivery_id=delivery_id, redelivered=redelivered).SerializeToString()

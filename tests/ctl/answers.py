@@ -428,6 +428,7 @@ def everything() -> dict[str, Any]:
         "PushService/ListTopicDeadLetters": push_service_pb2.ListTopicDeadLettersResponse(
             dead_letters=[topic_dead_letter()]
         ),
+        "PushService/RetryTopicDeadLetter": push_service_pb2.RetryTopicDeadLetterResponse(message_id="M2"),
         "SessionService/ListSessions": session_page,
         "SessionService/GetSession": session_service_pb2.GetSessionResponse(session=session(), history=history()),
         "SessionService/ExportSession": session_service_pb2.ExportSessionResponse(

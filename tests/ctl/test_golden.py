@@ -62,6 +62,7 @@ VERBS = {
     "topics-delete": "topics delete orders.eu",
     "topics-push": 'topics push orders.eu {"order":5} --acknowledged',
     "topics-dead-letters": "topics dead-letters --topic orders.eu",
+    "topics-retry": "topics retry 7",
     "state": "state --pattern orders.>",
     "state-get": "state get orders.open --stream sales",
     "state-set": "state set orders.open 3 --expect 6 --ttl 60",

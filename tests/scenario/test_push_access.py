@@ -12,7 +12,7 @@ from gateway.v1 import push_service_pb2 as push_pb
 
 from gatewayctl.client import Client, GatewayError
 from tests.rigs.process import Daemon
-from tests.rigs.push import join, join_frame, nothing_more, push, pushed, struct
+from tests.rigs.push import ack, join, join_frame, nack, nothing_more, push, pushed, struct
 from tests.rigs.stream import RawStream, reason_of
 
 TOKENS = {name: f"gw_{name}_{'0' * 43}" for name in ("ann", "bob", "reader", "writer", "maker", "chief", "none")}
@@ -167,6 +167,51 @@ async def test_join_publish_and_manage_are_three_rights(tmp_path):
             assert not (
                 await nobody.call("PushService/ListTopics", push_pb.ListTopicsRequest(), push_pb.ListTopicsResponse)
             ).topics
+
+
+async def test_a_dead_letter_is_retried_by_whose_client_it_was_for_or_an_administrator(tmp_path):
+    """Of somebody else's it is not even said that it is there."""
+
+    def retry(client: Client, id_: str):
+        request = push_pb.RetryTopicDeadLetterRequest(dead_letter_id=id_)
+        return client.call("PushService/RetryTopicDeadLetter", request, push_pb.RetryTopicDeadLetterResponse)
+
+    async with Daemon(tmp_path, CONFIG) as daemon:
+        async with (
+            caller(daemon, "ann") as calls,
+            caller(daemon, "bob") as stranger,
+            caller(daemon, "chief") as chief,
+            stream(daemon, "ann") as ann,
+            stream(daemon, "bob") as bob,
+        ):
+            await ann.hello("a")
+            await bob.hello("b")
+            await join(ann, "shared.room", create_if_missing=True, acknowledged=True)
+            heard = []
+            for retrier in (calls, chief):
+                await push(bob, "shared.room", {"text": "hello"}, acknowledged=True)
+                for _ in range(4):
+                    (message,) = await pushed(ann)
+                    await nack(ann, message.delivery_id)
+                listed = await calls.call(
+                    "PushService/ListTopicDeadLetters",
+                    push_pb.ListTopicDeadLettersRequest(),
+                    push_pb.ListTopicDeadLettersResponse,
+                )
+                (letter,) = listed.dead_letters
+                with pytest.raises(GatewayError) as refused:
+                    await retry(stranger, letter.id)
+                assert refused.value.reason == "NOT_FOUND"
+                heard.append((await retry(retrier, letter.id)).message_id)
+                (message,) = await pushed(ann)
+                assert message.message_id == heard[-1]
+                await ack(ann, message.delivery_id)
+        await daemon.stop()
+        with contextlib.closing(sqlite3.connect(daemon.state / "gatewayd.db")) as rows:
+            found = rows.execute(
+                "SELECT principal, subject, decision FROM audit WHERE action = 'retry_topic_dead_letter'"
+            ).fetchall()
+    assert found == [("ann", "shared.room", "retried"), ("chief", "shared.room", "retried")]
 
 
 async def test_only_its_owner_or_an_administrator_deletes_a_topic(tmp_path):

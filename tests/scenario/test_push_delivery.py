@@ -1,7 +1,9 @@
 """Acknowledged delivery over real streams and real crashes."""
 
+from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import push_service_pb2, topic_pb2
 
+from gatewayctl.client import Client, GatewayError
 from tests.rigs.house import eventually
 from tests.rigs.process import Daemon
 from tests.rigs.push import PUSH, ack, deliveries, join, nack, nothing_more, push, pushed, texts
@@ -70,6 +72,63 @@ async def test_what_is_never_acknowledged_becomes_a_dead_letter_that_can_be_read
             assert (letter.message.client_id, letter.message.delivery_id) == ("bob", "")
             assert await ack(ann, heard[0].delivery_id) == 0
             assert await letters(client, "other") == []
+
+
+async def retry(client: Client, id_: str) -> str:
+    """The new message, or why there is none."""
+    request = push_service_pb2.RetryTopicDeadLetterRequest(dead_letter_id=id_)
+    answer = push_service_pb2.RetryTopicDeadLetterResponse
+    try:
+        return (await client.call("PushService/RetryTopicDeadLetter", request, answer)).message_id
+    except GatewayError as error:
+        return error.reason
+
+
+async def test_a_dead_letter_is_pushed_again_to_its_client_alone(tmp_path):
+    """As a new message that has to be acknowledged, once, and across a kill; as long as the client is on the topic."""
+    async with Daemon(tmp_path, PUSH) as daemon:
+        async with (
+            daemon.client() as client,
+            RawStream(daemon.address) as ann,
+            RawStream(daemon.address) as bob,
+            RawStream(daemon.address) as other,
+        ):
+            for name, one in (("ann", ann), ("bob", bob), ("other", other)):
+                await one.hello(name)
+            await join(ann, "orders", create_if_missing=True, acknowledged=True)
+            await join(other, "orders")
+            done = await push(bob, "orders", {"text": "hello"}, acknowledged=True)
+            for _ in range(4):  # the last of them is one more than `max_retries`
+                (message,) = await pushed(ann)
+                await nack(ann, message.delivery_id)
+            await pushed(other)
+            (letter,) = await letters(client, "orders")
+
+            code, out, err = await daemon.ctl("topics", "retry", letter.id)
+            assert code == 0, err
+            (again,) = await pushed(ann)
+            assert (again.data["text"], again.client_id, again.redelivered) == ("hello", "bob", 0)
+            assert again.message_id != done.message_id
+            assert again.message_id in out
+            await nothing_more(other)
+            assert await letters(client, "orders") == []
+            assert [await retry(client, one) for one in (letter.id, "x", "9" * 30)] == ["NOT_FOUND"] * 3
+            assert await retry(client, "") == "INVALID_ARGUMENT"
+            await daemon.kill()
+        await daemon.start()
+        async with daemon.client() as client, RawStream(daemon.address) as ann:
+            await ann.hello("ann")
+            (after,) = await pushed(ann)
+            assert after.message_id == again.message_id
+            await ann.accepted(await ann.ask(pb.ConnectRequest(leave_topic=pb.LeaveTopic(topic="orders"))))
+            (letter,) = await letters(client, "orders")
+            assert await retry(client, letter.id) == "NOT_FOUND"
+            await join(ann, "orders", acknowledged=True)
+            newest = await retry(client, letter.id)
+            (last,) = await pushed(ann)
+            assert (last.message_id, last.data["text"]) == (newest, "hello")
+            assert await ack(ann, last.delivery_id) == 1
+            assert await letters(client, "orders") == []
 
 
 async def test_what_is_refused_comes_again_at_once(tmp_path):

@@ -87,6 +87,15 @@ def keep(
     return Kept(message.id, count)
 
 
+def retry_letter(tx: Tx, number: int, message: PushedMessage, recipient: Recipient) -> Kept:
+    row = tx.execute("SELECT length(wire) FROM push_dead_letters WHERE number = ?", (number,)).fetchone()
+    if row is None:
+        return Kept(message.id, 0, duplicate=True)
+    tx.execute("DELETE FROM push_dead_letters WHERE number = ?", (number,))
+    tx.count("push_dead_letters", -1, -row[0])
+    return keep(tx, message, [recipient], [], key=None, digest=b"", count=1)
+
+
 def settle(tx: Tx, peer: Peer, message_ids: Sequence[str]) -> list[Settled]:
     return _remove(tx, _find(tx, peer, message_ids))
 

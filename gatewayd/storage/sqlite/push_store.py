@@ -73,6 +73,10 @@ class SQLitePush:
         size = len(message.wire) * (1 + len(refused)) + ROW_BYTES * len(recipients)
         return self._writer.submit(apply, keys=(place,) if place else (), size=size)
 
+    def retry_letter(self, number: int, message: PushedMessage, recipient: Recipient) -> Receipt[Kept]:
+        apply = partial(push.retry_letter, number=number, message=message, recipient=recipient)
+        return self._writer.submit(apply, size=len(message.wire) + ROW_BYTES)
+
     def settle(self, peer: Peer, message_ids: Sequence[str]) -> Receipt[list[Settled]]:
         return self._writer.submit(partial(push.settle, peer=peer, message_ids=tuple(message_ids)))
 

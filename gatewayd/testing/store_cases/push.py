@@ -101,6 +101,19 @@ class PushCases:
         assert older == [letters[2]]
         assert await harness.store.count_pending() == [Waiting(ANN, "other", 1, 5)]
 
+    async def test_a_dead_letter_becomes_a_delivery_again_once(self, harness: Harness) -> None:
+        await harness.store.keep_push(message("m1"), [], [ANN, BOB])
+        bob, ann = await harness.store.list_topic_letters(topic="", principal="", before=0, limit=9)
+        again = message("m2", wire=b"again")
+        assert await harness.store.retry_letter(ann.number, again, Recipient(ANN, 1)) == Kept("m2", 1)
+        twice = await harness.store.retry_letter(ann.number, message("m3"), Recipient(ANN, 1))
+        assert (twice.duplicate, twice.recipients) == (True, 0)
+        await harness.reopen()
+        assert await harness.store.list_topic_letters(topic="", principal="", before=0, limit=9) == [bob]
+        (row,) = await harness.store.list_pending(ANN, "", 9)
+        assert (row.message_id, row.wire, row.attempts, row.retries) == ("m2", b"again", 1, 0)
+        assert await harness.store.count_pending() == [Waiting(ANN, "news", 1, 5)]
+
     async def test_dead_letters_of_push_are_swept_like_everything_else(self, harness: Harness) -> None:
         for number in range(5):
             await harness.store.keep_push(message(f"m{number}"), [], [ANN])

@@ -416,6 +416,50 @@ class ListTopicDeadLettersResponse(_message.Message):
 Global___ListTopicDeadLettersResponse: _TypeAlias = ListTopicDeadLettersResponse  # noqa: Y015
 
 @_typing.final
+class RetryTopicDeadLetterRequest(_message.Message):
+    """Asks for a dead letter to be pushed again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEAD_LETTER_ID_FIELD_NUMBER: _builtins.int
+    dead_letter_id: _builtins.str
+    """Its id. Required."""
+    def __init__(
+        self,
+        *,
+        dead_letter_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter_id", b"dead_letter_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryTopicDeadLetterRequest: _TypeAlias = RetryTopicDeadLetterRequest  # noqa: Y015
+
+@_typing.final
+class RetryTopicDeadLetterResponse(_message.Message):
+    """It is on disk for its client again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.str
+    """The new message."""
+    def __init__(
+        self,
+        *,
+        message_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_id", b"message_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryTopicDeadLetterResponse: _TypeAlias = RetryTopicDeadLetterResponse  # noqa: Y015
+
+@_typing.final
 class RegisterRequest(_message.Message):
     """Asks to be a client that polls."""
 

@@ -75,6 +75,11 @@ class PushServiceStub(object):
                 request_serializer=gateway_dot_v1_dot_push__service__pb2.ListTopicDeadLettersRequest.SerializeToString,
                 response_deserializer=gateway_dot_v1_dot_push__service__pb2.ListTopicDeadLettersResponse.FromString,
                 _registered_method=True)
+        self.RetryTopicDeadLetter = channel.unary_unary(
+                '/gateway.v1.PushService/RetryTopicDeadLetter',
+                request_serializer=gateway_dot_v1_dot_push__service__pb2.RetryTopicDeadLetterRequest.SerializeToString,
+                response_deserializer=gateway_dot_v1_dot_push__service__pb2.RetryTopicDeadLetterResponse.FromString,
+                _registered_method=True)
         self.Register = channel.unary_unary(
                 '/gateway.v1.PushService/Register',
                 request_serializer=gateway_dot_v1_dot_push__service__pb2.RegisterRequest.SerializeToString,
@@ -167,6 +172,16 @@ class PushServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryTopicDeadLetter(self, request, context):
+        """Pushes a dead letter again, to the client that it was for and to nobody else: as a new message, which that client has
+        to acknowledge. The dead letter is gone then. For those of the caller's own clients, or with `admin.write` all.
+        NOT_FOUND, also if the client is not on the topic with `acknowledged` any more; TOPIC_NOT_FOUND; LIMIT_EXCEEDED if
+        too much waits for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Register(self, request, context):
         """Makes the caller a client that polls. A client that is registered already gets a new token, and the old one is
         worth nothing from then on; what it had joined stays joined. LIMIT_EXCEEDED beyond `push.polling.max_clients`.
@@ -250,6 +265,11 @@ def add_PushServiceServicer_to_server(servicer, server):
                     servicer.ListTopicDeadLetters,
                     request_deserializer=gateway_dot_v1_dot_push__service__pb2.ListTopicDeadLettersRequest.FromString,
                     response_serializer=gateway_dot_v1_dot_push__service__pb2.ListTopicDeadLettersResponse.SerializeToString,
+            ),
+            'RetryTopicDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryTopicDeadLetter,
+                    request_deserializer=gateway_dot_v1_dot_push__service__pb2.RetryTopicDeadLetterRequest.FromString,
+                    response_serializer=gateway_dot_v1_dot_push__service__pb2.RetryTopicDeadLetterResponse.SerializeToString,
             ),
             'Register': grpc.unary_unary_rpc_method_handler(
                     servicer.Register,
@@ -477,6 +497,33 @@ class PushService(object):
             '/gateway.v1.PushService/ListTopicDeadLetters',
             gateway_dot_v1_dot_push__service__pb2.ListTopicDeadLettersRequest.SerializeToString,
             gateway_dot_v1_dot_push__service__pb2.ListTopicDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryTopicDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.v1.PushService/RetryTopicDeadLetter',
+            gateway_dot_v1_dot_push__service__pb2.RetryTopicDeadLetterRequest.SerializeToString,
+            gateway_dot_v1_dot_push__service__pb2.RetryTopicDeadLetterResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,12 @@ class PushServiceStub:
     """Who is on a topic, by principal and client id. TOPIC_NOT_FOUND."""
     ListTopicDeadLetters: _grpc.UnaryUnaryMultiCallable[_push_service_pb2.ListTopicDeadLettersRequest, _push_service_pb2.ListTopicDeadLettersResponse]
     """Messages that were given up, the newest first: those of the caller's own clients, or with `admin.read` all."""
+    RetryTopicDeadLetter: _grpc.UnaryUnaryMultiCallable[_push_service_pb2.RetryTopicDeadLetterRequest, _push_service_pb2.RetryTopicDeadLetterResponse]
+    """Pushes a dead letter again, to the client that it was for and to nobody else: as a new message, which that client has
+    to acknowledge. The dead letter is gone then. For those of the caller's own clients, or with `admin.write` all.
+    NOT_FOUND, also if the client is not on the topic with `acknowledged` any more; TOPIC_NOT_FOUND; LIMIT_EXCEEDED if
+    too much waits for it.
+    """
     Register: _grpc.UnaryUnaryMultiCallable[_push_service_pb2.RegisterRequest, _push_service_pb2.RegisterResponse]
     """Makes the caller a client that polls. A client that is registered already gets a new token, and the old one is
     worth nothing from then on; what it had joined stays joined. LIMIT_EXCEEDED beyond `push.polling.max_clients`.
@@ -105,6 +111,12 @@ class PushServiceAsyncStub(PushServiceStub):
     """Who is on a topic, by principal and client id. TOPIC_NOT_FOUND."""
     ListTopicDeadLetters: _aio.UnaryUnaryMultiCallable[_push_service_pb2.ListTopicDeadLettersRequest, _push_service_pb2.ListTopicDeadLettersResponse]  # type: ignore[assignment]
     """Messages that were given up, the newest first: those of the caller's own clients, or with `admin.read` all."""
+    RetryTopicDeadLetter: _aio.UnaryUnaryMultiCallable[_push_service_pb2.RetryTopicDeadLetterRequest, _push_service_pb2.RetryTopicDeadLetterResponse]  # type: ignore[assignment]
+    """Pushes a dead letter again, to the client that it was for and to nobody else: as a new message, which that client has
+    to acknowledge. The dead letter is gone then. For those of the caller's own clients, or with `admin.write` all.
+    NOT_FOUND, also if the client is not on the topic with `acknowledged` any more; TOPIC_NOT_FOUND; LIMIT_EXCEEDED if
+    too much waits for it.
+    """
     Register: _aio.UnaryUnaryMultiCallable[_push_service_pb2.RegisterRequest, _push_service_pb2.RegisterResponse]  # type: ignore[assignment]
     """Makes the caller a client that polls. A client that is registered already gets a new token, and the old one is
     worth nothing from then on; what it had joined stays joined. LIMIT_EXCEEDED beyond `push.polling.max_clients`.
@@ -192,6 +204,18 @@ class PushServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_push_service_pb2.ListTopicDeadLettersResponse, _abc.Awaitable[_push_service_pb2.ListTopicDeadLettersResponse]]:
         """Messages that were given up, the newest first: those of the caller's own clients, or with `admin.read` all."""
+
+    @_abc_1.abstractmethod
+    def RetryTopicDeadLetter(
+        self,
+        request: _push_service_pb2.RetryTopicDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_push_service_pb2.RetryTopicDeadLetterResponse, _abc.Awaitable[_push_service_pb2.RetryTopicDeadLetterResponse]]:
+        """Pushes a dead letter again, to the client that it was for and to nobody else: as a new message, which that client has
+        to acknowledge. The dead letter is gone then. For those of the caller's own clients, or with `admin.write` all.
+        NOT_FOUND, also if the client is not on the topic with `acknowledged` any more; TOPIC_NOT_FOUND; LIMIT_EXCEEDED if
+        too much waits for it.
+        """
 
     @_abc_1.abstractmethod
     def Register(
