@@ -107,7 +107,7 @@ def complete_call(tx: Tx, execution_id: str, call_id: str) -> None:
 
 def forget_executions(tx: Tx, execution_ids: Iterable[str]) -> None:
     """What was kept for these executions goes with them."""
-    used = [table for table in _TABLES if tx.totals(table)[0]]
+    used = [table for table in _TABLES if tx.may_have(table)]
     if used:
         for execution_id in execution_ids:
             for table in used:
