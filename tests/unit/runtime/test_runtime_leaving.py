@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from gatewayd.access.principals import Principal
+from gatewayd.access.scopes import Scopes
 from gatewayd.agents.base import AgentContext, Output, Suspended, TextOutput, ToolCompleted, ToolStarted, Turn
 from gatewayd.config.checking import read
 from gatewayd.config.entry_points import RuntimeSection
@@ -523,3 +525,28 @@ async def test_it_comes_back_only_when_the_run_before_is_gone(both: tuple[Middle
     assert (await asyncio.wait_for(submitted.live.done, 60)).output == "back"
     assert runs == ["began", "left", "began"]
     assert middle.runtime.counts() == {"succeeded": 1}
+
+
+async def test_a_stranger_hears_that_there_is_no_such_execution(both: tuple[Middle, Steps]) -> None:
+    """While it runs, and while it rests."""
+    middle, steps = both
+    steps.asks_at = {"go": 2}
+    gate = steps.hold(1)
+    submitted = await middle.send("go")
+    execution_id = submitted.accepted.execution_id
+    stranger = middle.caller(principal=Principal("bob", Scopes.parse(["agents.send:*", "runtime:*"])))
+    controls = middle.router.controls
+    await steps.at(1)
+    for resting in (False, True):
+        if resting:
+            gate.set()
+            await in_state(middle, execution_id, ExecutionState.INPUT_REQUIRED)
+        with pytest.raises(NotFound):
+            await controls.pause(execution_id, stranger)
+        with pytest.raises(NotFound):
+            await controls.resume(execution_id, stranger)
+        with pytest.raises(NotFound):
+            await controls.give_input(execution_id, "ask", "x", stranger)
+        with pytest.raises(NotFound):
+            await controls.cancel(execution_id, stranger)
+    assert (await stored(middle, execution_id)).state is ExecutionState.INPUT_REQUIRED
