@@ -34,6 +34,8 @@ def save(tx: Tx, write: CheckpointWrite) -> None:
     if write.leaves_as is not None:
         new = old._replace(state=str(write.leaves_as), reason=write.reason, attempts=0)
         executions.save(tx, made.execution_id, old, new)
+    elif made.kind is CheckpointKind.COMPLETE and old.attempts > 1:
+        executions.save(tx, made.execution_id, old, old._replace(attempts=1))
 
 
 def insert(tx: Tx, made: Checkpoint) -> None:
