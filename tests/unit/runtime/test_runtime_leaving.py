@@ -579,7 +579,7 @@ async def test_a_pause_that_could_not_be_written_is_none(
         yield TextOutput("never")
 
     steps.run = run  # type: ignore[method-assign]
-    steps.timeout = 0.2
+    steps.timeout = 2.0
     gate = steps.hold(1)
     submitted = await middle.send("go")
     await steps.at(1)
