@@ -15,6 +15,8 @@ from desk.office import Office
 from desk.shop import new_secret
 from running import Failed
 
+from gatewayctl.client import GatewayError
+
 ANN = (1, "Ann", "42", "My parcel came in pieces, I want my money back.")
 BEN = (2, "Ben", "17", "Where is my parcel?")
 CID = (3, "Cid", "", "Do you sell tea?")
@@ -26,8 +28,8 @@ async def main() -> int:
         try:
             async with Office(Path(place), partial(print, flush=True)) as office:
                 await play(office)
-        except Failed as failure:
-            print(f"\nThe demo failed: {failure}", file=sys.stderr)
+        except (Failed, GatewayError, OSError) as failure:  # a wait that was too long is an OSError, too
+            print(f"\nThe demo failed: {failure or type(failure).__name__}", file=sys.stderr)
             return 1
     print("\nThe daemon drained and stopped with exit code 0. How it is made: docs/examples/desk")
     return 0

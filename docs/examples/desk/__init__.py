@@ -8,7 +8,7 @@
         │
         ├─ money is to be paid back ──► approve (a person) ──► refund ──► refunded ─┐
         ├─ the answer is known ───────────────────────────────────────► answer ─────┼─► chat `help-desk`
-        └─ nobody knows ──────────────► ask (a person) ───────────────► relay ──────┘
+        └─ nobody knows, or it failed ► ask (a person) ───────────────► relay ──────┘
 
 See it run, without an account: `make demo-desk`. What is where:
 

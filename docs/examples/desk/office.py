@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import aiohttp
 from running import DEADLINE, Failed, Running
 
 from desk.refunds import entries
@@ -71,7 +72,11 @@ class Office:
 
     async def ticket(self, number: int, customer: str, order: str, text: str, *, secret: str = "") -> int:
         """Send a ticket; the status of HTTP that was answered."""
-        return await self.shop(secret).send({"ticket": number, "customer": customer, "order": order, "text": text})
+        ticket = {"ticket": number, "customer": customer, "order": order, "text": text}
+        try:
+            return await self.shop(secret).send(ticket)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Failed(f"the webhook of ticket {number} was not answered: {error!r}") from error
 
     async def decide(self, number: int, text: str) -> None:
         """A person answers what the desk asks about a ticket: with gatewayctl, as you would."""

@@ -1,10 +1,18 @@
-"""The other side: a shop that sends its tickets as signed webhooks (https://www.standardwebhooks.com)."""
+"""The other side: a shop that sends its tickets as signed webhooks (https://www.standardwebhooks.com).
 
+By hand, with DESK_SECRET as the desk has it:
+
+    python -m desk.shop '{"ticket": 1, "customer": "Ann", "order": "17", "text": "Where is my parcel?"}'
+"""
+
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
+import os
 import secrets
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -41,3 +49,8 @@ class Shop:
             session.post(self._url, data=body, headers=headers) as answer,
         ):
             return answer.status
+
+
+if __name__ == "__main__":
+    port, secret = int(os.environ.get("DESK_HTTP_PORT", "8080")), os.environ["DESK_SECRET"]
+    print(asyncio.run(Shop(port, secret).send(json.loads(sys.argv[1]))))

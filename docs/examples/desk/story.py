@@ -84,7 +84,7 @@ class Story:
         if kind == "execution_started" and execution not in self._tickets:
             self._tickets[execution] = ticket_in(data["input"]["text"])
             return
-        ticket = int(data["payload"]["ticket"]) if kind == "webhook_received" else self._tickets.get(execution, 0)
+        ticket = data["payload"]["ticket"] if kind == "webhook_received" else self._tickets.get(execution, 0)
         async with self._changed:
             if kind == "client_input_requested":
                 self.asked[ticket] = Question(execution, event.node_id, data["prompt"])
@@ -122,7 +122,8 @@ class Story:
 
 def ticket_in(text: str) -> int:
     """The number of the ticket that an execution was started with."""
-    return int(json.loads(text)["event"]["data"]["payload"]["ticket"])
+    number: int = json.loads(text)["event"]["data"]["payload"]["ticket"]
+    return number
 
 
 def sentence(kind: str, node: str, data: dict[str, Any]) -> Said | None:
@@ -130,11 +131,12 @@ def sentence(kind: str, node: str, data: dict[str, Any]) -> Said | None:
     match kind:
         case "webhook_received":
             given = data["payload"]
-            return "shop", f"{given['customer']} writes: “{given['text']}” The signature is good, it is on disk: 202."
+            said = f"{given.get('customer')} writes: “{given.get('text')}”"
+            return "shop", f"{said} The signature is good, it is on disk: 202."
         case "message":
             return _message(node, data)
         case "client_input_requested":
-            return node, f"asks a person: “{data['prompt']}” Until somebody answers nothing of it is in memory."
+            return node, f"asks a person: “{data['prompt'].strip()}” Until somebody answers nothing of it is in memory."
         case "execution_resumed":
             return node, "has got its answer, and goes on."
         case "node_loop_completed" if node == "refund":
