@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from gatewayd.core.chunk import Chunk
+from gatewayd.core.controls import ControlRequest
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Cursor
 from gatewayd.core.filter import EventFilter
@@ -128,17 +129,11 @@ class Trigger:
 
 
 @value(frozen=True, slots=True)
-class Cancel:
-    request_id: str
-    execution_id: str
-
-
-@value(frozen=True, slots=True)
 class Ping:
     request_id: str
 
 
-Request = Subscribe | Unsubscribe | Publish | Send | Trigger | Cancel | Ping | PushRequest | WorkerRequest
+Request = Subscribe | Unsubscribe | Publish | Send | Trigger | Ping | ControlRequest | PushRequest | WorkerRequest
 """What is answered once, under its request id."""
 
 ClientFrame = Hello | Request
