@@ -108,6 +108,8 @@ class Send:
     partial_replies: bool = False
     """Whether text is sent as it is produced, too."""
     await_reply: bool = True
+    traceparent: str = ""
+    """The trace that the execution is a part of; '' for none."""
 
 
 @value(frozen=True, slots=True)
@@ -126,6 +128,8 @@ class Trigger:
     await_reply: bool = True
     given: str = ""
     """What the execution begins with, as the JSON of a checkpoint's state; '' for nothing."""
+    traceparent: str = ""
+    """The trace that the execution is a part of; '' for none."""
 
 
 @value(frozen=True, slots=True)

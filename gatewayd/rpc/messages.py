@@ -13,7 +13,7 @@ from gatewayd.core.errors import GatewayError
 from gatewayd.engine.engine import MessageEngine
 from gatewayd.routing.published import Publication, Publications
 from gatewayd.rpc.convert import name_of
-from gatewayd.rpc.guard import Context, Guard
+from gatewayd.rpc.guard import Context, Guard, traceparent_of
 from gatewayd.rpc.paging import cut, page_of
 from gatewayd.rpc.patience import Rates, time_left
 from gatewayd.runtime.speaking import json_message
@@ -62,7 +62,7 @@ class MessageCalls:
             if len(key) > MAX_KEY:
                 raise refuse("idempotency_key", f"is longer than {MAX_KEY} characters")
             correlation = name_of(request.correlation_id, "correlation_id")
-            message = Publication(topic, text, data_type, principal.id, correlation, key)
+            message = Publication(topic, text, data_type, principal.id, correlation, key, traceparent_of(context))
             taken = await self._publications.publish(message, heard)
             executions = [
                 pb.PublishedExecution(

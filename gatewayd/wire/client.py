@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from gatewayd.core import frames
 from gatewayd.core.errors import InvalidArgument, ProtocolViolation
 from gatewayd.core.message import ChatContext
+from gatewayd.core.tracing import checked_traceparent
 from gatewayd.wire.controls import READERS as CONTROL_READERS
 from gatewayd.wire.filters import cursor_from, filter_from_proto
 from gatewayd.wire.names import MAX_ID, name, required
@@ -123,6 +124,7 @@ def _send(frame: frames_pb2.ConnectRequest) -> frames.Send:
         timeout=span_from(send.timeout, "send.timeout"),
         partial_replies=send.partial_replies,
         await_reply=not send.no_reply,
+        traceparent=checked_traceparent(send.traceparent),
     )
 
 

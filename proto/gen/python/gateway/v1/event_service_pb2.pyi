@@ -452,6 +452,7 @@ class Send(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     PARTIAL_REPLIES_FIELD_NUMBER: _builtins.int
     NO_REPLY_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent to send to. AGENT_NOT_FOUND if there is none."""
     channel: _builtins.str
@@ -478,6 +479,10 @@ class Send(_message.Message):
     """
     no_reply: _builtins.bool
     """True sends no `reply` at all: `accepted` is the last word. Default false."""
+    traceparent: _builtins.str
+    """The trace that the execution is a part of, as `traceparent` of W3C Trace Context; what is none is left out. Single
+    calls say it in their metadata.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How long to wait for the final reply; absent or zero means as long as the agent may take. The execution
@@ -497,10 +502,11 @@ class Send(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         partial_replies: _builtins.bool = ...,
         no_reply: _builtins.bool = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "channel", b"channel", "context", b"context", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "session_id", b"session_id", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "channel", b"channel", "context", b"context", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "session_id", b"session_id", "text", b"text", "timeout", b"timeout", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -523,6 +529,7 @@ class Trigger(_message.Message):
     PARTIAL_REPLIES_FIELD_NUMBER: _builtins.int
     NO_REPLY_FIELD_NUMBER: _builtins.int
     SESSION_STATE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     entry_point: _builtins.str
     """The entry point. Required."""
     text: _builtins.str
@@ -539,6 +546,8 @@ class Trigger(_message.Message):
     """
     no_reply: _builtins.bool
     """True sends no `reply` at all: `accepted` is the last word. Default false."""
+    traceparent: _builtins.str
+    """The trace that the execution is a part of, as `traceparent` of W3C Trace Context; what is none is left out."""
     @_builtins.property
     def json(self) -> _struct_pb2.Struct:
         """A JSON object; the agent reads its JSON text."""
@@ -565,10 +574,11 @@ class Trigger(_message.Message):
         partial_replies: _builtins.bool = ...,
         no_reply: _builtins.bool = ...,
         session_state: _execution_pb2.SessionState | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "json", b"json", "session_state", b"session_state", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "entry_point", b"entry_point", "idempotency_key", b"idempotency_key", "input", b"input", "json", b"json", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "session_state", b"session_state", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "entry_point", b"entry_point", "idempotency_key", b"idempotency_key", "input", b"input", "json", b"json", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "session_state", b"session_state", "text", b"text", "timeout", b"timeout", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "json"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
@@ -1565,6 +1575,7 @@ class Call(_message.Message):
     TOPIC_FIELD_NUMBER: _builtins.int
     SENDER_FIELD_NUMBER: _builtins.int
     DATA_TYPE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Names the call in its replies."""
     agent: _builtins.str
@@ -1591,6 +1602,8 @@ class Call(_message.Message):
     """The agent that sent or published it, as `AGENT/KEY`; empty if no agent did."""
     data_type: _builtins.str
     """The name of the type of the message, when `text` is the JSON of an object; empty for text."""
+    traceparent: _builtins.str
+    """The trace that the answer is a part of, as `traceparent` of W3C Trace Context; empty without one."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How much time is left for the answer; after it the call is cancelled."""
@@ -1618,10 +1631,11 @@ class Call(_message.Message):
         topic: _builtins.str = ...,
         sender: _builtins.str = ...,
         data_type: _builtins.str = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "data_type", b"data_type", "execution_id", b"execution_id", "history", b"history", "offset", b"offset", "principal", b"principal", "redelivered", b"redelivered", "sender", b"sender", "session_id", b"session_id", "text", b"text", "timeout", b"timeout", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "data_type", b"data_type", "execution_id", b"execution_id", "history", b"history", "offset", b"offset", "principal", b"principal", "redelivered", b"redelivered", "sender", b"sender", "session_id", b"session_id", "text", b"text", "timeout", b"timeout", "topic", b"topic", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
