@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from gatewayd.agents.base import Output, TextOutput
+from gatewayd.agents.graph.names import speaker
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.agents import AgentId
@@ -162,13 +163,13 @@ class Messaging:
             "correlation_id": execution.correlation_id,
             "entry_point": execution.entry_point,
         }
-        operation = Operation.PROCESS
-        with self._tracer.span(operation, execution.agent, parent=execution.trace, attributes=attributes) as span:
+        who = speaker(execution.agent)
+        with self._tracer.span(Operation.PROCESS, who, parent=execution.trace, attributes=attributes) as span:
             yield span.traceparent
 
     def voice(self, execution: Execution, trace: str) -> Voice:
         """With this the agent of an execution speaks to others."""
-        return Voice(self.engine, self._agents, work_of(execution), AgentId(execution.agent), trace=trace)
+        return Voice(self.engine, self._agents, work_of(execution), AgentId(speaker(execution.agent)), trace=trace)
 
     async def delivered(self, execution: Execution, timeout: float, trace: str) -> AsyncIterator[Output]:
         """Have a message that a client published handled; what its handler returns is the output.

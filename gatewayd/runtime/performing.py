@@ -77,9 +77,26 @@ class Performer:
         """The verdict on one run, None for one that has left; only the daemon's own stop passes as cancellation."""
         try:
             outcome = await self._verdict(live)
+            if live.leaving is None or live.cancel_reason:
+                return outcome
+            return await self._left(live)
         finally:
             self._write_held(live)
-        return outcome if live.leaving is None or live.cancel_reason else None
+
+    async def _left(self, live: LiveExecution) -> Outcome | None:
+        """It has left if the unit that says so is on disk; what cut the run off meanwhile did not wait for that."""
+        assert live.leaving_unit is not None
+        try:
+            await asyncio.shield(live.leaving_unit)
+        except asyncio.CancelledError:
+            if live.cancel_reason and live.task is not None:
+                live.task.uncancel()
+                return live.cancelled()
+            raise
+        except GatewayError as error:
+            live.leaving = None
+            return live.failed(error.message)
+        return None
 
     async def _verdict(self, live: LiveExecution) -> Outcome:
         if live.cancel_reason:

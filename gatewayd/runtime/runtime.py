@@ -6,7 +6,6 @@ router, writes the end of an execution as one unit, for live and recovered ones 
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 
 from gatewayd.agents.registry import AgentRegistry
@@ -14,7 +13,6 @@ from gatewayd.core.clock import Clock, Randomness, jittered
 from gatewayd.core.errors import Draining, ExecutionFinished, GatewayError, NotPaused, StoreBusy, StoreFull
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.failpoints import Failpoints
-from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.runtime.emit import ExecutionEvents, interruption
 from gatewayd.runtime.lanes import Lanes
@@ -22,6 +20,7 @@ from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.messaging import Messaging
 from gatewayd.runtime.performing import Performer
 from gatewayd.runtime.suspending import Suspending
+from gatewayd.runtime.tally import AgentLoad, Tally, per_agent
 from gatewayd.runtime.views import Views
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
@@ -32,14 +31,6 @@ log = logging.getLogger("gatewayd.runtime")
 Finisher = Callable[[LiveExecution, Outcome], Awaitable[None]]
 _RETRY_FINISH = 1.0
 """Seconds between two tries to write an end while the store is busy or full."""
-
-
-@value(frozen=True, slots=True)
-class AgentLoad:
-    """Executions of one agent."""
-
-    running: int = 0
-    queued: int = 0
 
 
 class AgentRuntime:
@@ -69,9 +60,7 @@ class AgentRuntime:
         self._randomness = randomness
         self._failpoints = failpoints
         self._live: dict[str, LiveExecution] = {}
-        self._ended: Counter[str] = Counter()
-        self._ended_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        """The same by entry point."""
+        self._tally = Tally()
         self._idle = asyncio.Event()
         self._idle.set()
         self.lanes = Lanes(self._launch)
@@ -181,29 +170,15 @@ class AgentRuntime:
 
     def counts(self) -> dict[str, int]:
         """Executions by state: those that live now, and those that ended since the start."""
-        living = Counter(one.state.value for one in self._live.values())
-        return dict(living + self._ended + self.suspending.counts())
+        return self._tally.counts(self._live.values(), self.suspending.counts())
 
     def per_agent(self) -> Mapping[str, AgentLoad]:
         """What runs and waits now, by agent; agents with nothing to do count nothing."""
-        loads: defaultdict[str, AgentLoad] = defaultdict(AgentLoad)
-        for live in self._live.values():
-            before = loads[live.execution.agent]
-            running = live.state is ExecutionState.RUNNING
-            loads[live.execution.agent] = AgentLoad(before.running + running, before.queued + (not running))
-        return loads
+        return per_agent(self._live.values())
 
     def per_entry_point(self) -> Mapping[str, Mapping[str, int]]:
         """As `counts`, by entry point; one without executions is not there."""
-        found: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for name, ended in self._ended_of.items():
-            found[name] += ended
-        for name, resting in self.suspending.per_entry_point().items():
-            found[name] += resting
-        for live in self._live.values():
-            if live.execution.entry_point:
-                found[live.execution.entry_point][live.state.value] += 1
-        return found
+        return self._tally.per_entry_point(self._live.values(), self.suspending.per_entry_point())
 
     async def answered(self, channel: str) -> None:
         """Wait until nothing is queued or running whose answer goes to that channel."""
@@ -265,9 +240,7 @@ class AgentRuntime:
                 break
         for one in (live, *live.absorbed):
             self._live.pop(one.execution.id, None)
-            self._ended[outcome.state.value] += 1
-            if one.execution.entry_point:
-                self._ended_of[one.execution.entry_point][outcome.state.value] += 1
+            self._tally.ended(one.execution, outcome.state)
         live.resolve(outcome)
         self._look_idle()
 

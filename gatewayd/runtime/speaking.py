@@ -76,7 +76,7 @@ class Voice:
         """See `Sends.send`."""
         asked = self._agents.get(agent)
         # What somebody says to a class of handlers in a chat comes by this way, and no agent said it.
-        turn = self._within is None and agent == self._sender.type and handlers_of(asked.agent) is not None
+        turn = agent == self._sender.type and handlers_of(asked.agent) is not None
         return await self._engine.send(
             message,
             AgentId(agent, key),
@@ -92,6 +92,10 @@ class Voice:
         return await self._engine.publish(
             message, TopicId.parse(topic), sender=self._sender, traceparent=self.trace, belonging=self._work
         )
+
+    def as_agent(self, agent: str) -> "Voice":
+        """See `Sends.as_agent`."""
+        return Voice(self._engine, self._agents, self._work, AgentId(agent), within=self._within, trace=self._trace)
 
 
 async def deliver(engine: MessageEngine, execution: Execution, timeout: float, trace: str) -> str | None:
