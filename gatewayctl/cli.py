@@ -155,7 +155,8 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         prog="gatewayctl",
         description="Sees and steers a running gatewayd.",
         parents=[_common(top=True)],
-        epilog="Exit codes: 0 ok, 1 refused or failed, 2 usage, 3 not running, 4 unknown, 5 unauthorized.",
+        epilog="Exit codes: 0 ok, 1 refused or failed, 2 usage, 3 not running, 4 unknown, 5 unauthorized; "
+        "of status --deep also 6 degraded, 7 broken.",
     )
     parser.add_argument("--version", action="version", version=f"gatewayctl {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
