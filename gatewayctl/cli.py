@@ -90,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(words: list[str]) -> int:
     """One command, from words to exit code."""
     try:
+        _check_text(words)
         args = build_parser(words).parse_args(words)
         return _run(args)
     except Failure as failure:
@@ -101,6 +102,8 @@ def command(words: list[str]) -> int:
     except BrokenPipeError:  # `gatewayctl events | head`: nobody reads on, which is no fault
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return OK
+    except UnicodeDecodeError:
+        return _tell(Failure("standard input is not text in UTF-8"))
     except OSError as error:
         return _tell(Failure(error.strerror or str(error)))
     except Exception as error:  # the boundary: an operator gets a sentence, never a traceback
@@ -109,6 +112,15 @@ def command(words: list[str]) -> int:
         return _tell(
             Failure(f"a defect of gatewayctl: {type(error).__name__}: {error} (GATEWAYCTL_DEBUG=1 shows where)")
         )
+
+
+def _check_text(words: list[str]) -> None:
+    """What is not UTF-8 comes as halves of surrogate pairs, and goes into no message."""
+    for place, word in enumerate(words, 1):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise Failure(f"word {place} of the command is not text in UTF-8", USAGE) from None
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -143,7 +155,8 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         prog="gatewayctl",
         description="Sees and steers a running gatewayd.",
         parents=[_common(top=True)],
-        epilog="Exit codes: 0 ok, 1 refused or failed, 2 usage, 3 not running, 4 unknown, 5 unauthorized.",
+        epilog="Exit codes: 0 ok, 1 refused or failed, 2 usage, 3 not running, 4 unknown, 5 unauthorized; "
+        "of status --deep also 6 degraded, 7 broken.",
     )
     parser.add_argument("--version", action="version", version=f"gatewayctl {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

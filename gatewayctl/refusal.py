@@ -59,6 +59,8 @@ def violation_lines(violations: tuple[tuple[str, str], ...], message: str = "") 
 
 
 def _transport(code: grpc.StatusCode, said: str, address: Address, limit: float, *, has_token: bool) -> Failure:
+    if code is grpc.StatusCode.UNAVAILABLE and (wrong := _tls_trouble("" if address.is_unix else said)):
+        return Failure(f"no way to gatewayd at {address.text}: {wrong}", NOT_RUNNING)
     if code is grpc.StatusCode.UNAVAILABLE:
         return Failure(
             f"gatewayd does not answer at {address.text}: start it (systemctl start gatewayd, "
@@ -74,6 +76,19 @@ def _transport(code: grpc.StatusCode, said: str, address: Address, limit: float,
     if code is grpc.StatusCode.UNAUTHENTICATED:
         return Failure(f"gatewayd wants a token: {_how_to_authenticate(address, has_token=has_token)}", UNAUTHORIZED)
     return Failure(f"{said or code.name} ({code.name} from {address.text})", _EXIT.get(code, FAILED))
+
+
+def _tls_trouble(said: str) -> str:
+    """What somebody can do about it, from what grpc tells of the last try; empty if that was not TLS."""
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return "its certificate is not of an authority in --ca, has ended, or is another machine's"
+    if "WRONG_VERSION_NUMBER" in said:
+        return "it speaks none; leave out --ca and $GATEWAYCTL_CA"
+    if "Socket closed" in said:
+        return "it closed the connection; if it speaks TLS, name its authority with --ca, and show a --client-cert"
+    if "handshake" in said.lower() or "Cannot check peer" in said or "Hostname Verification" in said:
+        return "the handshake failed; it may want --client-cert, or the address be that of HTTP, or another name"
+    return ""
 
 
 def _how_to_authenticate(address: Address, *, has_token: bool) -> str:

@@ -37,10 +37,10 @@ class Tls(NamedTuple):
         """For a connection. Failure if a file cannot be read."""
         import grpc  # noqa: PLC0415
 
-        ca = None if self.ca == SYSTEM else _content(self.ca)
+        ca = None if self.ca == SYSTEM else _pem(self.ca, b"CERTIFICATE")
         if not self.cert:
             return grpc.ssl_channel_credentials(ca)
-        return grpc.ssl_channel_credentials(ca, _content(self.key), _content(self.cert))
+        return grpc.ssl_channel_credentials(ca, _pem(self.key, b"PRIVATE KEY"), _pem(self.cert, b"CERTIFICATE"))
 
 
 PLAIN = Tls("")
@@ -58,9 +58,13 @@ def find_tls(address: Address, ca: str | None, cert: str | None, key: str | None
     return PLAIN if address.is_unix else found
 
 
-def _content(path: str) -> bytes:
+def _pem(path: str, kind: bytes) -> bytes:
+    """What is in the file, as far as there is something of the kind: grpc would only say that nobody answers."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs a cold start
-            return file.read(1 << 20)
+            content = file.read(1 << 20)
+        if b"-----BEGIN " not in content or kind + b"-----" not in content:
+            raise Failure(f"{path} holds no {kind.decode().lower()} in PEM", USAGE)
+        return content
     except OSError as error:
         raise Failure(f"{path} cannot be read: {error.strerror}", USAGE) from None

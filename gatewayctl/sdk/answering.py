@@ -59,6 +59,8 @@ class Call:
     """The agent that sent or published it, as `AGENT/KEY`; '' if no agent did."""
     data_type: str = ""
     """The type of the message, where `text` is the JSON of an object; '' for text."""
+    traceparent: str = ""
+    """The trace that the answer is a part of, as W3C Trace Context has it; '' without one."""
     _calls: Calls | None = field(default=None, repr=False, compare=False)
 
     async def send(self, agent: str, text: str, *, key: str = "", timeout: float | None = None) -> str:

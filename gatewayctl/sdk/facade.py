@@ -193,9 +193,9 @@ class Client(Emits, Serves, Runtime, Controls):
         send.context = context  # type: ignore[assignment]
         return self._ask(send, correlation_id, idempotency_key, timeout)
 
-    async def cancel(self, execution_id: str) -> None:
+    async def cancel(self, execution_id: str, *, reason: str = "") -> None:
         """Cancel an execution that is queued, runs, is paused or waits for input."""
-        await self._on_link(pb.ConnectRequest(cancel=pb.Cancel(execution_id=execution_id)))
+        await self._on_link(pb.ConnectRequest(cancel=pb.Cancel(execution_id=execution_id, reason=reason)))
 
     def subscribe(
         self,

@@ -239,6 +239,7 @@ def _call(call: pb.Call, calls: Calls) -> Call:
         timeout=call.timeout.ToTimedelta().total_seconds(),
         topic=call.topic,
         sender=call.sender,
+        traceparent=call.traceparent,
         data_type=call.data_type,
         _calls=calls,
         history=tuple((enum_name(session_pb2.SessionRole.DESCRIPTOR, one.role), one.content) for one in call.history),

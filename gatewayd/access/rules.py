@@ -47,6 +47,7 @@ _SUBSCRIBE = Permission(Action.SUBSCRIBE)
 _SEND = Permission(Action.SEND)
 _REGISTER = Permission(Action.REGISTER)
 _RUNTIME = Permission(Action.RUNTIME)
+_CONTROL = Permission(Action.SEND, other=Action.RUNTIME)
 _SESSIONS = Permission(Action.SESSIONS)
 _PUSH_JOIN = Permission(Action.PUSH_JOIN)
 _PUSH_PUBLISH = Permission(Action.PUSH_PUBLISH)
@@ -80,10 +81,10 @@ METHODS: Mapping[str, Permission] = MappingProxyType(
         "gateway.v1.RuntimeService",
         GetExecution=Permission(Action.SESSIONS, other=Action.RUNTIME),
         ListExecutions=Permission(Action.SESSIONS, other=Action.RUNTIME),
-        CancelExecution=Permission(Action.SEND, other=Action.RUNTIME),
-        PauseExecution=Permission(Action.SEND, other=Action.RUNTIME),
-        ResumeExecution=Permission(Action.SEND, other=Action.RUNTIME),
-        InjectInput=Permission(Action.SEND, other=Action.RUNTIME),
+        CancelExecution=_CONTROL,
+        PauseExecution=_CONTROL,
+        ResumeExecution=_CONTROL,
+        InjectInput=_CONTROL,
         ListEntryPoints=_RUNTIME,
         Trigger=_RUNTIME,
         TriggerAndWait=_RUNTIME,
@@ -161,7 +162,10 @@ FRAMES: Mapping[str, Permission] = MappingProxyType(
         "publish": _PUBLISH,
         "send": _SEND,
         "trigger": _RUNTIME,
-        "cancel": _SEND,
+        "cancel": _CONTROL,
+        "pause": _CONTROL,
+        "resume": _CONTROL,
+        "inject_input": _CONTROL,
         "join_topic": _PUSH_JOIN,
         "leave_topic": AUTHENTICATED,
         "push": _PUSH_PUBLISH,

@@ -128,6 +128,11 @@ class AgentContext(Emits, Sends, Protocol):
     def clock(self) -> Clock: ...
 
     @property
+    def trace(self) -> str:
+        """The `traceparent` of W3C Trace Context for what this run causes elsewhere; '' without a trace."""
+        ...
+
+    @property
     def state(self) -> AgentState:
         """What executions have in common; see `agents.state`."""
         ...

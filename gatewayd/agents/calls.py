@@ -38,17 +38,28 @@ class OpenCall:
         "pool",
         "since",
         "size",
+        "trace",
         "turn",
         "worker",
     )
 
     def __init__(
-        self, call_id: str, pool: "Pool", turn: Turn, execution_id: str, *, since: float, limit: float
+        self,
+        call_id: str,
+        pool: "Pool",
+        turn: Turn,
+        execution_id: str,
+        *,
+        since: float,
+        limit: float,
+        trace: str = "",
     ) -> None:
         self.id = call_id
         self.pool = pool
         self.turn = turn
         self.execution_id = execution_id
+        self.trace = trace
+        """The traceparent of whatever its answer causes."""
         self.context: Sends | None = None
         """With which whoever answers may speak to other agents."""
         self.since = since
@@ -142,6 +153,7 @@ def frame_of(call: OpenCall, worker: Worker, now: float, *, redelivered: bool = 
         topic=turn.topic,
         sender=turn.sender,
         data_type=turn.data_type,
+        traceparent=call.trace,
     )
 
 

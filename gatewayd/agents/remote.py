@@ -22,7 +22,7 @@ class RemoteAgent:
         if len(turn.text.encode(errors="replace")) > MAX_TEXT:
             raise AgentFailed("The message is too long for this agent.", cause=f"more than {MAX_TEXT} bytes")
         until = ctx.clock.monotonic() + self._timeout
-        call = self._workers.ask(self._name, turn, ctx.execution_id, self._timeout)
+        call = self._workers.ask(self._name, turn, ctx.execution_id, self._timeout, trace=ctx.trace)
         call.context = ctx
         try:
             while (piece := await self._workers.next_piece(call)) is not None:

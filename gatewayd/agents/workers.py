@@ -66,10 +66,10 @@ class Workers:
 
     # Asking
 
-    def ask(self, agent: str, turn: Turn, execution_id: str, limit: float) -> OpenCall:
+    def ask(self, agent: str, turn: Turn, execution_id: str, limit: float, trace: str = "") -> OpenCall:
         """Have a turn answered within `limit` seconds; whoever asks calls `end`, whatever comes of it."""
-        pool = self._pool(agent)
-        call = OpenCall(self._ids.new(), pool, turn, execution_id, since=self._clock.monotonic(), limit=limit)
+        pool, now = self._pool(agent), self._clock.monotonic()
+        call = OpenCall(self._ids.new(), pool, turn, execution_id, since=now, limit=limit, trace=trace)
         self._calls[call.id] = call
         pool.waiting[call.id] = call
         self._hand_out(pool)

@@ -26,12 +26,13 @@ def find_pem(source: SecretSource, written: str) -> tuple[Pem, str, str]:
     path = _path(source, expanded.text)
     shown = printable(str(path), 200)
     try:
-        text = source.read_file(path, MAX_PEM).decode("ascii")
+        # What is not ASCII is a remark between the blocks, such as the name of an authority.
+        text = source.read_file(path, MAX_PEM).decode("ascii", "replace").replace("\ufffd", "?")
         mode = source.stat_file(path).st_mode if source.stat_file is not None else 0
     except OSError as error:
         why = error.strerror or printable(str(error), 200)
         raise Missing(f"{shown} cannot be read: {why}", "check the path, and who may read it") from None
-    except ValueError:
+    except ValueError:  # no path that there could be
         text, mode = "", 0
     if "-----BEGIN " not in text:
         raise Unreadable(f"{shown} is not in PEM", "PEM is text between BEGIN and END lines")

@@ -6,6 +6,7 @@ from gatewayd.access.principals import Principal
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
 from gatewayd.config.model import GatewaySection
+from gatewayd.conversation.controlling import Controlling
 from gatewayd.conversation.publishing import Publishing
 from gatewayd.conversation.sends import Sends
 from gatewayd.conversation.triggering import Triggering
@@ -25,6 +26,7 @@ class Doors:
     publishing: Publishing
     sends: Sends
     triggering: Triggering
+    controlling: Controlling
     push: Push
     bus: EventBus
     oldest: Callable[[], Cursor]

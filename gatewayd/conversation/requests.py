@@ -20,6 +20,7 @@ from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.serving import Serving
 from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.conversation.topics import ConversationTopics
+from gatewayd.core.controls import Cancel, ControlRequest, InjectInput, Pause, Resume
 from gatewayd.core.errors import (
     DeadlineExceeded,
     GatewayError,
@@ -28,7 +29,6 @@ from gatewayd.core.errors import (
 )
 from gatewayd.core.frames import (
     Accepted,
-    Cancel,
     Ended,
     EndReason,
     Ping,
@@ -127,8 +127,8 @@ class Requests:
                 self._subscribe(frame)
             case Unsubscribe():
                 self._unsubscribe(frame)
-            case Cancel():
-                await self._later(frame, partial(self._cancelled, frame))
+            case Cancel() | Pause() | Resume() | InjectInput():
+                await self._later(frame, partial(self._controlled, frame))
             case Ping():
                 self._put(Pong(frame.request_id))
             case RegisterAgent() | UnregisterAgent() | CallReply():
@@ -225,8 +225,8 @@ class Requests:
         if frame.await_reply:
             self.await_reply(waiting)
 
-    async def _cancelled(self, frame: Cancel) -> None:
-        await self._doors.router.controls.cancel(frame.execution_id, Caller(self._principal, self._client_id))
+    async def _controlled(self, frame: ControlRequest) -> None:
+        await self._doors.controlling.act(frame, self._principal)
         self._put(Accepted(frame.request_id, execution_id=frame.execution_id))
 
     def await_reply(self, waiting: Waiting) -> None:

@@ -32,6 +32,7 @@ class Triggering:
             correlation_id=wanted.correlation_id,
             idempotency_key=wanted.idempotency_key,
             given=wanted.given,
+            trace=wanted.traceparent,
         )
         return await self._router.accept_trigger(trigger, Caller(principal, ""))
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from gatewayd.core.chunk import Chunk
+from gatewayd.core.controls import ControlRequest
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Cursor
 from gatewayd.core.filter import EventFilter
@@ -107,6 +108,8 @@ class Send:
     partial_replies: bool = False
     """Whether text is sent as it is produced, too."""
     await_reply: bool = True
+    traceparent: str = ""
+    """The trace that the execution is a part of; '' for none."""
 
 
 @value(frozen=True, slots=True)
@@ -125,12 +128,8 @@ class Trigger:
     await_reply: bool = True
     given: str = ""
     """What the execution begins with, as the JSON of a checkpoint's state; '' for nothing."""
-
-
-@value(frozen=True, slots=True)
-class Cancel:
-    request_id: str
-    execution_id: str
+    traceparent: str = ""
+    """The trace that the execution is a part of; '' for none."""
 
 
 @value(frozen=True, slots=True)
@@ -138,7 +137,7 @@ class Ping:
     request_id: str
 
 
-Request = Subscribe | Unsubscribe | Publish | Send | Trigger | Cancel | Ping | PushRequest | WorkerRequest
+Request = Subscribe | Unsubscribe | Publish | Send | Trigger | Ping | ControlRequest | PushRequest | WorkerRequest
 """What is answered once, under its request id."""
 
 ClientFrame = Hello | Request

@@ -93,6 +93,8 @@ class Execution:
     error: str = ""
     started: float = 0.0
     finished: float = 0.0
+    trace: str = ""
+    """The traceparent under which it was asked for. Not kept: what comes back from the store begins a trace."""
 
     @property
     def entry_point(self) -> str:
@@ -117,3 +119,5 @@ class Trigger:
     """The same key of the same principal starts one execution; '' is never the same."""
     given: str = ""
     """The state that it begins with, a JSON object of `memory` and `paused_at`; '' is none."""
+    trace: str = ""
+    """The traceparent of whoever asks; '' for none."""

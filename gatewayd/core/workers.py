@@ -72,6 +72,8 @@ class Call:
     """What it was published about; then nobody waits for an answer."""
     sender: str = ""
     data_type: str = ""
+    traceparent: str = ""
+    """The trace that the answer is a part of; '' for none."""
 
 
 @value(frozen=True, slots=True)

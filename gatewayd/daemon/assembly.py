@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoints
 from pathlib import Path
 from typing import Any
 
+from gatewayd import __version__
 from gatewayd.access.audit import Audit
 from gatewayd.access.authenticator import Authenticator
 from gatewayd.access.gate import Gate
@@ -36,6 +37,7 @@ from gatewayd.daemon.operator import Operator
 from gatewayd.daemon.options import Options, Parts
 from gatewayd.daemon.reload import Plan, Reloader, Swap
 from gatewayd.daemon.shared import Shared
+from gatewayd.daemon.telemetry import telemetry
 from gatewayd.daemon.upkeep import Upkeep
 from gatewayd.plugins import load_group
 from gatewayd.providers.breaker import Breakers
@@ -82,6 +84,7 @@ class Assembly:
         config, clock = loaded.config, parts.clock
         self._use = use
         self.tasks = TaskSet("gateway")
+        self.telemetry = telemetry(options.environ, __version__, clock)
         ids = IdSource(clock, parts.randomness)
         events = ExecutionEvents(clock, ids)
         intake = Intake(clock, ids, events)
@@ -150,6 +153,7 @@ class Assembly:
             views=self.shared.views,
             clock=clock,
             ids=ids,
+            tracer=self.telemetry.tracer,
         )
         self.runtime = AgentRuntime(
             store=self.store,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from gatewayd.config.loader import Loaded
 from gatewayd.config.problems import ConfigRefused, Place, Problem, dotted, printable, problem_at
 from gatewayd.config.tls import SOON, ends
+from gatewayd.core.pem import Tls
 
 
 def judged(loaded: Loaded, name: str, now: float) -> Loaded:
@@ -21,6 +22,12 @@ def judged(loaded: Loaded, name: str, now: float) -> Loaded:
 
 
 def _look(loaded: Loaded, name: str, now: float) -> Iterator[tuple[Problem, bool]]:
+    if (tls := loaded.config.gateway.tls) is not None and (why := _refusal(tls)):
+        what = f"the listener does not take {printable(tls.cert.path, 200)}: {why}"
+        yield (
+            problem_at(Place(name), ("gateway", "ssl_cert"), what, "give certificates with keys and hashes of today"),
+            True,
+        )
     for path, file, begin, end in ends(loaded.config.gateway):
         shown, place = printable(file, 200), Place(name)
         if not begin <= now < end:
@@ -34,3 +41,9 @@ def _look(loaded: Loaded, name: str, now: float) -> Iterator[tuple[Problem, bool
 
 def _day(instant: float) -> str:
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _refusal(tls: Tls) -> str:
+    from gatewayd.http.tls import refusal  # noqa: PLC0415 - without TLS the library for it is not needed
+
+    return refusal(tls)

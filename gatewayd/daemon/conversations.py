@@ -7,6 +7,7 @@ from gatewayd.access.rates import Rates
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
 from gatewayd.config.model import GatewayConfig
+from gatewayd.conversation.controlling import Controlling
 from gatewayd.conversation.directory import Directory
 from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.hub import ConversationHub
@@ -64,6 +65,7 @@ class Conversations:
                 publishing=self.publishing,
                 sends=self.sends,
                 triggering=Triggering(router=router, rates=self.rates, clock=clock),
+                controlling=Controlling(router=router, rates=self.rates),
                 push=self.push,
                 bus=bus,
                 oldest=lambda: bus.oldest,

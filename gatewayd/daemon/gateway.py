@@ -128,6 +128,7 @@ class Gateway:
             ("agents", house.agents.close),
             ("tasks", house.tasks.close),
             ("store", house.store.close),
+            ("tracing", house.telemetry.stop),
         ):
             await self._put_away(name, end(), deadline)
 

@@ -38,6 +38,15 @@ class Contexts:
         return self._context
 
 
+def refusal(tls: Tls) -> str:
+    """Why no listener can be made with it; '' if one can."""
+    try:
+        context_of(tls)
+    except ssl.SSLError as error:
+        return (error.reason or str(error)).lower().replace("_", " ")
+    return ""
+
+
 def context_of(tls: Tls) -> ssl.SSLContext:
     """What shows this certificate, and asks for those of clients if their authority is known."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

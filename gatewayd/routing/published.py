@@ -31,6 +31,8 @@ class Publication:
     principal: str
     correlation_id: str = ""
     idempotency_key: str = ""
+    trace: str = ""
+    """The traceparent of whoever publishes; '' for none."""
 
 
 class Publications:
@@ -84,6 +86,7 @@ class Publications:
             correlation_id=message.correlation_id or execution_id,
             created=now,
             idempotency_key=message.idempotency_key,
+            trace=message.trace,
         )
         rule = f"agents.{agent}.topics"
         acceptance = Acceptance(

@@ -188,6 +188,7 @@ class Router:
             execution,
             correlation_id=send.correlation_id or execution.id,
             idempotency_key=send.idempotency_key,
+            trace=send.traceparent,
         )
         work = self._intake.client_work(send, inbound, opened, rule, execution)
         accepted, live = await self._commits.accept(work, lambda: self._begin(execution, section), opened)

@@ -77,6 +77,7 @@ class Triggers:
             correlation_id=trigger.correlation_id or execution_id,
             created=now,
             idempotency_key=trigger.idempotency_key,
+            trace=trigger.trace,
         )
         rule = f"entry_points.{name}.{'graph' if graph_of(agent) else 'agent'}"
         content = (name, trigger.text, trigger.given) if trigger.given else (name, trigger.text)

@@ -10,7 +10,7 @@ from gatewayd.engine.engine import MessageEngine
 from gatewayd.routing.published import Publications
 from gatewayd.routing.router import Caller
 from gatewayd.rpc.convert import answer_message, send_of
-from gatewayd.rpc.guard import Context, Guard
+from gatewayd.rpc.guard import Context, Guard, traceparent_of
 from gatewayd.rpc.messages import MessageCalls
 from gatewayd.rpc.patience import Rates, time_left
 from gatewayd.storage.base import Store
@@ -45,7 +45,7 @@ class AgentService(MessageCalls, agent_service_pb2_grpc.AgentServiceServicer):
                 return await self.sent_by_worker(request, context, principal)
             if request.key:
                 raise refuse("key", "goes with `call_id` alone")
-            send = send_of(request, time_left(context))
+            send = send_of(request, time_left(context), traceparent_of(context))
             self._rates.send(principal.id)
             # A unary call has no client id of its own: its session is that of the principal and the agent.
             return answer_message(await ask(self._sends, self._store, send, Caller(principal, "")))

@@ -172,7 +172,7 @@ def history_message(line: HistoryLine) -> session_pb2.SessionMessage:
     )
 
 
-def send_of(request: agent_service_pb2.SendMessageRequest, left: float | None) -> Send:
+def send_of(request: agent_service_pb2.SendMessageRequest, left: float | None, traceparent: str = "") -> Send:
     """The send that a request asks for, to be answered within `left` seconds (None: no deadline)."""
     if bool(request.agent) == bool(request.channel):
         raise refuse("agent", "exactly one of `agent` and `channel` must be set")
@@ -190,6 +190,7 @@ def send_of(request: agent_service_pb2.SendMessageRequest, left: float | None) -
         correlation_id=name_of(request.correlation_id, "correlation_id"),
         idempotency_key=name_of(request.idempotency_key, "idempotency_key"),
         timeout=min(bounds, default=0.0),
+        traceparent=traceparent,
     )
 
 

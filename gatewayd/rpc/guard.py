@@ -15,6 +15,7 @@ from gatewayd.access.authenticator import Transport
 from gatewayd.access.gate import Gate, bearer
 from gatewayd.access.principals import Principal
 from gatewayd.core.errors import GatewayError
+from gatewayd.core.tracing import checked_traceparent
 from gatewayd.wire import status_details
 
 DETAILS = "grpc-status-details-bin"
@@ -94,6 +95,14 @@ class Guard:
             await context.abort(_CODES[int(error.code)], error.message, ((DETAILS, status_details(error)),))
         except aio.InternalError:  # the client went without taking it
             raise asyncio.CancelledError from None
+
+
+def traceparent_of(context: Context) -> str:
+    """The trace that the caller says this call is a part of; '' for none, or what is none."""
+    for key, value in context.invocation_metadata() or ():
+        if key == "traceparent" and isinstance(value, str):
+            return checked_traceparent(value)
+    return ""
 
 
 def _token(context: Context) -> str | None:

@@ -9,17 +9,18 @@ from gatewayd.access.scopes import Action
 from gatewayd.agents.messages import text_of
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.core.agents import DEFAULT_KEY, AgentId, TopicId
-from gatewayd.core.errors import GatewayError
+from gatewayd.core.errors import GatewayError, NotFound
 from gatewayd.engine.engine import MessageEngine
 from gatewayd.routing.published import Publication, Publications
 from gatewayd.rpc.convert import name_of
-from gatewayd.rpc.guard import Context, Guard
+from gatewayd.rpc.guard import Context, Guard, traceparent_of
 from gatewayd.rpc.paging import cut, page_of
 from gatewayd.rpc.patience import Rates, time_left
 from gatewayd.runtime.speaking import json_message
 from gatewayd.wire.values import check_struct, object_from, refuse, span_from, valid_text
 
 _NAME = "/gateway.v1.AgentService/"
+_SAVED = "saved:"
 MAX_KEY = 200
 """Longest idempotency key of a published message, in characters."""
 MAX_TIMEOUT = 86_400.0
@@ -62,7 +63,7 @@ class MessageCalls:
             if len(key) > MAX_KEY:
                 raise refuse("idempotency_key", f"is longer than {MAX_KEY} characters")
             correlation = name_of(request.correlation_id, "correlation_id")
-            message = Publication(topic, text, data_type, principal.id, correlation, key)
+            message = Publication(topic, text, data_type, principal.id, correlation, key, traceparent_of(context))
             taken = await self._publications.publish(message, heard)
             executions = [
                 pb.PublishedExecution(
@@ -138,7 +139,11 @@ class MessageCalls:
 
     async def LoadState(self, request: pb.LoadStateRequest, context: Context) -> pb.LoadStateResponse:  # noqa: N802
         async def run(_principal: Principal) -> pb.LoadStateResponse:
-            report = await self._engine.load(_state_key(request.name), _instances(request.agents))
+            key = _state_key(request.name)
+            try:
+                report = await self._engine.load(key, _instances(request.agents))
+            except NotFound:
+                raise NotFound(f"nothing was saved under the name {key.removeprefix(_SAVED)!r}") from None
             return pb.LoadStateResponse(
                 loaded=[str(one) for one in report.loaded], unknown=report.unknown, subscriptions=report.subscriptions
             )
@@ -148,7 +153,7 @@ class MessageCalls:
 
 def _state_key(name: str) -> str:
     """Apart from the states that instances are put away with."""
-    return f"saved:{name_of(name, 'name') or 'engine'}"
+    return _SAVED + (name_of(name, "name") or "engine")
 
 
 def _instances(texts: object) -> list[AgentId] | None:

@@ -25,6 +25,7 @@ SERVICES = (
     "gateway.v1.AgentService",
     "gateway.v1.RuntimeService",
     "gateway.v1.SessionService",
+    "gateway.v1.PushService",
     "gateway.v1.AdminService",
 )
 """What the daemon serves, by the name that reflection and health know."""

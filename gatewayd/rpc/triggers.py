@@ -12,7 +12,7 @@ from gatewayd.core.clock import Clock
 from gatewayd.routing.router import Router
 from gatewayd.routing.waiting import wait_for_end
 from gatewayd.rpc.convert import execution_message, instant
-from gatewayd.rpc.guard import Context, Guard
+from gatewayd.rpc.guard import Context, Guard, traceparent_of
 from gatewayd.rpc.paging import cut, page_of
 from gatewayd.rpc.patience import Rates, time_left
 from gatewayd.runtime.entry_points import EntryPointFeeds
@@ -71,7 +71,8 @@ class EntryPointCalls:
 
     async def Trigger(self, request: pb.TriggerRequest, context: Context) -> pb.TriggerResponse:  # noqa: N802
         async def run(principal: Principal) -> pb.TriggerResponse:
-            accepted = (await self._triggering.start(trigger_from(request), principal)).accepted
+            wanted = trigger_from(request, traceparent=traceparent_of(context))
+            accepted = (await self._triggering.start(wanted, principal)).accepted
             return pb.TriggerResponse(
                 execution_id=accepted.execution_id, message_id=accepted.message_id, duplicate=accepted.duplicate
             )
@@ -83,7 +84,8 @@ class EntryPointCalls:
     ) -> pb.TriggerAndWaitResponse:
         async def run(principal: Principal) -> pb.TriggerAndWaitResponse:
             wanted = span_from(request.timeout, "timeout") if request.HasField("timeout") else None
-            submitted = await self._triggering.start(trigger_from(request.trigger, "trigger."), principal)
+            trigger = trigger_from(request.trigger, "trigger.", traceparent=traceparent_of(context))
+            submitted = await self._triggering.start(trigger, principal)
             bounds = [seconds for seconds in (wanted, time_left(context)) if seconds is not None]
             timeout = min(bounds, default=None)
             execution = await wait_for_end(submitted, self._store, self._clock, timeout)

@@ -9,7 +9,6 @@ from typing import Any, Literal, NoReturn
 from gatewayd.agents.base import AgentFailed, Output, ReasoningOutput, TextOutput, ToolCompleted, ToolStarted
 from gatewayd.agents.emitting import Emits
 from gatewayd.agents.goal import AgentGoal
-from gatewayd.agents.messages import Sends
 from gatewayd.agents.state import AgentState
 from gatewayd.core.agents import DEFAULT_KEY
 from gatewayd.core.catalogue import CATALOGUE, Emitter
@@ -25,6 +24,7 @@ from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.leaving import Leaving
 from gatewayd.runtime.live import LiveExecution
+from gatewayd.runtime.speaking import Voice
 from gatewayd.wire import with_wire
 
 Tell = Callable[[Event], None]
@@ -43,7 +43,7 @@ class ExecutionContext(Emits):
         *,
         state: AgentState,
         goal: AgentGoal | None,
-        voice: Sends,
+        voice: Voice,
     ) -> None:
         self._execution = execution
         self._events = events
@@ -57,6 +57,11 @@ class ExecutionContext(Emits):
     def execution_id(self) -> str:
         return self._execution.id
 
+    @property
+    def trace(self) -> str:
+        """See `AgentContext.trace`."""
+        return self._voice.trace
+
     async def send(self, agent: str, message: object, *, key: str = DEFAULT_KEY, timeout: float | None = None) -> Any:
         """See `Sends.send`."""
         return await self._voice.send(agent, message, key=key, timeout=timeout)
@@ -65,7 +70,7 @@ class ExecutionContext(Emits):
         """See `Sends.publish`."""
         return await self._voice.publish(topic, message)
 
-    def as_agent(self, agent: str) -> Sends:
+    def as_agent(self, agent: str) -> Voice:
         """See `Sends.as_agent`."""
         return self._voice.as_agent(agent)
 
@@ -112,7 +117,7 @@ class RunContext(ExecutionContext):
         *,
         state: AgentState,
         goal: AgentGoal | None,
-        voice: Sends,
+        voice: Voice,
         leaving: Leaving,
         notes: ExecutionLog,
         deadline: float | None,
@@ -174,7 +179,7 @@ class HandlingContext(ExecutionContext):
         *,
         state: AgentState,
         goal: AgentGoal | None,
-        voice: Sends,
+        voice: Voice,
         deadline: float,
     ) -> None:
         super().__init__(execution, clock, events, tell, state=state, goal=goal, voice=voice)

@@ -1,11 +1,11 @@
 """The daemon's message engine: its agents, its bounds, its place in the store, and its life."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from gatewayd.agents.base import Output, TextOutput
 from gatewayd.agents.graph.names import speaker
-from gatewayd.agents.messages import Sends
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.agents import AgentId
@@ -21,6 +21,7 @@ from gatewayd.core.errors import (
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.ids import IdSource
 from gatewayd.core.lifecycle import Change, State
+from gatewayd.core.tracing import Operation, Tracer
 from gatewayd.core.work import Execution
 from gatewayd.engine.call import Call
 from gatewayd.engine.engine import MessageEngine
@@ -92,7 +93,9 @@ class Messaging:
         views: Views,
         clock: Clock,
         ids: IdSource,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._store = store
         self._agents = agents
         self._publish = publish
@@ -108,6 +111,7 @@ class Messaging:
             sink=news,
             admit=self._door.admit,
             state=AgentStates(store, clock),
+            tracer=tracer,
         )
         news.serializers = self.engine.serializers
         self._types = AgentTypes(self.engine, agents, self._context, clock)
@@ -147,18 +151,34 @@ class Messaging:
 
     # Work
 
-    def voice(self, execution: Execution) -> Sends:
-        """With this the agent of an execution speaks to others."""
-        return Voice(self.engine, self._agents, work_of(execution), AgentId(speaker(execution.agent)))
+    @contextmanager
+    def working(self, execution: Execution) -> Iterator[str]:
+        """Within it, an execution runs; gives the traceparent of what it causes."""
+        if self._tracer is None:
+            yield execution.trace
+            return
+        attributes = {
+            "execution_id": execution.id,
+            "session_id": execution.session_id,
+            "correlation_id": execution.correlation_id,
+            "entry_point": execution.entry_point,
+        }
+        who = speaker(execution.agent)
+        with self._tracer.span(Operation.PROCESS, who, parent=execution.trace, attributes=attributes) as span:
+            yield span.traceparent
 
-    async def delivered(self, execution: Execution, timeout: float) -> AsyncIterator[Output]:
+    def voice(self, execution: Execution, trace: str) -> Voice:
+        """With this the agent of an execution speaks to others."""
+        return Voice(self.engine, self._agents, work_of(execution), AgentId(speaker(execution.agent)), trace=trace)
+
+    async def delivered(self, execution: Execution, timeout: float, trace: str) -> AsyncIterator[Output]:
         """Have a message that a client published handled; what its handler returns is the output.
 
         A handler that fails is asked again, `TRIES` times in all and within the agent's time.
         """
         for attempt in range(1, TRIES + 1):
             try:
-                reply = await deliver(self.engine, execution, timeout)
+                reply = await deliver(self.engine, execution, timeout, trace)
                 break
             except Exception as error:  # the boundary of the agent's own code
                 if attempt == TRIES or not _may_pass(error):
@@ -181,7 +201,7 @@ class Messaging:
             state=state,
             goal=goal,
             deadline=call.deadline,
-            voice=Voice(self.engine, self._agents, work, call.agent, call),
+            voice=Voice(self.engine, self._agents, work, call.agent, within=call),
         )
 
     def _tell(self, event: Event) -> None:

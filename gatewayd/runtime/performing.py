@@ -129,6 +129,10 @@ class Performer:
         return Outcome(ExecutionState.SUCCEEDED, output=live.text)
 
     async def _run(self, live: LiveExecution) -> None:
+        with self._messaging.working(live.execution) as trace:
+            await self._work(live, trace)
+
+    async def _work(self, live: LiveExecution, trace: str) -> None:
         execution = live.execution
         agent = self._agents.get(execution.agent)
         restart = await self._store.restart_of(execution.id) if live.resuming else Restart()
@@ -165,13 +169,13 @@ class Performer:
             lambda event: self._tell(live, event),
             state=state,
             goal=goal,
-            voice=self._messaging.voice(execution),
+            voice=self._messaging.voice(execution, trace),
             leaving=leaving,
             notes=notes,
             deadline=self._clock.monotonic() + agent.timeout,
         )
         topical = execution.reply_to.kind is ReplyKind.TOPIC
-        work = self._messaging.delivered(execution, agent.timeout) if topical else agent.run(turn, context)
+        work = self._messaging.delivered(execution, agent.timeout, trace) if topical else agent.run(turn, context)
         async with self._clock.timeout(agent.timeout), closing(work) as outputs:
             async for output in outputs:
                 if live.leaving is not None:

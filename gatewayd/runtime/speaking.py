@@ -51,13 +51,26 @@ class Voice:
     """With this an agent at work speaks to others. `within` is the message that it handles, if that is what it does."""
 
     def __init__(
-        self, engine: MessageEngine, agents: AgentRegistry, work: Work, sender: AgentId, within: Call | None = None
+        self,
+        engine: MessageEngine,
+        agents: AgentRegistry,
+        work: Work,
+        sender: AgentId,
+        *,
+        within: Call | None = None,
+        trace: str = "",
     ) -> None:
         self._engine = engine
         self._agents = agents
         self._work = work
         self._sender = sender
         self._within = within
+        self._trace = trace
+
+    @property
+    def trace(self) -> str:
+        """See `AgentContext.trace`."""
+        return self._within.trace if self._within is not None else self._trace
 
     async def send(self, agent: str, message: object, *, key: str = DEFAULT_KEY, timeout: float | None = None) -> Any:
         """See `Sends.send`."""
@@ -69,25 +82,29 @@ class Voice:
             AgentId(agent, key),
             sender=None if turn else self._sender,
             timeout=asked.timeout if timeout is None else timeout,
+            traceparent=self.trace,
             belonging=self._work,
             within=self._within,
         )
 
     async def publish(self, topic: str, message: object) -> int:
         """See `Sends.publish`."""
-        return await self._engine.publish(message, TopicId.parse(topic), sender=self._sender, belonging=self._work)
+        return await self._engine.publish(
+            message, TopicId.parse(topic), sender=self._sender, traceparent=self.trace, belonging=self._work
+        )
 
     def as_agent(self, agent: str) -> "Voice":
         """See `Sends.as_agent`."""
-        return Voice(self._engine, self._agents, self._work, AgentId(agent), self._within)
+        return Voice(self._engine, self._agents, self._work, AgentId(agent), within=self._within, trace=self._trace)
 
 
-async def deliver(engine: MessageEngine, execution: Execution, timeout: float) -> str | None:
+async def deliver(engine: MessageEngine, execution: Execution, timeout: float, trace: str) -> str | None:
     """Bring what a client published to the agent of the execution; what its handler returns, as text."""
     topic, data_type = TopicId.parse(execution.reply_to.chat), execution.reply_to.thread
     message = json_message(data_type, execution.text) if data_type else execution.text
     receiver = AgentId(execution.agent, topic.source)
-    reply = await engine.send(message, receiver, timeout=timeout, belonging=work_of(execution), topic=topic)
+    belonging = work_of(execution)
+    reply = await engine.send(message, receiver, timeout=timeout, traceparent=trace, belonging=belonging, topic=topic)
     if isinstance(reply, Message):
         if reply.data_type not in (TEXT, NOTHING):
             return reply.data.decode(errors="replace")

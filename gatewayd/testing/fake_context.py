@@ -20,6 +20,7 @@ class FakeContext(Emits):
 
     clock: Clock
     execution_id: str = "execution-1"
+    trace: str = ""
     steering: list[str] = field(default_factory=list)
     emitted: list[tuple[EventType, Mapping[str, Any]]] = field(default_factory=list)
     """What it told beside its outputs: types and data."""

@@ -10,6 +10,8 @@ from google.protobuf.message import DecodeError
 from gatewayd.core import frames
 from gatewayd.core.errors import InvalidArgument, ProtocolViolation
 from gatewayd.core.message import ChatContext
+from gatewayd.core.tracing import checked_traceparent
+from gatewayd.wire.controls import READERS as CONTROL_READERS
 from gatewayd.wire.filters import cursor_from, filter_from_proto
 from gatewayd.wire.names import MAX_ID, name, required
 from gatewayd.wire.published import check_batch
@@ -122,11 +124,8 @@ def _send(frame: frames_pb2.ConnectRequest) -> frames.Send:
         timeout=span_from(send.timeout, "send.timeout"),
         partial_replies=send.partial_replies,
         await_reply=not send.no_reply,
+        traceparent=checked_traceparent(send.traceparent),
     )
-
-
-def _cancel(frame: frames_pb2.ConnectRequest) -> frames.Cancel:
-    return frames.Cancel(frame.request_id, required(frame.cancel.execution_id, "cancel.execution_id"))
 
 
 def _ping(frame: frames_pb2.ConnectRequest) -> frames.Ping:
@@ -141,8 +140,8 @@ _READERS: Mapping[str, Callable[[frames_pb2.ConnectRequest], frames.ClientFrame]
         "publish": _publish,
         "send": _send,
         "trigger": read_trigger,
-        "cancel": _cancel,
         "ping": _ping,
+        **CONTROL_READERS,
         **PUSH_READERS,
         **WORKER_READERS,
     }

@@ -7,6 +7,7 @@ from gateway.v1 import event_service_pb2, runtime_service_pb2
 
 from gatewayd.core.checkpoint import state_text
 from gatewayd.core.frames import Trigger
+from gatewayd.core.tracing import checked_traceparent
 from gatewayd.wire.names import name, required
 from gatewayd.wire.values import check_struct, object_from, refuse, span_from
 
@@ -22,6 +23,7 @@ def trigger_from(
     timeout: float = 0.0,
     partial_replies: bool = False,
     await_reply: bool = False,
+    traceparent: str = "",
 ) -> Trigger:
     """Read it, or raise `InvalidArgument`; `path` is where its fields are in the request."""
     return Trigger(
@@ -34,6 +36,7 @@ def trigger_from(
         partial_replies=partial_replies,
         await_reply=await_reply,
         given=_given(wanted, path),
+        traceparent=checked_traceparent(traceparent),
     )
 
 
@@ -47,6 +50,7 @@ def read_trigger(frame: frames_pb2.ConnectRequest) -> Trigger:
         timeout=span_from(trigger.timeout, "trigger.timeout"),
         partial_replies=trigger.partial_replies,
         await_reply=not trigger.no_reply,
+        traceparent=trigger.traceparent,
     )
 
 

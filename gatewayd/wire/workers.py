@@ -81,6 +81,7 @@ def call(frame: workers.Call) -> pb.ConnectResponse:
         topic=frame.topic,
         sender=frame.sender,
         data_type=frame.data_type,
+        traceparent=frame.traceparent,
     )
     for said in frame.history:
         entry = message.history.add(

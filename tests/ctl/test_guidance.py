@@ -1,5 +1,6 @@
 """What an operator reads after a slip: what was wrong, what there is instead, and where to look."""
 
+import io
 import json
 import os
 import subprocess
@@ -11,8 +12,11 @@ import pytest
 from gateway.v1 import admin_service_pb2
 
 from gatewayctl import scopes
+from gatewayctl.address import Address
+from gatewayctl.client import GatewayError as SdkError
 from gatewayctl.commands.reload import EVERY_PART_HAS
 from gatewayctl.events import event_types
+from gatewayctl.refusal import failure_of_error
 from gatewayctl.words import delay
 from gatewayd.access.scopes import Action, Scope
 from gatewayd.config.canonical import leaves
@@ -24,6 +28,7 @@ from gatewayd.core.event import EventType
 from tests.ctl.answers import everything
 from tests.ctl.command import ctl
 from tests.ctl.fake_gateway import FakeGateway, Refusal
+from tests.rigs.certificates import Authority
 
 pytestmark = pytest.mark.usefixtures("quiet_environment")
 Capture = pytest.CaptureFixture[str]
@@ -263,3 +268,48 @@ async def test_a_part_that_came_or_went_as_a_whole_is_one_line(gateway: FakeGate
         "~ gateway.port",
     ]
     assert json.loads(programs.out)["added"] == list(answer.added)
+
+
+async def test_words_and_input_that_are_no_text_are_named_and_no_defect(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that are not UTF-8 come as halves of surrogate pairs, which go into no message."""
+    done = await ctl(capsys, "executions", "show", "\udcff\udcfe")
+    assert (done.code, done.err) == (2, "gatewayctl: word 3 of the command is not text in UTF-8\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
+    done = await ctl(capsys, "executions", "input", "x1", "-")
+    assert (done.code, done.err) == (1, "gatewayctl: standard input is not text in UTF-8\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Tls handshake failed (TSI_PROTOCOL_FAILURE): CERTIFICATE_VERIFY_FAILED: unable to get local issuer", "--ca"),
+        ("Handshake failed: WRONG_VERSION_NUMBER", "it speaks none"),
+        ("ipv4:127.0.0.1:8765: Socket closed", "if it speaks TLS"),
+        ("Cannot check peer: missing selected ALPN property.", "handshake failed"),
+        ("Failed to connect to remote host: Connection refused", "start it"),
+    ],
+)
+def test_what_keeps_tls_from_working_is_told_apart_from_nobody_being_there(said: str, told: str) -> None:
+    error = SdkError(said, code=grpc.StatusCode.UNAVAILABLE.value[0])
+    failure = failure_of_error(error, Address("example.com:8765", given=True), has_token=True)
+    assert (failure.code, told in failure.message) == (3, True), failure.message
+    local = failure_of_error(error, Address("unix:/run/gatewayd/gatewayd.sock", given=True), has_token=True)
+    assert "start it" in local.message
+
+
+@pytest.mark.parametrize("part", ["--ca", "--client-key"])
+async def test_a_file_that_holds_no_pem_is_named(capsys: Capture, tmp_path: Path, part: str) -> None:
+    """grpc would say on the terminal that something could not be loaded, and that nobody answers."""
+    cert, key = Authority("ours").issue("me")
+    files = {"--ca": cert, "--client-cert": cert, "--client-key": key}
+    words = []
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(b"nonsense" if name == part else content)
+        words += [name, str(tmp_path / name)]
+    (tmp_path / "token").write_text("gw_me_" + "0" * 43)
+    (tmp_path / "token").chmod(0o600)
+    done = await ctl(capsys, "--address", "localhost:1", "--token-file", str(tmp_path / "token"), *words, "status")
+    assert done.code == 2
+    assert f"{tmp_path / part} holds no" in done.err

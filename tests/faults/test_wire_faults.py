@@ -90,7 +90,7 @@ async def test_F42_mutated_frames_are_answered_or_end_their_stream(rig: House) -
 
     async with unspoilt(rig):
         with grpc.insecure_channel(rig.daemon.address) as channel:
-            for _ in range(400):
+            for _ in range(500):
                 pongs, end = await asyncio.to_thread(converse, channel)
                 ends.add(end)
                 served += pongs

@@ -39,6 +39,9 @@ def right_frames() -> list[bytes]:
         pb.ConnectRequest(publish=pb.Publish(events=events)),
         pb.ConnectRequest(send=send),
         pb.ConnectRequest(cancel=pb.Cancel(execution_id="01ARZ3NDEKTSV4RRFFQ69G5FAV")),
+        pb.ConnectRequest(pause=pb.Pause(execution_id="x1", reason="later")),
+        pb.ConnectRequest(resume=pb.Resume(execution_id="x1", reason="now")),
+        pb.ConnectRequest(inject_input=pb.InjectInput(execution_id="x1", node_id="n", content="hi")),
         pb.ConnectRequest(ping=pb.Ping()),
     ]
     for number, frame in enumerate(frames[1:]):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
+
+Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
 
 class Authority:
@@ -22,9 +24,9 @@ class Authority:
     def pem(self) -> bytes:
         return self._own.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, name: str, days: float = 30.0) -> tuple[bytes, bytes]:
+    def issue(self, name: str, days: float = 30.0, key: Key | None = None) -> tuple[bytes, bytes]:
         """Certificate and key for `localhost` and 127.0.0.1, which holds for so many days; fewer than 0: ended."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         cert = self._sign(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, days)
         plain = serialization.NoEncryption()
         form = serialization.PrivateFormat.PKCS8
@@ -33,9 +35,7 @@ class Authority:
             key.private_bytes(serialization.Encoding.PEM, form, plain),
         )
 
-    def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: float, *, is_authority: bool = False
-    ) -> x509.Certificate:
+    def _sign(self, subject: x509.Name, key: Key, days: float, *, is_authority: bool = False) -> x509.Certificate:
         now = datetime.now(UTC)
         names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
         builder = (

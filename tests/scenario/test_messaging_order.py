@@ -91,7 +91,7 @@ async def test_the_verbs_of_gatewayctl_do_the_same(tmp_path: Path) -> None:
     async with InProcess(tmp_path, config) as gateway, gateway.client("c") as client:
         await client.send("speaker", "send clerk/k x")
 
-        async def ctl(*arguments: str) -> str:
+        async def ctl(*arguments: str, code: int = 0) -> str:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -103,11 +103,12 @@ async def test_the_verbs_of_gatewayctl_do_the_same(tmp_path: Path) -> None:
                 stderr=asyncio.subprocess.STDOUT,
             )
             out, _ = await process.communicate()
-            assert process.returncode == 0, out
+            assert process.returncode == code, out
             return out.decode()
 
         assert "clerk  k    0        0" in await ctl("agents", "instances", "clerk")
         assert "clerk/k" in await ctl("agents", "save", "--name", "n")
         assert "clerk/k" in await ctl("agents", "load", "--name", "n", "clerk/k")
+        assert "nothing was saved under the name 'm'" in await ctl("agents", "load", "--name", "m", code=4)
         assert "AGENT" in await ctl("agents")
         assert "0 queued, 0 running" in await ctl("entry-points", "stats")

@@ -150,7 +150,7 @@ async def test_F62_new_handshakes_use_new_certificates_and_streams_go_on(tmp_pat
 
 
 async def test_F63_certificates_that_do_not_fit_leave_the_old_ones_serving(tmp_path: Path) -> None:
-    """Another's key, one that has ended, one that is gone, and one that is none: each is refused, with its place."""
+    """Another's key, one that has ended, is gone, is none, or was cut off: each is refused, with its place."""
     ours, folder = Authority("ours"), Folder(tmp_path / "tls")
     cert, key = folder.pair("server", ours)
     ca = folder.put("ca.pem", ours.pem)
@@ -163,6 +163,7 @@ async def test_F63_certificates_that_do_not_fit_leave_the_old_ones_serving(tmp_p
             (*ended, "ended 2"),
             (b"nonsense", good_key, "not in PEM"),
             (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", good_key, "no certificate"),
+            (good_cert + ours.pem[:200], good_key, "is cut off"),
             (good_cert, None, "cannot be read"),
         ):
             folder.put("server.pem", pem)

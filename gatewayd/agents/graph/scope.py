@@ -33,6 +33,10 @@ class NodeContext(Emits):
         return self._outer.execution_id
 
     @property
+    def trace(self) -> str:
+        return self._outer.trace
+
+    @property
     def clock(self) -> Clock:
         return self._outer.clock
 

@@ -1,19 +1,22 @@
 """Certificates in the configuration: where they may come from, what has to fit, and what they allow."""
 
 import os
+import ssl
 import stat
 import time
 from pathlib import Path
 
 import pytest
 from config_rig import lines, loaded
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from gatewayd.config.canonical import render
 from gatewayd.config.diff import diff
 from gatewayd.config.loader import Loaded
 from gatewayd.config.problems import ConfigRefused
 from gatewayd.daemon.certificates import judged
-from tests.rigs.certificates import Authority
+from gatewayd.http.tls import context_of
+from tests.rigs.certificates import Authority, Key
 
 AGENTS = "\nagents:\n  a: {model: offline/echo}\n"
 BOTH = "ssl_cert: s.pem, ssl_key: s.key"
@@ -69,6 +72,57 @@ def test_what_does_not_fit_is_told_at_its_key(files: dict[str, bytes], keys: str
 
     assert f" gateway.{path}: " in found
     assert why in found
+
+
+@pytest.mark.parametrize(
+    ("key", "fits"),
+    [
+        (ec.generate_private_key(ec.SECP384R1()), True),
+        (rsa.generate_private_key(65537, 2048), True),
+        (rsa.generate_private_key(65537, 1024), False),
+        (ec.generate_private_key(ec.SECP521R1()), False),
+        (ec.generate_private_key(ec.SECP256K1()), False),
+        (ed25519.Ed25519PrivateKey.generate(), False),
+    ],
+)
+def test_a_key_that_not_every_client_speaks_with_is_refused(key: Key, *, fits: bool) -> None:
+    """Of some, the listener of HTTP would make nothing; with others, no client made with gRPC would speak."""
+    cert, secret = Authority("ours").issue("s", key=key)
+    found = lines(f"gateway: {{{BOTH}}}{AGENTS}", **given({"s.pem": cert, "s.key": secret}))
+    assert [("gateway.ssl_key: " in line, "not every client takes" in line) for line in found] == [(True, True)] * (
+        not fits
+    )
+
+
+@pytest.mark.parametrize("rest", [200, 28])
+def test_a_file_that_was_read_half_written_is_refused(files: dict[str, bytes], rest: int) -> None:
+    """The certificate itself is whole, one behind it is not; the same of authorities."""
+    half = {**files, "s.pem": files["s.pem"] + files["ca.pem"][:rest], "ca.pem": files["ca.pem"] * 2}
+    (found,) = lines(f"gateway: {{{BOTH}, ssl_client_ca: ca.pem}}{AGENTS}", **given(half))
+    assert "gateway.ssl_cert: " in found
+    assert "is cut off, or damaged" in found
+    half = {**files, "ca.pem": files["ca.pem"] * 2 + files["ca.pem"][:rest]}
+    (found,) = lines(f"gateway: {{{BOTH}, ssl_client_ca: ca.pem}}{AGENTS}", **given(half))
+    assert "gateway.ssl_client_ca: " in found
+
+
+def test_remarks_between_the_blocks_need_not_be_ascii(files: dict[str, bytes]) -> None:
+    """Bundles of authorities have names in them."""
+    marked = {**files, "ca.pem": "# F\u0151tan\u00fas\u00edtv\u00e1ny\n".encode() + files["ca.pem"]}
+    text = f"gateway: {{{BOTH}, ssl_client_ca: ca.pem}}{AGENTS}"
+    assert lines(text, **given(marked)) == []
+    tls = loaded(text, **given(marked)).config.gateway.tls
+    assert tls is not None
+    assert context_of(tls).verify_mode is ssl.CERT_REQUIRED
+
+
+def test_what_the_listener_does_not_take_is_refused(files: dict[str, bytes]) -> None:
+    """An authority among the listener's own certificates whose key is too weak for the library that shows them."""
+    weak, _ = Authority("ours").issue("between", key=rsa.generate_private_key(65537, 512 * 2))
+    found = loaded(f"gateway: {{{BOTH}}}{AGENTS}", **given({**files, "s.pem": files["s.pem"] + weak}))
+    with pytest.raises(ConfigRefused) as refused:
+        judged(found, "gateway.yaml", time.time())
+    assert "gateway.ssl_cert: the listener does not take s.pem: " in str(refused.value)
 
 
 def test_the_content_counts_and_a_key_is_never_shown(files: dict[str, bytes]) -> None:

@@ -60,6 +60,7 @@ class Line:
             publishing=rig.publishing,
             sends=rig.sends,
             triggering=None,  # type: ignore[arg-type]
+            controlling=None,  # type: ignore[arg-type]
             push=SimpleNamespace(is_on=False),  # type: ignore[arg-type]
             bus=rig.bus,
             oldest=lambda: Cursor("L", 0),

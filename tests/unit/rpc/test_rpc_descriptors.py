@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from gatewayd.access.rules import FRAMES, METHODS
+from gatewayd.rpc.neighbours import SERVICES as NAMED
 from gatewayd.rpc.services import SERVICES
 
 NEIGHBOURS = (channelz_pb2, health_pb2, reflection_pb2)
@@ -35,6 +36,10 @@ def test_every_rule_stands_for_an_rpc():
 def test_every_frame_has_a_rule_and_every_rule_a_frame():
     frames = event_service_pb2.ConnectRequest.DESCRIPTOR.oneofs_by_name["frame"].fields
     assert {field.name for field in frames} == set(FRAMES)
+
+
+def test_health_and_reflection_name_every_service():
+    assert set(NAMED) == set(SERVICES)
 
 
 def test_every_service_of_the_package_is_served():

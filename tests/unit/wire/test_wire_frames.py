@@ -7,7 +7,7 @@ from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import execution_pb2
 from google.protobuf import json_format
 
-from gatewayd.core import frames
+from gatewayd.core import controls, frames
 from gatewayd.core.chunk import Chunk
 from gatewayd.core.errors import (
     Draining,
@@ -119,7 +119,13 @@ ALL = {"all_types": True}
             },
             frames.Send("r", "hi", "", "tg", ChatContext.GROUP, "s", "c", "k", 2.5, True, False),
         ),
-        ({"request_id": "r", "cancel": {"execution_id": "x"}}, frames.Cancel("r", "x")),
+        ({"request_id": "r", "cancel": {"execution_id": "x"}}, controls.Cancel("r", "x")),
+        ({"request_id": "r", "pause": {"execution_id": "x", "reason": "y"}}, controls.Pause("r", "x", "y")),
+        ({"request_id": "r", "resume": {"execution_id": "x"}}, controls.Resume("r", "x")),
+        (
+            {"request_id": "r", "inject_input": {"execution_id": "x", "node_id": "n", "content": "hi"}},
+            controls.InjectInput("r", "x", "n", "hi"),
+        ),
         ({"request_id": "r", "ping": {}}, frames.Ping("r")),
     ],
 )

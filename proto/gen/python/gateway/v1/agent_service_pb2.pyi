@@ -47,7 +47,7 @@ class SendMessageRequest(_message.Message):
     context: _channel_pb2.ChatContext.ValueType
     """With `channel`, the kind of room that routing shall assume; unspecified means DM."""
     text: _builtins.str
-    """What to say. Required; at most `gateway.limits.message` bytes."""
+    """What to say. Required; at most `gateway.limits.message_bytes`."""
     session_id: _builtins.str
     """An existing session of this principal to go on with. Empty means the one of this principal and agent,
     begun if need be.
@@ -260,7 +260,7 @@ class ListAgentInstancesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most so many; 0 means 50, at most 500."""
+    """At most so many; 0 means 100, more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first."""
     agent: _builtins.str

@@ -171,6 +171,9 @@ class ConnectRequest(_message.Message):
     ACK_FIELD_NUMBER: _builtins.int
     NACK_FIELD_NUMBER: _builtins.int
     TRIGGER_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
+    RESUME_FIELD_NUMBER: _builtins.int
+    INJECT_INPUT_FIELD_NUMBER: _builtins.int
     REGISTER_AGENT_FIELD_NUMBER: _builtins.int
     UNREGISTER_AGENT_FIELD_NUMBER: _builtins.int
     CALL_REPLY_FIELD_NUMBER: _builtins.int
@@ -235,6 +238,18 @@ class ConnectRequest(_message.Message):
         """Starts an entry point. Answered by `accepted` once its execution is on disk, then by `reply`."""
 
     @_builtins.property
+    def pause(self) -> Global___Pause:
+        """Has an execution leave its work. Answered by `accepted`."""
+
+    @_builtins.property
+    def resume(self) -> Global___Resume:
+        """Queues an execution that was paused. Answered by `accepted`."""
+
+    @_builtins.property
+    def inject_input(self) -> Global___InjectInput:
+        """Gives input to an execution that waits for it. Answered by `accepted` once it is on disk."""
+
+    @_builtins.property
     def register_agent(self) -> Global___RegisterAgent:
         """Answers for an agent from now on. Answered by `accepted`, then `call`."""
 
@@ -264,15 +279,18 @@ class ConnectRequest(_message.Message):
         ack: Global___Ack | None = ...,
         nack: Global___Nack | None = ...,
         trigger: Global___Trigger | None = ...,
+        pause: Global___Pause | None = ...,
+        resume: Global___Resume | None = ...,
+        inject_input: Global___InjectInput | None = ...,
         register_agent: Global___RegisterAgent | None = ...,
         unregister_agent: Global___UnregisterAgent | None = ...,
         call_reply: Global___CallReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "trigger", "register_agent", "unregister_agent", "call_reply"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "trigger", "pause", "resume", "inject_input", "register_agent", "unregister_agent", "call_reply"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -434,6 +452,7 @@ class Send(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     PARTIAL_REPLIES_FIELD_NUMBER: _builtins.int
     NO_REPLY_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent to send to. AGENT_NOT_FOUND if there is none."""
     channel: _builtins.str
@@ -460,6 +479,10 @@ class Send(_message.Message):
     """
     no_reply: _builtins.bool
     """True sends no `reply` at all: `accepted` is the last word. Default false."""
+    traceparent: _builtins.str
+    """The trace that the execution is a part of, as `traceparent` of W3C Trace Context; what is none is left out. Single
+    calls say it in their metadata.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How long to wait for the final reply; absent or zero means as long as the agent may take. The execution
@@ -479,10 +502,11 @@ class Send(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         partial_replies: _builtins.bool = ...,
         no_reply: _builtins.bool = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "channel", b"channel", "context", b"context", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "session_id", b"session_id", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "channel", b"channel", "context", b"context", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "session_id", b"session_id", "text", b"text", "timeout", b"timeout", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -505,6 +529,7 @@ class Trigger(_message.Message):
     PARTIAL_REPLIES_FIELD_NUMBER: _builtins.int
     NO_REPLY_FIELD_NUMBER: _builtins.int
     SESSION_STATE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     entry_point: _builtins.str
     """The entry point. Required."""
     text: _builtins.str
@@ -521,6 +546,8 @@ class Trigger(_message.Message):
     """
     no_reply: _builtins.bool
     """True sends no `reply` at all: `accepted` is the last word. Default false."""
+    traceparent: _builtins.str
+    """The trace that the execution is a part of, as `traceparent` of W3C Trace Context; what is none is left out."""
     @_builtins.property
     def json(self) -> _struct_pb2.Struct:
         """A JSON object; the agent reads its JSON text."""
@@ -547,10 +574,11 @@ class Trigger(_message.Message):
         partial_replies: _builtins.bool = ...,
         no_reply: _builtins.bool = ...,
         session_state: _execution_pb2.SessionState | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "json", b"json", "session_state", b"session_state", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "entry_point", b"entry_point", "idempotency_key", b"idempotency_key", "input", b"input", "json", b"json", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "session_state", b"session_state", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "entry_point", b"entry_point", "idempotency_key", b"idempotency_key", "input", b"input", "json", b"json", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "session_state", b"session_state", "text", b"text", "timeout", b"timeout", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "json"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
@@ -560,25 +588,115 @@ Global___Trigger: _TypeAlias = Trigger  # noqa: Y015
 
 @_typing.final
 class Cancel(_message.Message):
-    """Cancels an execution that is queued or runs."""
+    """Cancels an execution, as `RuntimeService.CancelExecution` does, with its rules."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """The execution. Required. NOT_FOUND, or EXECUTION_FINISHED if it has ended."""
+    reason: _builtins.str
+    """Why, for its events and the ledger; at most 256 bytes. May be empty."""
     def __init__(
         self,
         *,
         execution_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Cancel: _TypeAlias = Cancel  # noqa: Y015
+
+@_typing.final
+class Pause(_message.Message):
+    """Has an execution leave its work, as `RuntimeService.PauseExecution` does, with its rules; `accepted` does not wait for
+    it: EXECUTION_PAUSED tells when it has left.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """The execution. Required. NOT_FOUND, or EXECUTION_FINISHED if it has ended."""
+    reason: _builtins.str
+    """Why, for its events; at most 256 bytes. May be empty."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pause: _TypeAlias = Pause  # noqa: Y015
+
+@_typing.final
+class Resume(_message.Message):
+    """Queues an execution that was paused, as `RuntimeService.ResumeExecution` does, with its rules and its rate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """The execution. Required. NOT_FOUND, EXECUTION_FINISHED, or NOT_PAUSED."""
+    reason: _builtins.str
+    """Why, for its events; at most 256 bytes. May be empty."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resume: _TypeAlias = Resume  # noqa: Y015
+
+@_typing.final
+class InjectInput(_message.Message):
+    """Gives input to the node of an execution that waits for it, and queues the execution, as `RuntimeService.InjectInput`
+    does, with its rules and its rate.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """The execution. Required. NOT_FOUND, EXECUTION_FINISHED, or NOT_WAITING if that node waits for none."""
+    node_id: _builtins.str
+    """The node; empty for an agent without nodes."""
+    content: _builtins.str
+    """What is said to it; at most 64 KiB."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        content: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "execution_id", b"execution_id", "node_id", b"node_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InjectInput: _TypeAlias = InjectInput  # noqa: Y015
 
 @_typing.final
 class Ping(_message.Message):
@@ -1457,6 +1575,7 @@ class Call(_message.Message):
     TOPIC_FIELD_NUMBER: _builtins.int
     SENDER_FIELD_NUMBER: _builtins.int
     DATA_TYPE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Names the call in its replies."""
     agent: _builtins.str
@@ -1483,6 +1602,8 @@ class Call(_message.Message):
     """The agent that sent or published it, as `AGENT/KEY`; empty if no agent did."""
     data_type: _builtins.str
     """The name of the type of the message, when `text` is the JSON of an object; empty for text."""
+    traceparent: _builtins.str
+    """The trace that the answer is a part of, as `traceparent` of W3C Trace Context; empty without one."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How much time is left for the answer; after it the call is cancelled."""
@@ -1510,10 +1631,11 @@ class Call(_message.Message):
         topic: _builtins.str = ...,
         sender: _builtins.str = ...,
         data_type: _builtins.str = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "data_type", b"data_type", "execution_id", b"execution_id", "history", b"history", "offset", b"offset", "principal", b"principal", "redelivered", b"redelivered", "sender", b"sender", "session_id", b"session_id", "text", b"text", "timeout", b"timeout", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "data_type", b"data_type", "execution_id", b"execution_id", "history", b"history", "offset", b"offset", "principal", b"principal", "redelivered", b"redelivered", "sender", b"sender", "session_id", b"session_id", "text", b"text", "timeout", b"timeout", "topic", b"topic", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

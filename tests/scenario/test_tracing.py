@@ -1,0 +1,144 @@
+"""Traces through the daemon as it is installed: from a caller over an execution to a worker, and on to a collector."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from aiohttp import web
+from gateway.v1 import event_service_pb2 as pb
+from gateway.v1 import runtime_service_pb2 as runtime_pb
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from gatewayctl.client import Call
+from tests.rigs.process import Daemon
+from tests.rigs.stream import RawStream
+
+CONFIG = """
+agents:
+  far: {remote: true}
+  echo: {model: offline/echo}
+entry_points:
+  ask: {agent: far}
+"""
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+OUTSIDE = f"00-{TRACE}-{SPAN}-01"
+
+
+class Collector:
+    """Takes spans as OTLP over HTTP brings them."""
+
+    def __init__(self) -> None:
+        self.spans: dict[str, Any] = {}
+        self.came = asyncio.Event()
+        self.url = ""
+
+    async def take(self, request: web.Request) -> web.Response:
+        told = ExportTraceServiceRequest.FromString(await request.read())
+        for each in told.resource_spans:
+            for scope in each.scope_spans:
+                self.spans |= {span.name: span for span in scope.spans}
+        self.came.set()
+        return web.Response()
+
+    async def until(self, *names: str) -> None:
+        """Wait until spans of these names have come."""
+        async with asyncio.timeout(60):
+            while not self.spans.keys() >= set(names):
+                self.came.clear()
+                await self.came.wait()
+
+
+@asynccontextmanager
+async def collector() -> AsyncIterator[Collector]:
+    found, app = Collector(), web.Application()
+    app.router.add_post("/v1/traces", found.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server: Any = site._server
+    found.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield found
+    finally:
+        await runner.cleanup()
+
+
+async def trigger_under(daemon: Daemon, traceparent: str) -> runtime_pb.TriggerAndWaitResponse:
+    """A single call with the header."""
+    async with grpc.aio.insecure_channel(daemon.address) as channel:
+        call: Any = channel.unary_unary(
+            "/gateway.v1.RuntimeService/TriggerAndWait",
+            request_serializer=runtime_pb.TriggerAndWaitRequest.SerializeToString,
+            response_deserializer=runtime_pb.TriggerAndWaitResponse.FromString,
+        )
+        request = runtime_pb.TriggerAndWaitRequest(trigger=runtime_pb.TriggerRequest(entry_point="ask", text="hello"))
+        return await call(request, metadata=(("traceparent", traceparent),), timeout=60)
+
+
+async def test_one_trace_from_the_caller_to_the_worker_and_the_collector(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    async def answer(call: Call) -> str:
+        seen.append(call.traceparent)
+        return await call.send("echo", call.text)
+
+    async with collector() as spans:
+        daemon = Daemon(tmp_path, CONFIG)
+        daemon.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": spans.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
+        async with daemon, daemon.client() as client, client.serve_agent("far", answer):
+            ended = await trigger_under(daemon, OUTSIDE)
+            assert ended.execution.output == "hello"
+            async with RawStream(daemon.address) as stream:
+                await stream.hello("traced")
+                frame = pb.ConnectRequest(trigger=pb.Trigger(entry_point="ask", text="again", traceparent=OUTSIDE))
+                await stream.accepted(await stream.ask(frame))
+                assert (await stream.take("reply", timeout=60)).reply.content == "again"
+            await trigger_under(daemon, "nonsense")
+            await spans.until("process far", "create echo", "send echo", "process echo", "ack echo")
+
+    assert [text.split("-")[1] == TRACE for text in seen] == [True, True, False]
+    assert len({text.split("-")[2] for text in seen} - {SPAN}) == 3
+    assert {name.partition(" ")[2] for name in spans.spans} == {"far", "echo"}
+
+
+async def test_without_a_tracer_a_trace_passes_through(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    async def answer(call: Call) -> str:
+        seen.append(call.traceparent)
+        return "well"
+
+    async with Daemon(tmp_path, CONFIG) as daemon, daemon.client() as client, client.serve_agent("far", answer):
+        await trigger_under(daemon, OUTSIDE)
+        await trigger_under(daemon, "00-nonsense")
+    assert seen == [OUTSIDE, ""]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_collector_that_is_dead_costs_nothing(tmp_path: Path, *, answers: bool) -> None:
+    """One that takes connections and never answers, or none at all: work goes on, and the stop is in time."""
+
+    silent = socket.create_server(("127.0.0.1", 0))
+    port = silent.getsockname()[1]
+    if not answers:
+        silent.close()
+    daemon = Daemon(tmp_path, CONFIG)
+    daemon.environ |= {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+        "OTEL_BSP_SCHEDULE_DELAY": "20",
+        "OTEL_BSP_MAX_QUEUE_SIZE": "16",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "8",
+    }
+    async with daemon, daemon.client() as client:
+        for number in range(100):
+            assert (await client.send("echo", str(number))).content == str(number)
+        daemon.signal(signal.SIGTERM)
+        assert await daemon.ended() == 0
+    silent.close()
