@@ -54,6 +54,8 @@ class Lanes:
         self._running: Counter[str] = Counter()
         """By entry point; '' is everything else."""
         self._waiting: Counter[str] = Counter()
+        self._coming: Counter[str] = Counter()
+        """Of what is on its way to the disk, and waits next."""
         self._closed = False
 
     def configure(self, concurrent: int, shares: Mapping[str, Share]) -> None:
@@ -68,16 +70,22 @@ class Lanes:
 
     def check_room(self, share: str = "") -> None:
         """Raise `LimitExceeded` when one more could not wait; asked before a message is accepted."""
-        if self.queued >= MAX_QUEUED:
+        if (queued := self.queued + self._coming.total()) >= MAX_QUEUED:
             raise LimitExceeded(
-                f"{self.queued} executions wait already", metadata={"limit": "queued_executions"}, retry_after=5.0
+                f"{queued} executions wait already", metadata={"limit": "queued_executions"}, retry_after=5.0
             )
-        if share and self._waiting[share] >= MAX_QUEUED_SHARE:
+        if share and (queued := self._waiting[share] + self._coming[share]) >= MAX_QUEUED_SHARE:
             raise LimitExceeded(
-                f"{self._waiting[share]} executions of entry point {share!r} wait already",
+                f"{queued} executions of entry point {share!r} wait already",
                 metadata={"limit": "queued_executions", "entry_point": share},
                 retry_after=5.0,
             )
+
+    def reserve(self, share: str = "") -> Callable[[], None]:
+        """`check_room`, and keep the room for one more until what is returned is called: when it waits, or never will."""
+        self.check_room(share)
+        self._coming[share] += 1
+        return lambda: self._less(self._coming, share)
 
     def submit(self, live: LiveExecution, share: str = "") -> None:
         """Queue behind the session's earlier executions; `share` is the entry point that it takes its place from."""
