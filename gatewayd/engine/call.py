@@ -73,8 +73,8 @@ class Call:
         """The caller's; None for a published message."""
         self.begun = False
         self.ended = False
-        self.watched = False
-        """Whether its deadline is watched; one that ends in its first step never is."""
+        self.watched = 0
+        """Under which number its deadline is watched, 0 if it is not; one that ends in its first step never is."""
         self.verdict: GatewayError | None = None
         """Why nobody wants it any more; from then on the handler only tidies up."""
         self.interrupted = False

@@ -23,6 +23,8 @@ from gatewayd.runtime.speaking import TEXT
 MAX_REPLY = 2 * 1024 * 1024
 """Longest reply of an agent that speaks text, in bytes."""
 
+_GRACE = 1.0
+"""Seconds; the time limit here speaks first, since it knows the name of the agent."""
 Contexts = Callable[[str, Call], HandlingContext]
 """The context in which an agent handles a message."""
 
@@ -52,6 +54,7 @@ class TextAgent:
         )
         if not isinstance(ctx, Call):
             raise InvalidArgument("an agent of the configuration handles messages of the daemon's engine alone")
+        _bring_forward(ctx, agent.timeout, self._clock)
         context = self._contexts(self._name, ctx)
         try:
             async with self._clock.timeout(agent.timeout):
@@ -85,6 +88,8 @@ class TimedHandlers:
 
     async def on_message(self, message: Any, ctx: MessageContext, /) -> Any:
         agent = self._agents.get(self._name)
+        if isinstance(ctx, Call):
+            _bring_forward(ctx, agent.timeout, self._clock)
         try:
             async with self._clock.timeout(agent.timeout):
                 return await self.handlers.on_message(message, ctx)
@@ -104,6 +109,11 @@ async def _run(agent: RegisteredAgent, turn: Turn, context: HandlingContext) -> 
                 pieces.append(output.content)
             context.put_out(output)
     return "".join(pieces)
+
+
+def _bring_forward(call: Call, timeout: float, clock: Clock) -> None:
+    """What does not end by its own time limit is cut off by the engine: that waits for it a little, and goes on."""
+    call.deadline = min(call.deadline, clock.monotonic() + timeout + _GRACE)
 
 
 def _late(name: str) -> DeadlineExceeded:

@@ -82,7 +82,7 @@ class Lanes:
             )
 
     def reserve(self, share: str = "") -> Callable[[], None]:
-        """`check_room`, and keep the room for one more until what is returned is called: when it waits, or never will."""
+        """`check_room`, and keep room for one more until what is returned is called: it waits now, or never will."""
         self.check_room(share)
         self._coming[share] += 1
         return lambda: self._less(self._coming, share)
