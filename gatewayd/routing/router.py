@@ -161,7 +161,7 @@ class Router:
             return
         execution = self._intake.execution(inbound, opened, agent, chat_reply(message))
         work = self._intake.chat_work(message, inbound, opened, execution)
-        begin, reserve = lambda: self._begin(execution, section), self.runtime.lanes.reserve  # noqa: E731
+        begin, reserve = lambda: self._begin(execution, section), self.runtime.lanes.reserve
         await self._commits.accept(work, begin, opened, reserve=reserve)
 
     async def accept_send(self, send: Send, caller: Caller) -> Submitted:
@@ -191,7 +191,7 @@ class Router:
             idempotency_key=send.idempotency_key,
         )
         work = self._intake.client_work(send, inbound, opened, rule, execution)
-        begin, reserve = lambda: self._begin(execution, section), self.runtime.lanes.reserve  # noqa: E731
+        begin, reserve = lambda: self._begin(execution, section), self.runtime.lanes.reserve
         accepted, live = await self._commits.accept(work, begin, opened, reserve=reserve)
         return Submitted(accepted, live or await self.runtime.watched(accepted.execution_id))
 

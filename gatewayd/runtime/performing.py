@@ -33,6 +33,7 @@ from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.leaving import Leaving, patiently
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.messaging import Messaging
+from gatewayd.runtime.overdue import Overdue
 from gatewayd.runtime.views import Views
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
@@ -59,6 +60,7 @@ class Performer:
         clock: Clock,
         randomness: Randomness,
         check_rest: Callable[[], None],
+        overdue: Overdue,
     ) -> None:
         self._store = store
         self._agents = agents
@@ -71,14 +73,18 @@ class Performer:
         self._clock = clock
         self._randomness = randomness
         self._check_rest = check_rest
+        self._overdue = overdue
         self.settings = RuntimeSection()
 
     async def perform(self, live: LiveExecution) -> Outcome | None:
         """The verdict on one run, None for one that has left; only the daemon's own stop passes as cancellation."""
+        run = live.run
         try:
             outcome = await self._verdict(live)
         finally:
-            self._write_held(live)
+            if live.run == run:
+                self._overdue.ended(live)
+                self.write_held(live)
         return outcome if live.leaving is None or live.cancel_reason else None
 
     async def _verdict(self, live: LiveExecution) -> Outcome:
@@ -112,7 +118,7 @@ class Performer:
         return Outcome(ExecutionState.SUCCEEDED, output=live.text)
 
     async def _run(self, live: LiveExecution) -> None:
-        execution = live.execution
+        execution, run = live.execution, live.run
         agent = self._agents.get(execution.agent)
         restart = await self._store.restart_of(execution.id) if live.resuming else Restart()
         if restart.checkpoint is not None:
@@ -145,7 +151,7 @@ class Performer:
             self._clock,
             self._lanes,
             self._events,
-            lambda event: self._tell(live, event),
+            lambda event: self._tell(live, event, run),
             state=state,
             goal=goal,
             voice=self._messaging.voice(execution),
@@ -155,15 +161,15 @@ class Performer:
         )
         topical = execution.reply_to.kind is ReplyKind.TOPIC
         work = self._messaging.delivered(execution, agent.timeout) if topical else agent.run(turn, context)
+        self._overdue.begins(live, agent.timeout)
         async with self._clock.timeout(agent.timeout), closing(work) as outputs:
             async for output in outputs:
-                if live.leaving is not None:
-                    raise Suspended
+                leaving.check_there()
                 await self._put_out(live, output, notes)
 
     async def _put_out(self, live: LiveExecution, output: Output, notes: ExecutionLog) -> None:
         execution = live.execution
-        self._write_held(live)
+        self.write_held(live)
         match output:
             case GraphOutput(result):
                 live.graph = result
@@ -191,9 +197,11 @@ class Performer:
                 event = self._events.make(execution, EventType.TOOL_CALL_COMPLETED, data, node_id=output.node_id)
                 live.held.append((tool_use_id, event))
 
-    def _tell(self, live: LiveExecution, event: Event) -> None:
+    def _tell(self, live: LiveExecution, event: Event, run: int) -> None:
         """What an agent says beside its outputs; the agent goes on; a store that fails stops the daemon by itself."""
-        self._write_held(live)
+        if live.run != run:  # left behind: what it says now belongs to nothing
+            raise Suspended
+        self.write_held(live)
         if not event.durable:
             self._publish(event)
         elif event.type is EventType.TOOL_CALL_STARTED:
@@ -204,7 +212,7 @@ class Performer:
         else:
             self._store.append([Published(event)], scope="")
 
-    def _write_held(self, live: LiveExecution) -> None:
+    def write_held(self, live: LiveExecution) -> None:
         """Results of tools that no checkpoint took with it."""
         for call_id, event in live.take_held():
             self._store.complete_call(live.execution.id, call_id, [event])

@@ -6,40 +6,34 @@ router, writes the end of an execution as one unit, for live and recovered ones 
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.core.clock import Clock, Randomness, jittered
 from gatewayd.core.errors import Draining, ExecutionFinished, GatewayError, NotPaused, StoreBusy, StoreFull
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.failpoints import Failpoints
-from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.runtime.emit import ExecutionEvents, interruption
+from gatewayd.runtime.figures import Figures
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.messaging import Messaging
+from gatewayd.runtime.overdue import Overdue
 from gatewayd.runtime.performing import Performer
 from gatewayd.runtime.suspending import Suspending
 from gatewayd.runtime.views import Views
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
+from gatewayd.storage.records import Published
 
 log = logging.getLogger("gatewayd.runtime")
 
 Finisher = Callable[[LiveExecution, Outcome], Awaitable[None]]
 _RETRY_FINISH = 1.0
 """Seconds between two tries to write an end while the store is busy or full."""
-
-
-@value(frozen=True, slots=True)
-class AgentLoad:
-    """Executions of one agent."""
-
-    running: int = 0
-    queued: int = 0
 
 
 class AgentRuntime:
@@ -69,15 +63,18 @@ class AgentRuntime:
         self._randomness = randomness
         self._failpoints = failpoints
         self._live: dict[str, LiveExecution] = {}
-        self._ended: Counter[str] = Counter()
-        self._ended_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        """The same by entry point."""
         self._idle = asyncio.Event()
         self._idle.set()
         self.lanes = Lanes(self._launch)
         self.suspending = Suspending(
             store=store, events=events, clock=clock, running=self._live.get, submit=self._queue, end=self._end
         )
+        self.figures = Figures(self._live, self.suspending)
+        self.counts, self.per_agent = self.figures.counts, self.figures.per_agent
+        self.per_entry_point = self.figures.per_entry_point
+        self.answered, self.unanswered = self.figures.answered, self.figures.unanswered
+        self.overdue = Overdue(tasks=tasks, clock=clock, leave_behind=self._leave_behind)
+        agents.workers.absence.on_change = self._needs_place
         self.performer = Performer(
             store=store,
             agents=agents,
@@ -90,6 +87,7 @@ class AgentRuntime:
             clock=clock,
             randomness=randomness,
             check_rest=self.suspending.check_room,
+            overdue=self.overdue,
         )
 
     # Asking
@@ -178,44 +176,7 @@ class AgentRuntime:
             self._tasks.start(self._end(live, live.cancelled()), name=f"cancel {live.execution.id}")
         elif live.task is not None and live.begun:
             live.task.cancel()
-
-    def counts(self) -> dict[str, int]:
-        """Executions by state: those that live now, and those that ended since the start."""
-        living = Counter(one.state.value for one in self._live.values())
-        return dict(living + self._ended + self.suspending.counts())
-
-    def per_agent(self) -> Mapping[str, AgentLoad]:
-        """What runs and waits now, by agent; agents with nothing to do count nothing."""
-        loads: defaultdict[str, AgentLoad] = defaultdict(AgentLoad)
-        for live in self._live.values():
-            before = loads[live.execution.agent]
-            running = live.state is ExecutionState.RUNNING
-            loads[live.execution.agent] = AgentLoad(before.running + running, before.queued + (not running))
-        return loads
-
-    def per_entry_point(self) -> Mapping[str, Mapping[str, int]]:
-        """As `counts`, by entry point; one without executions is not there."""
-        found: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for name, ended in self._ended_of.items():
-            found[name] += ended
-        for name, resting in self.suspending.per_entry_point().items():
-            found[name] += resting
-        for live in self._live.values():
-            if live.execution.entry_point:
-                found[live.execution.entry_point][live.state.value] += 1
-        return found
-
-    async def answered(self, channel: str) -> None:
-        """Wait until nothing is queued or running whose answer goes to that channel."""
-        while waits := self._answering(channel):
-            await asyncio.gather(*(one.rests.wait() for one in waits))
-
-    def unanswered(self, channel: str) -> int:
-        """How many are queued or running whose answer goes to that channel."""
-        return len(self._answering(channel))
-
-    def _answering(self, channel: str) -> list[LiveExecution]:
-        return [one for one in self._live.values() if one.execution.reply_to.sends_to(channel)]
+            self.overdue.cancelled(live)
 
     async def idle(self) -> None:
         """Wait until nothing is queued or running."""
@@ -224,12 +185,15 @@ class AgentRuntime:
     # Running
 
     def _launch(self, live: LiveExecution) -> None:
+        live.run += 1
         live.task = self._tasks.start(self._run(live), name=f"execution {live.execution.id}")
 
     async def _run(self, live: LiveExecution) -> None:
-        live.begun = True
+        live.begun, run = True, live.run
         try:
             outcome = await self.performer.perform(live)
+            if live.run != run:
+                return
             if outcome is None:
                 self._left(live)
                 return
@@ -237,7 +201,40 @@ class AgentRuntime:
             self._failpoints.hit("runtime.before_finish")
             await self._end(live, outcome)
         finally:
+            if live.run == run:
+                self.lanes.finished(live)
+            else:
+                self.overdue.gone(live.execution.agent)
+
+    def _leave_behind(self, live: LiveExecution) -> None:
+        """Its agent does not end. It goes on for itself, and what it says is heard no more."""
+        agent = live.execution.agent
+        log.error("agent_left_behind", extra={"agent": agent, "execution": live.execution.id})
+        said = f"{agent} does not end although its time is over or it was cancelled; nothing waits for it any more"
+        told = self._events.make(live.execution, EventType.ERROR, {"reason": "AGENT_LEFT_BEHIND", "message": said})
+        with suppress(GatewayError):  # the log has it
+            self._store.append([Published(told)], scope="")
+        self.performer.write_held(live)
+        live.run += 1
+        live.ending = live.leaving is None or bool(live.cancel_reason)
+        self._tasks.start(self._end_without(live), name=f"leave behind {live.execution.id}")
+
+    async def _end_without(self, live: LiveExecution) -> None:
+        try:
+            if not live.ending:
+                self._left(live)
+            elif live.cancel_reason:
+                await self._end(live, live.cancelled())
+            else:
+                await self._end(live, live.failed(f"{live.execution.agent} did not finish in time"))
+        finally:
             self.lanes.finished(live)
+
+    def _needs_place(self, execution_id: str, needs: bool) -> None:
+        """Whether it does something, or waits for somebody to come."""
+        live = self._live.get(execution_id)
+        if live is not None:
+            self.lanes.need_place(live, needs)
 
     def _left(self, live: LiveExecution) -> None:
         """It is out of memory, but for who waits; the messages that it had taken in are answered by themselves."""
@@ -265,9 +262,7 @@ class AgentRuntime:
                 break
         for one in (live, *live.absorbed):
             self._live.pop(one.execution.id, None)
-            self._ended[outcome.state.value] += 1
-            if one.execution.entry_point:
-                self._ended_of[one.execution.entry_point][outcome.state.value] += 1
+            self.figures.ended(one.execution, outcome.state)
         live.resolve(outcome)
         self._look_idle()
 
