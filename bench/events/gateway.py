@@ -25,6 +25,10 @@ gateway:
   logging: {level: warning}
 bus:
   history: {max_events: 1000000}
+agents:
+  echo: {remote: true}
+entry_points:
+  ask: {agent: echo, max_concurrent: 64}
 """
 """More connections than the default, since that is what is measured; every other bound is as it comes."""
 CONNECT = "/gateway.v1.EventService/Connect"

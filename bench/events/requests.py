@@ -29,6 +29,14 @@ from events.talk import Talk
 from gatewayctl.sdk.publisher import MAX_IN_FLIGHT
 
 IN_FLIGHT = (1, 64)
+PROGRAMS = {"SDK": "sdk_requests", "worker": "worker_requests"}
+"""Our clients that are processes of their own, and their modules."""
+WHAT = {
+    "raw": "request and answer between two clients (raw clients)",
+    "SDK": "request and answer between two clients (SDK)",
+    "worker": "request to a remote agent and its answer (SDK)",
+}
+TARGETED = ("raw", "worker")
 TARGET, AIM = 8.0, 20.0
 AIM_P99 = 3.0
 """Milliseconds with 64 in flight."""
@@ -194,9 +202,12 @@ async def _program(arm: Gateway | Autogen, command: Callable[[Running], list[str
             await process.wait()
 
 
-def _sdk_command(running: Running) -> list[str]:
-    token = str(running.home / "state" / "token")
-    return [sys.executable, "-m", "events.sdk_requests", "--port", str(running.port), "--token-file", token]
+def _own_command(module: str) -> Callable[[Running], list[str]]:
+    def command(running: Running) -> list[str]:
+        token = str(running.home / "state" / "token")
+        return [sys.executable, "-m", f"events.{module}", "--port", str(running.port), "--token-file", token]
+
+    return command
 
 
 def _autogen_command(running: Running) -> list[str]:
@@ -208,7 +219,8 @@ async def rows(*, rounds: int, seconds: float, with_peers: bool) -> list[Row]:
     found = []
     async with AsyncExitStack() as stack:
         arms: dict[str, Ask] = {"raw": await stack.enter_async_context(_raw())}
-        arms["SDK"] = await stack.enter_async_context(_program(Gateway(), _sdk_command))
+        for name, module in PROGRAMS.items():
+            arms[name] = await stack.enter_async_context(_program(Gateway(), _own_command(module)))
         if with_peers and not Autogen().missing():
             arms["AutoGen"] = await stack.enter_async_context(_program(Autogen(), _autogen_command))
         for in_flight in IN_FLIGHT:
@@ -218,7 +230,7 @@ async def rows(*, rounds: int, seconds: float, with_peers: bool) -> list[Row]:
             for _ in range(rounds):
                 for name, ask in arms.items():
                     measured[name].append(await ask(in_flight, seconds))
-            found += [_row(name, in_flight, measured) for name in ("raw", "SDK")]
+            found += [_row(name, in_flight, measured) for name in WHAT]
     return found
 
 
@@ -226,15 +238,15 @@ def _row(name: str, in_flight: int, measured: Mapping[str, list[Round]]) -> Row:
     ours, theirs = measured[name], measured.get("AutoGen", [])
     ratio = statistics.median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True)) if theirs else 0.0
     p99 = percentile([wait for each in ours for wait in each.waits], 0.99) * 1000
-    target = in_flight == IN_FLIGHT[-1] and name == "raw"
+    target = in_flight == IN_FLIGHT[-1] and name in TARGETED
     return Row(
-        f"request and answer between two clients ({'raw clients' if name == 'raw' else 'SDK'})",
+        WHAT[name],
         summary(ours),
         f"AutoGen host, its own clients {summary(theirs)}" if theirs else "no peer",
         ratio,
         f"≥ {TARGET:g}× AutoGen host (aim {AIM:g}×, p99 {AIM_P99:g} ms)" if target else "–",
         (ratio >= TARGET if theirs else None) if target else True,
-        durable="no",
+        durable="yes, each an execution with fsync (peer: no)" if name == "worker" else "no",
         authenticated="yes (peer: no)",
         in_flight=str(in_flight),
         processes="1 + load" if name == "raw" else "1 + 1 client process (peer: the same)",

@@ -35,6 +35,8 @@ def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser)
         "--key", default="", metavar="KEY", help="idempotency key: triggering again gives the first run"
     )
     parser.add_argument("--correlation", default="", metavar="ID", help="correlation id of its events")
+    parser.add_argument("--memory", default="", metavar="JSON", help="a JSON object that the agent begins with")
+    parser.add_argument("--paused-at", default="", metavar="NODE", help="the node that it begins at")
     parser.set_defaults(run=run)
 
 
@@ -51,7 +53,8 @@ def run(args: argparse.Namespace, ctl: Ctl) -> int | None:
         from gatewayctl.system import SystemChance, SystemClock  # noqa: PLC0415
 
         key = Ids(SystemClock(), SystemChance()).new()
-    request = trigger_request(args.entry_point, given, args.correlation, key)
+    memory = _memory(args.memory)
+    request = trigger_request(args.entry_point, given, args.correlation, key, memory=memory, paused_at=args.paused_at)
     if args.wait:
         return _wait(request, ctl)
     values = plain(ctl.daemon.call("RuntimeService/Trigger", request, pb.TriggerResponse))
@@ -123,3 +126,15 @@ def _input(text: str | None) -> str | dict[str, Any] | None:
             raise Failure(f"--input begins like JSON and is none: {error}", USAGE) from None
         return dict(found)
     return text
+
+
+def _memory(text: str) -> dict[str, Any] | None:
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Failure(f"--memory is no JSON: {error}", USAGE) from None
+    if not isinstance(found, dict):
+        raise Failure("--memory is no JSON object", USAGE)
+    return found

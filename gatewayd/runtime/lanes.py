@@ -117,12 +117,12 @@ class Lanes:
             del self._lanes[key]
         self._advance()
 
-    def need_place(self, live: LiveExecution, needs: bool) -> None:
+    def need_place(self, live: LiveExecution | None, needs: bool) -> None:
         """One that runs begins (False) or ends to wait for something that may never come, and is worth no place.
 
         Said as often each way. Its session and its entry point count it all the same.
         """
-        lane = self._lanes.get(_key(live))
+        lane = self._lanes.get(_key(live)) if live is not None else None
         if lane is None or lane.running is not live:
             return
         before, lane.placeless = lane.placeless, max(0, lane.placeless + (-1 if needs else 1))

@@ -143,7 +143,8 @@ class Leaving:
         """Whoever cuts the run off meanwhile does not cut off the unit: from its submission on, the run has left."""
         self._live.leaving = write.leaves_as
         try:
-            await asyncio.shield(self._store.save_checkpoint(write))
+            self._live.leaving_unit = self._store.save_checkpoint(write)
+            await asyncio.shield(self._live.leaving_unit)
         except GatewayError:
             self._live.leaving = None
             raise

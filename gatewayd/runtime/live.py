@@ -44,6 +44,8 @@ class LiveExecution:
         """Why it is to leave at its next checkpoint; '' while nobody wants that."""
         self.leaving: ExecutionState | None = None
         """What it leaves as; from here on this run does nothing more."""
+        self.leaving_unit: asyncio.Future[None] | None = None
+        """The unit by which it leaves; on disk when this is done without an error."""
         self.resuming = False
         """Whether there may be a checkpoint that it goes on from."""
         self.rests = asyncio.Event()

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from gatewayd.agents.base import Output, TextOutput
+from gatewayd.agents.graph.names import speaker
 from gatewayd.agents.messages import Sends
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.config.model import GatewayConfig
@@ -148,7 +149,7 @@ class Messaging:
 
     def voice(self, execution: Execution) -> Sends:
         """With this the agent of an execution speaks to others."""
-        return Voice(self.engine, self._agents, work_of(execution), AgentId(execution.agent))
+        return Voice(self.engine, self._agents, work_of(execution), AgentId(speaker(execution.agent)))
 
     async def delivered(self, execution: Execution, timeout: float) -> AsyncIterator[Output]:
         """Have a message that a client published handled; what its handler returns is the output.

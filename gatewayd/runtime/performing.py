@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from gatewayd.agents.base import (
     MAX_ANSWER,
@@ -40,6 +41,8 @@ from gatewayd.storage.base import Store
 from gatewayd.storage.records import Published
 
 log = logging.getLogger("gatewayd.runtime")
+
+_LATE = "{} did not finish in time"
 
 
 class Performer:
@@ -80,12 +83,50 @@ class Performer:
         """The verdict on one run, None for one that has left; only the daemon's own stop passes as cancellation."""
         run = live.run
         try:
-            outcome = await self._verdict(live)
+            try:
+                outcome = await self._verdict(live)
+            finally:
+                if live.run == run:
+                    self._overdue.ended(live)
+            if live.leaving is None or live.cancel_reason or live.run != run:
+                return outcome
+            return await self._left(live)
         finally:
             if live.run == run:
-                self._overdue.ended(live)
                 self.write_held(live)
-        return outcome if live.leaving is None or live.cancel_reason else None
+
+    def leave_behind(self, live: LiveExecution) -> None:
+        """Its agent does not end. It goes on for itself, and what it says is heard no more."""
+        agent = live.execution.agent
+        log.error("agent_left_behind", extra={"agent": agent, "execution": live.execution.id})
+        said = f"{agent} does not end although its time is over or it was cancelled; nothing waits for it any more"
+        told = self._events.make(live.execution, EventType.ERROR, {"reason": "AGENT_LEFT_BEHIND", "message": said})
+        with suppress(GatewayError):  # the log has it
+            self._store.append([Published(told)], scope="")
+        self.write_held(live)
+        live.run += 1
+        live.ending = live.leaving is None or bool(live.cancel_reason)
+
+    async def verdict_without(self, live: LiveExecution) -> Outcome | None:
+        """As `perform`, for a run that was left behind."""
+        if not live.ending and ((outcome := await self._left(live)) is not None or not live.cancel_reason):
+            return outcome
+        return live.cancelled() if live.cancel_reason else live.failed(_LATE.format(live.execution.agent))
+
+    async def _left(self, live: LiveExecution) -> Outcome | None:
+        """It has left if the unit that says so is on disk; what cut the run off meanwhile did not wait for that."""
+        assert live.leaving_unit is not None
+        try:
+            await asyncio.shield(live.leaving_unit)
+        except asyncio.CancelledError:
+            if live.cancel_reason and live.task is not None:
+                live.task.uncancel()
+                return live.cancelled()
+            raise
+        except GatewayError as error:
+            live.leaving = None
+            return live.failed(error.message)
+        return None
 
     async def _verdict(self, live: LiveExecution) -> Outcome:
         if live.cancel_reason:
@@ -100,7 +141,7 @@ class Performer:
         except Suspended:
             return live.cancelled() if live.leaving is not None else live.crashed()
         except TimeoutError:
-            return live.failed(f"{live.execution.agent} did not finish in time")
+            return live.failed(_LATE.format(live.execution.agent))
         except AgentFailed as failure:
             log.warning("agent_failed", extra={"execution": live.execution.id, "cause": failure.cause})
             return live.failed(str(failure))

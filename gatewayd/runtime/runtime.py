@@ -6,8 +6,7 @@ router, writes the end of an execution as one unit, for live and recovered ones 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
 
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.core.clock import Clock, Randomness, jittered
@@ -16,18 +15,17 @@ from gatewayd.core.event import Event, EventType
 from gatewayd.core.failpoints import Failpoints
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.runtime.emit import ExecutionEvents, interruption
-from gatewayd.runtime.figures import Figures
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.messaging import Messaging
 from gatewayd.runtime.overdue import Overdue
 from gatewayd.runtime.performing import Performer
 from gatewayd.runtime.suspending import Suspending
+from gatewayd.runtime.tally import AgentLoad, Tally, per_agent
 from gatewayd.runtime.views import Views
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
-from gatewayd.storage.records import Published
 
 log = logging.getLogger("gatewayd.runtime")
 
@@ -63,18 +61,15 @@ class AgentRuntime:
         self._randomness = randomness
         self._failpoints = failpoints
         self._live: dict[str, LiveExecution] = {}
+        self._tally = Tally()
         self._idle = asyncio.Event()
         self._idle.set()
         self.lanes = Lanes(self._launch)
         self.suspending = Suspending(
             store=store, events=events, clock=clock, running=self._live.get, submit=self._queue, end=self._end
         )
-        self.figures = Figures(self._live, self.suspending)
-        self.counts, self.per_agent = self.figures.counts, self.figures.per_agent
-        self.per_entry_point = self.figures.per_entry_point
-        self.answered, self.unanswered = self.figures.answered, self.figures.unanswered
         self.overdue = Overdue(tasks=tasks, clock=clock, leave_behind=self._leave_behind)
-        agents.workers.absence.on_change = self._needs_place
+        agents.workers.absence.on_change = lambda one, needs: self.lanes.need_place(self._live.get(one), needs)
         self.performer = Performer(
             store=store,
             agents=agents,
@@ -178,6 +173,30 @@ class AgentRuntime:
             live.task.cancel()
             self.overdue.cancelled(live)
 
+    def counts(self) -> dict[str, int]:
+        """Executions by state: those that live now, and those that ended since the start."""
+        return self._tally.counts(self._live.values(), self.suspending.counts())
+
+    def per_agent(self) -> Mapping[str, AgentLoad]:
+        """What runs and waits now, by agent; agents with nothing to do count nothing."""
+        return per_agent(self._live.values())
+
+    def per_entry_point(self) -> Mapping[str, Mapping[str, int]]:
+        """As `counts`, by entry point; one without executions is not there."""
+        return self._tally.per_entry_point(self._live.values(), self.suspending.per_entry_point())
+
+    async def answered(self, channel: str) -> None:
+        """Wait until nothing is queued or running whose answer goes to that channel."""
+        while waits := self._answering(channel):
+            await asyncio.gather(*(one.rests.wait() for one in waits))
+
+    def unanswered(self, channel: str) -> int:
+        """How many are queued or running whose answer goes to that channel."""
+        return len(self._answering(channel))
+
+    def _answering(self, channel: str) -> list[LiveExecution]:
+        return [one for one in self._live.values() if one.execution.reply_to.sends_to(channel)]
+
     async def idle(self) -> None:
         """Wait until nothing is queued or running."""
         await self._idle.wait()
@@ -207,34 +226,17 @@ class AgentRuntime:
                 self.overdue.gone(live.execution.agent)
 
     def _leave_behind(self, live: LiveExecution) -> None:
-        """Its agent does not end. It goes on for itself, and what it says is heard no more."""
-        agent = live.execution.agent
-        log.error("agent_left_behind", extra={"agent": agent, "execution": live.execution.id})
-        said = f"{agent} does not end although its time is over or it was cancelled; nothing waits for it any more"
-        told = self._events.make(live.execution, EventType.ERROR, {"reason": "AGENT_LEFT_BEHIND", "message": said})
-        with suppress(GatewayError):  # the log has it
-            self._store.append([Published(told)], scope="")
-        self.performer.write_held(live)
-        live.run += 1
-        live.ending = live.leaving is None or bool(live.cancel_reason)
+        self.performer.leave_behind(live)
         self._tasks.start(self._end_without(live), name=f"leave behind {live.execution.id}")
 
     async def _end_without(self, live: LiveExecution) -> None:
         try:
-            if not live.ending:
+            if (outcome := await self.performer.verdict_without(live)) is None:
                 self._left(live)
-            elif live.cancel_reason:
-                await self._end(live, live.cancelled())
             else:
-                await self._end(live, live.failed(f"{live.execution.agent} did not finish in time"))
+                await self._end(live, outcome)
         finally:
             self.lanes.finished(live)
-
-    def _needs_place(self, execution_id: str, needs: bool) -> None:
-        """Whether it does something, or waits for somebody to come."""
-        live = self._live.get(execution_id)
-        if live is not None:
-            self.lanes.need_place(live, needs)
 
     def _left(self, live: LiveExecution) -> None:
         """It is out of memory, but for who waits; the messages that it had taken in are answered by themselves."""
@@ -262,7 +264,7 @@ class AgentRuntime:
                 break
         for one in (live, *live.absorbed):
             self._live.pop(one.execution.id, None)
-            self.figures.ended(one.execution, outcome.state)
+            self._tally.ended(one.execution, outcome.state)
         live.resolve(outcome)
         self._look_idle()
 

@@ -42,7 +42,7 @@ class CheckpointTables(Protocol):
     """
 
     def save_checkpoint(self, write: CheckpointWrite) -> Future[None]:
-        """Keep it. An execution that leaves with it has its attempts back."""
+        """Keep it. An execution that leaves with it has its attempts back, one that completed a step all but this."""
         ...
 
     def pause_queued(self, execution_id: str, reason: str, events: Sequence[Event]) -> Future[None]:

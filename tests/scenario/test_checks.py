@@ -147,6 +147,35 @@ async def test_a_part_that_fails_or_does_not_answer_is_broken_and_holds_up_no_ot
         assert await store.marks("probe") == {}
 
 
+@pytest.mark.parametrize(
+    ("answer", "state", "said"),
+    [
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "degraded", "answers 503 Service Unavailable"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "healthy", "takes connections, and answers nothing in the clear"),
+        (b"", "healthy", "takes connections, and answers nothing in the clear"),
+        (None, "broken", "takes no connections"),
+    ],
+)
+async def test_a_listener_is_judged_by_what_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes | None, state: str, said: str
+) -> None:
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer or b"")
+        writer.close()
+
+    async with InProcess(tmp_path, CONFIG) as gateway, gateway.client("c") as client:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        assert gateway.house.http.server is not None
+        monkeypatch.setattr(gateway.house.http.server, "port", server.sockets[0].getsockname()[1])
+        if answer is None:
+            server.close()
+            await server.wait_closed()
+        found = (await looked(client, pb.CHECK_KIND_HTTP))["http"]
+        server.close()
+        assert found[0] == state
+        assert said in found[1]
+
+
 async def test_a_loop_that_is_late_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Judged by the clock: what the loop took beyond what was asked for."""
 

@@ -80,6 +80,8 @@ async def test_while_push_is_off_everything_is_refused(tmp_path):
                     setattr(request, field, "news")
             if method.name == "Ack":
                 request.ack_ids.append("d")
+            if method.name == "RetryTopicDeadLetter":
+                request.dead_letter_id = "1"
             with pytest.raises(GatewayError) as refused:
                 await client.call(
                     f"PushService/{method.name}", request, getattr(push_service_pb2, method.output_type.name)

@@ -19,3 +19,9 @@ def graph_of(name: str) -> tuple[str, str] | None:
         return None
     graph, _, node = name.removeprefix(_PREFIX).partition(":")
     return graph, node
+
+
+def speaker(name: str) -> str:
+    """Whose messages those of an execution are, by a name that an agent may have: its agent, or `graph.GRAPH`."""
+    graph = graph_of(name)
+    return f"graph.{graph[0]}" if graph is not None else name

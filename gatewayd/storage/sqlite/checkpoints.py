@@ -34,6 +34,8 @@ def save(tx: Tx, write: CheckpointWrite) -> None:
     if write.leaves_as is not None:
         new = old._replace(state=str(write.leaves_as), reason=write.reason, attempts=0)
         executions.save(tx, made.execution_id, old, new)
+    elif made.kind is CheckpointKind.COMPLETE and old.attempts > 1:
+        executions.save(tx, made.execution_id, old, old._replace(attempts=1))
 
 
 def insert(tx: Tx, made: Checkpoint) -> None:
@@ -107,7 +109,7 @@ def complete_call(tx: Tx, execution_id: str, call_id: str) -> None:
 
 def forget_executions(tx: Tx, execution_ids: Iterable[str]) -> None:
     """What was kept for these executions goes with them."""
-    used = [table for table in _TABLES if tx.totals(table)[0]]
+    used = [table for table in _TABLES if tx.may_have(table)]
     if used:
         for execution_id in execution_ids:
             for table in used:

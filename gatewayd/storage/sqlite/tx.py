@@ -102,6 +102,7 @@ class Tx:
         }
         self._known: dict[Key, Seen | None] = {}
         self._counts: list[tuple[str, int, int]] = []
+        self._counted: set[str] = set()
         self._journal: Journal = []
         for rows in live.all:
             rows.begin(connection.execute, self._journal)
@@ -141,6 +142,11 @@ class Tx:
     def count(self, table: str, rows: int, size: int) -> None:
         """Note that so many rows with so many bytes of content came (or went)."""
         self._counts.append((table, rows, size))
+        self._counted.add(table)
+
+    def may_have(self, table: str) -> bool:
+        """False only if the table is empty; asked for each unit, where `totals` is dear."""
+        return table in self._counted or self._books.rows.get(table, 0) > 0
 
     def totals(self, table: str) -> tuple[int, int]:
         """Rows and bytes of a table as of now, this transaction included."""

@@ -53,6 +53,21 @@ class CheckpointCases:
             await harness.store.resume("x0001", "again", (event("e4"),))
         assert _told(harness) == ["e1", "e3"]
 
+    async def test_a_completed_step_gives_attempts_back(self, harness: Harness) -> None:
+        await _running(harness)
+        for _ in range(2):
+            await harness.store.requeue("x0001", "crash", ())
+            await harness.store.start("x0001", NOW, ())
+        begun = replace(_checkpoint(1), kind=CheckpointKind.START)
+        await harness.store.save_checkpoint(CheckpointWrite(begun, 0))
+        found = await harness.store.get_execution("x0001")
+        assert found is not None
+        assert found.attempts == 3
+        await harness.store.save_checkpoint(_write(2))
+        found = await harness.store.get_execution("x0001")
+        assert found is not None
+        assert (found.attempts, found.state) == (1, ExecutionState.RUNNING)
+
     async def test_only_what_is_queued_pauses_without_a_checkpoint(self, harness: Harness) -> None:
         await harness.store.accept(acceptance(1))
         await harness.store.pause_queued("x0001", "lunch", ())

@@ -7,12 +7,22 @@ from typing import Any
 
 import pytest
 
+from gatewayd.access.principals import Principal
+from gatewayd.access.scopes import Scopes
 from gatewayd.agents.base import AgentContext, Output, Suspended, TextOutput, ToolCompleted, ToolStarted, Turn
 from gatewayd.config.checking import read
 from gatewayd.config.entry_points import RuntimeSection
 from gatewayd.core.checkpoint import MAX_STATE, CheckpointKind
 from gatewayd.core.clock import SystemClock
-from gatewayd.core.errors import ExecutionFinished, InvalidArgument, LimitExceeded, NotFound, NotPaused, NotWaiting
+from gatewayd.core.errors import (
+    ExecutionFinished,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    NotPaused,
+    NotWaiting,
+    StoreFull,
+)
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.work import Execution, ExecutionState
@@ -523,3 +533,63 @@ async def test_it_comes_back_only_when_the_run_before_is_gone(both: tuple[Middle
     assert (await asyncio.wait_for(submitted.live.done, 60)).output == "back"
     assert runs == ["began", "left", "began"]
     assert middle.runtime.counts() == {"succeeded": 1}
+
+
+async def test_a_stranger_hears_that_there_is_no_such_execution(both: tuple[Middle, Steps]) -> None:
+    """While it runs, and while it rests."""
+    middle, steps = both
+    steps.asks_at = {"go": 2}
+    gate = steps.hold(1)
+    submitted = await middle.send("go")
+    execution_id = submitted.accepted.execution_id
+    stranger = middle.caller(principal=Principal("bob", Scopes.parse(["agents.send:*", "runtime:*"])))
+    controls = middle.router.controls
+    await steps.at(1)
+    for resting in (False, True):
+        if resting:
+            gate.set()
+            await in_state(middle, execution_id, ExecutionState.INPUT_REQUIRED)
+        with pytest.raises(NotFound):
+            await controls.pause(execution_id, stranger)
+        with pytest.raises(NotFound):
+            await controls.resume(execution_id, stranger)
+        with pytest.raises(NotFound):
+            await controls.give_input(execution_id, "ask", "x", stranger)
+        with pytest.raises(NotFound):
+            await controls.cancel(execution_id, stranger)
+    assert (await stored(middle, execution_id)).state is ExecutionState.INPUT_REQUIRED
+
+
+async def test_a_pause_that_could_not_be_written_is_none(
+    both: tuple[Middle, Steps], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is cut off while it leaves, and then the disk refuses: it ends, and nobody waits for ever."""
+    middle, steps = both
+    unit: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(middle.store, "save_checkpoint", lambda _write: unit)
+    cut = asyncio.Event()
+
+    async def run(_turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+        steps.ran.append(1)
+        await steps.gates[1].wait()
+        try:
+            await ctx.checkpoint({})
+        finally:
+            cut.set()
+        yield TextOutput("never")
+
+    steps.run = run  # type: ignore[method-assign]
+    steps.timeout = 2.0
+    gate = steps.hold(1)
+    submitted = await middle.send("go")
+    await steps.at(1)
+    await middle.router.controls.pause(submitted.accepted.execution_id, middle.caller())
+    gate.set()
+    await asyncio.wait_for(cut.wait(), 60)
+    assert submitted.live.leaving is ExecutionState.PAUSED
+    assert not submitted.live.rests.is_set()
+
+    unit.set_exception(StoreFull("no space"))
+
+    outcome = await asyncio.wait_for(submitted.live.done, 60)
+    assert (outcome.state, outcome.error) == (ExecutionState.FAILED, "no space")

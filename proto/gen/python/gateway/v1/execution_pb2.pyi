@@ -259,7 +259,7 @@ class Execution(_message.Message):
     with that of the event, with the number of hops behind it: `ID~1`, `ID~2`.
     """
     attempts: _builtins.int
-    """How often the agent was started, 1 unless a crash cut it off. 0 while QUEUED."""
+    """How often the agent was started since it last rested, or completed a step: 1 unless it was cut off. 0 while QUEUED."""
     reason: _builtins.str
     """Why it is in this state, such as what cancelled it. May be empty."""
     output: _builtins.str
