@@ -157,6 +157,7 @@ class Call:
             message_id=message_id,
             cancellation_token=cancellation_token,
             idempotency_key=idempotency_key,
+            belonging=self.belonging.sent(self.lane.id, recipient, message),
             within=self,
         )
 
@@ -177,6 +178,6 @@ class Call:
             timeout=timeout,
             message_id=message_id,
             cancellation_token=cancellation_token,
-            belonging=self.belonging,
+            belonging=self.belonging.sent(self.lane.id, topic, message),
             traceparent=self.trace,
         )

@@ -18,7 +18,7 @@ from gatewayd.engine.context import MessageContext
 from gatewayd.engine.errors import MalformedMessage
 from gatewayd.providers.bounds import closing
 from gatewayd.runtime.context import HandlingContext
-from gatewayd.runtime.speaking import TEXT
+from gatewayd.runtime.speaking import TEXT, Work
 
 MAX_REPLY = 2 * 1024 * 1024
 """Longest reply of an agent that speaks text, in bytes."""
@@ -51,6 +51,7 @@ class TextAgent:
             topic=str(ctx.topic or ""),
             sender=str(ctx.sender or ""),
             data_type=data_type,
+            call_scope=f"/{ctx.agent}:{ctx.belonging.scope}" if isinstance(ctx.belonging, Work) else "",
         )
         if not isinstance(ctx, Call):
             raise InvalidArgument("an agent of the configuration handles messages of the daemon's engine alone")
@@ -107,7 +108,7 @@ async def _run(agent: RegisteredAgent, turn: Turn, context: HandlingContext) -> 
                 if size > MAX_REPLY:
                     raise AgentFailed("The answer grew too long.", cause=f"more than {MAX_REPLY} bytes")
                 pieces.append(output.content)
-            context.put_out(output)
+            await context.put_out(output)
     return "".join(pieces)
 
 

@@ -62,6 +62,8 @@ class Leaving:
         self._log = log
         self._check_rest = check_rest
         self.restart = restart
+        self.place = restart.checkpoint.id if restart.checkpoint is not None else ""
+        """The checkpoint from which it would go on."""
         self.inputs: Mapping[str, str] = dict(restart.inputs)
 
     async def checkpoint(self, state: Mapping[str, Any], node_id: str, kind: CheckpointKind) -> None:
@@ -135,7 +137,7 @@ class Leaving:
         except GatewayError:
             live.held = held
             raise
-        self.inputs = {}
+        self.inputs, self.place = {}, made.id
         while live.log and live.log[0] in write.log:
             live.log.popleft()
 

@@ -195,7 +195,7 @@ class Performer:
             lambda event: self._tell(live, event, run),
             state=state,
             goal=goal,
-            voice=self._messaging.voice(execution),
+            voice=self._messaging.voice(execution, lambda: leaving.place),
             leaving=leaving,
             notes=notes,
             deadline=self._clock.monotonic() + agent.timeout,
