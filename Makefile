@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 3
 PEERS := .build/peers/praisonai/.ready .build/peers/autogen/.ready .build/peers/nats/.ready .build/peers/agentopera/.ready .build/peers/cpp/plain
 
-.PHONY: help venv demo run test check fix format lint types floors proto verify-proto lint-proto lock faults chaos bench-quick bench bench-stall bench-idle bench-peers scenario wheel clean
+.PHONY: help venv demo demo-desk demo-job run test check fix format lint types floors proto verify-proto lint-proto lock faults chaos bench-quick bench bench-stall bench-idle bench-peers scenario wheel clean
 
 help: ## What there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -24,6 +24,12 @@ $(READY): requirements/dev.txt pyproject.toml
 
 demo: venv ## One message over gRPC and one through a simulated chat, answered and traced
 	@$(PY) docs/examples/demo.py
+
+demo-desk: venv ## A support desk at work: webhook, agents, a person who decides, an answer in a chat
+	@$(PY) docs/examples/demo_desk.py
+
+demo-job: venv ## A long job that is killed twice with -9, and ends once
+	@$(PY) docs/examples/demo_job.py
 
 run: venv ## The daemon in the foreground with the quickstart configuration
 	@printf 'Talk to it from another terminal:\n\n  $(VENV)/bin/gatewayctl chat assistant\n  $(VENV)/bin/gatewayctl status\n  $(VENV)/bin/gatewayctl events --follow\n\nCtrl-C stops it.\n\n'

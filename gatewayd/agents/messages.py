@@ -36,6 +36,10 @@ class Sends(Protocol):
         """
         ...
 
+    def as_agent(self, agent: str) -> "Sends":
+        """The same, where what is said is said by that agent: for a graph, whose nodes are agents."""
+        ...
+
 
 def is_message_class(factory: object) -> bool:
     """Whether it is a class of message handlers, which only the engine can make."""

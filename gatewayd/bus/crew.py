@@ -20,12 +20,17 @@ _ROUNDS = 256
 _PARKED = 8
 """Tasks that are kept for the next handlers that wait."""
 
-Suspended = tuple[Any, Any, Event]
-"""A handler's coroutine that has taken its first step, what it waits for, and the event that it handles."""
+Suspended = tuple["Hand", Any, Any, Event]
+"""Whose handler it is, its coroutine that has taken its first step, what that waits for, and the event."""
 
 
 class Hand(Protocol):
-    """What the crew works for: one handler."""
+    """What the crew works for: one handler, or those of one filter."""
+
+    @property
+    def current(self) -> "Hand":
+        """Whose handler runs just now: itself, or the one among them."""
+        ...
 
     def work(self, most: int) -> Suspended | None:
         """Handle at most so many events, until one suspends."""
@@ -58,7 +63,8 @@ class Crew:
     def inside(self, hand: Hand) -> bool:
         """Whether the calling task works for it."""
         task = asyncio.current_task()
-        return task is not None and self._at.get(task) is hand
+        at = self._at.get(task) if task is not None else None
+        return at is not None and at.current is hand
 
     def close(self) -> None:
         """Begin nothing more; what runs is for the owner of the tasks to end."""
@@ -96,7 +102,7 @@ class Crew:
                     leads, self._asleep = False, True
                     if self._ready:
                         self._wake()
-                    await self._rest(task, hand, suspended)
+                    await self._rest(task, suspended)
                 if contextvars.copy_context() != clean:
                     return  # a handler left context variables behind: the next one shall not find them
                 rounds += 1
@@ -127,9 +133,10 @@ class Crew:
             raise
         return True
 
-    async def _rest(self, task: asyncio.Task[Any], hand: Hand, suspended: Suspended) -> None:
+    async def _rest(self, task: asyncio.Task[Any], suspended: Suspended) -> None:
         """See a handler through that has suspended."""
-        work, waits_for, event = suspended
+        hand, work, waits_for, event = suspended
+        self._at[task] = hand
         failure: BaseException | None = None
         try:
             await resumed(work, waits_for)

@@ -3,7 +3,8 @@
 For the type checker it *is* `dataclasses.dataclass`: `frozen=True` is held where code is checked, not while it runs.
 What a frozen dataclass costs at run time is paid twice. CPython 3.11 compiles six methods for each (half a millisecond,
 of which a start had a hundred), and its `__init__` goes around its own guard for every field. Here only `__init__` is
-compiled, as a plain one; equality, hash and text are shared by all values.
+compiled, as a plain one, and only when the first value of the class is made, which for most of them is after the start;
+equality, hash and text are shared by all values.
 See docs/adr/0012-values-are-frozen-by-the-checker.md.
 """
 
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dataclasses import dataclass as value
 else:
-    from dataclasses import dataclass
+    from dataclasses import MISSING, dataclass
     from operator import attrgetter
 
     def value(*, frozen, slots, order=False):
@@ -22,7 +23,11 @@ else:
 
         def make(cls):
             own = cls.__dict__
-            made = dataclass(slots=True, repr=False, eq=order, order=order)(cls)
+            if not cls.__doc__:
+                cls.__doc__ = cls.__name__  # a dataclass would look for its signature
+            made = dataclass(slots=True, init=False, repr=False, eq=order, order=order)(cls)
+            if "__init__" not in own:
+                made.__init__ = _init_later(made)
             compared = [name for name, field in made.__dataclass_fields__.items() if field.compare]
             made.__content__ = attrgetter(*compared) if compared else _nothing
             if not order and "__eq__" not in own:
@@ -34,6 +39,35 @@ else:
             return made
 
         return make
+
+    def _init_later(made):
+        def __init__(self, *args, **kwargs):  # noqa: N807
+            made.__init__ = init = _init_of(made)
+            init(self, *args, **kwargs)
+
+        return __init__
+
+    def _init_of(made):
+        """The `__init__` that a dataclass would have."""
+        known = {"_MADE": _MADE}
+        taken, lines = [], []
+        for name, field in made.__dataclass_fields__.items():
+            given = ""
+            if field.default is not MISSING:
+                known[f"_{name}"], given = field.default, f"=_{name}"
+            elif field.default_factory is not MISSING:
+                known[f"_{name}"], given = field.default_factory, "=_MADE"
+            taken.append(f"{name}{given}")
+            what = f"_{name}() if {name} is _MADE else {name}" if given == "=_MADE" else name
+            lines.append(f"    self.{name} = {what}\n")
+        if hasattr(made, "__post_init__"):
+            lines.append("    self.__post_init__()\n")
+        parameters = ", ".join(["self", *taken])
+        exec(f"def __init__({parameters}):\n{''.join(lines) or '    pass'}", known)
+        return known["__init__"]
+
+    _MADE = object()
+    """Stands for a default that is made anew for each value."""
 
     def _nothing(_):
         return ()

@@ -66,6 +66,10 @@ class ExecutionContext(Emits):
         """See `Sends.publish`."""
         return await self._voice.publish(topic, message)
 
+    def as_agent(self, agent: str) -> Sends:
+        """See `Sends.as_agent`."""
+        return self._voice.as_agent(agent)
+
     def emit(
         self,
         kind: EventType,

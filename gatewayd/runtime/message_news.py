@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from gatewayd.agents.messages import text_of
 from gatewayd.core.agents import AgentId, Message
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Event, EventType
@@ -118,6 +119,14 @@ class MessageNews:
             try:
                 message = self.serializers.encode(message)
             except (UnknownMessageType, MalformedMessage):
-                return type(message).__name__, ""
+                return type(message).__name__, _plain(message)[:MAX_SHOWN]
         shown = message.data.decode(errors="replace")[:MAX_SHOWN]
         return ("" if message.data_type == TEXT else message.data_type), shown
+
+
+def _plain(message: object) -> str:
+    """A message that cannot come over the wire, such as a reply that no handler takes, as far as it is plain values."""
+    try:
+        return text_of(message)
+    except (TypeError, ValueError, RecursionError):
+        return ""

@@ -89,7 +89,7 @@ class Voice:
         """See `Sends.send`."""
         asked = self._agents.get(agent)
         # What somebody says to a class of handlers in a chat comes by this way, and no agent said it.
-        turn = self._within is None and agent == self._sender.type and handlers_of(asked.agent) is not None
+        turn = agent == self._sender.type and handlers_of(asked.agent) is not None
         receiver = AgentId(agent, key)
         return await self._engine.send(
             message,
@@ -105,6 +105,10 @@ class Voice:
         about = TopicId.parse(topic)
         work = self._work.sent(self._sender, about, message, self._place())
         return await self._engine.publish(message, about, sender=self._sender, belonging=work)
+
+    def as_agent(self, agent: str) -> "Voice":
+        """See `Sends.as_agent`."""
+        return Voice(self._engine, self._agents, self._work, AgentId(agent), within=self._within, place=self._place)
 
 
 async def deliver(engine: MessageEngine, execution: Execution, timeout: float) -> str | None:

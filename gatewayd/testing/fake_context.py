@@ -73,6 +73,10 @@ class FakeContext(Emits):
         self.published.append((topic, message))
         return 0
 
+    def as_agent(self, agent: str) -> "FakeContext":
+        del agent
+        return self
+
     def take_steering(self) -> Sequence[str]:
         taken, self.steering = tuple(self.steering), []
         return taken

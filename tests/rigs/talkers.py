@@ -203,3 +203,19 @@ class Double(HandlerAgent):
     @message_handler
     async def on_text(self, text: str, ctx: MessageContext) -> None:
         scene.say("never")
+
+
+@dataclass
+class Stock:
+    """A reply with a type that nobody handles."""
+
+    number: int
+    left: list[str]
+
+
+class Teller(HandlerAgent):
+    """Answers with an object."""
+
+    @message_handler
+    async def on_text(self, text: str, ctx: MessageContext) -> Stock:
+        return Stock(int(text), ["a", "b"])

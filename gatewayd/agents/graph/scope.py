@@ -7,6 +7,7 @@ from gatewayd.agents.base import AgentContext
 from gatewayd.agents.emitting import Emits
 from gatewayd.agents.goal import AgentGoal
 from gatewayd.agents.graph.progress import Progress
+from gatewayd.agents.messages import Sends
 from gatewayd.agents.state import AgentState
 from gatewayd.config.graphs import NodeSection
 from gatewayd.core.agents import DEFAULT_KEY
@@ -19,6 +20,7 @@ class NodeContext(Emits):
 
     def __init__(self, outer: AgentContext, node_id: str, node: NodeSection, progress: Progress) -> None:
         self._outer = outer
+        self._voice: Sends = outer.as_agent(node.agent) if node.agent else outer
         self._node_id = node_id
         self._node = node
         self._progress = progress
@@ -59,13 +61,17 @@ class NodeContext(Emits):
     async def send(self, agent: str, message: object, *, key: str = DEFAULT_KEY, timeout: float | None = None) -> Any:
         """See `Sends.send`."""
         self.touched = self.clock.monotonic()
-        reply = await self._outer.send(agent, message, key=key, timeout=timeout)
+        reply = await self._voice.send(agent, message, key=key, timeout=timeout)
         self.touched = self.clock.monotonic()
         return reply
 
     async def publish(self, topic: str, message: object) -> int:
         """See `Sends.publish`."""
-        return await self._outer.publish(topic, message)
+        return await self._voice.publish(topic, message)
+
+    def as_agent(self, agent: str) -> Sends:
+        """See `Sends.as_agent`."""
+        return self._outer.as_agent(agent)
 
     def take_steering(self) -> Sequence[str]:
         """See `AgentContext.take_steering`."""

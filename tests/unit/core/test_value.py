@@ -57,3 +57,43 @@ def test_ordered_values_are_ordered() -> None:
     assert Cursor("a", 1) < Cursor("a", 2) < Cursor("b", 1)
     assert max(Cursor("a", 1), Cursor("a", 3)) == Cursor("a", 3)
     assert len({Cursor("a", 1), Cursor("a", 1)}) == 1
+
+
+@value(frozen=True, slots=True)
+class Span:
+    """Checks itself."""
+
+    low: int
+    high: int = 9
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("it is empty")
+
+
+@value(frozen=True, slots=True)
+class Named(Span):
+    """Takes what it derives from, too."""
+
+    name: str = ""
+
+
+def test_what_a_value_takes_is_what_its_fields_say() -> None:
+    assert (Span(1).low, Span(1).high, Span(high=3, low=2).high) == (1, 9, 3)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'low'"):
+        Span()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'middle'"):
+        Span(1, middle=2)  # type: ignore[call-arg]
+
+
+def test_a_value_may_check_itself_and_derive() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        Span(10)
+    with pytest.raises(ValueError, match="empty"):
+        Named(10, 9, "x")
+    assert Named(1, name="a") == Named(1, 9, "a") != Named(1, 9)
+
+
+def test_a_default_is_made_anew_for_each() -> None:
+    first, second = Point(1), Point(2, tags=("b",))
+    assert (first.tags, second.tags) == ((), ("b",))
