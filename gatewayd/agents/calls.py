@@ -79,6 +79,13 @@ class OpenCall:
         """Whether another agent asks: it is told at once when nobody is there any more."""
         return bool(self.turn.sender or self.turn.topic)
 
+    def patience(self, reconnect_timeout: float, now: float) -> float | None:
+        """Seconds that it still waits for anybody to come, at the time `now`; None while somebody is there."""
+        if self.worker is not None or self.pool.present:
+            return None
+        since = max(self.since, self.pool.absent_since or self.since)
+        return max(0.0, since + reconnect_timeout - now)
+
 
 class Worker:
     """One client that serves one agent."""

@@ -17,6 +17,7 @@ fails.
 import logging
 from collections.abc import Callable, Sequence
 
+from gatewayd.agents.absence import Absence
 from gatewayd.agents.base import MAX_ANSWER, AgentFailed, Turn
 from gatewayd.agents.calls import DEFAULT_CONCURRENT, ClientKey, OpenCall, Pool, Tell, Worker, absent, cut_off, frame_of
 from gatewayd.core.clock import Clock
@@ -36,6 +37,7 @@ class Workers:
         """Seconds; set at every reload."""
         self.on_topics: Callable[[str], None] = lambda _agent: None
         """Told of an agent whose workers may have come to name other topics."""
+        self.absence = Absence()
         self._clock = clock
         self._ids = ids
         self._pools: dict[str, Pool] = {}
@@ -86,10 +88,13 @@ class Workers:
                 return None
             call.news.clear()
             try:
-                async with self._clock.timeout(self._patience(call)):
+                patience = call.patience(self.reconnect_timeout, self._clock.monotonic())
+                if patience is not None and not self.absence.begin(call):
+                    raise absent(call.pool.agent)
+                async with self._clock.timeout(patience):
                     await call.news.wait()
             except TimeoutError:
-                if self._patience(call) == 0:
+                if call.patience(self.reconnect_timeout, self._clock.monotonic()) == 0:
                     log.warning("no_worker", extra={"agent": call.pool.agent, "execution": call.execution_id})
                     self._fail(call, absent(call.pool.agent))
 
@@ -97,14 +102,6 @@ class Workers:
         """Nobody waits for the answer any more; a worker that still works on it is told so."""
         if call.id in self._calls:
             self._cancel(call, reason)
-
-    def _patience(self, call: OpenCall) -> float | None:
-        """Seconds that the call still waits for anybody to come; None while somebody is there."""
-        pool = call.pool
-        if call.worker is not None or pool.present:
-            return None
-        since = max(call.since, pool.absent_since or call.since)
-        return max(0.0, since + self.reconnect_timeout - self._clock.monotonic())
 
     # Workers
 
@@ -219,6 +216,7 @@ class Workers:
                 return
             del pool.waiting[call.id]
             call.worker = worker
+            self.absence.end(call)
             worker.calls[call.id] = call
             worker.tell(frame_of(call, worker, self._clock.monotonic()))
 
@@ -288,6 +286,7 @@ class Workers:
         """It is with nobody any more."""
         if self._calls.pop(call.id, None) is None:
             return
+        self.absence.end(call)
         pool = call.pool
         pool.waiting.pop(call.id, None)
         worker, call.worker = call.worker, None

@@ -73,8 +73,8 @@ class Call:
         """The caller's; None for a published message."""
         self.begun = False
         self.ended = False
-        self.watched = False
-        """Whether its deadline is watched; one that ends in its first step never is."""
+        self.watched = 0
+        """Under which number its deadline is watched, 0 if it is not; one that ends in its first step never is."""
         self.verdict: GatewayError | None = None
         """Why nobody wants it any more; from then on the handler only tidies up."""
         self.interrupted = False
@@ -157,6 +157,7 @@ class Call:
             message_id=message_id,
             cancellation_token=cancellation_token,
             idempotency_key=idempotency_key,
+            belonging=self.belonging.sent(self.lane.id, recipient, message),
             within=self,
         )
 
@@ -177,6 +178,6 @@ class Call:
             timeout=timeout,
             message_id=message_id,
             cancellation_token=cancellation_token,
-            belonging=self.belonging,
+            belonging=self.belonging.sent(self.lane.id, topic, message),
             traceparent=self.trace,
         )

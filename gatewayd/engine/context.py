@@ -15,6 +15,10 @@ class Belonging:
     execution_id: str = ""
     principal: str = ""
 
+    def sent(self, sender: AgentId, receiver: AgentId | TopicId, message: object) -> "Belonging":  # noqa: ARG002
+        """To what a message belongs that the handler of this one sends or publishes."""
+        return self
+
 
 NOBODYS = Belonging()
 

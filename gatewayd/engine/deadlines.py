@@ -41,18 +41,29 @@ class Deadlines:
 
     def watch(self, call: Call) -> None:
         """From now on until `forget`."""
-        call.watched = True
         self._number += 1
+        call.watched = self._number
         heapq.heappush(self._heap, (call.deadline, self._number, call))
         if call.deadline < self._rings_at:
             self._plan()
 
+    def again(self, call: Call) -> None:
+        """Its deadline has changed, or is to be watched from now on."""
+        if call.watched:
+            self.forget(call)
+        self.watch(call)
+
+    def grant(self, call: Call, seconds: float) -> None:
+        """It has so long from now, whatever was its deadline."""
+        call.deadline = self._clock.monotonic() + seconds
+        self.again(call)
+
     def forget(self, call: Call) -> None:
         """It has ended."""
-        call.watched = False
+        call.watched = 0
         self._gone += 1
         if self._gone > _TOLERATED and self._gone * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].watched]
+            self._heap = [entry for entry in self._heap if entry[2].watched == entry[1]]
             heapq.heapify(self._heap)
             self._gone = 0
 
@@ -69,10 +80,10 @@ class Deadlines:
         self._alarm = None
         self._rings_at = math.inf
         now = self._clock.monotonic()
-        while self._heap and (self._heap[0][0] <= now or not self._heap[0][2].watched):
-            call = heapq.heappop(self._heap)[2]
-            if call.watched:
-                call.watched = False
+        while self._heap and (self._heap[0][0] <= now or self._heap[0][2].watched != self._heap[0][1]):
+            _, number, call = heapq.heappop(self._heap)
+            if call.watched == number:
+                call.watched = 0
                 self._expire(call)
             else:
                 self._gone -= 1

@@ -90,6 +90,15 @@ class HandlerFailed:
 
 
 @value(frozen=True, slots=True)
+class HandlerLeftBehind:
+    """A handler did not end although it was interrupted. It may still be at work, but nothing waits for it any more."""
+
+    agent: AgentId
+    message_id: str
+    belonging: Belonging = NOBODYS
+
+
+@value(frozen=True, slots=True)
 class AgentNotMade:
     """The construction of an instance failed; so did the messages that waited for it."""
 
@@ -104,7 +113,7 @@ class AgentEvicted:
     agent: AgentId
 
 
-EngineEvent = MessageEvent | MessageDropped | HandlerFailed | AgentNotMade | AgentEvicted
+EngineEvent = MessageEvent | MessageDropped | HandlerFailed | HandlerLeftBehind | AgentNotMade | AgentEvicted
 
 EventSink = Callable[[EngineEvent], None]
 """Told of each, on the event loop; it must not wait. What it raises is logged."""

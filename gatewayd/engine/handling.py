@@ -6,20 +6,25 @@ has cost no task and no turn of the loop of its own.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from gatewayd.core.agents import Message
 from gatewayd.core.errors import Cancelled, DeadlineExceeded, GatewayError, LimitExceeded
-from gatewayd.core.tracing import Operation, Tracer
+from gatewayd.core.tracing import Tracer
 from gatewayd.engine.call import MAX_DEPTH, Call, Suspended
 from gatewayd.engine.deadlines import Deadlines
+from gatewayd.engine.entering import Entering
 from gatewayd.engine.errors import CallCycle, Superseded
 from gatewayd.engine.events import MessageKind, Stage
 from gatewayd.engine.lane import Lane
 from gatewayd.engine.news import News, reason_of, unfit
 from gatewayd.engine.serializers import Serializers
 from gatewayd.engine.traffic import Traffic
+
+GRACE = 10.0
+"""Seconds that a handler has to end after it was interrupted."""
+MAX_BEHIND = 100
+"""Handlers that are left behind at once; a further one holds up its instance for as long as it likes."""
 
 
 class Handling:
@@ -41,8 +46,7 @@ class Handling:
         self._traffic = traffic
         self._deadlines = deadlines
         self._news = news
-        self._serializers = serializers
-        self._tracer = tracer
+        self._entering = Entering(news, serializers, tracer)
         self._observed = tracer is not None or news.wanted
         self._queue_limit = queue_limit
         self._make = make
@@ -57,6 +61,8 @@ class Handling:
         self.asleep = False
         """Whether the runners have to be woken for a lane that becomes ready."""
         self.wake: Callable[[], None] = lambda: None
+        self.behind = 0
+        """Handlers that went on although they were interrupted, and that nobody waits for any more."""
         self.suspended: dict[Call, None] = {}
         """Calls whose handler waits for something."""
 
@@ -145,11 +151,12 @@ class Handling:
         lane = call.lane
         agent = lane.agent
         message = call.message
+        deadline = call.deadline
         assert agent is not None
         try:
             if (type(message) is Message) is not lane.takes_bytes:
-                message = self._translated(call)
-            work = self._watched(call, message) if self._observed else agent.on_message(message, call)
+                message = self._entering.translated(call)
+            work = self._entering.watched(call, message) if self._observed else agent.on_message(message, call)
             waits_for = work.send(None)
         except StopIteration as stop:
             self.finish(call, stop.value)
@@ -161,8 +168,8 @@ class Handling:
             self.fail(call, error)
             return None
         self.suspended[call] = None
-        if not call.watched:
-            self._deadlines.watch(call)
+        if not call.watched or call.deadline != deadline:  # the handler may bring it forward
+            self._deadlines.again(call)
         return work, waits_for
 
     def finish(self, call: Call, reply: object) -> None:
@@ -193,6 +200,9 @@ class Handling:
             self._unhandled(error)
 
     def _end(self, call: Call) -> None:
+        if call.ended:  # it was left behind
+            self.behind -= 1
+            return
         call.ended = True
         lane = call.lane
         lane.running -= 1
@@ -211,7 +221,10 @@ class Handling:
     # Cutting off
 
     def expire(self, call: Call) -> None:
-        """Its deadline has passed."""
+        """Its deadline has passed, or the time to end after it was cut off."""
+        if call.verdict is not None:
+            self._leave_behind(call)
+            return
         self._traffic.expired += 1
         self.cut(
             call, DeadlineExceeded(f"{call.lane.id} did not answer in time", metadata={"agent": str(call.lane.id)})
@@ -241,6 +254,15 @@ class Handling:
                 self._news.dropped(call, reason_of(verdict))
         call.cancel_token()
         self.interrupt(call)
+        self._deadlines.grant(call, GRACE)
+
+    def _leave_behind(self, call: Call) -> None:
+        """It swallows its cancellation: the next message of its instance is not to wait for it any longer."""
+        if call.ended or self.behind >= MAX_BEHIND:
+            return
+        self.behind += 1
+        self._news.left_behind(call)
+        self._end(call)
 
     def withdrawn(self, call: Call, verdict: GatewayError) -> None:
         """A call that has left its queue without being begun ends with that verdict."""
@@ -266,28 +288,3 @@ class Handling:
         if call.task is not None and not call.interrupted and not call.ended:
             call.interrupted = True
             call.task.cancel()
-
-    # Bytes and observers
-
-    def _translated(self, call: Call) -> object:
-        """The message as its agent takes it: bytes for one behind a wire, an object for one in Python."""
-        message = call.message
-        if isinstance(message, Message):
-            return self._serializers.decode(message)
-        return self._serializers.encode(message, call.message_id)
-
-    def _watched(self, call: Call, message: object) -> Coroutine[Any, Any, Any]:
-        agent = call.lane.agent
-        assert agent is not None
-        if self._news.wanted:
-            kind = MessageKind.DIRECT if call.topic is None else MessageKind.PUBLISH
-            self._news.stage(call, kind, Stage.DELIVER, message)
-        work = agent.on_message(message, call)
-        return work if self._tracer is None else self._traced(self._tracer, call, work)
-
-    async def _traced(self, tracer: Tracer, call: Call, work: Coroutine[Any, Any, Any]) -> Any:
-        attributes = {"message_id": call.message_id, "sender": str(call.sender or ""), "topic": str(call.topic or "")}
-        target = str(call.lane.id)
-        with tracer.span(Operation.PROCESS, target, parent=call.trace, attributes=attributes) as span:
-            call.trace = span.traceparent
-            return await work

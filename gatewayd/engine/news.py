@@ -20,6 +20,7 @@ from gatewayd.engine.events import (
     EngineEvent,
     EventSink,
     HandlerFailed,
+    HandlerLeftBehind,
     MessageDropped,
     MessageEvent,
     MessageKind,
@@ -111,6 +112,11 @@ class News:
             extra = {"agent": str(call.lane.id), "topic": str(call.topic), "message_id": call.message_id}
             log.error("message_handler_failed", extra=extra, exc_info=error)
         self._tell(HandlerFailed(call.lane.id, call.message_id, call.topic, error, call.message, call.belonging))
+
+    def left_behind(self, call: Call) -> None:
+        """A handler swallows its cancellation."""
+        log.error("handler_left_behind", extra={"agent": str(call.lane.id), "message_id": call.message_id})
+        self._tell(HandlerLeftBehind(call.lane.id, call.message_id, call.belonging))
 
     def not_made(self, agent: AgentId, error: BaseException) -> None:
         """A construction failed."""

@@ -133,7 +133,7 @@ class Posting:
         deadline = self._deadline(timeout)
         if within is not None:
             deadline = min(deadline, within.deadline)
-            belonging, traceparent = within.belonging, within.trace
+            belonging, traceparent = (within.belonging if belonging is NOBODYS else belonging), within.trace
         elif traceparent:
             traceparent = checked_traceparent(traceparent)
         if type(message) is Message:

@@ -172,7 +172,7 @@ class Runners:
         except Exception as error:  # the boundary of the agent's own code
             failure = error
         call.task = None
-        del handling.suspended[call]
+        handling.suspended.pop(call, None)
         if call.interrupted:
             task.uncancel()
         if failure is None:

@@ -30,14 +30,25 @@ class Commits:
         self._closed = False
 
     async def accept(
-        self, acceptance: Acceptance, go_on: Callable[[], _T], opened: Opened | None = None
+        self,
+        acceptance: Acceptance,
+        go_on: Callable[[], _T],
+        opened: Opened | None = None,
+        *,
+        reserve: Callable[[], Callable[[], None]] | None = None,
     ) -> tuple[Accepted, _T | None]:
         """Write the unit, then go on with it, unless it repeats one that is known.
 
-        A new session whose message was not taken in has never been.
+        A new session whose message was not taken in has never been. `reserve` keeps room for what goes on, or raises;
+        what it returns gives the room back.
         """
+        try:
+            release = reserve() if reserve is not None else None
+        except GatewayError:
+            await self._undo(opened)
+            raise
         receipt = self._store.accept(acceptance)  # here: units take effect in the order in which they came
-        return await self.carry(self._accept(receipt, go_on, opened), name="accept")
+        return await self.carry(self._accept(receipt, go_on, opened, release), name="accept")
 
     async def carry(self, work: Coroutine[Any, Any, _T], *, name: str) -> _T:
         """Do it to its end, even if the caller is cut off while it waits here."""
@@ -58,13 +69,20 @@ class Commits:
             await self._tasks.close()
 
     async def _accept(
-        self, receipt: asyncio.Future[Accepted], go_on: Callable[[], _T], opened: Opened | None
+        self,
+        receipt: asyncio.Future[Accepted],
+        go_on: Callable[[], _T],
+        opened: Opened | None,
+        release: Callable[[], None] | None,
     ) -> tuple[Accepted, _T | None]:
         try:
             accepted = await asyncio.shield(receipt)
         except GatewayError:
             await self._undo(opened)
             raise
+        finally:
+            if release is not None:
+                release()
         if accepted.duplicate:
             await self._undo(opened)
             return accepted, None

@@ -1,6 +1,6 @@
 """What somebody may do to an execution that is under way. A stranger's is answered like none."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gatewayd.access.principals import Principal
 from gatewayd.core.errors import NotFound
@@ -52,17 +52,29 @@ class Controls:
         """Queue one that was paused; it goes on from its last checkpoint."""
         execution = await self._check(execution_id, caller)
         self._check_open()
-        self._runtime.lanes.check_room(execution.entry_point)
-        work = self._runtime.suspending.resume(execution_id, _by("resumed", caller, reason))
-        await self._commits.carry(work, name="resume")
+        why, suspending = _by("resumed", caller, reason), self._runtime.suspending
+        await self._come_back(execution, lambda: suspending.resume(execution_id, why), name="resume")
 
     async def give_input(self, execution_id: str, node_id: str, content: str, caller: Caller) -> None:
         """Queue one that waits for input, with the input."""
         execution = await self._check(execution_id, caller)
         self._check_open()
-        self._runtime.lanes.check_room(execution.entry_point)
-        work = self._runtime.suspending.give_input(execution_id, node_id, content, caller.principal.id)
-        await self._commits.carry(work, name="input")
+        who, suspending = caller.principal.id, self._runtime.suspending
+        await self._come_back(
+            execution, lambda: suspending.give_input(execution_id, node_id, content, who), name="input"
+        )
+
+    async def _come_back(self, execution: Execution, work: Callable[[], Awaitable[None]], *, name: str) -> None:
+        """Room is kept for it until it is queued."""
+
+        async def within() -> None:
+            release = self._runtime.lanes.reserve(execution.entry_point)
+            try:
+                await work()
+            finally:
+                release()
+
+        await self._commits.carry(within(), name=name)
 
     async def _check(self, execution_id: str, caller: Caller) -> Execution:
         live = self._runtime.live(execution_id)

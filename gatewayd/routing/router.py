@@ -161,7 +161,8 @@ class Router:
             return
         execution = self._intake.execution(inbound, opened, agent, chat_reply(message))
         work = self._intake.chat_work(message, inbound, opened, execution)
-        await self._commits.accept(work, lambda: self._begin(execution, section), opened)
+        begin, reserve = lambda: self._begin(execution, section), self.runtime.lanes.reserve
+        await self._commits.accept(work, begin, opened, reserve=reserve)
 
     async def accept_send(self, send: Send, caller: Caller) -> Submitted:
         """Take in a client's message to an agent, or to a channel whose routing decides."""
@@ -191,7 +192,8 @@ class Router:
             trace=send.traceparent,
         )
         work = self._intake.client_work(send, inbound, opened, rule, execution)
-        accepted, live = await self._commits.accept(work, lambda: self._begin(execution, section), opened)
+        begin, reserve = lambda: self._begin(execution, section), self.runtime.lanes.reserve
+        accepted, live = await self._commits.accept(work, begin, opened, reserve=reserve)
         return Submitted(accepted, live or await self.runtime.watched(accepted.execution_id))
 
     async def accept_trigger(self, trigger: Trigger, caller: Caller | None = None) -> Submitted:
@@ -200,18 +202,31 @@ class Router:
         if caller is not None:
             caller.principal.require(Action.RUNTIME, trigger.entry_point)
         entry = entry_point(self.config, trigger.entry_point)
+        repeat = False
         try:
             self.runtime.lanes.check_room(trigger.entry_point)
         except LimitExceeded:  # a repeat takes no room
-            if not (key := trigger.idempotency_key) or not await self._store.knows(dedupe_scope(trigger), key):
+            key = trigger.idempotency_key
+            repeat = bool(key) and await self._store.knows(dedupe_scope(trigger), key)
+            if not repeat:
                 raise
         work, execution = self._triggers.work(trigger, entry)
-        return await self.accept_work(work, execution, resuming=bool(trigger.given))
+        return await self.accept_work(work, execution, resuming=bool(trigger.given), repeat=repeat)
 
-    async def accept_work(self, work: Acceptance, execution: Execution, *, resuming: bool = False) -> Submitted:
-        """Take in a unit that was made elsewhere, such as a message of a topic for one agent."""
+    async def accept_work(
+        self, work: Acceptance, execution: Execution, *, resuming: bool = False, repeat: bool = False
+    ) -> Submitted:
+        """Take in a unit that was made elsewhere, such as a message of a topic for one agent.
+
+        With `repeat` it is known already, and takes no room.
+        """
         self._check_open()
-        accepted, live = await self._commits.accept(work, lambda: self.runtime.submit(execution, resuming=resuming))
+        lanes = self.runtime.lanes
+        accepted, live = await self._commits.accept(
+            work,
+            lambda: self.runtime.submit(execution, resuming=resuming),
+            reserve=None if repeat else lambda: lanes.reserve(execution.entry_point),
+        )
         return Submitted(accepted, live or await self.runtime.watched(accepted.execution_id))
 
     async def _open_for(

@@ -1,7 +1,7 @@
 """What a running agent may use of the runtime."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn
@@ -9,10 +9,11 @@ from typing import Any, Literal, NoReturn
 from gatewayd.agents.base import AgentFailed, Output, ReasoningOutput, TextOutput, ToolCompleted, ToolStarted
 from gatewayd.agents.emitting import Emits
 from gatewayd.agents.goal import AgentGoal
+from gatewayd.agents.graph.scope import within
 from gatewayd.agents.state import AgentState
 from gatewayd.core.agents import DEFAULT_KEY
 from gatewayd.core.catalogue import CATALOGUE, Emitter
-from gatewayd.core.checkpoint import CheckpointKind
+from gatewayd.core.checkpoint import BegunCall, CheckpointKind
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import Event, EventType
@@ -151,12 +152,23 @@ class RunContext(ExecutionContext):
         """See `AgentContext.wait_for_input`."""
         await self._leaving.wait(prompt, state, node_id, client_facing=client_facing)
 
+    async def send(self, agent: str, message: object, *, key: str = DEFAULT_KEY, timeout: float | None = None) -> Any:
+        """See `Sends.send`."""
+        self._leaving.check_there()
+        return await super().send(agent, message, key=key, timeout=timeout)
+
+    async def publish(self, topic: str, message: object) -> int:
+        """See `Sends.publish`."""
+        self._leaving.check_there()
+        return await super().publish(topic, message)
+
     def log_step(self, text: str, *, input_tokens: int = 0, output_tokens: int = 0, node_id: str = "") -> None:
         """See `Emits.log_step`."""
         self._notes.note(LogKind.STEP, text, node_id, input_tokens=input_tokens, output_tokens=output_tokens)
 
     def take_steering(self) -> Sequence[str]:
         """See `AgentContext.take_steering`."""
+        self._leaving.check_there()
         taken = self._lanes.take_steerable(self._live.execution.session_id)
         self._live.absorbed.extend(taken)
         return [one.execution.text for one in taken]
@@ -181,9 +193,16 @@ class HandlingContext(ExecutionContext):
         goal: AgentGoal | None,
         voice: Voice,
         deadline: float,
+        begin: Callable[[BegunCall, Event], Awaitable[None]],
+        complete: Callable[[str, Event], None],
+        message: Callable[[], str],
     ) -> None:
+        """`begin` and `complete` record calls of tools, and `message` names the message that is handled here."""
         super().__init__(execution, clock, events, tell, state=state, goal=goal, voice=voice)
         self._name = name
+        self._begin = begin
+        self._complete = complete
+        self._message = message
         self.deadline: float | None = deadline
         self.resumed: Mapping[str, Any] | None = None
         self.inputs: Mapping[str, str] = MappingProxyType({})
@@ -219,7 +238,7 @@ class HandlingContext(ExecutionContext):
         node = node_id or self._name
         super().emit(kind, data, node_id=node, topic=topic, custom_type=custom_type, ephemeral=ephemeral)
 
-    def put_out(self, output: Output) -> None:
+    async def put_out(self, output: Output) -> None:
         """Tell of an output: its text is a node's, and no part of the execution's answer by itself."""
         match output:
             case TextOutput(content):
@@ -227,6 +246,23 @@ class HandlingContext(ExecutionContext):
             case ReasoningOutput(content):
                 self.emit_llm_reasoning_delta(content)
             case ToolStarted(tool_use_id, tool_name, tool_input):
-                self.emit_tool_call_started(tool_use_id, tool_name, tool_input)
+                call_id = self._call_id(tool_use_id)
+                data = {"tool_use_id": call_id, "tool_name": tool_name, "tool_input": tool_input}
+                event = self._event(EventType.TOOL_CALL_STARTED, data, output.node_id)
+                await self._begin(BegunCall(self.execution_id, call_id, tool_name, event.time), event)
             case ToolCompleted(tool_use_id, tool_name, result, is_error):
-                self.emit_tool_call_completed(tool_use_id, tool_name, result, is_error=is_error)
+                call_id = self._call_id(tool_use_id)
+                done: dict[str, Any] = {
+                    "tool_use_id": call_id,
+                    "tool_name": tool_name,
+                    "result": result,
+                    "is_error": is_error,
+                }
+                self._complete(call_id, self._event(EventType.TOOL_CALL_COMPLETED, done, output.node_id))
+
+    def _call_id(self, tool_use_id: str) -> str:
+        """One that no call of another message of the execution has."""
+        return f"{self._message()}/{tool_use_id}"
+
+    def _event(self, kind: EventType, data: Mapping[str, Any], node_id: str) -> Event:
+        return with_wire(self._events.make(self._execution, kind, data, node_id=within(self._name, node_id)))

@@ -113,15 +113,17 @@ class EventFeed(LogReader):
 
     def missed(self, since: str) -> None:
         log.error("entry_point_missed_events", extra={"entry_point": self.name, "since": since})
+        said = f"events since {since} did not start {self.name}: the log does not reach back to them any more"
+        self._tell(EventType.ERROR, {"reason": "HISTORY_LOST", "message": said}, self.name, "")
 
     async def take_in(self, events: Sequence[Event]) -> None:
         """Start an execution for each, in order; together, so that they share a commit."""
-        triggers = [trigger for event in events if (trigger := await self._trigger(event)) is not None]
-        outcomes = await asyncio.gather(*map(self._dispatch, triggers), return_exceptions=True)
+        triggers = [(event, trigger) for event in events if (trigger := await self._trigger(event)) is not None]
+        outcomes = await asyncio.gather(*(self._dispatch(one) for _, one in triggers), return_exceptions=True)
         self._held = self._held and any(isinstance(outcome, BaseException) for outcome in outcomes)
-        for trigger, outcome in zip(triggers, outcomes, strict=True):
+        for (event, trigger), outcome in zip(triggers, outcomes, strict=True):
             if isinstance(outcome, BaseException):
-                await self._again(trigger, outcome)
+                await self._again(event, trigger, outcome)
 
     async def _trigger(self, event: Event) -> Trigger | None:
         """What it starts: nothing for its own, unless it shall, and at the end of a chain."""
@@ -155,7 +157,7 @@ class EventFeed(LogReader):
             )
             self._tell(EventType.ERROR, {"reason": "CHAIN_TOO_LONG", "message": said}, self.name, event.correlation_id)
 
-    async def _again(self, trigger: Trigger, error: BaseException) -> None:
+    async def _again(self, event: Event, trigger: Trigger, error: BaseException) -> None:
         """Try until there is room, however long that is. Raises `Draining` when the daemon stops."""
         pause = _SOON
         while isinstance(error, LimitExceeded | StoreBusy | StoreFull):
@@ -173,6 +175,9 @@ class EventFeed(LogReader):
             raise error
         about = {"entry_point": self.name, "event": trigger.idempotency_key, "why": error.message}
         log.error("event_not_taken", extra=about)
+        if event.type is not EventType.ERROR:  # that would be the next one to be refused
+            said = f"an event did not start {self.name}: {error.message} (the event at {trigger.idempotency_key})"
+            self._tell(EventType.ERROR, {"reason": error.reason, "message": said}, self.name, trigger.correlation_id)
 
     async def _is_own(self, event: Event) -> bool:
         """Whether an execution of this entry point told it. An agent may be called like the entry point."""

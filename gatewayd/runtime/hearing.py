@@ -18,11 +18,13 @@ from gatewayd.engine.context import MessageContext
 from gatewayd.engine.errors import MalformedMessage
 from gatewayd.providers.bounds import closing
 from gatewayd.runtime.context import HandlingContext
-from gatewayd.runtime.speaking import TEXT
+from gatewayd.runtime.speaking import TEXT, Work
 
 MAX_REPLY = 2 * 1024 * 1024
 """Longest reply of an agent that speaks text, in bytes."""
 
+_GRACE = 1.0
+"""Seconds; the time limit here speaks first, since it knows the name of the agent."""
 Contexts = Callable[[str, Call], HandlingContext]
 """The context in which an agent handles a message."""
 
@@ -49,9 +51,11 @@ class TextAgent:
             topic=str(ctx.topic or ""),
             sender=str(ctx.sender or ""),
             data_type=data_type,
+            call_scope=f"/{ctx.agent}:{ctx.belonging.scope}" if isinstance(ctx.belonging, Work) else "",
         )
         if not isinstance(ctx, Call):
             raise InvalidArgument("an agent of the configuration handles messages of the daemon's engine alone")
+        _bring_forward(ctx, agent.timeout, self._clock)
         context = self._contexts(self._name, ctx)
         try:
             async with self._clock.timeout(agent.timeout):
@@ -85,6 +89,8 @@ class TimedHandlers:
 
     async def on_message(self, message: Any, ctx: MessageContext, /) -> Any:
         agent = self._agents.get(self._name)
+        if isinstance(ctx, Call):
+            _bring_forward(ctx, agent.timeout, self._clock)
         try:
             async with self._clock.timeout(agent.timeout):
                 return await self.handlers.on_message(message, ctx)
@@ -102,8 +108,13 @@ async def _run(agent: RegisteredAgent, turn: Turn, context: HandlingContext) -> 
                 if size > MAX_REPLY:
                     raise AgentFailed("The answer grew too long.", cause=f"more than {MAX_REPLY} bytes")
                 pieces.append(output.content)
-            context.put_out(output)
+            await context.put_out(output)
     return "".join(pieces)
+
+
+def _bring_forward(call: Call, timeout: float, clock: Clock) -> None:
+    """What does not end by its own time limit is cut off by the engine: that waits for it a little, and goes on."""
+    call.deadline = min(call.deadline, clock.monotonic() + timeout + _GRACE)
 
 
 def _late(name: str) -> DeadlineExceeded:

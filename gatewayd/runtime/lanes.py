@@ -31,13 +31,15 @@ _OTHERS = Share()
 
 
 class _Lane:
-    __slots__ = ("priority", "running", "share", "waiting")
+    __slots__ = ("placeless", "priority", "running", "share", "waiting")
 
     def __init__(self, share: str, priority: int) -> None:
         self.share = share
         self.priority = priority
         self.running: LiveExecution | None = None
         self.waiting: deque[LiveExecution] = deque()
+        self.placeless = 0
+        """For how many things at once what runs waits that need no place."""
 
 
 class Lanes:
@@ -53,7 +55,11 @@ class Lanes:
         self._came = 0
         self._running: Counter[str] = Counter()
         """By entry point; '' is everything else."""
+        self._placeless = 0
+        """Those of them that wait for somebody to come, and need no place of all."""
         self._waiting: Counter[str] = Counter()
+        self._coming: Counter[str] = Counter()
+        """Of what is on its way to the disk, and waits next."""
         self._closed = False
 
     def configure(self, concurrent: int, shares: Mapping[str, Share]) -> None:
@@ -68,16 +74,22 @@ class Lanes:
 
     def check_room(self, share: str = "") -> None:
         """Raise `LimitExceeded` when one more could not wait; asked before a message is accepted."""
-        if self.queued >= MAX_QUEUED:
+        if (queued := self.queued + self._coming.total()) >= MAX_QUEUED:
             raise LimitExceeded(
-                f"{self.queued} executions wait already", metadata={"limit": "queued_executions"}, retry_after=5.0
+                f"{queued} executions wait already", metadata={"limit": "queued_executions"}, retry_after=5.0
             )
-        if share and self._waiting[share] >= MAX_QUEUED_SHARE:
+        if share and (queued := self._waiting[share] + self._coming[share]) >= MAX_QUEUED_SHARE:
             raise LimitExceeded(
-                f"{self._waiting[share]} executions of entry point {share!r} wait already",
+                f"{queued} executions of entry point {share!r} wait already",
                 metadata={"limit": "queued_executions", "entry_point": share},
                 retry_after=5.0,
             )
+
+    def reserve(self, share: str = "") -> Callable[[], None]:
+        """`check_room`, and keep room for one more until what is returned is called: it waits now, or never will."""
+        self.check_room(share)
+        self._coming[share] += 1
+        return lambda: self._less(self._coming, share)
 
     def submit(self, live: LiveExecution, share: str = "") -> None:
         """Queue behind the session's earlier executions; `share` is the entry point that it takes its place from."""
@@ -96,11 +108,25 @@ class Lanes:
         key = _key(live)
         lane = self._lanes[key]
         lane.running = None
+        self._placeless -= bool(lane.placeless)
+        lane.placeless = 0
         self._less(self._running, lane.share)
         if lane.waiting:
             self._make_ready(key, lane)
         else:
             del self._lanes[key]
+        self._advance()
+
+    def need_place(self, live: LiveExecution | None, needs: bool) -> None:
+        """One that runs begins (False) or ends to wait for something that may never come, and is worth no place.
+
+        Said as often each way. Its session and its entry point count it all the same.
+        """
+        lane = self._lanes.get(_key(live)) if live is not None else None
+        if lane is None or lane.running is not live:
+            return
+        before, lane.placeless = lane.placeless, max(0, lane.placeless + (-1 if needs else 1))
+        self._placeless += bool(lane.placeless) - bool(before)
         self._advance()
 
     def withdraw(self, live: LiveExecution) -> bool:
@@ -162,7 +188,7 @@ class Lanes:
     @property
     def free(self) -> int:
         """Executions that could start at once."""
-        return max(0, self._limit - self._running.total())
+        return max(0, self._limit - self._running.total() + self._placeless)
 
     @property
     def busy(self) -> int:

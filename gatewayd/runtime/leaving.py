@@ -53,6 +53,7 @@ class Leaving:
         check_rest: Callable[[], None],
     ) -> None:
         self._live = live
+        self._run = live.run
         self._store = store
         self._events = events
         self._clock = clock
@@ -61,11 +62,13 @@ class Leaving:
         self._log = log
         self._check_rest = check_rest
         self.restart = restart
+        self.place = restart.checkpoint.id if restart.checkpoint is not None else ""
+        """The checkpoint from which it would go on."""
         self.inputs: Mapping[str, str] = dict(restart.inputs)
 
     async def checkpoint(self, state: Mapping[str, Any], node_id: str, kind: CheckpointKind) -> None:
         """Write it if it is wanted, or if the run is to pause, which ends here."""
-        self._check_there()
+        self.check_there()
         live, wanted = self._live, self._settings
         asked = wanted.on_node_start if kind is CheckpointKind.START else wanted.on_node_complete
         if not live.pause_reason and not (wanted.enabled and asked):
@@ -75,7 +78,7 @@ class Leaving:
             return
         if not live.pause_reason:
             await self._write(state, node_id, kind)
-            self._check_there()
+            self.check_there()
             return
         reason = live.pause_reason
         told = self._events.make(live.execution, EventType.EXECUTION_PAUSED, {"reason": reason})
@@ -84,7 +87,7 @@ class Leaving:
 
     async def wait(self, prompt: str, state: Mapping[str, Any], node_id: str, *, client_facing: bool) -> NoReturn:
         """Write it and end the run until input comes."""
-        self._check_there()
+        self.check_there()
         if not client_facing and not node_id:
             raise InvalidArgument("a node that does not face the client has an id")
         self._check_rest()
@@ -134,7 +137,7 @@ class Leaving:
         except GatewayError:
             live.held = held
             raise
-        self.inputs = {}
+        self.inputs, self.place = {}, made.id
         while live.log and live.log[0] in write.log:
             live.log.popleft()
 
@@ -148,7 +151,7 @@ class Leaving:
             self._live.leaving = None
             raise
 
-    def _check_there(self) -> None:
-        """A run that has left does nothing more, whatever its agent made of being told so."""
-        if self._live.leaving is not None:
+    def check_there(self) -> None:
+        """A run that has left, or was left behind, does nothing more, whatever its agent made of being told so."""
+        if self._live.leaving is not None or self._live.run != self._run:
             raise Suspended

@@ -37,6 +37,8 @@ class LiveExecution:
         """Whether a running turn of the same session may take this message in."""
         self.state = execution.state
         self.task: asyncio.Task[None] | None = None
+        self.run = 0
+        """Which run this is; a run with another number was left behind, and is heard no more."""
         self.cancel_reason = ""
         self.pause_reason = ""
         """Why it is to leave at its next checkpoint; '' while nobody wants that."""

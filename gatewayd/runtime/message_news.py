@@ -17,6 +17,7 @@ from gatewayd.engine.events import (
     AgentNotMade,
     EngineEvent,
     HandlerFailed,
+    HandlerLeftBehind,
     MessageDropped,
     MessageEvent,
     MessageKind,
@@ -59,6 +60,9 @@ class MessageNews:
                 shown = event.error.message if isinstance(event.error, GatewayError) else type(event.error).__name__
                 what = f"{event.agent} failed on a message about {topic}: {shown}"
                 self._error(event.belonging, event.agent, reason, what)
+            case HandlerLeftBehind():
+                what = f"{event.agent} goes on although it was interrupted; nothing waits for it any more"
+                self._error(event.belonging, event.agent, "AGENT_LEFT_BEHIND", what)
             case MessageDropped():
                 log.warning(
                     "message_dropped",

@@ -9,13 +9,16 @@ from gatewayd.agents.graph.names import speaker
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.agents import AgentId
+from gatewayd.core.checkpoint import BegunCall
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import (
     DeadlineExceeded,
     ExecutionFailed,
+    ExecutionFinished,
     GatewayError,
     InvalidArgument,
     LimitExceeded,
+    NotFound,
     Unavailable,
 )
 from gatewayd.core.event import Event, EventType
@@ -167,9 +170,10 @@ class Messaging:
         with self._tracer.span(Operation.PROCESS, who, parent=execution.trace, attributes=attributes) as span:
             yield span.traceparent
 
-    def voice(self, execution: Execution, trace: str) -> Voice:
-        """With this the agent of an execution speaks to others."""
-        return Voice(self.engine, self._agents, work_of(execution), AgentId(speaker(execution.agent)), trace=trace)
+    def voice(self, execution: Execution, trace: str, place: Callable[[], str] = str) -> Voice:
+        """With this the agent of an execution speaks to others; `place` as of `Voice`."""
+        sender = AgentId(speaker(execution.agent))
+        return Voice(self.engine, self._agents, work_of(execution), sender, trace=trace, place=place)
 
     async def delivered(self, execution: Execution, timeout: float, trace: str) -> AsyncIterator[Output]:
         """Have a message that a client published handled; what its handler returns is the output.
@@ -201,8 +205,21 @@ class Messaging:
             state=state,
             goal=goal,
             deadline=call.deadline,
+            begin=self._begin,
+            complete=self._complete,
+            message=lambda: f"{call.message_id}/{name}",
             voice=Voice(self.engine, self._agents, work, call.agent, within=call),
         )
+
+    async def _begin(self, call: BegunCall, event: Event) -> None:
+        """On disk before the tool runs: what a crash cuts off must be known to have begun."""
+        try:
+            await self._store.begin_call(call, [event])
+        except (ExecutionFinished, NotFound):  # of a message that was published: nothing would run that again
+            self._record(event)
+
+    def _complete(self, call_id: str, event: Event) -> None:
+        self._store.complete_call(event.execution_id, call_id, [event])
 
     def _tell(self, event: Event) -> None:
         """What an agent says beside its reply."""

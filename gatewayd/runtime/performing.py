@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from gatewayd.agents.base import (
     MAX_ANSWER,
@@ -33,12 +34,15 @@ from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.leaving import Leaving, patiently
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.messaging import Messaging
+from gatewayd.runtime.overdue import Overdue
 from gatewayd.runtime.views import Views
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
 from gatewayd.storage.records import Published
 
 log = logging.getLogger("gatewayd.runtime")
+
+_LATE = "{} did not finish in time"
 
 
 class Performer:
@@ -59,6 +63,7 @@ class Performer:
         clock: Clock,
         randomness: Randomness,
         check_rest: Callable[[], None],
+        overdue: Overdue,
     ) -> None:
         self._store = store
         self._agents = agents
@@ -71,17 +76,42 @@ class Performer:
         self._clock = clock
         self._randomness = randomness
         self._check_rest = check_rest
+        self._overdue = overdue
         self.settings = RuntimeSection()
 
     async def perform(self, live: LiveExecution) -> Outcome | None:
         """The verdict on one run, None for one that has left; only the daemon's own stop passes as cancellation."""
+        run = live.run
         try:
-            outcome = await self._verdict(live)
-            if live.leaving is None or live.cancel_reason:
+            try:
+                outcome = await self._verdict(live)
+            finally:
+                if live.run == run:
+                    self._overdue.ended(live)
+            if live.leaving is None or live.cancel_reason or live.run != run:
                 return outcome
             return await self._left(live)
         finally:
-            self._write_held(live)
+            if live.run == run:
+                self.write_held(live)
+
+    def leave_behind(self, live: LiveExecution) -> None:
+        """Its agent does not end. It goes on for itself, and what it says is heard no more."""
+        agent = live.execution.agent
+        log.error("agent_left_behind", extra={"agent": agent, "execution": live.execution.id})
+        said = f"{agent} does not end although its time is over or it was cancelled; nothing waits for it any more"
+        told = self._events.make(live.execution, EventType.ERROR, {"reason": "AGENT_LEFT_BEHIND", "message": said})
+        with suppress(GatewayError):  # the log has it
+            self._store.append([Published(told)], scope="")
+        self.write_held(live)
+        live.run += 1
+        live.ending = live.leaving is None or bool(live.cancel_reason)
+
+    async def verdict_without(self, live: LiveExecution) -> Outcome | None:
+        """As `perform`, for a run that was left behind."""
+        if not live.ending and ((outcome := await self._left(live)) is not None or not live.cancel_reason):
+            return outcome
+        return live.cancelled() if live.cancel_reason else live.failed(_LATE.format(live.execution.agent))
 
     async def _left(self, live: LiveExecution) -> Outcome | None:
         """It has left if the unit that says so is on disk; what cut the run off meanwhile did not wait for that."""
@@ -111,7 +141,7 @@ class Performer:
         except Suspended:
             return live.cancelled() if live.leaving is not None else live.crashed()
         except TimeoutError:
-            return live.failed(f"{live.execution.agent} did not finish in time")
+            return live.failed(_LATE.format(live.execution.agent))
         except AgentFailed as failure:
             log.warning("agent_failed", extra={"execution": live.execution.id, "cause": failure.cause})
             return live.failed(str(failure))
@@ -133,7 +163,7 @@ class Performer:
             await self._work(live, trace)
 
     async def _work(self, live: LiveExecution, trace: str) -> None:
-        execution = live.execution
+        execution, run = live.execution, live.run
         agent = self._agents.get(execution.agent)
         restart = await self._store.restart_of(execution.id) if live.resuming else Restart()
         if restart.checkpoint is not None:
@@ -166,25 +196,25 @@ class Performer:
             self._clock,
             self._lanes,
             self._events,
-            lambda event: self._tell(live, event),
+            lambda event: self._tell(live, event, run),
             state=state,
             goal=goal,
-            voice=self._messaging.voice(execution, trace),
+            voice=self._messaging.voice(execution, trace, lambda: leaving.place),
             leaving=leaving,
             notes=notes,
             deadline=self._clock.monotonic() + agent.timeout,
         )
         topical = execution.reply_to.kind is ReplyKind.TOPIC
         work = self._messaging.delivered(execution, agent.timeout, trace) if topical else agent.run(turn, context)
+        self._overdue.begins(live, agent.timeout)
         async with self._clock.timeout(agent.timeout), closing(work) as outputs:
             async for output in outputs:
-                if live.leaving is not None:
-                    raise Suspended
+                leaving.check_there()
                 await self._put_out(live, output, notes)
 
     async def _put_out(self, live: LiveExecution, output: Output, notes: ExecutionLog) -> None:
         execution = live.execution
-        self._write_held(live)
+        self.write_held(live)
         match output:
             case GraphOutput(result):
                 live.graph = result
@@ -212,9 +242,11 @@ class Performer:
                 event = self._events.make(execution, EventType.TOOL_CALL_COMPLETED, data, node_id=output.node_id)
                 live.held.append((tool_use_id, event))
 
-    def _tell(self, live: LiveExecution, event: Event) -> None:
+    def _tell(self, live: LiveExecution, event: Event, run: int) -> None:
         """What an agent says beside its outputs; the agent goes on; a store that fails stops the daemon by itself."""
-        self._write_held(live)
+        if live.run != run:  # left behind: what it says now belongs to nothing
+            raise Suspended
+        self.write_held(live)
         if not event.durable:
             self._publish(event)
         elif event.type is EventType.TOOL_CALL_STARTED:
@@ -225,7 +257,7 @@ class Performer:
         else:
             self._store.append([Published(event)], scope="")
 
-    def _write_held(self, live: LiveExecution) -> None:
+    def write_held(self, live: LiveExecution) -> None:
         """Results of tools that no checkpoint took with it."""
         for call_id, event in live.take_held():
             self._store.complete_call(live.execution.id, call_id, [event])

@@ -18,6 +18,7 @@ from gatewayd.runtime.emit import ExecutionEvents, interruption
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.messaging import Messaging
+from gatewayd.runtime.overdue import Overdue
 from gatewayd.runtime.performing import Performer
 from gatewayd.runtime.suspending import Suspending
 from gatewayd.runtime.tally import AgentLoad, Tally, per_agent
@@ -67,6 +68,8 @@ class AgentRuntime:
         self.suspending = Suspending(
             store=store, events=events, clock=clock, running=self._live.get, submit=self._queue, end=self._end
         )
+        self.overdue = Overdue(tasks=tasks, clock=clock, leave_behind=self._leave_behind)
+        agents.workers.absence.on_change = lambda one, needs: self.lanes.need_place(self._live.get(one), needs)
         self.performer = Performer(
             store=store,
             agents=agents,
@@ -79,6 +82,7 @@ class AgentRuntime:
             clock=clock,
             randomness=randomness,
             check_rest=self.suspending.check_room,
+            overdue=self.overdue,
         )
 
     # Asking
@@ -167,6 +171,7 @@ class AgentRuntime:
             self._tasks.start(self._end(live, live.cancelled()), name=f"cancel {live.execution.id}")
         elif live.task is not None and live.begun:
             live.task.cancel()
+            self.overdue.cancelled(live)
 
     def counts(self) -> dict[str, int]:
         """Executions by state: those that live now, and those that ended since the start."""
@@ -199,18 +204,37 @@ class AgentRuntime:
     # Running
 
     def _launch(self, live: LiveExecution) -> None:
+        live.run += 1
         live.task = self._tasks.start(self._run(live), name=f"execution {live.execution.id}")
 
     async def _run(self, live: LiveExecution) -> None:
-        live.begun = True
+        live.begun, run = True, live.run
         try:
             outcome = await self.performer.perform(live)
+            if live.run != run:
+                return
             if outcome is None:
                 self._left(live)
                 return
             live.ending = True
             self._failpoints.hit("runtime.before_finish")
             await self._end(live, outcome)
+        finally:
+            if live.run == run:
+                self.lanes.finished(live)
+            else:
+                self.overdue.gone(live.execution.agent)
+
+    def _leave_behind(self, live: LiveExecution) -> None:
+        self.performer.leave_behind(live)
+        self._tasks.start(self._end_without(live), name=f"leave behind {live.execution.id}")
+
+    async def _end_without(self, live: LiveExecution) -> None:
+        try:
+            if (outcome := await self.performer.verdict_without(live)) is None:
+                self._left(live)
+            else:
+                await self._end(live, outcome)
         finally:
             self.lanes.finished(live)
 

@@ -3,6 +3,8 @@
 I know whose work a message is part of and how long it may take; the engine knows instances, queues and topics.
 """
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
@@ -40,6 +42,21 @@ class Work(Belonging):
 
     execution: Execution | None = None
     tally: Tally = field(default_factory=Tally, compare=False, repr=False)
+    scope: str = ""
+    """Tells the work on this message apart from that on others of the execution: see `Turn.call_scope`."""
+    said: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
+    """How often each message was sent or published by whoever handles this one."""
+
+    def sent(self, sender: AgentId, receiver: AgentId | TopicId, message: object, place: str = "") -> "Work":
+        """See `Belonging.sent`. The same message of the same handler has the same scope when all that is run again.
+
+        `place`: from where it would be run again.
+        """
+        told = message if isinstance(message, str) else message.data if isinstance(message, Message) else type(message)
+        content = repr((self.scope, place, str(sender), str(receiver), told)).encode(errors="replace")
+        key = hashlib.blake2b(content, digest_size=8).hexdigest()
+        count = self.said[key] = self.said.get(key, 0) + 1
+        return Work(self.session_id, self.execution_id, self.principal, self.execution, self.tally, f"{key}#{count}")
 
 
 def work_of(execution: Execution) -> Work:
@@ -59,13 +76,16 @@ class Voice:
         *,
         within: Call | None = None,
         trace: str = "",
+        place: Callable[[], str] = str,
     ) -> None:
+        """`place` names the checkpoint from which the agent would go on if it was cut off now."""
         self._engine = engine
         self._agents = agents
         self._work = work
         self._sender = sender
         self._within = within
         self._trace = trace
+        self._place = place
 
     @property
     def trace(self) -> str:
@@ -77,25 +97,29 @@ class Voice:
         asked = self._agents.get(agent)
         # What somebody says to a class of handlers in a chat comes by this way, and no agent said it.
         turn = agent == self._sender.type and handlers_of(asked.agent) is not None
+        receiver = AgentId(agent, key)
         return await self._engine.send(
             message,
-            AgentId(agent, key),
+            receiver,
             sender=None if turn else self._sender,
             timeout=asked.timeout if timeout is None else timeout,
             traceparent=self.trace,
-            belonging=self._work,
+            belonging=self._work.sent(self._sender, receiver, message, self._place()),
             within=self._within,
         )
 
     async def publish(self, topic: str, message: object) -> int:
         """See `Sends.publish`."""
-        return await self._engine.publish(
-            message, TopicId.parse(topic), sender=self._sender, traceparent=self.trace, belonging=self._work
-        )
+        about = TopicId.parse(topic)
+        work = self._work.sent(self._sender, about, message, self._place())
+        return await self._engine.publish(message, about, sender=self._sender, traceparent=self.trace, belonging=work)
 
     def as_agent(self, agent: str) -> "Voice":
         """See `Sends.as_agent`."""
-        return Voice(self._engine, self._agents, self._work, AgentId(agent), within=self._within, trace=self._trace)
+        sender, within = AgentId(agent), self._within
+        return Voice(
+            self._engine, self._agents, self._work, sender, within=within, trace=self._trace, place=self._place
+        )
 
 
 async def deliver(engine: MessageEngine, execution: Execution, timeout: float, trace: str) -> str | None:

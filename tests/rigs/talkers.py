@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gatewayd.agents.base import AgentContext, Output, TextOutput, Turn
+from gatewayd.agents.base import AgentContext, Output, TextOutput, ToolCompleted, ToolStarted, Turn
 from gatewayd.engine import AgentId, HandlerAgent, MessageContext, TopicId, message_handler
 
 
@@ -71,6 +71,36 @@ class Speaker:
         else:
             scene.say(f"{self.name} {turn.topic} {turn.sender} {turn.text}")
             yield TextOutput(f"{self.name} heard {turn.text}")
+
+
+class Worker:
+    """Calls a tool for each message, which ends when the scene says go; and says in which scope it does."""
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        self.name = name
+
+    async def run(self, turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+        yield ToolStarted("call-1", "pay", {"to": turn.text})
+        scene.say(f"{self.name} {turn.text} {turn.call_scope}")
+        await scene.go.wait()
+        yield ToolCompleted("call-1", "pay", "paid", is_error=False)
+        yield TextOutput("paid")
+
+
+class Stages:
+    """Has a worker pay twice in each of two stages, with a checkpoint between them."""
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        self.name = name
+
+    async def run(self, turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+        stage = ctx.resumed["stage"] if ctx.resumed else 0
+        for number in range(stage, 2):
+            for _ in range(2):
+                await ctx.send("worker", "ann")
+            await ctx.checkpoint({"stage": number + 1}, node_id=f"stage{number}")
+        await ctx.publish("paid", "ann")
+        yield TextOutput("all paid")
 
 
 class Clerk(HandlerAgent):

@@ -8,7 +8,7 @@ from gatewayd.core.clock import Clock
 from gatewayd.core.event import Event
 from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.work import Origin
-from gatewayd.storage.sqlite import erasure, execution_log, followers, graph_results
+from gatewayd.storage.sqlite import erasure, execution_log, followers, graph_results, letters, state
 from gatewayd.storage.sqlite.events import EventReader
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.seal import damaged, seal
@@ -25,7 +25,7 @@ _ENDED = "state IN ('succeeded', 'failed', 'cancelled')"
 """In the words of the index on `finished`."""
 _CLOSED = (
     "NOT EXISTS (SELECT 1 FROM ledger WHERE ledger.message_id = executions.message_id "
-    "AND ledger.state IN ('queued', 'executed'))"
+    f"AND ledger.state IN ('queued', 'executed')) AND {letters.NO_OPEN.format(table='executions')}"
 )
 _SIZE = "length(CAST(text AS BLOB)) + length(CAST(output AS BLOB)) + length(CAST(error AS BLOB))"
 
@@ -100,6 +100,7 @@ def _drop(tx: Tx, ids: Sequence[str]) -> int:
         if found is not None:
             tx.execute("DELETE FROM executions WHERE id = ?", (execution_id,))
             execution_log.forget(tx, (execution_id,))
+            state.forget_executions(tx, (execution_id,))
             dropped, content = dropped + 1, content + found[0]
     if dropped:
         tx.forget()

@@ -12,6 +12,8 @@ from gatewayd.storage.sqlite.live import insert_sql
 from gatewayd.storage.sqlite.seal import damaged, seal
 from gatewayd.storage.sqlite.tx import Tx
 
+NO_OPEN = "NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.message_id = {table}.message_id AND retried = 0)"
+"""That no operator may still retry what a row is of; by the words of the index."""
 _COLUMNS = "id, kind, message_id, reference, channel, reason, time, retried, crc"
 
 

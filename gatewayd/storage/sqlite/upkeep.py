@@ -7,6 +7,7 @@ from gatewayd.core.value import value
 from gatewayd.storage.records import Limits, Retention
 from gatewayd.storage.sqlite import checkpoints, execution_log, state
 from gatewayd.storage.sqlite.layout import LIVE, PENDING
+from gatewayd.storage.sqlite.letters import NO_OPEN
 from gatewayd.storage.sqlite.tx import ROW_BYTES, Tx
 from gatewayd.storage.sqlite.unit import Receipt
 
@@ -44,7 +45,8 @@ _RULES = {
         "id",
         "finished",
         "length(CAST(text AS BLOB)) + length(CAST(output AS BLOB)) + length(CAST(error AS BLOB))",
-        f"state IN ('succeeded', 'failed', 'cancelled') AND {_STORY_ENDED.format(table='executions')}",
+        f"state IN ('succeeded', 'failed', 'cancelled') AND {_STORY_ENDED.format(table='executions')} "
+        f"AND {NO_OPEN.format(table='executions')}",  # a dead letter runs it again
         "finished",
     ),
     "inbox": _Rule("message_id", "received", "length(CAST(text AS BLOB))", _STORY_ENDED.format(table="inbox")),
@@ -53,8 +55,8 @@ _RULES = {
         "created",
         "length(CAST(text AS BLOB))",
         # A dead piece stays while an operator may still have it sent.
-        f"NOT {PENDING} AND {_STORY_ENDED.format(table='outbox')} AND (state = 'sent' OR NOT EXISTS "
-        "(SELECT 1 FROM dead_letters WHERE dead_letters.message_id = outbox.message_id AND retried = 0))",
+        f"NOT {PENDING} AND {_STORY_ENDED.format(table='outbox')} "
+        f"AND (state = 'sent' OR {NO_OPEN.format(table='outbox')})",
     ),
     "ledger": _Rule("message_id", "created", "length(CAST(steps AS BLOB))", "state NOT IN ('queued', 'executed')"),
     "seen": _Rule("scope, id", "time", "length(CAST(id AS BLOB)) + length(CAST(ref AS BLOB))", order="time"),

@@ -6,8 +6,10 @@ from dataclasses import replace
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.message import ReplyKind, ReplyTo
+from gatewayd.core.state import Place, StateLimits, StateScope
 from gatewayd.core.work import ExecutionState, LedgerState, Origin
-from gatewayd.storage.records import Finish, LedgerChange, Step
+from gatewayd.storage.records import DeadLetter, DeadLetterKind, Finish, LedgerChange, Limits, Retention, Step
+from gatewayd.storage.state import StateWrite
 from gatewayd.testing.store_cases.samples import NOW, Harness, acceptance, event, execution, published
 
 
@@ -102,6 +104,32 @@ class EntryPointCases:
         await _ended(harness, 2, Origin.EVENT)
         assert await harness.store.drop_results(keep=1, before=NOW + 100) == 1
         assert await _left(harness) == [1]
+
+    async def test_a_result_stays_for_as_long_as_a_dead_letter_may_run_it_again(self, harness: Harness) -> None:
+        for number in (1, 2):
+            await _accepted(harness, number, Origin.EVENT)
+            change = LedgerChange(f"m{number:04}", LedgerState.DEAD_LETTERED, Step("dead_lettered", NOW))
+            poison = DeadLetter(f"d{number}", DeadLetterKind.INBOUND, f"m{number:04}", f"x{number:04}", "", "", NOW)
+            end = Finish(f"x{number:04}", ExecutionState.FAILED, NOW, ledger=(change,), dead_letters=(poison,))
+            await harness.store.finish(end)
+        swept = Retention({"executions": Limits(max_age=1)})
+        assert await harness.store.drop_results(keep=1, before=NOW + 100) == 0
+        assert await harness.store.sweep(swept, NOW + 100) == {"executions": 0}
+        await harness.store.retry_dead_letter("d1", NOW, "ann")
+        change = LedgerChange("m0001", LedgerState.ANSWERED, Step("executed", NOW))
+        await harness.store.finish(Finish("x0001", ExecutionState.SUCCEEDED, NOW, ledger=(change,)))
+        assert await harness.store.drop_results(keep=1, before=NOW + 100) == 1
+        assert await _left(harness) == [2]
+
+    async def test_the_state_of_an_execution_goes_with_its_result(self, harness: Harness) -> None:
+        await _accepted(harness, 1, Origin.TRIGGER)
+        place = Place(StateScope.EXECUTION, "x0001")
+        put = StateWrite(place, "seen", "1", event("changed"))
+        await harness.store.write_state([put], writer="ann", now=NOW, limits=StateLimits())
+        change = LedgerChange("m0001", LedgerState.ANSWERED, Step("executed", NOW))
+        await harness.store.finish(Finish("x0001", ExecutionState.SUCCEEDED, NOW, ledger=(change,)))
+        assert await harness.store.drop_results(keep=1, before=NOW + 100) == 1
+        assert await harness.store.list_state(place, "", 9) == []
 
 
 async def _accepted(harness: Harness, number: int, origin: Origin) -> None:

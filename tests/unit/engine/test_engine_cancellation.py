@@ -5,10 +5,12 @@ import asyncio
 import pytest
 from engine_rig import PATIENCE, Echo, Gate, Note, gate, running
 
-from gatewayd.core.agents import AgentId
-from gatewayd.core.errors import Cancelled
+from gatewayd.core.agents import AgentId, TopicId
+from gatewayd.core.errors import Cancelled, DeadlineExceeded
+from gatewayd.engine import handling
 from gatewayd.engine.cancellation import CancellationToken, CancelState
 from gatewayd.engine.context import MessageContext
+from gatewayd.engine.events import HandlerLeftBehind
 from gatewayd.testing.fakes import until
 
 
@@ -200,3 +202,37 @@ async def test_timeouts_and_task_groups_of_a_handler_stay_its_own() -> None:
         calls = [asyncio.create_task(rig.engine.send(Note(""), AgentId("nested", str(n)))) for n in range(20)]
         callers += calls
         assert await asyncio.gather(*calls) == ["intact"] * 20
+
+
+async def test_a_handler_that_swallows_its_cancellation_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while its instance goes on with what waits. There are so many of them and no more."""
+    monkeypatch.setattr(handling, "MAX_BEHIND", 2)
+    go, begun = asyncio.Event(), []
+
+    async def stubborn(message: Note, ctx: MessageContext) -> None:
+        begun.append(message.text)
+        while not go.is_set():
+            try:
+                await go.wait()
+            except asyncio.CancelledError:
+                continue
+
+    async with running() as rig:
+        rig.engine.register_function("stubborn", stubborn)
+        for text in ("first", "second", "third"):
+            call = asyncio.create_task(rig.engine.send(Note(text), AgentId("stubborn"), timeout=1.0))
+            await until(lambda text=text: begun[-1:] == [text])
+            await rig.clock.advance(1.0)
+            with pytest.raises(DeadlineExceeded):
+                await call
+            assert rig.engine.stats().running == 1
+            await rig.clock.advance(handling.GRACE)
+        await rig.engine.publish(Note("fourth"), TopicId("stubborn:"))
+        await rig.clock.advance(handling.GRACE * 2)
+
+        assert begun == ["first", "second", "third"]
+        assert [str(each.agent) for each in rig.told(HandlerLeftBehind)] == ["stubborn/default"] * 2
+        assert rig.engine.stats().running == 1
+        go.set()
+        await until(lambda: begun[-1:] == ["fourth"])
+        assert (rig.engine.stats().running, rig.engine.stats().queued) == (0, 0)

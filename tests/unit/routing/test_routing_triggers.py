@@ -1,5 +1,6 @@
 """Triggers at the router's door: what is written, what is refused, and what a restart takes up again."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,24 @@ async def test_a_full_queue_and_a_stop_are_told_with_a_delay(middle: Middle, mon
 
     assert full.value.retry_after
     assert stopping.value.retry_after
+
+
+async def test_what_comes_at_once_does_not_pass_the_bound_together(
+    middle: Middle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room is kept while a unit is on its way to the disk, and given back when it is refused there."""
+    middle.runtime.lanes.configure(0, shares(middle.config))
+    monkeypatch.setattr(lanes, "MAX_QUEUED_SHARE", 3)
+    await middle.router.accept_trigger(trigger(idempotency_key="k", text="one"))
+    for key in ("k", "k"):
+        with pytest.raises(IdConflict):
+            await middle.router.accept_trigger(trigger(idempotency_key=key, text="another"))
+    at_once = [middle.router.accept_trigger(trigger()) for _ in range(9)]
+
+    outcomes = await asyncio.gather(*at_once, return_exceptions=True)
+
+    assert sum(isinstance(one, LimitExceeded) for one in outcomes) == 7
+    assert middle.runtime.lanes.queued == len(await middle.store.unfinished()) == 3
 
 
 async def test_a_repeat_finds_the_first_even_where_there_is_no_room(

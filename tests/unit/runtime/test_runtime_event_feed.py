@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gatewayd.core.clock import SystemClock
-from gatewayd.core.errors import GatewayError, LimitExceeded, StoreBusy
+from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, StoreBusy
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.work import Origin, Trigger
 from gatewayd.runtime import lanes
@@ -142,6 +142,19 @@ async def test_what_finds_no_room_is_tried_again_in_order(tmp_path: Path) -> Non
         told = await made.brings(3)
 
     assert [event["data"]["n"] for event in told] == [1, 2, 3]
+
+
+async def test_an_event_that_is_refused_is_told_of_unless_it_is_an_error_itself(tmp_path: Path) -> None:
+    """By an `error` event of the entry point's stream; the feed goes on."""
+    watch = WATCH | {"trigger_config": {"event_types": ["custom", "error"]}}
+    async with feeds(tmp_path, config(watch=watch)) as made:
+        made.refusals = [InvalidArgument("too odd"), InvalidArgument("too odd")]
+        await made.emit()
+        await made.emit(EventType.ERROR, data={"reason": "R", "message": "m"})
+        await made.emit()
+        await made.brings(1)
+
+    assert made.told.count((EventType.ERROR, "watch")) == 1
 
 
 async def test_many_events_are_taken_in_together_and_stay_in_order(
