@@ -219,7 +219,6 @@ async def test_F58_killed_around_the_commit_the_sender_tries_again_and_there_is_
 async def test_F58_every_delivery_has_one_effect_over_five_kills_repeats_and_another_order(tmp_path: Path) -> None:
     """G13 in small: each delivery is sent until it is answered with 202, three times over, while the daemon dies."""
     daemon, armed = Daemon(tmp_path, CONFIG), tmp_path / "armed"
-    armed.touch()
     deliveries = [f"d{number:02}" for number in range(40)]
     waiting = [each for each in deliveries for _ in range(3)]
     random.Random(58).shuffle(waiting)
@@ -234,10 +233,12 @@ async def test_F58_every_delivery_has_one_effect_over_five_kills_repeats_and_ano
         point = ("store.before_commit", "store.after_commit")[life % 2]
         crashing = [sys.executable, "-m", "gatewayd.testing.crashing", "--crash-at", f"{point}:{2 + life % 3}"]
         await daemon.start(command=[*crashing, "--armed-by", str(armed), "--"])
+        armed.touch()  # not before: a start writes, too
         async with Sender(daemon) as sender:
             while daemon.process.returncode is None and waiting:
                 await asyncio.gather(*(send(sender, each) for each in waiting[:8]))
         assert await daemon.ended() == -9
+        armed.unlink()
     await daemon.start()
     try:
         async with Sender(daemon) as sender, daemon.client() as client, asyncio.timeout(60):
