@@ -170,14 +170,12 @@ async def test_starting_too_fast_is_refused_with_a_delay(rig: House) -> None:
 
 async def test_what_runs_and_what_waits_is_cancelled_and_every_waiter_wakes(rig: House) -> None:
     """max_concurrent lets two run; the third waits; all are cancelled, and whoever waits learns it."""
-    tasks = [
-        asyncio.create_task(rig.client.trigger_and_wait("wait", f"30s never {number}", idempotency_key=f"c{number}"))
-        for number in range(3)
-    ]
-    ids = [
-        (await rig.client.trigger("wait", f"30s never {number}", idempotency_key=f"c{number}")).execution_id
-        for number in range(3)
-    ]
+    ids, tasks = [], []
+    for number in range(3):  # one after the other: the first two are to run
+        key = f"c{number}"
+        ids.append((await rig.client.trigger("wait", f"30s never {number}", idempotency_key=key)).execution_id)
+        waiter = rig.client.trigger_and_wait("wait", f"30s never {number}", idempotency_key=key)
+        tasks.append(asyncio.create_task(waiter))
     states = []
     for one in ids[:2]:
         states.append(state_name(await execution_is(rig, one, "running")))
