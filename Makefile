@@ -5,6 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 # Half of the tests' time is spent waiting, for deadlines and for processes: more of them run at once than there are processors.
+# Those of one file share what they set up, and stay together.
 WORKERS ?= 3
 PEERS := .build/peers/praisonai/.ready .build/peers/autogen/.ready .build/peers/nats/.ready .build/peers/agentopera/.ready .build/peers/cpp/plain
 
@@ -36,7 +37,7 @@ run: venv ## The daemon in the foreground with the quickstart configuration
 	@exec $(VENV)/bin/gatewayd --config packaging/gateway.quickstart.yaml
 
 test: venv ## Every test, against the real daemon over real sockets
-	$(PY) -m pytest -n $(WORKERS) --dist worksteal
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 check: format lint types floors verify-proto lint-proto deps test ## All that CI runs
 
