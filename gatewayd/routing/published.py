@@ -10,14 +10,13 @@ from collections.abc import Sequence
 
 from gatewayd.core.agents import TopicId
 from gatewayd.core.clock import Clock
-from gatewayd.core.event import EventType
 from gatewayd.core.message import ReplyKind, ReplyTo
 from gatewayd.core.value import value
-from gatewayd.core.work import Execution, LedgerState, Origin
-from gatewayd.ledger import accepted
+from gatewayd.core.work import Execution, Origin
 from gatewayd.routing.router import Router, Submitted
+from gatewayd.routing.standalone import Standalone, unit_of
 from gatewayd.runtime.emit import ExecutionEvents
-from gatewayd.storage.records import Acceptance, Inbound
+from gatewayd.storage.records import Acceptance
 
 
 @value(frozen=True, slots=True)
@@ -58,47 +57,21 @@ class Publications:
         return [outcome for outcome in outcomes if isinstance(outcome, Submitted)]
 
     def _unit(self, message: Publication, agent: str) -> tuple[Acceptance, Execution]:
-        ids, now, topic = self._events.ids, self._clock.now(), str(message.topic)
-        execution_id = ids.new()
-        key = f"{message.idempotency_key}/{agent}" if message.idempotency_key else ""
-        inbound = Inbound(
-            message_id=ids.new(),
+        topic = str(message.topic)
+        work = Standalone(
             origin=Origin.MESSAGE,
+            door=topic,
             principal=message.principal,
-            channel="",
-            chat="",
-            peer=message.principal,
-            platform_id=message.idempotency_key,
-            context="",
-            text=message.text,
-            received=now,
-        )
-        execution = Execution(
-            id=execution_id,
-            message_id=inbound.message_id,
-            session_id="",
             agent=agent,
-            principal=message.principal,
-            origin=Origin.MESSAGE,
             text=message.text,
             reply_to=ReplyTo(ReplyKind.TOPIC, chat=topic, thread=message.data_type),
             stream_id=agent,
-            correlation_id=message.correlation_id or execution_id,
-            created=now,
+            rule=f"agents.{agent}.topics",
+            dedupe_scope=f"message:{message.principal}",
+            dedupe_id=f"{message.idempotency_key}/{agent}" if message.idempotency_key else "",
+            digest=hashlib.sha256(repr((topic, message.data_type, message.text)).encode()).digest(),
+            correlation_id=message.correlation_id,
             idempotency_key=message.idempotency_key,
             trace=message.trace,
         )
-        rule = f"agents.{agent}.topics"
-        acceptance = Acceptance(
-            inbound=inbound,
-            dedupe_scope=f"message:{message.principal}",
-            dedupe_id=key,
-            digest=hashlib.sha256(repr((topic, message.data_type, message.text)).encode()).digest(),
-            session=None,
-            execution=execution,
-            state=LedgerState.QUEUED,
-            steps=accepted(Origin.MESSAGE, topic, rule, agent, now),
-            rule=rule,
-            events=(self._events.make(execution, EventType.EXECUTION_QUEUED, {"reason": ""}),),
-        )
-        return acceptance, execution
+        return unit_of(work, self._clock, self._events, self._events.ids.new())

@@ -12,12 +12,11 @@ from gatewayd.config.model import EntryPointSection, GatewayConfig
 from gatewayd.core.checkpoint import Checkpoint, CheckpointKind
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import EntryPointNotFound, InvalidArgument
-from gatewayd.core.event import EventType
 from gatewayd.core.message import ReplyKind, ReplyTo
-from gatewayd.core.work import Execution, LedgerState, Trigger
-from gatewayd.ledger import accepted
+from gatewayd.core.work import Execution, Trigger
+from gatewayd.routing.standalone import Standalone, unit_of
 from gatewayd.runtime.emit import ExecutionEvents
-from gatewayd.storage.records import Acceptance, Inbound
+from gatewayd.storage.records import Acceptance
 
 
 def entry_point(config: GatewayConfig, name: str) -> EntryPointSection:
@@ -50,52 +49,33 @@ class Triggers:
         """The unit and the execution in it; the same key with another input or entry point is a conflict."""
         if not trigger.text.strip():
             raise InvalidArgument("the input has no text")
-        ids, now, name, agent = self._events.ids, self._clock.now(), trigger.entry_point, runs(entry)
-        execution_id = ids.new()
-        inbound = Inbound(
-            message_id=ids.new(),
+        name, agent, execution_id = trigger.entry_point, runs(entry), self._events.ids.new()
+        content = (name, trigger.text, trigger.given) if trigger.given else (name, trigger.text)
+        work = Standalone(
             origin=trigger.origin,
+            door=name,
             principal=trigger.principal,
-            channel="",
-            chat=trigger.client_id,
-            peer=trigger.principal,
-            platform_id=trigger.idempotency_key,
-            context="",
-            text=trigger.text,
-            received=now,
-        )
-        execution = Execution(
-            id=execution_id,
-            message_id=inbound.message_id,
-            session_id="",
             agent=agent,
-            principal=trigger.principal,
-            origin=trigger.origin,
             text=trigger.text,
             reply_to=_reply_to(trigger, entry),
             stream_id=name,
-            correlation_id=trigger.correlation_id or execution_id,
-            created=now,
-            idempotency_key=trigger.idempotency_key,
-            trace=trigger.trace,
-        )
-        rule = f"entry_points.{name}.{'graph' if graph_of(agent) else 'agent'}"
-        content = (name, trigger.text, trigger.given) if trigger.given else (name, trigger.text)
-        given = Checkpoint(ids.new(), execution_id, "", CheckpointKind.GIVEN, trigger.given, "", now)
-        acceptance = Acceptance(
-            inbound=inbound,
+            rule=f"entry_points.{name}.{'graph' if graph_of(agent) else 'agent'}",
             dedupe_scope=dedupe_scope(trigger),
             dedupe_id=trigger.idempotency_key,
             digest=hashlib.sha256(repr(content).encode()).digest(),
-            session=None,
-            execution=execution,
-            state=LedgerState.QUEUED,
-            steps=accepted(trigger.origin, name, rule, agent, now),
-            rule=rule,
-            given=given if trigger.given else None,
-            events=(self._events.make(execution, EventType.EXECUTION_QUEUED, {"reason": ""}),),
+            client_id=trigger.client_id,
+            correlation_id=trigger.correlation_id,
+            idempotency_key=trigger.idempotency_key,
+            trace=trigger.trace,
         )
-        return acceptance, execution
+        return unit_of(work, self._clock, self._events, execution_id, self._given(trigger, execution_id))
+
+    def _given(self, trigger: Trigger, execution_id: str) -> Checkpoint | None:
+        """What the execution begins with, as its first checkpoint."""
+        if not trigger.given:
+            return None
+        made = self._clock.now()
+        return Checkpoint(self._events.ids.new(), execution_id, "", CheckpointKind.GIVEN, trigger.given, "", made)
 
 
 def _reply_to(trigger: Trigger, entry: EntryPointSection) -> ReplyTo:
