@@ -22,9 +22,9 @@ from gatewayd.storage.base import Store
 
 log = logging.getLogger("gatewayd.entry_points")
 
+Feed = EventFeed | Timer
 Dispatch = Callable[[Trigger], Awaitable[object]]
 Tell = Callable[[EventType, Mapping[str, object], str, str], None]
-Feed = EventFeed | Timer
 
 
 def shares(config: GatewayConfig) -> dict[str, Share]:

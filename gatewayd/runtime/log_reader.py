@@ -6,7 +6,7 @@ the mark again and must know them.
 
 import asyncio
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
@@ -16,6 +16,7 @@ from gatewayd.core.errors import StoreBusy, StoreFull
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import EndReason
+from gatewayd.runtime.feed import Feed
 from gatewayd.storage.base import Store
 
 log = logging.getLogger("gatewayd.entry_points")
@@ -34,7 +35,7 @@ _TAKEN = 256 * 1024
 """Bytes of events that are taken at once."""
 
 
-class LogReader(ABC):
+class LogReader(Feed):
     """One reader. `run` goes on until it is cancelled."""
 
     def __init__(
@@ -48,7 +49,7 @@ class LogReader(ABC):
         place: Cursor | None = None,
     ) -> None:
         """`place` is where to begin, instead of at the mark."""
-        self.task: asyncio.Task[None] | None = None
+        super().__init__()
         self._mark = mark
         self._selection = selection
         self._store = store
@@ -77,16 +78,6 @@ class LogReader(ABC):
         if self._resting is not None and not self._resting.has_news:
             return self._resting.position
         return self._place if self._found else None
-
-    def close(self) -> None:
-        """Begin to end."""
-        if self.task is not None:
-            self.task.cancel()
-
-    async def ended(self) -> None:
-        """Until it has ended."""
-        if self.task is not None:
-            await asyncio.wait([self.task])
 
     async def run(self) -> None:
         await self._find_place()

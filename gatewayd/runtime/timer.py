@@ -5,7 +5,6 @@ twice. A clock that jumps over several instants starts one. What fell into the t
 is not made up for.
 """
 
-import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ from gatewayd.core.clock import Clock
 from gatewayd.core.errors import Draining, EntryPointNotFound, GatewayError, StoreBusy
 from gatewayd.core.work import Origin, Trigger
 from gatewayd.cron import next_fire, zone_of
+from gatewayd.runtime.feed import Feed
 
 log = logging.getLogger("gatewayd.entry_points")
 
@@ -27,7 +27,7 @@ _TRIES = 5
 _RETRY = 1.0
 
 
-class Timer:
+class Timer(Feed):
     """One entry point's. `run` goes on until it is cancelled."""
 
     def __init__(
@@ -37,8 +37,8 @@ class Timer:
         clock: Clock,
         dispatch: Callable[[Trigger], Awaitable[object]],
     ) -> None:
+        super().__init__()
         self.name = name
-        self.task: asyncio.Task[None] | None = None
         self._cron = settings.cron or ""
         self._zone = zone_of(settings.timezone or "")
         self._interval = (settings.interval_minutes or 0.0) * _MINUTE
@@ -49,16 +49,6 @@ class Timer:
         """By the monotonic clock; of an interval, which no setting of the clock shall stretch."""
         self.next_time = 0.0
         """When it fires next, in Unix seconds; 0 before it runs."""
-
-    def close(self) -> None:
-        """Begin to end."""
-        if self.task is not None:
-            self.task.cancel()
-
-    async def ended(self) -> None:
-        """Until it has ended."""
-        if self.task is not None:
-            await asyncio.wait([self.task])
 
     async def run(self) -> None:
         self._due = self._clock.monotonic() + self._interval
