@@ -54,7 +54,7 @@ class Process:
         self.process.stdin.write(text.encode())
 
     async def line(self) -> str:
-        """The next line of its output, within ten seconds."""
+        """The next line of its output, within a minute."""
         assert self.process.stdout is not None
         async with asyncio.timeout(60):
             return (await self.process.stdout.readline()).decode().rstrip("\n")
