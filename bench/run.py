@@ -14,7 +14,7 @@ Exit code 0: all is right, whether or not every target is met. 1: an answer was 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import chat
@@ -86,21 +86,25 @@ def _first(error: BaseException) -> str:
 def _measure(arguments: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
     quick, only = arguments.quick, arguments.only
-    if only in (None, "start"):
-        rows += ready_and_memory(5 if quick else 15)
-    if only in (None, "ctl"):
-        rows.append(cold_ctl(7 if quick else 15))
-    if only in (None, "chat"):
-        with_peer = bool(praisonai_chat.installed()) and not arguments.without_peers
+    with_peers = not arguments.without_peers
+
+    def chats() -> list[Row]:
+        with_peer = bool(praisonai_chat.installed()) and with_peers
         rounds, messages = (3, 600) if quick else (5, 1500)
-        rows += uvloop.run(chat.rows(rounds=rounds, messages=messages, with_peer=with_peer))
-    for name, part in PARTS.items():
+        return uvloop.run(chat.rows(rounds=rounds, messages=messages, with_peer=with_peer))
+
+    parts: dict[str, Callable[[], list[Row]]] = {
+        "start": lambda: ready_and_memory(5 if quick else 15),
+        "ctl": lambda: [cold_ctl(7 if quick else 15)],
+        "chat": chats,
+        **{name: lambda part=part: uvloop.run(part(quick, with_peers)) for name, part in PARTS.items()},
+        "inprocess": lambda: compare.measure(quick=quick, with_peers=with_peers),
+    }
+    for name, measure in parts.items():
         if only in (None, name):
             began = time.monotonic()
-            rows += uvloop.run(part(quick, not arguments.without_peers))
+            rows += measure()
             print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
-    if only in (None, "inprocess"):
-        rows += compare.measure(rounds=2 if quick else 5, with_peers=not arguments.without_peers)
     return rows
 
 

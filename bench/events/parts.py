@@ -31,7 +31,7 @@ async def _fanout(quick: bool, with_peers: bool) -> list[Row]:
             if quick and (subscribers, window) not in fanout.TARGETS:
                 continue
             against = fanout.TARGETS[subscribers, window][0] if quick else ""
-            arms = _arms(quick, with_peers, against, "nats-server")
+            arms = _arms(quick, with_peers, against)
             many = subscribers >= 1000
             number, seconds = (2 if many else 3, 0.7) if quick else (5, 1.0)
             shape = Shape([""] * subscribers)
@@ -43,7 +43,7 @@ async def _fanout(quick: bool, with_peers: bool) -> list[Row]:
 
 
 async def _latency(quick: bool, with_peers: bool) -> list[Row]:
-    arms = _arms(quick, with_peers, "C++ gRPC", "nats-server")
+    arms = _arms(quick, with_peers, "nats-server")
     found = await latency.rounds(arms, number=3 if quick else 5, seconds=1.0 if quick else 3.0)
     return [latency.row(found, arms[0])]
 
@@ -61,7 +61,7 @@ async def _memory(quick: bool, with_peers: bool) -> list[Row]:
 
 
 async def _growth(quick: bool, _with_peers: bool) -> list[Row]:
-    return await growth.rows(rounds=3 if quick else 5, seconds=0.4 if quick else 1.5)
+    return await growth.rows(rounds=2 if quick else 5, seconds=0.4 if quick else 1.5)
 
 
 async def _publishers(quick: bool, with_peers: bool) -> list[Row]:
