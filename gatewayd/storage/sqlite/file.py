@@ -60,8 +60,9 @@ class DatabaseFile:
                 self.path, isolation_level=None, check_same_thread=False, cached_statements=_CACHED
             )
             self._set_up(connection)
-            schema.upgrade(connection, self.path)
-            schema.check(connection, self.path)
+            if schema.upgrade(connection, self.path):
+                # One that needed nothing has been checked, or was just made.
+                schema.check(connection, self.path)
             books = _load_books(connection)
             first = _check_ends(connection, books)
             self._identity = self._identify()

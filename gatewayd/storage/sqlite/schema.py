@@ -21,28 +21,38 @@ def create(path: Path, epoch: str, connect: Connect) -> None:
     try:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        upgrade(connection, path)
+        # All in one transaction: each has the disk write three times, and a first start waits for it.
+        connection.execute("BEGIN IMMEDIATE")
+        for migration in outdated(connection, path):
+            _apply(migration, connection)
         connection.execute("INSERT INTO meta VALUES ('epoch', ?, ?)", (epoch, seal("epoch", epoch)))
+        connection.execute("COMMIT")
     finally:
         connection.close()
     new.rename(path)
     sync_directory(path.parent)
 
 
-def upgrade(connection: sqlite3.Connection, path: Path) -> None:
-    """Apply the migrations that the file lacks, each in a transaction."""
-    for migration in outdated(connection, path):
+def upgrade(connection: sqlite3.Connection, path: Path) -> bool:
+    """Apply the migrations that the file lacks, each in a transaction; whether there were any."""
+    lacking = outdated(connection, path)
+    for migration in lacking:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for statement in statements_of(migration):
-                connection.execute(statement)
-            # Part of the transaction: it lies in the first page.
-            connection.execute(f"PRAGMA user_version = {migration.version}")
+            _apply(migration, connection)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+    return bool(lacking)
+
+
+def _apply(migration: Migration, connection: sqlite3.Connection) -> None:
+    for statement in statements_of(migration):
+        connection.execute(statement)
+    # Part of the transaction: it lies in the first page.
+    connection.execute(f"PRAGMA user_version = {migration.version}")
 
 
 def outdated(connection: sqlite3.Connection, path: Path) -> list[Migration]:
