@@ -1,15 +1,25 @@
 """Plugins: what other distributions (and this one) offer under an entry-point group.
 
-Callers ask for a group once and keep the answer. Nothing is imported until its factory is called, so a broken or
-heavy plugin costs nothing to those who do not use it.
+Callers ask once and keep the answer. Nothing is imported until its factory is called, so a broken or heavy plugin costs
+nothing to those who do not use it.
+
+The lists that installers write (https://packaging.python.org/specifications/entry-points) are read here directly. The
+standard library's reader brings those of mail, zip archives and CSV with it: a tenth of a start.
 """
 
-from collections.abc import Callable
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from gatewayd.core.errors import ConfigInvalid
 from gatewayd.core.value import value
+
+_OURS = "gatewayd."
+_LIST = "entry_points.txt"
 
 
 class PluginError(ConfigInvalid):
@@ -17,47 +27,80 @@ class PluginError(ConfigInvalid):
 
 
 @value(frozen=True, slots=True)
-class _Plugin:
-    """Imports the object of one entry point when it is called."""
+class Plugin:
+    """One entry point; calling it imports and returns its object, or raises `PluginError`."""
 
-    entry: EntryPoint
+    group: str
+    name: str
+    target: str
+    """Where its object is: `MODULE:ATTRIBUTE`."""
+    origin: str
+    """The distribution that offers it, with its version."""
 
     def __call__(self) -> Any:
         try:
-            return self.entry.load()
+            return pkgutil.resolve_name(self.target)
         except Exception as error:  # a plugin's module may raise anything while it is imported
             raise PluginError(
-                f"{self.entry.group} plugin {self.entry.name!r} ({self.entry.value}) of {_origin(self.entry)} "
-                f"cannot be imported: {type(error).__name__}: {error}"
+                f"{self.group} plugin {self.name!r} ({self.target}) of {self.origin} cannot be imported: "
+                f"{type(error).__name__}: {error}"
             ) from error
 
 
-GROUPS = ("gatewayd.agents", "gatewayd.channels", "gatewayd.providers", "gatewayd.storage", "gatewayd.tools")
+def installed(path: Iterable[str] | None = None) -> tuple[Plugin, ...]:
+    """All plugins of the distributions in these directories, by default those that modules are imported from.
+
+    Of two installations of one distribution the first counts, as it does for an import.
+    """
+    seen: set[str] = set()
+    found: list[Plugin] = []
+    for place in sys.path if path is None else path:
+        for folder in _distributions(place or "."):
+            name, _, version = folder.stem.partition("-")
+            if name.lower() not in seen:
+                seen.add(name.lower())
+                found += _offered(folder, f"{name} {version}".strip())
+    return tuple(found)
 
 
-def installed() -> EntryPoints:
-    """All plugins of this machine. It reads every distribution, which is a noticeable part of a start: ask once."""
-    found = entry_points()
-    return EntryPoints(entry for group in GROUPS for entry in found.select(group=group))
-
-
-def load_group(group: str, among: EntryPoints | None = None) -> dict[str, Callable[[], Any]]:
+def load_group(group: str, among: Sequence[Plugin] | None = None) -> dict[str, Callable[[], Any]]:
     """The plugins of a group by name; calling one imports and returns its object, or raises `PluginError`.
 
     `among` is what `installed()` found; without it everything is read again. Raises `PluginError` naming both
     distributions when two offer the same name.
     """
-    found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=group) if among is None else among.select(group=group):
-        first = found.setdefault(entry.name, entry)
-        if first is not entry and (first.value, _origin(first)) != (entry.value, _origin(entry)):
+    found: dict[str, Plugin] = {}
+    for plugin in installed() if among is None else among:
+        if plugin.group != group:
+            continue
+        first = found.setdefault(plugin.name, plugin)
+        if first is not plugin and (first.target, first.origin) != (plugin.target, plugin.origin):
             raise PluginError(
-                f"two {group} plugins are called {entry.name!r}: {first.value} of {_origin(first)} and "
-                f"{entry.value} of {_origin(entry)}; uninstall one of the two"
+                f"two {group} plugins are called {plugin.name!r}: {first.target} of {first.origin} and "
+                f"{plugin.target} of {plugin.origin}; uninstall one of the two"
             )
-    return {name: _Plugin(entry) for name, entry in sorted(found.items())}
+    return {name: found[name] for name in sorted(found)}
 
 
-def _origin(entry: EntryPoint) -> str:
-    """The distribution that an entry point comes from."""
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "an unknown distribution"
+def _distributions(place: str) -> list[Path]:
+    """The folders that installers keep beside what they installed here; none where there is no directory."""
+    with suppress(OSError), os.scandir(place) as entries:
+        return sorted(Path(entry.path) for entry in entries if entry.name.endswith((".dist-info", ".egg-info")))
+    return []
+
+
+def _offered(folder: Path, origin: str) -> Iterator[Plugin]:
+    try:
+        text = (folder / _LIST).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return  # most distributions have no list
+    group = ""
+    for line in text.splitlines():
+        said = line.strip()
+        if said.startswith("[") and said.endswith("]"):
+            group = said[1:-1].strip()
+        elif group.startswith(_OURS) and not said.startswith(("#", ";")):
+            name, equals, target = said.partition("=")
+            if equals:
+                # Behind the object there may be the extras that it needs, in brackets: an older custom.
+                yield Plugin(group, name.strip(), target.partition("[")[0].strip(), origin)

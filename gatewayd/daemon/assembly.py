@@ -6,7 +6,6 @@ Longer than 300 lines because the drawing is on one page.
 """
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ from gatewayd.daemon.reload import Plan, Reloader, Swap
 from gatewayd.daemon.shared import Shared
 from gatewayd.daemon.telemetry import telemetry
 from gatewayd.daemon.upkeep import Upkeep
-from gatewayd.plugins import load_group
+from gatewayd.plugins import Plugin, load_group
 from gatewayd.providers.breaker import Breakers
 from gatewayd.providers.pool import ProviderPool
 from gatewayd.routing.endings import Endings
@@ -72,7 +71,7 @@ class Assembly:
         parts: Parts,
         loaded: Loaded,
         *,
-        installed: EntryPoints,
+        installed: Sequence[Plugin],
         python_agents: PythonAgents,
         read: Callable[[], Loaded],
         use: Callable[[Loaded], None],

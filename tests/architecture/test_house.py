@@ -29,8 +29,8 @@ OWNERS: dict[str, set[str]] = {
     "subprocess": {"gatewayctl/checker.py"},
     "sqlite3": set(),  # gatewayd/storage/sqlite, below
 }
-OPENERS = {"gatewayd/core/disk.py", "gatewayd/daemon/lock.py", "gatewayd/storage/migrate.py"}
-"""The last reads its own package: the numbered .sql files that ship with the code."""
+OPENERS = {"gatewayd/core/disk.py", "gatewayd/daemon/lock.py", "gatewayd/storage/migrate.py", "gatewayd/plugins.py"}
+"""The last two read what was installed as code is: our numbered .sql files, and the lists of plugins."""
 
 
 def name_of(path: Path) -> str:

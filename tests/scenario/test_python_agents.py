@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from gatewayd.agents.base import MAX_ANSWER
 from gatewayd.agents.python import PythonAgents
 from gatewayd.cli import main
 from gatewayd.core.errors import ConfigInvalid
-from gatewayd.plugins import PluginError, load_group
+from gatewayd.plugins import Plugin, PluginError, load_group
 from tests.rigs.in_process import InProcess
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -216,7 +215,7 @@ def test_the_check_takes_what_can_be_run(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_an_installed_plugin_is_known_by_its_name() -> None:
-    found = load_group("gatewayd.agents", EntryPoints([EntryPoint("seer", "oracle:Oracle", "gatewayd.agents")]))
+    found = load_group("gatewayd.agents", [Plugin("gatewayd.agents", "seer", "oracle:Oracle", "acme 1.0")])
     agents = PythonAgents(found)
 
     agent = agents.make("a", "seer", {"answers": {"x": "y"}})

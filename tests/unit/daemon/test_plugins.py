@@ -1,10 +1,11 @@
 """Plugins of real distributions, laid out on the import path as an installer does it."""
 
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 
-from gatewayd.plugins import PluginError, load_group
+from gatewayd.plugins import PluginError, installed, load_group
 
 
 @pytest.fixture
@@ -59,6 +60,32 @@ def test_two_distributions_with_one_name_are_both_named(install):
 
 def test_a_group_that_nobody_offers_is_empty():
     assert load_group("gatewayd.nothing") == {}
+
+
+def test_a_list_is_read_as_installers_may_write_it(install, tmp_path):
+    install(
+        "acme", ["# one = acme:Old", "two=acme_two:Box.inner [extra]", "", "no target"], acme_two="class Box: inner = 2"
+    )
+    (tmp_path / "zenith-1.0.dist-info").mkdir()  # without a list
+    (tmp_path / "broken-1.0.dist-info").mkdir()
+    (tmp_path / "broken-1.0.dist-info" / "entry_points.txt").write_bytes(b"[gatewayd.test]\n\xff = a:b\n")
+    assert {name: load() for name, load in load_group("gatewayd.test").items()} == {"two": 2}
+
+
+def test_the_first_installation_of_a_distribution_counts(install, tmp_path):
+    install("acme", ["thing = acme_first:Thing"])
+    later = tmp_path / "later"
+    (later / "acme-2.0.dist-info").mkdir(parents=True)
+    (later / "acme-2.0.dist-info" / "entry_points.txt").write_text("[gatewayd.test]\nthing = acme_later:Thing\n")
+    (plugin,) = installed([str(tmp_path), str(later), str(tmp_path / "nowhere")])
+    assert (plugin.target, plugin.origin) == ("acme_first:Thing", "acme 1.0")
+
+
+def test_it_finds_what_the_standard_library_finds():
+    groups = [group for group in entry_points().groups if group.startswith("gatewayd.")]
+    standard = {(each.group, each.name, each.value) for group in groups for each in entry_points(group=group)}
+    assert {(each.group, each.name, each.target) for each in installed()} == standard
+    assert standard
 
 
 def test_our_own_groups_are_there():
