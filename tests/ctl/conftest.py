@@ -18,6 +18,13 @@ async def gateway(tmp_path: Path) -> AsyncIterator[FakeGateway]:
 
 
 @pytest.fixture
+def topic(gateway: FakeGateway) -> str:
+    """A topic that is there, without members."""
+    gateway.push.members["orders"] = {}
+    return "orders"
+
+
+@pytest.fixture
 def quiet_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No daemon, token or configuration of the machine leaks into a test."""
     for name in ("GATEWAYD_ADDRESS", "GATEWAYD_TOKEN", "GATEWAYD_CONFIG", "RUNTIME_DIRECTORY"):
