@@ -7,6 +7,7 @@ import pytest_asyncio
 from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.client import event_filter, new_event
+from gatewayd.core.event import Cursor
 from tests.rigs.house import House, house
 from tests.rigs.links import BOUNDS, TRANSPORTS, Raw, only_ours, raw_over
 from tests.rigs.stream import reason_of
@@ -150,6 +151,6 @@ async def test_idle_readers_learn_how_far_they_may_go_on_from(rig: House, raw: R
         await stream.hello("idle")
         await stream.subscribe("s", event_filter(topic="never"))
         cursor = await rig.client.publish(new_event("custom", {"n": 1}, custom_type="note", topic="other"))
-        seen = ""
-        while seen < cursor:
-            seen = (await stream.take("progress")).progress.cursor
+        seen = Cursor.parse((await stream.take("progress")).progress.cursor)
+        while seen.seq < Cursor.parse(cursor).seq:
+            seen = Cursor.parse((await stream.take("progress")).progress.cursor)
