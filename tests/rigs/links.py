@@ -11,7 +11,7 @@ BOUNDS = """
 gateway:
   http: {port: 0, websocket: true}
   heartbeat_interval: 1s
-  reconnect_timeout: 1s
+  reconnect_timeout: 30s
   max_connections: 6
   limits: {streams_per_client: 3, message_bytes: 256KiB, metadata_bytes: 4KiB, queue_bytes: 64KiB,
            publish_rate: 200, send_rate: 20}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -54,17 +55,18 @@ async def test_a_pending_reply_arrives_on_the_next_connection(rig: House, raw: R
     assert delivery.cursor == cursor
 
 
-async def test_after_reconnect_timeout_nothing_waits_any_more(rig: House, raw: Raw) -> None:
+async def test_after_reconnect_timeout_nothing_waits_any_more(tmp_path: Path, raw: Raw) -> None:
     """gateway.reconnect_timeout bounds how long a lost client's things are kept."""
-    async with raw(rig) as first:
-        welcome = await first.hello("too-late")
-        token, begin = welcome.resume_token, welcome.cursor
-    await rig.event("disconnect", stream_id="too-late", since=begin)
-    async with rig.client.subscribe(event_filter(["heartbeat"])) as beats:
-        for _ in range(3):  # at least two intervals of a second
-            await anext(beats)
-    async with raw(rig) as second:
-        welcome = await second.hello("too-late", token)
+    async with house(tmp_path, BOUNDS.replace("reconnect_timeout: 30s", "reconnect_timeout: 1s")) as rig:
+        async with raw(rig) as first:
+            welcome = await first.hello("too-late")
+            token, begin = welcome.resume_token, welcome.cursor
+        await rig.event("disconnect", stream_id="too-late", since=begin)
+        async with rig.client.subscribe(event_filter(["heartbeat"])) as beats:
+            for _ in range(3):  # at least two intervals of a second
+                await anext(beats)
+        async with raw(rig) as second:
+            welcome = await second.hello("too-late", token)
 
     assert not welcome.resumed
 

@@ -45,7 +45,7 @@ async def test_a_welcome_says_what_holds_here(rig: House, raw: Raw) -> None:
     assert welcome.policy.max_message_bytes == 256 * 1024
     assert welcome.policy.max_queue_bytes == 64 * 1024
     assert welcome.policy.heartbeat_interval.seconds == 1
-    assert welcome.policy.reconnect_timeout.seconds == 1
+    assert welcome.policy.reconnect_timeout.seconds == 30
     assert welcome.resume_token
     assert welcome.cursor
 
@@ -141,7 +141,7 @@ async def test_heartbeats_come_at_the_interval(rig: House, raw: Raw) -> None:
 
     beats = [event for event in [*first, *second] if event.stream_id == "beat"]
     assert [event.heartbeat.interval for event in beats] == [1.0, 1.0]
-    assert 0.5 < beats[1].time - beats[0].time < 5
+    assert 0.5 < beats[1].time - beats[0].time < 30
     assert {event.target for event in [*first, *second]} == {"beat"}
 
 
