@@ -257,7 +257,9 @@ async def test_litellm_comes_with_a_reload_while_streams_stay_alive(tmp_path: Pa
 
             talking = asyncio.create_task(talk())
             daemon.write(offline.replace("}}", f"}}, m: {{model: openai/echo, base_url: '{server.url}'}}}}"))
+            asked = time.monotonic()
             code, _, err = await daemon.ctl("reload", "--wait")
+            took = time.monotonic() - asked
             done.set()
             await talking
 
@@ -266,4 +268,4 @@ async def test_litellm_comes_with_a_reload_while_streams_stay_alive(tmp_path: Pa
             assert (await client.send("m", "with the new model")).content == "with the new model"
             assert client._conversation.connects == other._conversation.connects == 1
             assert sent > 20
-            assert longest < 3.0, f"the loop stood still for {longest:.1f} s"
+            assert longest < took / 2, f"the loop stood still for {longest:.1f} of {took:.1f} s"
