@@ -236,9 +236,12 @@ async def collect(items: AsyncIterator[_T]) -> list[_T]:
 
 
 async def until(condition: Callable[[], bool], turn: Callable[[], Awaitable[object]] | None = None) -> None:
-    """Give the loop turns until the condition holds; fail after ten thousand."""
-    for _ in range(10_000):
+    """Give the loop turns until the condition holds; fail after ten thousand.
+
+    What waits for a socket or a thread needs time and not turns: after the first thousand each takes 5 ms.
+    """
+    for number in range(10_000):
         if condition():
             return
-        await (turn() if turn else asyncio.sleep(0))
+        await (turn() if turn else asyncio.sleep(0 if number < 1000 else 0.005))
     raise AssertionError("the condition did not come true")

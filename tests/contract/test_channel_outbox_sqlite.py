@@ -108,7 +108,7 @@ async def test_what_waited_is_sent_in_the_next_life(rig: Rig) -> None:
     await rig.live()
     rig.send()
     assert rig.adapter.platform is not None
-    await rig.adapter.platform.wait_heard(3, timeout=10)
+    await rig.adapter.platform.wait_heard(3, timeout=60)
 
     assert rig.heard() == [row.key for row in rows]
 

@@ -28,21 +28,26 @@ async def ctl(capsys: pytest.CaptureFixture[str], *words: str) -> Done:
     return Done(code, said.out, said.err)
 
 
+STARTED: list[asyncio.subprocess.Process] = []
+"""The processes of the test that runs; those that it leaves behind are killed at its end."""
+
+
 class Process:
     """gatewayctl as a process: for what reads the terminal, or runs a loop of its own."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
+        STARTED.append(process)
 
     @classmethod
-    async def start(cls, *words: str) -> "Process":
+    async def start(cls, *words: str, stdin: int = asyncio.subprocess.PIPE) -> "Process":
         return cls(
             await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "gatewayctl",
                 *words,
-                stdin=asyncio.subprocess.PIPE,
+                stdin=stdin,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=dict(os.environ),

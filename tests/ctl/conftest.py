@@ -1,5 +1,7 @@
 """A fake gateway on a socket of its own for each test."""
 
+import contextlib
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ctl.command import STARTED
 from tests.ctl.fake_gateway import FakeGateway
 
 
@@ -24,6 +27,24 @@ async def gateway(tmp_path: Path) -> AsyncIterator[FakeGateway]:
     await fake.start(f"unix:{tmp_path}/gw.sock")
     yield fake
     await fake.stop()
+
+
+@pytest.fixture
+def topic(gateway: FakeGateway) -> str:
+    """A topic that is there, without members."""
+    gateway.push.members["orders"] = {}
+    return "orders"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """A command whose test has failed follows nobody any more."""
+    yield
+    for process in STARTED:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+    STARTED.clear()
 
 
 @pytest.fixture

@@ -155,8 +155,9 @@ class FakeGateway(grpc.GenericRpcHandler):
         try:
             while (frame := await stream.out.get()) is not None:
                 yield frame
-                if frame.WhichOneof("frame") == "delivery":
-                    self._cut_at("delivered", stream)
+                said = {"delivery": "delivered", "welcome": "welcomed"}.get(frame.WhichOneof("frame") or "")
+                if said:
+                    self._cut_at(said, stream)
             if stream.half_closed:
                 return
             await context.abort(grpc.StatusCode.UNAVAILABLE, "cut by the test")

@@ -9,9 +9,10 @@ import pytest
 
 from gatewayctl import __version__
 from gatewayctl.verbs import VERBS
-from tests.ctl.answers import everything, status
+from tests.ctl.answers import everything
 from tests.ctl.command import ctl
 from tests.ctl.fake_gateway import FakeGateway, Refusal
+from tests.ctl.samples_admin import status
 
 pytestmark = pytest.mark.usefixtures("quiet_environment")
 Capture = pytest.CaptureFixture[str]

@@ -11,9 +11,10 @@ from gateway.v1 import admin_service_pb2 as pb
 from gatewayctl.cli import Ctl, build_parser
 from gatewayctl.deep import run
 from gatewayctl.plain import enum_names
-from tests.ctl.answers import checks, everything
+from tests.ctl.answers import everything
 from tests.ctl.command import ctl
 from tests.ctl.fake_gateway import FakeGateway
+from tests.ctl.samples_admin import checks
 
 pytestmark = pytest.mark.usefixtures("quiet_environment")
 

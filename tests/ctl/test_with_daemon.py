@@ -9,6 +9,7 @@ import pytest
 
 from gatewayctl.client import (
     Client,
+    Event,
     GatewayError,
     PermissionDenied,
     Unauthenticated,
@@ -140,17 +141,16 @@ async def test_everything_acknowledged_is_there_once_after_kills(daemon: Daemon)
             acknowledged.add(name)
             number += 1
 
-    async def read(client: Client) -> None:
-        async for event in client.subscribe(event_filter(["custom"])):
+    async def read(events: AsyncIterator[Event]) -> None:
+        async for event in events:
             seen.append(dict(event.custom.json)["name"])
 
     async with daemon.client("reader") as reader, daemon.client("writer") as writer:
-        reading = asyncio.create_task(read(reader))
-        await asyncio.sleep(0.2)
+        reading = asyncio.create_task(read(await reader.subscribe(event_filter(["custom"])).started()))
         writing = [asyncio.create_task(publish(writer, lane)) for lane in range(8)]
         for _ in range(3):
             before = len(acknowledged)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while len(acknowledged) < before + 500:
                     await asyncio.sleep(0.01)
             await daemon.kill()
@@ -158,7 +158,7 @@ async def test_everything_acknowledged_is_there_once_after_kills(daemon: Daemon)
             await daemon.start()
         done.set()
         await asyncio.gather(*writing)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not acknowledged <= set(seen):
                 await asyncio.sleep(0.05)
         reading.cancel()
@@ -178,7 +178,7 @@ async def test_a_send_is_answered_across_a_kill(daemon: Daemon) -> None:
         await daemon.kill()
         await daemon.stop()
         await daemon.start()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             replies = await asyncio.gather(*asked)
 
     assert [reply.content for reply in replies] == [f"question {number}" for number in range(20)]
@@ -189,7 +189,7 @@ async def test_a_restart_with_drain_is_survived(daemon: Daemon) -> None:
     async with daemon.client("patient") as client, client.subscribe(event_filter(["message"])) as events:
         await daemon.stop()
         await daemon.start()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await client.publish(new_event("message", {"content": "after"}))
             event = await anext(events)
 

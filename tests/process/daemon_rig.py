@@ -22,7 +22,7 @@ class NotifySocket:
         self.path = path
         self.heard = []
 
-    def wait_for(self, text, seconds=10.0):
+    def wait_for(self, text, seconds=60.0):
         """The messages up to the first that holds the text."""
         end = time.monotonic() + seconds
         while not any(text in message for message in self.heard):
@@ -84,7 +84,7 @@ class Daemon:
     def text(self):
         return "\n".join(self.lines)
 
-    def wait_for(self, text, seconds=10.0, count=1):
+    def wait_for(self, text, seconds=60.0, count=1):
         """The first line with the text, once there are that many."""
         end = time.monotonic() + seconds
         with self._changed:
@@ -100,11 +100,11 @@ class Daemon:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def wait(self, seconds=15.0):
+    def wait(self, seconds=60.0):
         """The exit code."""
         code = self.process.wait(seconds)
         if self._reader is not None:
-            self._reader.join(5)
+            self._reader.join(60)
         return code
 
     def stop(self):
@@ -117,9 +117,9 @@ class Daemon:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(60)
         if self._reader is not None:
-            self._reader.join(5)
+            self._reader.join(60)
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()

@@ -12,7 +12,7 @@ from daemon_rig import STANDIN, Daemon
 
 
 def wait_gone(pid):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             os.kill(pid, 0)
@@ -25,8 +25,8 @@ def wait_gone(pid):
 
 
 def test_the_parent_returns_once_the_daemon_is_ready(tmp_path):
+    began = time.monotonic()
     with Daemon(tmp_path, "--daemon", "--pidfile", "gatewayd.pid", start_seconds=1.0) as parent:
-        began = time.monotonic()
         # Its pipes end with it although the daemon lives on: whoever captures output is not kept waiting.
         out, _ = parent.process.stdout.read(), parent.wait()
         assert parent.process.returncode == 0

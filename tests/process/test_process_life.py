@@ -29,14 +29,14 @@ def test_F25_a_second_signal_cuts_the_drain_short(tmp_path):
         began = time.monotonic()
         daemon.signal(signal.SIGINT)
         assert daemon.wait() == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         assert "drained ended=False" in daemon.text
 
 
 def test_F25_sigquit_does_not_wait_at_all(tmp_path):
     with Daemon(tmp_path, drain_timeout=30.0, drain_seconds=25.0) as daemon:
         daemon.ready().signal(signal.SIGQUIT)
-        assert daemon.wait(5) == 0
+        assert daemon.wait(20) == 0
         assert "drained ended=False" in daemon.text
 
 
@@ -44,7 +44,7 @@ def test_sigterm_during_the_start_ends_it(tmp_path):
     with Daemon(tmp_path, start_seconds=30.0) as daemon:
         daemon.wait_for("starting")
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait(10) == 0
+        assert daemon.wait(20) == 0
         assert "INFO ready" not in daemon.text
         assert "drained" in daemon.text
 
@@ -63,7 +63,7 @@ def test_F26_a_handler_that_ignores_cancellation_is_named_and_left(tmp_path):
         daemon.ready()
         began = time.monotonic()
         assert daemon.stop() == 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 50
         line = daemon.wait_for("tasks_left_behind")
         assert "standin: stubborn handler at" in line
         assert "standin.py" in line
@@ -73,7 +73,7 @@ def test_F26_a_handler_that_ignores_cancellation_is_named_and_left(tmp_path):
 def test_F26_a_stop_that_blocks_the_loop_is_ended_by_force_and_named(tmp_path):
     with Daemon(tmp_path, hang_in_stop=60.0, drain_timeout=0.0) as daemon:
         daemon.ready().signal(signal.SIGTERM)
-        assert daemon.wait(25) == 0
+        assert daemon.wait(50) == 0
         line = daemon.wait_for("stop_forced")
         assert "standin.py" in line
         assert "drain_and_stop" in line

@@ -55,7 +55,7 @@ def test_F27_the_loop_itself_feeds_the_watchdog(tmp_path, ear):
             ear.heard.clear()
             ear.wait_for("WATCHDOG=1")
             times.append(time.monotonic())
-        assert times[2] - times[0] < 1.5
+        assert times[2] - times[0] < 2 * 1.2
         assert daemon.stop() == 0
 
 

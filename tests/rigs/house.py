@@ -39,7 +39,7 @@ class House:
         (network,) = self.networks.values()
         return network
 
-    async def hear(self, chat: str, count: int = 1, *, network: str = "", timeout: float = 15.0) -> list[str]:
+    async def hear(self, chat: str, count: int = 1, *, network: str = "", timeout: float = DEADLINE) -> list[str]:
         """What was said in that room, once so many messages were."""
         platform = self.networks[network] if network else self.network
         return [each.text for each in await platform.wait_heard(count, chat, timeout=timeout)]
@@ -82,7 +82,7 @@ class House:
         return await eventually(there)
 
     async def event(
-        self, *types: str, since: str = "", timeout: float = 10.0, **conditions: str
+        self, *types: str, since: str = "", timeout: float = DEADLINE, **conditions: str
     ) -> tuple[event_pb2.Event, str]:
         """The first such event behind a cursor, and the cursor behind it."""
         request = event_service_pb2.WaitForEventRequest(

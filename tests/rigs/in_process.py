@@ -65,7 +65,7 @@ class InProcess:
             logging.getLogger(name).setLevel(level)
         ours = [task for task in asyncio.all_tasks() - self._before if "gatewayd" in repr(task.get_coro())]
         if ours:
-            await asyncio.wait(ours, timeout=1.0)
+            await asyncio.wait(ours, timeout=10.0)
         left = [task for task in ours if not task.done()]
         assert not left, f"tasks that were left running: {left}"
 
@@ -88,4 +88,4 @@ class InProcess:
 
     def client(self, client_id: str) -> Client:
         """The SDK over the unix socket."""
-        return Client(address=f"unix:{self.paths.socket}", client_id=client_id)
+        return Client(address=f"unix:{self.paths.socket}", client_id=client_id, connect_timeout=60, timeout=60)

@@ -16,7 +16,7 @@ from pathlib import Path
 from gatewayctl.client import Client
 
 BIN = Path(sys.executable).parent
-DEADLINE = 30.0
+DEADLINE = 60.0
 """Seconds that a daemon may take to become ready or to end; generous, because machines are shared."""
 
 
@@ -84,7 +84,14 @@ class Daemon:
                 stdout=log,
                 stderr=log,
             )
-        await self.noticed("READY=1")
+        try:
+            await self.noticed("READY=1")
+        except BaseException:
+            # Whoever started it does not get to the point at which it would be stopped.
+            if self.process.returncode is None:
+                self.process.kill()
+                await self.process.wait()
+            raise
 
     async def noticed(self, what: str, *, timeout: float = DEADLINE) -> str:
         """Wait until the daemon tells its service manager that; the whole message."""
@@ -97,12 +104,14 @@ class Daemon:
                         return notice
                 receive = asyncio.create_task(loop.sock_recv(self._notify, 4096))
                 ended = asyncio.create_task(self.process.wait())
-                await asyncio.wait((receive, ended), return_when=asyncio.FIRST_COMPLETED)
-                ended.cancel()
-                if receive.done():
-                    self.notices.append(receive.result().decode())
-                    continue
-                receive.cancel()
+                try:
+                    await asyncio.wait((receive, ended), return_when=asyncio.FIRST_COMPLETED)
+                    if receive.done():
+                        self.notices.append(receive.result().decode())
+                        continue
+                finally:
+                    receive.cancel()
+                    ended.cancel()
                 raise AssertionError(f"the daemon ended with {self.process.returncode}:\n{self.log.read_text()}")
 
     @property
@@ -147,7 +156,8 @@ class Daemon:
 
     def client(self, client_id: str = "", **more: object) -> Client:
         """The SDK, connected through the unix socket as the principal `local`."""
-        return Client(address=self.address, client_id=client_id or "test", **more)  # type: ignore[arg-type]
+        patience = {"connect_timeout": DEADLINE, "timeout": DEADLINE}
+        return Client(address=self.address, client_id=client_id or "test", **{**patience, **more})  # type: ignore[arg-type]
 
     async def ctl(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
         """Run gatewayctl by hand: exit code, what it printed, what it complained."""

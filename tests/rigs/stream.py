@@ -11,6 +11,8 @@ from gateway.v1 import event_service_pb2 as pb
 from gatewayctl.client import GatewayError
 from gatewayctl.sdk.errors import from_rpc
 
+DEADLINE = 60.0
+"""Seconds in which a frame must come; generous, because machines are shared."""
 METHOD = "/gateway.v1.EventService/Connect"
 _EOF: Any = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not know it
 
@@ -87,11 +89,11 @@ class RawStream:
             lambda frame: frame.request_id == request_id and frame.WhichOneof("frame") in ("accepted", "rejected")
         )
 
-    async def take(self, *kinds: str, timeout: float = 10.0) -> pb.ConnectResponse:
+    async def take(self, *kinds: str, timeout: float = DEADLINE) -> pb.ConnectResponse:
         """The next frame of one of these kinds; `addressed` is a delivery to the client itself."""
         return await self._next(lambda frame: kind_of(frame) in kinds, timeout)
 
-    async def _next(self, fits: Any, timeout: float = 10.0) -> pb.ConnectResponse:
+    async def _next(self, fits: Any, timeout: float = DEADLINE) -> pb.ConnectResponse:
         for place, frame in enumerate(self._kept):
             if fits(frame):
                 return self._kept.pop(place)
@@ -105,7 +107,7 @@ class RawStream:
     async def half_close(self) -> None:
         await self._call.done_writing()
 
-    async def ended(self, *, timeout: float = 10.0) -> GatewayError | None:
+    async def ended(self, *, timeout: float = DEADLINE) -> GatewayError | None:
         """How the stream ends, frames that still come being dropped; None for OK."""
         try:
             async with asyncio.timeout(timeout):

@@ -38,7 +38,7 @@ async def test_they_take_no_place_from_others_and_are_answered_when_somebody_com
             await client.trigger("far", f"t{number}")
         await _waiting(gateway, 6)
 
-        assert (await asyncio.wait_for(client.send("near", "hello"), 30)).content == "hello"
+        assert (await asyncio.wait_for(client.send("near", "hello"), 60)).content == "hello"
 
         async def answer(call: object) -> str:
             return "done"
@@ -65,6 +65,6 @@ async def test_there_is_a_bound_for_them(tmp_path: Path, monkeypatch: pytest.Mon
         first = asyncio.create_task(client.send("far", "one"))
         await _waiting(gateway, 1)
         with pytest.raises(GatewayError) as refused:
-            await asyncio.wait_for(other.send("far", "two"), 30)
+            await asyncio.wait_for(other.send("far", "two"), 60)
         assert refused.value.reason == "UNAVAILABLE"
         first.cancel()

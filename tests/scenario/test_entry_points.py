@@ -50,7 +50,7 @@ async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
 
 
 def client(rig: House, name: str) -> Client:
-    return Client(f"127.0.0.1:{rig.daemon.port}", token=TOKENS[name], client_id=name, connect_timeout=10)
+    return Client(f"127.0.0.1:{rig.daemon.port}", token=TOKENS[name], client_id=name, connect_timeout=60)
 
 
 async def test_a_trigger_returns_at_once_and_its_execution_is_work_like_any_other(rig: House) -> None:

@@ -44,7 +44,7 @@ def number_of(event: Event) -> int:
 
 
 async def take(events: AsyncIterator[Event], count: int) -> list[Event]:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         return [await anext(events) for _ in range(count)]
 
 

@@ -255,7 +255,7 @@ async def test_a_crash_counts_everything_once(tmp_path: Path) -> None:
         "entry_points: {slow: {agent: slow, goal: steady, max_concurrent: 50}}\n"
     )
     async with house(tmp_path, config) as rig:
-        for _ in range(3):
+        for crashes in range(1, 4):
             done = [await rig.client.trigger_and_wait("slow", f"1ms done {number}", timeout=60) for number in range(3)]
             await rig.client.report_outcome(done[0].execution_id, "rated", 0.5)
             running = await rig.client.trigger("slow", "500ms still on it")
@@ -264,6 +264,7 @@ async def test_a_crash_counts_everything_once(tmp_path: Path) -> None:
             await rig.reconnect()
             await rig.client.report_outcome(done[0].execution_id, "rated", 1.0)
             await rig.client.report_outcome(running.execution_id, "rated", 0.0)
+            await goal_when(rig.client, 4 * crashes, "steady")  # what is cut off again and again is given up
 
         found = await goal_when(rig.client, 12, "steady")
         ends, rated = found.criteria
@@ -300,7 +301,7 @@ async def test_a_worker_reports_of_the_calls_that_it_has(rig: House) -> None:
     refused: list[str] = []
 
     def client(name: str) -> Client:
-        return Client(f"127.0.0.1:{rig.daemon.port}", token=TOKENS[name], client_id=name, connect_timeout=10)
+        return Client(f"127.0.0.1:{rig.daemon.port}", token=TOKENS[name], client_id=name, connect_timeout=60)
 
     (another,) = await ask(rig.client, "hello", entry_point="echoing")
     async with client("worker") as worker, client("robot") as robot, client("other") as other, client("reader") as all_:

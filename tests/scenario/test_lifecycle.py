@@ -45,7 +45,7 @@ def write(place: Path, text: str, name: str = "gateway.yaml") -> Path:
 
 
 async def logged(daemon: Daemon, text: str) -> str:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while text not in (log := daemon.log.read_text()):
             await asyncio.sleep(0.02)
     return log
@@ -171,11 +171,11 @@ async def test_agents_without_a_configuration_file(tmp_path: Path) -> None:
         stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        async with Client(daemon.address, client_id="c", connect_timeout=20) as client:
+        async with Client(daemon.address, client_id="c", connect_timeout=60) as client:
             assert (await client.send("only", "here")).content == "here"
     finally:
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
 async def test_F05_an_unset_variable_degrades_its_part_and_everybody_sees_it(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ async def test_detached_with_a_pidfile(tmp_path: Path) -> None:
         str(BIN / "gatewayd"), "--config", str(daemon.config), "--port", "0", "--daemon", "--pidfile", str(pidfile),
         env=environ, stdin=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert await asyncio.wait_for(process.wait(), 60) == 0
     pid = int(pidfile.read_text())
     try:
         async with daemon.client() as client:
@@ -268,7 +268,7 @@ async def test_detached_with_a_pidfile(tmp_path: Path) -> None:
             assert (await client.send("a", "from afar")).content == "from afar"
     finally:
         os.kill(pid, signal.SIGTERM)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while pidfile.exists():
             await asyncio.sleep(0.02)
 

@@ -16,7 +16,9 @@ from gatewayd.config.section import Section, settings_of
 
 TESTS = Path(__file__).parents[1]
 _ROOMS, _FAULTS, _SENDS = "scenario/test_chat_rooms.py", "scenario/test_sim_faults.py", "scenario/test_sends.py"
-_LINKS, _SESSIONS, _ACCESS = "scenario/test_connections.py", "scenario/test_sessions.py", "scenario/test_access.py"
+_LINKS, _BOUNDS = "scenario/test_connections.py", "scenario/test_connection_bounds.py"
+_ENDS = "scenario/test_connection_ends.py"
+_SESSIONS, _ACCESS = "scenario/test_sessions.py", "scenario/test_access.py"
 _TLS = "scenario/test_tls.py"
 _PYTHON, _WORKERS = "scenario/test_python_agents.py", "scenario/test_workers.py"
 _HTTP = "scenario/test_http_listener.py"
@@ -43,15 +45,15 @@ PROOF = {
     "gateway.ssl_key": f"{_TLS}::test_F63_certificates_that_do_not_fit_leave_the_old_ones_serving",
     "gateway.ssl_client_ca": f"{_TLS}::test_with_an_authority_for_clients_a_token_alone_opens_nothing",
     "gateway.strict": f"{_KEYS}::test_strict_refuses_what_is_only_a_warning_otherwise",
-    "gateway.max_connections": f"{_LINKS}::test_one_connection_more_than_allowed_is_told_to_wait",
+    "gateway.max_connections": f"{_BOUNDS}::test_one_connection_more_than_allowed_is_told_to_wait",
     "gateway.max_sessions_per_agent": f"{_SESSIONS}::test_an_agent_with_all_its_conversations_tells_the_next_one",
     "gateway.heartbeat_interval": f"{_LINKS}::test_heartbeats_come_at_the_interval",
-    "gateway.reconnect_timeout": f"{_LINKS}::test_after_reconnect_timeout_nothing_waits_any_more",
+    "gateway.reconnect_timeout": f"{_ENDS}::test_after_reconnect_timeout_nothing_waits_any_more",
     "gateway.drain_timeout": f"{_KEYS}::test_a_drain_takes_no_longer_than_the_file_says",
     "gateway.http.host": f"{_HTTP}::test_host_and_port_are_the_files",
     "gateway.http.port": f"{_HTTP}::test_host_and_port_are_the_files",
     "gateway.http.max_body": f"{_HTTP}::test_every_refusal_has_one_shape",
-    "gateway.http.origins": "scenario/test_websocket.py::test_pages_of_other_origins_stay_outside",
+    "gateway.http.origins": "scenario/test_websocket_hostile.py::test_pages_of_other_origins_stay_outside",
     "gateway.http.websocket": f"{_HTTP}::test_it_is_opened_only_if_a_door_behind_it_is",
     "gateway.session_config.timeout": _IDLE,
     "gateway.session_config.max_messages": _IDLE,
@@ -59,12 +61,12 @@ PROOF = {
     "gateway.session_config.persist": f"{_SESSIONS}::test_persist_decides_whether_a_restart_is_survived",
     "gateway.logging.level": f"{_KEYS}::test_the_log_is_as_loud_and_as_formed_as_the_file_says",
     "gateway.logging.format": f"{_KEYS}::test_the_log_is_as_loud_and_as_formed_as_the_file_says",
-    "gateway.limits.message_bytes": f"{_LINKS}::test_a_message_that_is_too_large_is_refused",
-    "gateway.limits.metadata_bytes": f"{_LINKS}::test_metadata_that_is_too_large_is_refused",
-    "gateway.limits.streams_per_client": f"{_LINKS}::test_one_client_has_a_bound_of_open_calls",
-    "gateway.limits.publish_rate": f"{_LINKS}::test_publishing_too_fast_is_refused_with_a_delay",
-    "gateway.limits.send_rate": f"{_LINKS}::test_sending_too_fast_is_refused_with_a_delay",
-    "gateway.limits.queue_bytes": f"{_LINKS}::test_a_buffer_is_never_larger_than_the_gateway_allows",
+    "gateway.limits.message_bytes": f"{_BOUNDS}::test_a_message_that_is_too_large_is_refused",
+    "gateway.limits.metadata_bytes": f"{_BOUNDS}::test_metadata_that_is_too_large_is_refused",
+    "gateway.limits.streams_per_client": f"{_BOUNDS}::test_one_client_has_a_bound_of_open_calls",
+    "gateway.limits.publish_rate": f"{_BOUNDS}::test_publishing_too_fast_is_refused_with_a_delay",
+    "gateway.limits.send_rate": f"{_BOUNDS}::test_sending_too_fast_is_refused_with_a_delay",
+    "gateway.limits.queue_bytes": f"{_BOUNDS}::test_a_buffer_is_never_larger_than_the_gateway_allows",
     "agents.*.timeout": f"{_SENDS}::test_the_agents_timeout_ends_its_answer",
     "agents.*.class": f"{_PYTHON}::test_a_python_agent_answers_with_its_options",
     "agents.*.options": f"{_PYTHON}::test_a_python_agent_answers_with_its_options",

@@ -116,7 +116,7 @@ async def test_a_poll_ends_before_the_deadline_of_its_call(tmp_path):
         polls = Polls(client)
         await polls.register()
         request = pb.PollRequest(poll_token=polls.made.poll_token)
-        answer = await client.call("PushService/Poll", request, pb.PollResponse, timeout=2)
+        answer = await client.call("PushService/Poll", request, pb.PollResponse, timeout=5)
         assert not answer.messages
 
 

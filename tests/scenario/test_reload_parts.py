@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -57,7 +56,7 @@ async def test_F21_the_work_of_an_agent_that_left_ends_and_is_told(tmp_path: Pat
         await queued.accepted()
         for text in ("150ms runs", "1ms waits"):
             network.say("room", "ann", text)
-        await network.wait_acknowledged(timeout=10)
+        await network.wait_acknowledged(timeout=60)
         gateway.write(stays + "}\n" + channel.replace("AGENT", "stays"))
         await reload(client)
 
@@ -66,11 +65,11 @@ async def test_F21_the_work_of_an_agent_that_left_ends_and_is_told(tmp_path: Pat
         assert (await runs.wait()).content == "still at it"
         with pytest.raises(ExecutionFailed, match="there is no agent 'leaves'"):
             await queued.wait()
-        heard = [each.text for each in await network.wait_heard(2, "room", timeout=10)]
+        heard = [each.text for each in await network.wait_heard(2, "room", timeout=60)]
         assert heard[0] == "runs"
         assert heard[1].startswith("Sorry, this did not work: there is no agent 'leaves'")
         network.say("room", "ann", "and now?")
-        assert (await network.wait_heard(3, "room", timeout=10))[2].text == "and now?"
+        assert (await network.wait_heard(3, "room", timeout=60))[2].text == "and now?"
 
 
 async def test_F21_a_channel_that_leaves_sends_what_is_being_answered(tmp_path: Path) -> None:
@@ -79,7 +78,7 @@ async def test_F21_a_channel_that_leaves_sends_what_is_being_answered(tmp_path: 
     async with running(tmp_path, agents + "channels: {sim: {routing: {dm: slow}}}\n") as (gateway, client):
         adapter = gateway.adapter("sim")
         adapter.platform.say("room", "ann", "300ms last words")
-        await adapter.platform.wait_acknowledged(timeout=10)
+        await adapter.platform.wait_acknowledged(timeout=60)
         gateway.write(agents)
         await reload(client)
 
@@ -96,7 +95,7 @@ async def test_F21_an_answer_that_came_too_late_waits_for_the_return_of_its_chan
     sim = f"channels: {{sim: {{server: 'unix:{tmp_path}/net', routing: {{dm: slow}}}}}}\n"
     async with serving(network, tmp_path / "net"), running(tmp_path, agents + sim) as (gateway, client):
         network.say("room", "ann", "5500ms late")
-        await network.wait_acknowledged(timeout=10)
+        await network.wait_acknowledged(timeout=60)
         gateway.write(agents)
         await reload(client)
         async with asyncio.timeout(60):
@@ -108,7 +107,7 @@ async def test_F21_an_answer_that_came_too_late_waits_for_the_return_of_its_chan
         gateway.write(agents + sim)
         await reload(client)
 
-        assert [each.text for each in await network.wait_heard(1, "room", timeout=10)] == ["late"]
+        assert [each.text for each in await network.wait_heard(1, "room", timeout=60)] == ["late"]
 
 
 # What is touched, and what is not
@@ -155,7 +154,7 @@ async def test_F23_a_refused_token_undoes_everything(tmp_path: Path, change: tup
         assert not [task for task in asyncio.all_tasks() - tasks if "channel" in task.get_name()]
         for adapter, token in zip(before, ("one", "two"), strict=True):
             adapter.platform.say("room", "ann", "still there?", token=token)
-            assert (await adapter.platform.wait_heard(1, "room", timeout=10))[0].text == "still there?"
+            assert (await adapter.platform.wait_heard(1, "room", timeout=60))[0].text == "still there?"
 
 
 async def test_F23_a_bad_token_from_the_start_fails_its_channel_and_refuses_no_later_reload(tmp_path: Path) -> None:
@@ -169,7 +168,7 @@ async def test_F23_a_bad_token_from_the_start_fails_its_channel_and_refuses_no_l
         await reload(client)
 
         gateway.adapter("one").platform.say("room", "ann", "hello", token="one")
-        assert (await gateway.adapter("one").platform.wait_heard(1, "room", timeout=10))[0].text == "hello"
+        assert (await gateway.adapter("one").platform.wait_heard(1, "room", timeout=60))[0].text == "hello"
 
 
 async def test_a_changed_route_or_policy_touches_no_adapter(tmp_path: Path) -> None:
@@ -206,17 +205,10 @@ async def test_the_content_of_a_secret_file_alone_reconnects_that_channel_only(t
         assert gateway.adapter("two") is two
         platform = gateway.adapter("one").platform
         platform.say("room", "ann", "with the new token", token="second")
-        assert (await platform.wait_heard(1, "room", timeout=10))[0].text == "with the new token"
+        assert (await platform.wait_heard(1, "room", timeout=60))[0].text == "with the new token"
 
 
 # All or nothing
-
-
-def free_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        port: int = door.getsockname()[1]
-        return port
 
 
 RESTART = {
@@ -232,11 +224,10 @@ RESTART = {
 
 async def test_F22_what_needs_a_restart_refuses_the_whole_by_its_name(tmp_path: Path) -> None:
     """Whatever else is in the file: the agent beside it does not come either."""
-    port = free_port()
-    good = f"gateway: {{port: {port}}}\nagents: {{a: {{model: offline/echo}}}}\n"
+    good = "gateway: {port: 0}\nagents: {a: {model: offline/echo}}\n"
     async with running(tmp_path, good, port=None) as (gateway, client):
         for path, change in RESTART.items():
-            keys = change if "port" in change else f"port: {port}, {change}"
+            keys = change if "port" in change else f"port: 0, {change}"
             gateway.write(f"gateway: {{{keys}}}\nagents: {{a: {{model: offline/echo}}, b: {{model: offline/echo}}}}\n")
 
             plan = await reload(client, validate_only=True)
@@ -274,7 +265,7 @@ async def test_who_asks_may_go_away_and_the_reload_comes_to_its_end(tmp_path: Pa
     async with running(tmp_path, agents + sim) as (gateway, client):
         adapter = gateway.adapter("sim")
         adapter.platform.say("room", "ann", "500ms last words")
-        await adapter.platform.wait_acknowledged(timeout=10)
+        await adapter.platform.wait_acknowledged(timeout=60)
         gateway.write(agents + "channels: {new: {platform: sim, routing: {dm: slow}}}\n")
         with pytest.raises(GatewayError, match="Deadline"):
             await client.call(
@@ -287,4 +278,4 @@ async def test_who_asks_may_go_away_and_the_reload_comes_to_its_end(tmp_path: Pa
         assert [each.text for each in adapter.platform.heard("room")] == ["last words"]
         new = gateway.adapter("new").platform
         new.say("room", "ann", "1ms welcome")
-        assert (await new.wait_heard(1, "room", timeout=10))[0].text == "welcome"
+        assert (await new.wait_heard(1, "room", timeout=60))[0].text == "welcome"

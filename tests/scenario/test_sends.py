@@ -247,7 +247,7 @@ async def test_a_cancel_in_every_moment_leaves_its_session_working(rig: House) -
             assert cancelled.reason == "EXECUTION_FINISHED"
             assert state_of(await rig.story(execution_id)) == "answered"
 
-    assert (await rig.client.send("slow", "1ms still here", timeout=5)).content == "still here"
+    assert (await rig.client.send("slow", "1ms still here")).content == "still here"
 
 
 async def test_the_correlation_id_is_on_every_event_of_the_execution(rig: House) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from bus_rig import Rig
 
 from gatewayd.bus.base import SubscriptionSpec
 from gatewayd.bus.budget import Budget
@@ -17,7 +18,6 @@ from gatewayd.core.frames import EndReason
 from gatewayd.storage.records import EventPage, Limits, Published, Retention
 from gatewayd.testing.store_cases import samples
 from gatewayd.wire import data_of
-from tests.unit.bus.test_bus_memory import Rig
 
 LARGE = {"json": {"n": "x" * 8000}}
 

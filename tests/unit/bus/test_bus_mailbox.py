@@ -132,7 +132,7 @@ async def test_a_writer_of_history_waits_until_the_reader_took_something() -> No
             box.end(EndReason.UNSUBSCRIBED)
         else:
             box.take(1)
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, 60)
 
 
 @pytest.mark.parametrize("size", range(1, 700, 97))

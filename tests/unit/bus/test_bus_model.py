@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from bus_rig import Rig
 
 from gatewayd.bus.base import SubscriptionSpec
 from gatewayd.bus.budget import Budget
@@ -20,7 +21,6 @@ from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import EndReason, Overflow
 from gatewayd.core.topic import TopicPattern
 from gatewayd.storage.records import Published
-from tests.unit.bus.test_bus_memory import Rig
 
 STREAMS = ("s", "t", "u")
 TOPICS = ("", "a", "a.b", "b")

@@ -1,16 +1,14 @@
-"""What is queued is sent once, in order per chat, at the platform's pace; what is not sent is told."""
+"""What is queued is sent once and in order per chat; what is not sent is told."""
 
 import asyncio
 
 import pytest
 from channel_rig import OutboxRig, ToldAdapter, row
 
-from gatewayd.channels.base import ChannelUnavailable, RateLimited, SendRejected
-from gatewayd.channels.outbox import MAX_TRIES
+from gatewayd.channels.base import SendRejected
 from gatewayd.core.errors import StoreBusy, StoreFull
 from gatewayd.core.work import LedgerState
 from gatewayd.storage.records import OutboxState
-from gatewayd.testing.fakes import until
 
 
 async def test_rows_are_marked_before_and_after_they_are_sent() -> None:
@@ -143,153 +141,6 @@ async def test_F81_poison_is_a_dead_letter_and_others_go_on() -> None:
         assert rig.adapter.texts() == ["good"]
         assert rig.store.letters[0].reason == "rejected: can't parse entities"
         assert rig.store.states() == {"row-00001": "dead", "row-00002": "dead", "row-00003": "sent"}
-
-
-async def test_F71_the_whole_channel_waits_as_long_as_the_platform_asks() -> None:
-    async with OutboxRig() as rig:
-        rig.start()
-        rig.adapter.outcomes["a"] = [RateLimited("429", retry_after=7.0)]
-        rig.offer(row(1, "a", chat="a"))
-        await rig.clock.advance(0)
-        rig.offer(row(2, "b", chat="b"), row(3, "a2", chat="a"))
-        await rig.clock.advance(6.9)
-        assert rig.adapter.tried == ["a"]
-
-        await rig.clock.advance(0.2)
-
-        assert sorted(rig.adapter.texts()) == ["a", "a2", "b"]
-        assert rig.adapter.texts("a") == ["a", "a2"]
-
-
-async def test_a_platform_that_is_away_is_tried_again_ever_more_slowly() -> None:
-    async with OutboxRig() as rig:
-        rig.start()
-        rig.adapter.outcomes["text 1"] = [ChannelUnavailable("502"), ChannelUnavailable("502")]
-        rig.offer(row(1))
-        await rig.clock.advance(1.9)
-        assert len(rig.adapter.tried) == 1
-        await rig.clock.advance(0.2)
-        assert len(rig.adapter.tried) == 2
-        await rig.clock.advance(3.4)
-        assert len(rig.adapter.tried) == 2
-        await rig.clock.advance(0.3)
-
-        assert rig.adapter.texts() == ["text 1"]
-        assert rig.store.rows["row-00001"].attempts == 3
-
-
-async def test_after_too_many_tries_it_is_undeliverable() -> None:
-    async with OutboxRig() as rig:
-        rig.start()
-        rig.adapter.outcomes["text 1"] = [ChannelUnavailable("502") for _ in range(MAX_TRIES)]
-        rig.offer(row(1), row(2))
-        await rig.clock.advance(3600)
-
-        assert rig.adapter.tried.count("text 1") == MAX_TRIES
-        assert rig.store.letters[0].reason == "undeliverable: 502"
-        assert rig.adapter.texts() == ["text 2"]
-
-
-async def test_a_platform_that_asks_to_slow_down_for_a_day_gets_no_more_tries() -> None:
-    async with OutboxRig() as rig:
-        rig.start()
-        rig.adapter.outcomes["text 1"] = [RateLimited("429", retry_after=3600) for _ in range(100)]
-        rig.offer(row(1))
-        await rig.clock.advance(3 * 86_400)
-
-        assert rig.store.letters[0].reason == "undeliverable: 429"
-        assert 24 <= len(rig.adapter.tried) <= 26
-
-
-async def test_the_rate_of_the_section_holds_and_changes_live() -> None:
-    async with OutboxRig(rate=1000.0) as rig:
-        rig.section_of(rate_limit=2.0)
-        rig.start()
-        await rig.clock.advance(10)
-        rig.offer(*(row(number, chat=str(number)) for number in range(30)))
-        await rig.clock.advance(0)
-        assert len(rig.adapter.sent) == 2
-        await rig.clock.advance(3)
-        assert len(rig.adapter.sent) == 8
-
-        rig.section_of(rate_limit=0.0)
-        await rig.clock.advance(1)
-
-        assert len(rig.adapter.sent) == 30
-
-
-async def test_without_a_rate_of_its_own_the_platform_s_holds() -> None:
-    async with OutboxRig(rate=5.0) as rig:
-        rig.start()
-        rig.offer(*(row(number, chat=str(number)) for number in range(20)))
-        await rig.clock.advance(1)
-
-        assert len(rig.adapter.sent) == 10
-
-
-async def test_memory_holds_so_many_rows_and_the_store_the_rest() -> None:
-    async with OutboxRig(max_rows=10) as rig:
-        rig.store.put(*(row(number, chat=str(number % 3)) for number in range(95)))
-        rig.outbox.use(rig.adapter)
-        rig.outbox.start()
-        await rig.clock.advance(0)
-        assert rig.outbox.queued == 10
-
-        rig.outbox.connected(True)
-        rig.offer(row(95, chat="0"), row(96, chat="1"))
-        await until(lambda: len(rig.adapter.sent) == 97)
-
-        assert max(rig.store.pages) <= 10
-        for chat in "012":
-            numbers = [int(text.split()[1]) for text in rig.adapter.texts(chat)]
-            assert numbers == sorted(numbers)
-
-
-async def test_a_flood_of_offers_does_not_fill_the_memory() -> None:
-    async with OutboxRig(max_rows=10) as rig:
-        rig.start()
-        rig.adapter.outcomes["text 0"] = [60.0]
-        await rig.clock.advance(0)
-        rig.offer(*(row(number) for number in range(500)))
-        await rig.clock.advance(1)
-        assert len(rig.outbox._backlog.lanes) <= 10
-        assert rig.outbox.queued == 500
-
-        await rig.clock.advance(60)
-        await until(lambda: len(rig.adapter.sent) == 500)
-
-        assert rig.adapter.texts() == [f"text {number}" for number in range(500)]
-
-
-async def test_a_row_committed_later_with_an_earlier_id_is_not_passed_by() -> None:
-    async with OutboxRig(max_rows=4) as rig:
-        rig.start()
-        await rig.clock.advance(0)
-        rig.outbox.connected(False)
-        rig.offer(*(row(number, chat=str(number)) for number in range(10, 20)))
-        await rig.clock.advance(0)
-
-        rig.offer(row(11, "late", chat="late", id="row-00010x"))
-        rig.outbox.connected(True)
-        await rig.clock.run(rig.outbox.drain(60))
-
-        assert "late" in rig.adapter.texts()
-        assert len(rig.adapter.sent) == 11
-
-
-async def test_what_is_offered_while_a_page_is_on_its_way_is_sent_once() -> None:
-    async with OutboxRig() as rig:
-        rig.store.put(row(1), row(5))
-        rig.store.page_gate.clear()
-        rig.start()
-        await rig.clock.advance(0)
-        rig.offer(row(3, "committed after the page was read"), row(7))
-        rig.outbox.offer([row(5)])
-
-        rig.store.page_gate.set()
-        await rig.clock.advance(0)
-
-        assert sorted(rig.adapter.texts()) == ["committed after the page was read", "text 1", "text 5", "text 7"]
 
 
 async def test_an_operator_s_retry_sends_all_pieces_that_went_with_it() -> None:

@@ -41,7 +41,7 @@ def pipe():
             continue
 
 
-def read_all(reader, until, seconds=10.0):
+def read_all(reader, until, seconds=60.0):
     end = time.monotonic() + seconds
     text = b""
     while until not in text:
@@ -66,7 +66,7 @@ def test_a_full_output_drops_counts_and_tells_without_waiting(pipe):  # F84
     began = time.monotonic()
     for _ in range(3000):
         sink.write(b"x" * 999 + b"\n")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert sink.dropped >= 3000 - (MAX_BACKLOG + 65536) // 1000 - 10
     read_all(reader, b"log_lines_dropped count=%d\n" % sink.dropped)
     sink.write(b"after\n")
@@ -100,7 +100,7 @@ def test_close_does_not_wait_for_a_reader_that_never_reads(pipe):
         sink.write(b"x" * 999 + b"\n")
     began = time.monotonic()
     sink.close(0.3)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
     assert sink.dropped > 100
 
 
@@ -247,7 +247,7 @@ async def test_F26_the_hard_stop_names_what_held_it_up(caplog):
     await asyncio.sleep(0)
     stop.arm(60.0, 0, asyncio.get_running_loop())
     stop.shorten(0.1)
-    assert await asyncio.to_thread(left.wait, 5)
+    assert await asyncio.to_thread(left.wait, 60)
     assert codes == [0]
     record = next(record for record in caplog.records if record.msg == "stop_forced")
     assert "stubborn at" in record.tasks
@@ -264,22 +264,45 @@ async def test_a_disarmed_hard_stop_leaves_nobody():
     assert codes == []
 
 
-async def test_F27_loop_lag_is_measured_and_liveness_follows_it():
-    health = LoopHealth(SystemClock(), Notifier({}, SystemClock()), blocked_after=0.3)
+class HandClock(SystemClock):
+    """Time goes on by hand; a beat takes a turn or two of the loop."""
+
+    seconds = 0.0
+
+    def monotonic(self):
+        return self.seconds
+
+    async def sleep(self, seconds):
+        await asyncio.sleep(0.001)
+
+
+async def turned(holds):
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+async def test_F27_loop_lag_is_measured_and_liveness_follows_it(caplog):
+    clock = HandClock()
+    health = LoopHealth(clock, Notifier({}, clock))
     await health.start()
-    await asyncio.sleep(0.3)
+    for _ in range(2):
+        await asyncio.sleep(0)  # the beat waits now
+    clock.seconds = 1.0
+    await turned(lambda: health.worst_lag)
     assert health.alive()
-    assert health.lag < 0.2
-    alive_meanwhile = []
-    thread = threading.Timer(0.9, lambda: alive_meanwhile.append(health.alive()))
-    thread.start()
-    time.sleep(1.2)  # this is the blocking that is measured
-    await asyncio.sleep(0.4)
-    thread.join()
-    assert alive_meanwhile == [False]
-    assert health.worst_lag > 0.5
+    assert (health.worst_lag, health.blocked) == (0.75, 0)
+    clock.seconds += 10.0
+    assert not health.alive()
+    for _ in range(600):
+        time.sleep(0.1)  # this is the blocking that is measured
+        if "loop_blocked" in caplog.text:
+            break
+    assert (health.alive(), health.blocked) == (False, 1)
+    await turned(lambda: "loop_freed" in caplog.text)
+    assert health.alive()
+    assert health.worst_lag == 9.75
     assert health.blocked == 1
-    assert health.alive()
     await health.stop()
 
 

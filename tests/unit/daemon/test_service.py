@@ -121,7 +121,7 @@ async def test_F26_work_that_ignores_cancellation_is_left_behind():
 
     began = time.monotonic()
     assert not await Deadline(clock, 0).run(stubborn(), name="stubborn")
-    assert 0.9 < time.monotonic() - began < 5
+    assert 0.9 < time.monotonic() - began < 30
     ended.set()
     await asyncio.sleep(0)
 
@@ -180,4 +180,4 @@ async def test_a_task_may_close_its_own_set():
         closed.set()
 
     tasks.start(work(), name="closer")
-    await asyncio.wait_for(closed.wait(), 5)
+    await asyncio.wait_for(closed.wait(), 60)

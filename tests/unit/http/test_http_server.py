@@ -220,7 +220,7 @@ async def test_a_stop_waits_for_nobody_who_says_nothing(listener: Listener) -> N
     writers = [(await listener.open())[1] for _ in range(3)]
     writers[0].write(post("Content-Length: 100", body=b"x"))
     await listener.ask(get("/healthz"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await listener.server.stop()
         await listener.server.stop()
     with pytest.raises(ConnectionError):

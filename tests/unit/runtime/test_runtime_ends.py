@@ -66,7 +66,7 @@ async def test_a_cancel_before_the_first_step_ends_it_and_frees_the_lane(middle:
     submitted = await middle.send("one")
     middle.runtime.interrupt(submitted.live, "at once")
 
-    outcome = await asyncio.wait_for(submitted.live.done, 5)
+    outcome = await asyncio.wait_for(submitted.live.done, 60)
 
     assert (outcome.state, outcome.reason) == (ExecutionState.CANCELLED, "at once")
     assert middle.runtime.lanes.busy == 0
@@ -167,7 +167,7 @@ async def test_an_end_that_cannot_be_written_wakes_its_waiters(middle: Middle) -
     )
     middle.agents["a"].may_end.set()
 
-    outcome = await asyncio.wait_for(submitted.live.done, 5)
+    outcome = await asyncio.wait_for(submitted.live.done, 60)
 
     assert outcome.state is ExecutionState.QUEUED
     assert (await (await middle.send("two")).live.done).state is ExecutionState.SUCCEEDED

@@ -184,7 +184,7 @@ async def test_damage_that_the_background_check_finds_fails_the_store(
     harness.failures = _Told(failed)
     harness._make()
     await harness.store.open()
-    await asyncio.wait_for(failed.wait(), 10)
+    await asyncio.wait_for(failed.wait(), 60)
     assert harness.store.health is StoreHealth.FAILED
     await harness.store.close()
 
