@@ -19,7 +19,7 @@ from gatewayd.storage.sqlite.seen import SeenIds
 ROW_BYTES = 128
 """What a row counts beside its content, in retention by bytes."""
 
-_WIDTHS = {"events": 12, "seen": 6, "inbox": 11, "history": 7}
+_WIDTHS = {"events": 12, "seen_batches": 7, "seen": 3, "inbox": 11, "history": 7}
 
 
 @dataclass(slots=True)
@@ -89,7 +89,8 @@ class Tx:
         self._history: list[tuple[Any, ...]] = []
         self._gathered = {
             "events": self._events,
-            "seen": self.seen.rows,
+            "seen_batches": self.seen.batches,
+            "seen": self.seen.ids,
             "inbox": self._inbox,
             "history": self._history,
         }
@@ -110,8 +111,7 @@ class Tx:
         for (table, rows), kept in zip(self._gathered.items(), mark.gathered, strict=True):
             if table == "seen":
                 self.seen.undo(kept)
-            else:
-                del rows[kept:]
+            del rows[kept:]
         while len(self._journal) > mark.journal:
             restore, *arguments = self._journal.pop()
             restore(*arguments)
