@@ -28,7 +28,7 @@ def append(tx: Tx, published: Sequence[Published], scope: str, now: float) -> li
     """All or nothing: a conflict raises before anything is written, and what was gathered is undone."""
     scope = scope_key(scope)
     keys = [(scope, item.event.id) for item in published if item.digest]
-    if len(set(keys)) == len(published) and not tx.seen.any(keys):
+    if keys and len(set(keys)) == len(published) and not tx.seen.any(keys):
         stamped = tx.add_events([item.event for item in published])
         tx.seen.add(keys, [item.digest for item in published], [str(event.seq) for event in stamped], now)
         return stamped
