@@ -1,5 +1,6 @@
 """Retention of the ids that were seen: the oldest batches go, and of the last one as many of its ids as must."""
 
+from gatewayd.core.errors import StoreCorrupt
 from gatewayd.storage.records import Limits
 from gatewayd.storage.sqlite.seen import Batch
 from gatewayd.storage.sqlite.tx import ROW_BYTES, Tx
@@ -12,7 +13,10 @@ def forget_seen(tx: Tx, limits: Limits, now: float, most: int) -> int:
     gone = content = 0
     doomed: list[tuple[Batch, int]] = []
     for row in tx.execute("SELECT * FROM seen_batches ORDER BY number"):
-        batch = Batch.read(row)
+        try:
+            batch = Batch.read(row)
+        except StoreCorrupt:  # told whoever asks for one of its ids; it must not keep all others
+            continue
         old = limits.max_age and batch.time < now - limits.max_age
         count = 0
         for id_, ref in zip(batch.ids, batch.refs, strict=True):

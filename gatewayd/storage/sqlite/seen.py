@@ -122,9 +122,8 @@ class SeenIds:
             return
         number = self._last or self._ask("SELECT coalesce(max(number), 0) FROM seen_batches")
         self._last = number = number + 1
-        scope, last = max(keys)
-        self._greatest[scope] = max(last, self._greatest[scope])
-        ids = [id_ for _, id_ in keys]
+        scope, ids = keys[0][0], [id_ for _, id_ in keys]
+        self._greatest[scope] = max(self._greatest[scope], *ids)
         self.batches.append(Batch(number, scope, ids, b"".join(digests), list(refs), time).row())
         self.ids.extend([(scope, id_, number) for id_ in ids])
         self._known.update(zip(keys, zip(digests, refs, strict=True), strict=True))

@@ -107,6 +107,14 @@ async def test_a_batch_that_is_damaged_is_an_error_and_no_answer(harness: SQLite
         await _places(harness, "e2")
 
 
+async def test_a_batch_that_is_damaged_does_not_keep_the_others(harness: SQLiteHarness) -> None:
+    for name in ("e1", "e2", "e3"):
+        await _places(harness, name)
+    await _alter(harness, "UPDATE seen_batches SET time = time + 1 WHERE number = 1")
+    assert await harness.store.sweep(Retention({"seen": Limits(max_count=2)}), NOW) == {"seen": 1}
+    assert await _places(harness, "e3", "e2") == [3, 4]
+
+
 async def test_an_id_without_its_batch_is_damage(harness: SQLiteHarness) -> None:
     await _places(harness, "e1", "e2")
     await _alter(harness, "UPDATE seen SET batch = 7 WHERE id = 'e2'")
