@@ -217,10 +217,10 @@ class MemoryBus:
 
     def committed(self, events: Sequence[Event]) -> None:
         assert self._history is not None
+        self._history.recent.add(events)
         for event in events:
             if is_awaited := self._held.awaits(event):
                 self._held.before(event)
-            self._history.recent.add(event)
             self._deliver(event)
             self._delivered_seq = event.seq
             self._order.settled((event.stream_id,))

@@ -20,14 +20,14 @@ class RecentEvents:
         self._bytes = 0
         self._next = 0
 
-    def add(self, event: Event) -> None:
-        """The next event of the log, with its `wire` filled."""
+    def add(self, added: Sequence[Event]) -> None:
+        """The next events of the log, without a gap among them, with their `wire` filled."""
         events = self._events
-        if event.seq != self._next:
+        if added[0].seq != self._next:
             self.forget()
-        self._next = event.seq + 1
-        events.append(event)
-        self._bytes += len(event.wire) + EVENT_OVERHEAD
+        self._next = added[-1].seq + 1
+        events.extend(added)
+        self._bytes += sum([len(event.wire) for event in added]) + len(added) * EVENT_OVERHEAD
         while self._bytes > self._limit and len(events) > 1:
             self._bytes -= len(events.popleft().wire) + EVENT_OVERHEAD
 

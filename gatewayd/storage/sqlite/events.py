@@ -10,6 +10,7 @@ from gatewayd.core.event import Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.storage.records import EventPage, LogState, Published
 from gatewayd.storage.sqlite.seal import damaged, seal_event
+from gatewayd.storage.sqlite.seen import Key
 from gatewayd.storage.sqlite.tx import Tx
 
 SCAN = 20_000
@@ -26,23 +27,30 @@ def scope_key(scope: str) -> str:
 def append(tx: Tx, published: Sequence[Published], scope: str, now: float) -> list[Event]:
     """All or nothing: a conflict raises before anything is written, and what was gathered is undone."""
     scope = scope_key(scope)
+    keys = [(scope, item.event.id) for item in published if item.digest]
+    if keys and len(set(keys)) == len(published) and not tx.seen.any(keys):
+        stamped = tx.add_events([item.event for item in published])
+        tx.seen.add(keys, [item.digest for item in published], [str(event.seq) for event in stamped], now)
+        return stamped
     before = tx.last_seq
-    events = []
-    for item in published:
-        event, digest = item.event, item.digest
-        first = tx.seen((scope, event.id)) if digest else None
-        if first is None:
-            event = tx.add_event(event)
-            if digest:
-                tx.add_seen((scope, event.id), digest, str(event.seq), now)
-        elif first.digest == digest:
-            event = event.stamped(tx.epoch, int(first.ref))
-        elif int(first.ref) > before:
-            raise IdConflict(f"event id {event.id!r} is twice in this batch, with different content")
-        else:
-            raise IdConflict(f"event id {event.id!r} was published before with other content")
-        events.append(event)
-    return events
+    return [_append_one(tx, item, (scope, item.event.id), before, now) for item in published]
+
+
+def _append_one(tx: Tx, item: Published, key: Key, before: int, now: float) -> Event:
+    """One of a batch that began behind the place `before`."""
+    event, digest = item.event, item.digest
+    first = tx.seen.get(key) if digest else None
+    if first is None:
+        event = tx.add_event(event)
+        if digest:
+            tx.seen.add((key,), (digest,), (str(event.seq),), now)
+        return event
+    first_digest, ref = first
+    if first_digest == digest:
+        return event.stamped(tx.epoch, int(ref))
+    if int(ref) > before:
+        raise IdConflict(f"event id {event.id!r} is twice in this batch, with different content")
+    raise IdConflict(f"event id {event.id!r} was published before with other content")
 
 
 class EventReader:

@@ -66,9 +66,7 @@ def _rollback(connection: sqlite3.Connection) -> None:
 
 def _apply_all(connection: sqlite3.Connection, tx: Tx, units: Sequence[Unit]) -> None:
     """Without savepoints: the rows of all are gathered and written together."""
-    keys = [key for unit in units for key in unit.keys]
-    if keys:
-        tx.load_seen(keys)
+    tx.seen.load([key for unit in units for key in unit.keys])
     for unit in units:
         unit.reset()
         changes, mark = connection.total_changes, tx.mark()

@@ -8,6 +8,7 @@ end. What it keeps is a copy of what is on disk, dropped whenever a transaction 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from gatewayd.core.errors import AlreadyExists
@@ -205,5 +206,5 @@ def in_chunks(execute: Execute, sql: Callable[[int], str], rows: Sequence[Sequen
     start = 0
     for size in CHUNKS:
         while len(rows) - start >= size:
-            execute(sql(size), [value for row in rows[start : start + size] for value in row])
+            execute(sql(size), list(chain.from_iterable(rows[start : start + size])))
             start += size

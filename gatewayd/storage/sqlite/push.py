@@ -19,7 +19,8 @@ from gatewayd.storage.push import (
     Waiting,
 )
 from gatewayd.storage.sqlite.seal import damaged, seal
-from gatewayd.storage.sqlite.tx import Key, Tx
+from gatewayd.storage.sqlite.seen import Key
+from gatewayd.storage.sqlite.tx import Tx
 
 _PENDING = "principal, client_id, message_id, topic, size, expires, attempts, retries, crc"
 _LETTER = "number, principal, client_id, topic, message_id, reason, attempts, time, wire, crc"
@@ -63,13 +64,14 @@ def keep(
     count: int,
 ) -> Kept:
     if key is not None:
-        seen = tx.seen(key)
+        seen = tx.seen.get(key)
         if seen is not None:
-            if seen.digest != digest:
+            first_digest, ref = seen
+            if first_digest != digest:
                 raise IdConflict(f"idempotency key {key[1]!r} was used for another message")
-            first, _, told = seen.ref.partition(" ")
+            first, _, told = ref.partition(" ")
             return Kept(first, int(told), duplicate=True)
-        tx.add_seen(key, digest, f"{message.id} {count}", float(message.time))
+        tx.seen.add((key,), (digest,), (f"{message.id} {count}",), float(message.time))
     if recipients:
         tx.execute(
             "INSERT INTO push_messages VALUES (?, ?, ?)",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gatewayd.storage.migrate import Migration, migrations_of, pending
 from gatewayd.storage.sqlite.place import APPLICATION_ID, sync_directory
-from gatewayd.storage.sqlite.seal import damaged, seal
+from gatewayd.storage.sqlite.seal import damaged, reseal, seal
 
 Connect = Callable[..., sqlite3.Connection]
 
@@ -21,6 +21,7 @@ def create(path: Path, epoch: str, connect: Connect) -> None:
     try:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        _add_functions(connection)
         # All in one transaction: each has the disk write three times, and a first start waits for it.
         connection.execute("BEGIN IMMEDIATE")
         for migration in outdated(connection, path):
@@ -35,6 +36,7 @@ def create(path: Path, epoch: str, connect: Connect) -> None:
 
 def upgrade(connection: sqlite3.Connection, path: Path) -> bool:
     """Apply the migrations that the file lacks, each in a transaction; whether there were any."""
+    _add_functions(connection)
     lacking = outdated(connection, path)
     for migration in lacking:
         connection.execute("BEGIN IMMEDIATE")
@@ -64,6 +66,7 @@ def outdated(connection: sqlite3.Connection, path: Path) -> list[Migration]:
 def check(connection: sqlite3.Connection, path: Path) -> None:
     """Whether tables and indexes are word for word those of the migrations: a bit may flip in their text, too."""
     expected = sqlite3.connect(":memory:", isolation_level=None)
+    _add_functions(expected)
     try:
         for migration in migrations_of("sqlite"):
             for statement in statements_of(migration):
@@ -73,6 +76,11 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         expected.close()
     if missing:
         raise damaged(f"the schema of {path} ({', '.join(sorted(name for _, name, _, _ in missing))})")
+
+
+def _add_functions(connection: sqlite3.Connection) -> None:
+    """What migrations call that SQL cannot do."""
+    connection.create_function("reseal", 8, reseal)
 
 
 def statements_of(migration: Migration) -> Iterator[str]:

@@ -3,6 +3,7 @@
 Structure is SQLite's to check; it cannot know that a text in an intact page was another text once.
 """
 
+from typing import Any
 from zlib import crc32
 
 from gatewayd.core.errors import StoreCorrupt
@@ -16,14 +17,25 @@ def seal(*values: object) -> int:
     return crc32("\x1f".join(map(str, values)).encode())
 
 
-def seal_event(seq: int, owner: str, time: float, wire: bytes) -> int:
-    """The seal of an event's row; its filter columns are compared with what the bytes say."""
+def seal_event(seq: int, owner: str, time: float | str, wire: bytes) -> int:
+    """The seal of an event's row; its filter columns are compared with what the bytes say.
+
+    Here and below `time` may be given as `str(time)`: to write it out takes half of the time that a seal does.
+    """
     return crc32(wire, crc32(f"{seq}\x1f{owner}\x1f{time}".encode()))
 
 
-def seal_seen(scope: str, id_: str, digest: bytes, ref: str, time: float) -> int:
-    """The seal of a seen id, as `seal` would make it of these values with the digest in hexadecimal."""
-    return crc32(f"{scope}\x1f{id_}\x1f{digest.hex()}\x1f{ref}\x1f{time}".encode())
+def seal_batch(scope: str, ids: str, digests: bytes, refs: str, time: float) -> int:
+    """The seal of a batch of seen ids."""
+    return crc32(digests, crc32(f"{scope}\x1f{ids}\x1f{refs}\x1f{time}".encode()))
+
+
+def reseal(*row: Any) -> int:
+    """The seal of a batch that is made of one seen id; it fits only if `crc`, the seal that the id had, did."""
+    scope, id_, digest, ref, time, crc, ids, refs = row
+    before = crc32(f"{scope}\x1f{id_}\x1f{digest.hex()}\x1f{ref}\x1f{time}".encode())
+    new: int = before ^ crc ^ seal_batch(scope, ids, digest, refs, time)
+    return new
 
 
 def damaged(what: str) -> StoreCorrupt:

@@ -5,29 +5,21 @@ rows: every statement gives the interpreter's lock away and must win it back fro
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gatewayd.core.event import Event
 from gatewayd.storage.sqlite.faults import bare
 from gatewayd.storage.sqlite.layout import EXECUTIONS, LEDGER, OUTBOX, SESSIONS
-from gatewayd.storage.sqlite.live import CHUNKS, Journal, Rows, insert_rows
-from gatewayd.storage.sqlite.seal import damaged, seal, seal_event, seal_seen
+from gatewayd.storage.sqlite.live import Journal, Rows, insert_rows
+from gatewayd.storage.sqlite.seal import seal, seal_event
+from gatewayd.storage.sqlite.seen import SeenIds
 
-Key = tuple[str, str]
 ROW_BYTES = 128
 """What a row counts beside its content, in retention by bytes."""
 
-_WIDTHS = {"events": 12, "seen": 6, "inbox": 11, "history": 7}
-_NOWHERE = ("", "")
-
-
-class Seen(NamedTuple):
-    """A row of `seen`, without its key."""
-
-    digest: bytes
-    ref: str
+_WIDTHS = {"events": 12, "seen_batches": 7, "seen": 3, "inbox": 11, "history": 7}
 
 
 @dataclass(slots=True)
@@ -45,13 +37,14 @@ class Unwritable(Exception):
 
 
 class Live:
-    """The live rows of all tables; the writer keeps it from group to group."""
+    """What the writer keeps in memory from group to group: the live rows of all tables, and what it knows of ids."""
 
     def __init__(self) -> None:
         self.executions = Rows(EXECUTIONS)
         self.ledger = Rows(LEDGER)
         self.outbox = Rows(OUTBOX)
         self.sessions = Rows(SESSIONS)
+        self.seen = SeenIds()
         self.all: tuple[Rows[Any], ...] = (self.executions, self.ledger, self.outbox, self.sessions)
 
     def forget(self) -> None:
@@ -79,6 +72,7 @@ class Tx:
         self.executemany = connection.executemany
         self.executions, self.ledger = live.executions, live.ledger
         self.outbox, self.sessions = live.outbox, live.sessions
+        self.seen = live.seen
         self.epoch = books.epoch
         self.last_seq = books.last_seq
         self.committed: list[Event] = []
@@ -91,21 +85,21 @@ class Tx:
         self._live = live
         self._encode = encode
         self._events: list[tuple[Any, ...]] = []
-        self._seen: list[tuple[Any, ...]] = []
         self._inbox: list[tuple[Any, ...]] = []
         self._history: list[tuple[Any, ...]] = []
         self._gathered = {
             "events": self._events,
-            "seen": self._seen,
+            "seen_batches": self.seen.batches,
+            "seen": self.seen.ids,
             "inbox": self._inbox,
             "history": self._history,
         }
-        self._known: dict[Key, Seen | None] = {}
         self._counts: list[tuple[str, int, int]] = []
         self._counted: set[str] = set()
         self._journal: Journal = []
         for rows in live.all:
             rows.begin(connection.execute, self._journal)
+        self.seen.begin(connection.execute, self.count)
 
     def mark(self) -> Mark:
         gathered = tuple(map(len, self._gathered.values()))
@@ -116,7 +110,7 @@ class Tx:
         self._rewind(mark)
         for (table, rows), kept in zip(self._gathered.items(), mark.gathered, strict=True):
             if table == "seen":
-                self._known.update(dict.fromkeys((scope, id_) for scope, id_, *_ in rows[kept:]))
+                self.seen.undo(kept)
             del rows[kept:]
         while len(self._journal) > mark.journal:
             restore, *arguments = self._journal.pop()
@@ -132,7 +126,7 @@ class Tx:
 
     def forget(self) -> None:
         """Ask SQL again for every row: statements that went around memory have changed some. After `flush`."""
-        self._known.clear()
+        self.seen.forget()
         self._live.forget()
 
     def _rewind(self, mark: Mark) -> None:
@@ -158,53 +152,64 @@ class Tx:
 
     def add_event(self, event: Event) -> Event:
         """Give the event its place in the log."""
-        self.last_seq = seq = self.last_seq + 1
-        wire = event.wire or self._encode(event)
-        owner, time = event.owner, float(event.time)
-        # By hand: dataclasses.replace() takes three times as long, and this runs for every event.
-        stamped = Event(
-            event.id,
-            event.type,
-            event.source,
-            event.stream_id,
-            time,
-            event.data,
-            event.target,
-            event.node_id,
-            event.execution_id,
-            event.session_id,
-            event.correlation_id,
-            event.topic,
-            event.custom_type,
-            event.durable,
-            owner,
-            self.epoch,
-            seq,
-            wire,
-        )
-        self._events.append(
-            (
-                seq,
-                int(event.type),
-                event.stream_id,
-                event.node_id,
-                event.execution_id,
-                event.session_id,
-                event.correlation_id,
-                event.topic,
-                owner,
-                time,
-                wire,
-                seal_event(seq, owner, time, wire),
-            )
-        )
-        self.committed.append(stamped)
-        self.count("events", 1, len(wire))
-        return stamped
+        return self.add_events((event,))[0]
 
-    def add_events(self, events: Iterable[Event]) -> None:
+    def add_events(self, events: Sequence[Event]) -> list[Event]:
+        """Give the events their places in the log, one behind the other."""
+        seq, epoch, rows = self.last_seq, self.epoch, self._events
+        stamped, size = [], 0
+        time, time_text = -1.0, ""
         for event in events:
-            self.add_event(event)
+            seq += 1
+            wire = event.wire or self._encode(event)
+            size += len(wire)
+            owner = event.owner
+            if event.time != time:  # most events of a batch have the same, and to write it out is dear
+                time = float(event.time)
+                time_text = str(time)
+            # By hand: dataclasses.replace() takes three times as long, and this runs for every event.
+            stamped.append(
+                Event(
+                    event.id,
+                    event.type,
+                    event.source,
+                    event.stream_id,
+                    time,
+                    event.data,
+                    event.target,
+                    event.node_id,
+                    event.execution_id,
+                    event.session_id,
+                    event.correlation_id,
+                    event.topic,
+                    event.custom_type,
+                    event.durable,
+                    owner,
+                    epoch,
+                    seq,
+                    wire,
+                )
+            )
+            rows.append(
+                (
+                    seq,
+                    int(event.type),
+                    event.stream_id,
+                    event.node_id,
+                    event.execution_id,
+                    event.session_id,
+                    event.correlation_id,
+                    event.topic,
+                    owner,
+                    time,
+                    wire,
+                    seal_event(seq, owner, time_text, wire),
+                )
+            )
+        self.last_seq = seq
+        self.committed += stamped
+        self.count("events", len(stamped), size)
+        return stamped
 
     def add_inbox(self, row: Sequence[Any], size: int) -> None:
         self._inbox.append((*row, seal(*row)))
@@ -212,30 +217,6 @@ class Tx:
 
     def add_history(self, row: Sequence[Any]) -> None:
         self._history.append((*row, seal(*row)))
-
-    def load_seen(self, keys: Sequence[Key]) -> None:
-        """Look these keys up at once, before the units ask for them one by one."""
-        missing = [key for key in dict.fromkeys(keys) if key not in self._known]
-        for chunk in _chunked(missing):
-            known = self._known
-            known.update(dict.fromkeys(chunk))
-            size = next(size for size in reversed(CHUNKS) if size >= len(chunk))
-            flat = [part for key in chunk for part in key] + [*_NOWHERE] * (size - len(chunk))
-            for scope, id_, digest, ref, time, crc in self.execute(_SEEN_SQL[size], flat):
-                if seal_seen(scope, id_, digest, ref, time) != crc:
-                    raise damaged(f"the seen id {id_!r}")
-                known[scope, id_] = Seen(digest, ref)
-
-    def seen(self, key: Key) -> Seen | None:
-        if key not in self._known:
-            self.load_seen([key])
-        return self._known[key]
-
-    def add_seen(self, key: Key, digest: bytes, ref: str, time: float) -> None:
-        self._known[key] = Seen(digest, ref)
-        scope, id_ = key
-        self._seen.append((scope, id_, digest, ref, time, seal_seen(scope, id_, digest, ref, time)))
-        self.count("seen", 1, len(id_) + len(ref))
 
     def flush_history(self) -> None:
         """Write the gathered history, for a unit that is about to cut it."""
@@ -273,15 +254,3 @@ class Tx:
         if rows:
             self.executemany("REPLACE INTO totals VALUES (?, ?, ?, ?, ?)", rows)
         return new
-
-
-_SEEN_SQL = {
-    size: f"WITH k (s, i) AS (VALUES {', '.join(['(?, ?)'] * size)}) "
-    "SELECT seen.scope, seen.id, digest, ref, time, crc FROM k CROSS JOIN seen ON seen.scope = k.s AND seen.id = k.i"
-    for size in CHUNKS
-}
-
-
-def _chunked(keys: list[Key]) -> Iterable[list[Key]]:
-    for start in range(0, len(keys), CHUNKS[0]):
-        yield keys[start : start + CHUNKS[0]]

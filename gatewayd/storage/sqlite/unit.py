@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from gatewayd.core.errors import GatewayError, Internal
 from gatewayd.core.event import Event
-from gatewayd.storage.sqlite.tx import Key, Tx
+from gatewayd.storage.sqlite.seen import Key
+from gatewayd.storage.sqlite.tx import Tx
 
 T = TypeVar("T")
 _log = logging.getLogger("gatewayd.storage")

@@ -6,6 +6,7 @@ from typing import Protocol
 from gatewayd.core.value import value
 from gatewayd.storage.records import Limits, Retention
 from gatewayd.storage.sqlite import checkpoints, execution_log, state
+from gatewayd.storage.sqlite.forgetting import forget_seen
 from gatewayd.storage.sqlite.layout import LIVE, PENDING
 from gatewayd.storage.sqlite.letters import NO_OPEN
 from gatewayd.storage.sqlite.tx import ROW_BYTES, Tx
@@ -59,7 +60,6 @@ _RULES = {
         f"AND (state = 'sent' OR {NO_OPEN.format(table='outbox')})",
     ),
     "ledger": _Rule("message_id", "created", "length(CAST(steps AS BLOB))", "state NOT IN ('queued', 'executed')"),
-    "seen": _Rule("scope, id", "time", "length(CAST(id AS BLOB)) + length(CAST(ref AS BLOB))", order="time"),
     "audit": _Rule("number", "time", "length(CAST(principal || action || subject || decision || detail AS BLOB))"),
     "dead_letters": _Rule("id", "time"),
     "push_dead_letters": _Rule("number", "time", "length(wire)"),
@@ -74,11 +74,11 @@ async def sweep(submit: Submit, retention: Retention, now: float) -> dict[str, i
     """Delete table by table, a bite at a time, until every bound holds or only what must stay is left."""
     deleted: dict[str, int] = {}
     for table, limits in retention.tables.items():
-        if table not in _RULES or limits == Limits():
+        if (table not in _RULES and table != "seen") or limits == Limits():
             continue
 
         def bite(tx: Tx, table: str = table, limits: Limits = limits) -> int:
-            return _bite(tx, table, limits, now)
+            return forget_seen(tx, limits, now, BITE) if table == "seen" else _bite(tx, table, limits, now)
 
         gone = 0
         while count := await submit(bite):

@@ -13,7 +13,8 @@ from gatewayd.storage.sqlite import (
     outbox,
     sessions,
 )
-from gatewayd.storage.sqlite.tx import Key, Tx
+from gatewayd.storage.sqlite.seen import Key
+from gatewayd.storage.sqlite.tx import Tx
 
 
 def seen_key(acceptance: Acceptance) -> Key:
@@ -36,11 +37,12 @@ def accept(tx: Tx, acceptance: Acceptance) -> Accepted:
     execution_id = acceptance.execution.id if acceptance.execution else ""
     if acceptance.dedupe_id:
         key = seen_key(acceptance)
-        first = tx.seen(key)
+        first = tx.seen.get(key)
         if first is not None:
-            if acceptance.digest and first.digest and first.digest != acceptance.digest:
+            first_digest, ref = first
+            if acceptance.digest and first_digest and first_digest != acceptance.digest:
                 raise IdConflict(f"id {acceptance.dedupe_id!r} was used before with other content")
-            first_message, _, first_execution = first.ref.partition(" ")
+            first_message, _, first_execution = ref.partition(" ")
             return Accepted(first_message, first_execution, duplicate=True)
     if acceptance.session is not None:
         sessions.put(tx, acceptance.session)
@@ -61,7 +63,8 @@ def accept(tx: Tx, acceptance: Acceptance) -> Accepted:
     if acceptance.outbox:
         outbox.insert(tx, acceptance.outbox)
     if acceptance.dedupe_id:
-        tx.add_seen(key, acceptance.digest, f"{message_id} {execution_id}", float(acceptance.inbound.received))
+        ref = f"{message_id} {execution_id}"
+        tx.seen.add((key,), (acceptance.digest,), (ref,), float(acceptance.inbound.received))
     tx.add_events(acceptance.events)
     return Accepted(message_id, execution_id, duplicate=False)
 

@@ -22,7 +22,8 @@ from gatewayd.storage.records import StoreHealth
 from gatewayd.storage.sqlite.faults import BUSY_RETRY, verdict
 from gatewayd.storage.sqlite.gather import Gathering
 from gatewayd.storage.sqlite.group import run_group
-from gatewayd.storage.sqlite.tx import Books, Key, Live, Tx
+from gatewayd.storage.sqlite.seen import Key
+from gatewayd.storage.sqlite.tx import Books, Live, Tx
 from gatewayd.storage.sqlite.unit import Receipt, Unit
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ def test_it_gives_what_is_behind_a_place_or_says_that_it_cannot() -> None:
     recent = RecentEvents(limit_bytes=5 * (72 + EVENT_OVERHEAD))
     assert seqs(recent, 0) is None
     for number in range(1, 9):
-        recent.add(event(number))
+        recent.add([event(number)])
 
     assert seqs(recent, 3) == [4, 5, 6, 7, 8]
     assert seqs(recent, 5, limit=2) == [6, 7]
@@ -30,9 +30,8 @@ def test_it_gives_what_is_behind_a_place_or_says_that_it_cannot() -> None:
 def test_a_gap_in_the_log_begins_anew() -> None:
     """What is in it is always consecutive."""
     recent = RecentEvents()
-    recent.add(event(1))
-    recent.add(event(5))
-    recent.add(event(6))
+    recent.add([event(1)])
+    recent.add([event(5), event(6)])
 
     assert seqs(recent, 0) is None
     assert seqs(recent, 4) == [5, 6]
@@ -41,8 +40,8 @@ def test_a_gap_in_the_log_begins_anew() -> None:
 def test_an_erasure_leaves_nothing() -> None:
     """And what comes after it is kept again."""
     recent = RecentEvents()
-    recent.add(event(1))
+    recent.add([event(1)])
     recent.forget()
     assert seqs(recent, 0) is None
-    recent.add(event(2))
+    recent.add([event(2)])
     assert seqs(recent, 1) == [2]
