@@ -81,6 +81,7 @@ class MemoryBus:
         """By filter, and whether what they get is handed out at once."""
         self._index: Index[Group] = Index()
         self._dirty: list[Group] = []
+        self._gather = self._dirty.append  # one for all groups
         self._pacer = Pacer(self.flush)
         self._prompt: list[Group] = []
         """Those of the dirty ones that are handed out at once."""
@@ -173,7 +174,7 @@ class MemoryBus:
             group.flush()  # which may end its last member, and the group with it
             group = self._groups.get((selection, at_once))
         if group is None:
-            dirty = self._gather_promptly if at_once else self._dirty.append
+            dirty = self._gather_promptly if at_once else self._gather
             group = self._groups[selection, at_once] = Group(selection, dirty)
             self._index.add(selection, group)
         group.join(subscription)
