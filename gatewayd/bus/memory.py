@@ -239,7 +239,8 @@ class MemoryBus:
         self._by_type[event.type] += 1
         groups = self._index.match(event)
         if groups:
-            event = with_wire(event)  # encoded once, and only if anybody wants it
+            if not event.wire:
+                event = with_wire(event)  # encoded once, and only if anybody wants it
             for group in groups:
                 group.add(event, self._delivered_seq)
             if self._dirty:

@@ -194,18 +194,18 @@ class Directory:
     def deliver(self, event: Event) -> None:
         """Give an event that has a target, or is a broadcast, to those whose subscriptions do not bring it."""
         chunk: Chunk | None = None
-        for client in self._addressees(event) if event.target else list(self._audience(event)):
-            if client.conversation is not None and client.conversation.subscriptions.bring(event):
+        owner = event.owner if event.target else ""
+        for client in self._known(event.target) if event.target else list(self._audience(event)):
+            if owner and client.principal != owner:
+                continue
+            conversation = client.conversation
+            if conversation is not None and conversation.subscriptions.bring(event):
                 continue
             chunk = chunk or Chunk((with_wire(event),))
-            if client.conversation is None:
+            if conversation is None:
                 self._keep(client, chunk)
             else:
                 client.inbox.put(chunk, self._queue_bytes())
-
-    def _addressees(self, event: Event) -> list[Client]:
-        owner = event.owner
-        return [client for client in self._known(event.target) if not owner or client.principal == owner]
 
     def _audience(self, event: Event) -> Iterator[Client]:
         topic = TopicPattern(tuple(event.topic.split("."))) if event.topic else None

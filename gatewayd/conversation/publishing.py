@@ -117,10 +117,10 @@ class Publishing:
         before: dict[tuple[str, str], tuple[str, int]] = {}
         for place, event in enumerate(events):
             if event.target or event.session_id or event.type is EventType.BROADCAST:
-                known = before.get((event.target, event.session_id)) if event.target else None
-                owner, clients = known or self._address(event, place, principal)
+                key = (event.target, event.session_id)
+                known = before.get(key) if event.target else None
+                owner, clients = before[key] = known or self._address(event, place, principal)
                 event.owner = owner  # type: ignore[misc]  # it is not shared yet
-                before[event.target, event.session_id] = (owner, clients)
                 count += clients
         if reports:
             self._settle(events, stamp, principal, client_id)
