@@ -88,7 +88,10 @@ class Group:
     def add(self, event: Event, delivered_seq: int) -> None:
         """Gather one event that the filter selects. `delivered_seq`: the last durable one that came before it."""
         if event.target or event.owner:
-            audience = self._audience(event)
+            key = (event.target, event.owner)
+            audience = self._audiences.get(key) if self._audiences is not None else None
+            if audience is None:
+                audience = self._find_audience(key, event)
             if not audience:
                 return
             if len(audience) < len(self._members):
@@ -103,14 +106,11 @@ class Group:
         if self._bytes >= CHUNK_BYTES:
             self.flush()
 
-    def _audience(self, event: Event) -> Audience:
+    def _find_audience(self, key: tuple[str, str], event: Event) -> Audience:
         known = self._audiences
         if known is None or len(known) >= AUDIENCES:
             known = self._audiences = {}
-        key = (event.target, event.owner)
-        audience = known.get(key)
-        if audience is None:
-            audience = known[key] = tuple([member for member in self._members if member.visible(event)])
+        audience = known[key] = tuple([member for member in self._members if member.visible(event)])
         return audience
 
     def flush(self) -> None:

@@ -105,9 +105,8 @@ class Publishing:
         reports: list[EventType] = []
         may_send = partial(self._check_emitter, principal, client_id, "", reports)
         try:
-            events = [
-                parse_event(one, stamp, stream_id=stream_id, new_id=self._ids.new, may_send=may_send) for one in raw
-            ]
+            new_id = self._ids.new
+            events = [parse_event(one, stamp, stream_id=stream_id, new_id=new_id, may_send=may_send) for one in raw]
         except GatewayError:
             self._find_fault(raw, stamp, principal, client_id)
             raise
@@ -191,8 +190,9 @@ class Publishing:
         ids = tuple([event.id for event in events])
         durable = [Published(event, content_digest(event, stamp)) for event in events if event.durable]
         if not durable:
+            publish = self._bus.publish
             for event in events:
-                self._bus.publish(event)
+                publish(event)
             return Batch(ids, None, count)
         stored = self._store.append(durable, scope=f"publish:{principal.id}")
         if stored.done() and stored.exception() is not None:

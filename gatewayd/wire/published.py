@@ -36,6 +36,7 @@ _NAMES = (
     "topic",
     "custom_type",
 )
+_read = event_pb2.Event.FromString
 _names: Callable[[event_pb2.Event], tuple[str, ...]] = attrgetter(*_NAMES)
 
 
@@ -74,7 +75,7 @@ def parse_event(
     if len(raw) > MAX_EVENT_BYTES:
         raise refuse(path, f"is {len(raw)} bytes long; at most {MAX_EVENT_BYTES} are allowed")
     try:
-        message = event_pb2.Event.FromString(raw)
+        message = _read(raw)
     except DecodeError:
         raise refuse(path, "is not the encoding of an event, holds text that is not UTF-8, or is too deep") from None
     plan = PLANS.get(message.type)
