@@ -40,7 +40,6 @@ async def converse(
                     writing.began = clock.monotonic()
                     await link.write(data)
                     writing.began = 0.0
-                    del data  # while it waits, an idle stream keeps nothing that it has sent
                 elif conversation.is_over:
                     break
                 else:
