@@ -35,15 +35,13 @@ async def converse(
     writing.watched()
     try:
         try:
-            while True:
-                if (data := conversation.next_frame()) is not None:
-                    writing.began = clock.monotonic()
-                    await link.write(data)
-                    writing.began = 0.0
-                elif conversation.is_over:
-                    break
-                else:
+            while (data := conversation.next_frame()) is not None or not conversation.is_over:
+                if data is None:
                     await conversation.news()
+                    continue
+                writing.began = clock.monotonic()
+                await link.write(data)
+                writing.began = 0.0
         except link.gone:
             log.debug("write_after_end", extra={"client": conversation.client_id})
         except asyncio.CancelledError:
