@@ -73,6 +73,8 @@ class Deadline:
 class TaskSet:
     """The background tasks of one part: each is awaited when the set closes, and no failure is lost."""
 
+    __slots__ = ("_closed", "_on_failure", "_owner", "_tasks")
+
     def __init__(self, owner: str, *, on_failure: FailureHandler | None = None) -> None:
         self._owner = owner
         self._on_failure = on_failure

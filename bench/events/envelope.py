@@ -2,7 +2,8 @@
 
 from functools import cache
 
-from gateway.v1 import event_data_pb2, event_pb2, event_type_pb2
+from gateway.v1 import event_data_pb2, event_pb2, event_service_pb2, event_type_pb2
+from google.protobuf.message import Message
 
 from events.payload import EVENT_BYTES, payload
 
@@ -40,6 +41,9 @@ def payload_place(data: bytes) -> int:
     return data.index(_MARK) + len(_MARK)
 
 
+_SHORT = tuple(bytes((size,)) for size in range(128))
+
+
 def entry(one: event_pb2.Event) -> bytes:
     """The event as a member of `publish.events`."""
     data = one.SerializeToString()
@@ -48,11 +52,22 @@ def entry(one: event_pb2.Event) -> bytes:
 
 def addressed_entry(data: bytes, number: int, publisher: int, target: str, correlation_id: str) -> bytes:
     """`entry` of an event for one client, joined of encoded fields: their order is free, and making a message costs."""
-    tail = event_pb2.Event(
-        id=f"{publisher:06}{number:020}", correlation_id=correlation_id, custom=event_data_pb2.CustomData(content=data)
-    ).SerializeToString()
-    one = _addressed_head(target) + tail
-    return b"\x0a" + varint(len(one)) + one
+    one = (
+        _addressed_head(target)
+        + _field(_ID, f"{publisher:06}{number:020}".encode())
+        + _field(_CORRELATION, correlation_id.encode())
+        + _field(_CUSTOM, _field(_CONTENT, data))
+    )
+    return _field(_ENTRY, one)
+
+
+def _tag(message: type[Message], name: str) -> bytes:
+    return varint(message.DESCRIPTOR.fields_by_name[name].number << 3 | 2)
+
+
+def _field(tag: bytes, data: bytes) -> bytes:
+    size = len(data)
+    return tag + (_SHORT[size] if size < 128 else varint(size)) + data
 
 
 @cache
@@ -71,3 +86,8 @@ def varint(number: int) -> bytes:
         number >>= 7
     found.append(number)
     return bytes(found)
+
+
+_ID, _CORRELATION, _CUSTOM = (_tag(event_pb2.Event, name) for name in ("id", "correlation_id", "custom"))
+_CONTENT = _tag(event_data_pb2.CustomData, "content")
+_ENTRY = _tag(event_service_pb2.Publish, "events")

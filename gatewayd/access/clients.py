@@ -64,7 +64,7 @@ class ClientTable:
         for client in (claimed, self.clients.get(DEFAULT)):
             for slot in client.slots if client is not None else _NOBODY:
                 if hmac.compare_digest(slot, digest) and client is not None:
-                    found = client.principal(digest)
+                    found = client.principal(slot)  # equal, and kept but once
         return found
 
     def holder(self, digest: str) -> Client | None:

@@ -62,9 +62,9 @@ class Group:
         self._members: dict[Member, None] = {}
         self._events: list[Event] = []
         self._bytes = 0
-        self._personal: dict[int, Audience] = {}
+        self._personal: dict[int, Audience] | None = None
         """Who gets the events at these places; all others are for everybody."""
-        self._audiences: dict[tuple[str, str], Audience] = {}
+        self._audiences: dict[tuple[str, str], Audience] | None = None
 
     def __len__(self) -> int:
         return len(self._members)
@@ -73,12 +73,12 @@ class Group:
         """What has gathered so far is not for the new one."""
         self.flush()
         self._members[member] = None
-        self._audiences.clear()
+        self._audiences = None
 
     def leave(self, member: Member) -> None:
         """Safe for one that is not in it."""
         self._members.pop(member, None)
-        self._audiences.clear()
+        self._audiences = None
 
     @property
     def gathered(self) -> bool:
@@ -88,10 +88,15 @@ class Group:
     def add(self, event: Event, delivered_seq: int) -> None:
         """Gather one event that the filter selects. `delivered_seq`: the last durable one that came before it."""
         if event.target or event.owner:
-            audience = self._audience(event)
+            key = (event.target, event.owner)
+            audience = self._audiences.get(key) if self._audiences is not None else None
+            if audience is None:
+                audience = self._find_audience(key, event)
             if not audience:
                 return
             if len(audience) < len(self._members):
+                if self._personal is None:
+                    self._personal = {}
                 self._personal[len(self._events)] = audience
         if not self._events:
             self.before = delivered_seq
@@ -101,14 +106,11 @@ class Group:
         if self._bytes >= CHUNK_BYTES:
             self.flush()
 
-    def _audience(self, event: Event) -> Audience:
-        key = (event.target, event.owner)
-        audience = self._audiences.get(key)
-        if audience is None:
-            audience = tuple(member for member in self._members if member.visible(event))
-            if len(self._audiences) >= AUDIENCES:
-                self._audiences.clear()
-            self._audiences[key] = audience
+    def _find_audience(self, key: tuple[str, str], event: Event) -> Audience:
+        known = self._audiences
+        if known is None or len(known) >= AUDIENCES:
+            known = self._audiences = {}
+        audience = known[key] = tuple([member for member in self._members if member.visible(event)])
         return audience
 
     def flush(self) -> None:
@@ -116,11 +118,11 @@ class Group:
         if not self._events:
             return
         events, personal, size = self._events, self._personal, self._bytes
-        self._events, self._personal, self._bytes = [], {}, 0
+        self._events, self._personal, self._bytes = [], None, 0
         everybody = tuple(self._members)
         self._handing_out = True  # until all have everything, nobody's place is behind `before` for having nothing
         try:
-            if not personal:
+            if personal is None:
                 self._hand_out(Chunk(events, size), everybody)
                 return
             for run, audience in _runs(events, personal, everybody):

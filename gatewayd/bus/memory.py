@@ -82,6 +82,7 @@ class MemoryBus:
         self._index: Index[Group] = Index()
         self._dirty: list[Group] = []
         self._pacer = Pacer(self.flush)
+        self._gathers = self._gather  # one for all groups
         self._prompt: list[Group] = []
         """Those of the dirty ones that are handed out at once."""
         self._order = StreamOrder(self._deliver)
@@ -173,7 +174,7 @@ class MemoryBus:
             group.flush()  # which may end its last member, and the group with it
             group = self._groups.get((selection, at_once))
         if group is None:
-            dirty = self._gather_promptly if at_once else self._dirty.append
+            dirty = self._gather_promptly if at_once else self._gathers
             group = self._groups[selection, at_once] = Group(selection, dirty)
             self._index.add(selection, group)
         group.join(subscription)
@@ -238,13 +239,16 @@ class MemoryBus:
         self._by_type[event.type] += 1
         groups = self._index.match(event)
         if groups:
-            event = with_wire(event)  # encoded once, and only if anybody wants it
+            if not event.wire:
+                event = with_wire(event)  # encoded once, and only if anybody wants it
             for group in groups:
                 group.add(event, self._delivered_seq)
-            if self._dirty:
-                self._pacer.due()
         if event.target or event.type is EventType.BROADCAST:
             self._hear(event)
+
+    def _gather(self, group: Group) -> None:
+        self._dirty.append(group)
+        self._pacer.due()
 
     def _gather_promptly(self, group: Group) -> None:
         if not self._prompt:

@@ -6,8 +6,8 @@ is answered by `rejected` and ends nothing; a frame that cannot be read ends the
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Awaitable, Mapping
+from typing import Protocol
 
 from gatewayd.access.principals import Principal
 from gatewayd.conversation.doors import Doors
@@ -40,19 +40,22 @@ MAX_CONTROL_BYTES = 4 * 1024 * 1024
 """Answers that may wait for a reader that does not read; beyond it the connection is cut."""
 
 
-class Conversation:
-    """See the module's docstring. Made by the hub, which also answers its hello."""
+class Host(Protocol):
+    """Whose conversations they are: the hub."""
 
-    def __init__(
-        self,
-        *,
-        principal: Principal,
-        peer: str,
-        doors: Doors,
-        greet: "Callable[[Conversation, Hello], ServerFrame]",
-        served: "Callable[[Conversation, EventType, str, Mapping[str, object]], None]",
-    ) -> None:
-        """`served` records that this client has begun or ended to answer for an agent."""
+    def greet(self, conversation: "Conversation", hello: Hello) -> ServerFrame:
+        """The answer to its hello."""
+        ...
+
+    def served(self, conversation: "Conversation", kind: EventType, agent: str, data: Mapping[str, object]) -> None:
+        """Record that its client has begun or ended to answer for an agent."""
+        ...
+
+
+class Conversation:
+    """See the module's docstring. Made by its host."""
+
+    def __init__(self, *, principal: Principal, peer: str, doors: Doors, host: Host) -> None:
         self.principal = principal
         self.peer = peer
         self.client_id = ""
@@ -65,28 +68,27 @@ class Conversation:
         self.error: GatewayError | None = None
         self.writing = Writing()
         self._doors = doors
-        self._greet = greet
+        self._host = host
         self._control: deque[tuple[bytes, str]] = IDLE
         """Frames, each with the request whose final reply it is, if it is one."""
         self._replying = ""
         """The request whose final reply is on its way."""
         self._control_bytes = 0
         self._wake = Wake()
+        wake = self._wake.set
         self._ending = False
         self._requests: Requests | None = None
         self.topics = ConversationTopics(
-            push=doors.push, principal=principal, clock=doors.clock, wake=self._wake.set, put=self.put
+            push=doors.push, principal=principal, clock=doors.clock, wake=wake, put=self.put
         )
         self.serving = Serving(
             agents=doors.agents,
             principal=principal,
-            wake=self._wake.set,
-            tell=partial(served, self),
+            wake=wake,
+            tell=self._served,
             denied=doors.denied,
         )
-        self.subscriptions = Subscriptions(
-            bus=doors.bus, oldest=doors.oldest, wake=self._wake.set, begun=self._text_so_far
-        )
+        self.subscriptions = Subscriptions(bus=doors.bus, oldest=doors.oldest, wake=wake, begun=self._text_so_far)
 
     # In
 
@@ -120,7 +122,7 @@ class Conversation:
             serving=self.serving,
             put=self.put,
         )
-        answer = self._greet(self, hello)
+        answer = self._host.greet(self, hello)
         self.put(answer)
         if isinstance(answer, Refused):
             self.end(answer.error)
@@ -161,29 +163,36 @@ class Conversation:
             self.end(LimitExceeded("answers were not read", metadata={"limit": "control_bytes"}, retry_after=1.0))
         self._wake.set()
 
-    async def next_frame(self) -> bytes | None:
-        """The next frame to send, when there is one; None when the conversation has ended. The last one is sent."""
+    def next_frame(self) -> bytes | None:
+        """The next frame to send, if there is one now; the last one is sent."""
         self._sent()
-        while True:
-            if self._control:
-                data, self._replying = self._control.popleft()
-                self._control_bytes -= len(data)
-                if not self._control:
-                    self._control = IDLE
-                return data
-            if self._ending:
-                return None
-            if (call := self.serving.next_frame()) is not None:
-                return encode_server_frame(call)
-            if (frame := self.subscriptions.next_frame()) is not None:
-                if isinstance(frame, Delivery):
-                    self.delivered += len(frame.chunk)
-                return encode_server_frame(frame)
-            if self.topics.have_news and (pushed := self.topics.next_frame()) is not None:
-                return encode_server_frame(pushed)
-            self._wake.clear()
-            if not (self._control or self.serving.have_news or self.subscriptions.have_news or self.topics.have_news):
-                await self._wake.wait()
+        self._wake.clear()
+        if self._control:
+            data, self._replying = self._control.popleft()
+            self._control_bytes -= len(data)
+            if not self._control:
+                self._control = IDLE
+            return data
+        if self._ending:
+            return None
+        if (call := self.serving.next_frame()) is not None:
+            return encode_server_frame(call)
+        if (frame := self.subscriptions.next_frame()) is not None:
+            if isinstance(frame, Delivery):
+                self.delivered += len(frame.chunk)
+            return encode_server_frame(frame)
+        if self.topics.have_news and (pushed := self.topics.next_frame()) is not None:
+            return encode_server_frame(pushed)
+        return None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended: once `next_frame` has no more, nothing comes."""
+        return self._ending
+
+    def news(self) -> Awaitable[None]:
+        """To be awaited when `next_frame` had none: until there may be one, or it has ended."""
+        return self._wake.wait()
 
     def _sent(self) -> None:
         """The frame that was given out last has been handed to the transport."""
@@ -197,6 +206,9 @@ class Conversation:
         self.subscriptions.tick()
         for frame in self.subscriptions.progress():
             self.put(frame)
+
+    def _served(self, kind: EventType, agent: str, data: Mapping[str, object]) -> None:
+        self._host.served(self, kind, agent, data)
 
     def _text_so_far(self, execution_id: str) -> str:
         live = self._doors.router.runtime.live(execution_id)

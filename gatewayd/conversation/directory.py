@@ -9,7 +9,7 @@ owner of a targeted event is the principal that it is for, so another's client o
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
@@ -77,7 +77,10 @@ class Directory:
         self._is_agent = is_agent
         self._queue_bytes = queue_bytes
         self._clients: dict[Key, Client] = {}
-        self._names: dict[str, dict[Client, None]] = {}
+        self._named: dict[str, tuple[Client, ...]] = {}
+        """By client id; few principals have a client of the same."""
+        self._own: dict[str, dict[Client, None]] = {}
+        """By principal."""
         self._away: OrderedDict[Key, Client] = OrderedDict()
         self._away_bytes = 0
 
@@ -98,8 +101,8 @@ class Directory:
         client = self._clients.get(key)
         if client is None:
             client = self._clients[key] = Client(*key)
-            for name in key:
-                self._names.setdefault(name, {})[client] = None
+            self._own.setdefault(client.principal, {})[client] = None
+            self._named[client.client_id] = (*self._named.get(client.client_id, ()), client)
         left, client.left = client.left, None
         if self._away.pop(key, None) is not None:
             self._away_bytes -= client.inbox.bytes
@@ -144,10 +147,14 @@ class Directory:
         del self._clients[key]
         if self._away.pop(key, None) is not None:
             self._away_bytes -= client.inbox.bytes
-        for name in set(key):
-            self._names[name].pop(client)
-            if not self._names[name]:
-                del self._names[name]
+        own, others = self._own[client.principal], [one for one in self._named[client.client_id] if one is not client]
+        del own[client]
+        if not own:
+            del self._own[client.principal]
+        if others:
+            self._named[client.client_id] = tuple(others)
+        else:
+            del self._named[client.client_id]
 
     def away(self) -> Iterable[Client]:
         """Those that are expected back."""
@@ -158,7 +165,7 @@ class Directory:
     def resolve(self, principal: Principal, name: str) -> tuple[str, int]:
         """Whose the target is that a publisher names, and how many clients that is; `NotFound` if it is nobody."""
         self.expire()
-        known = self._names.get(name, {})
+        known = self._known(name)
         if own := sum(1 for client in known if client.principal == principal.id):
             return principal.id, own
         if self._is_agent(name) and principal.scopes.allows(Action.SEND, name):
@@ -173,6 +180,13 @@ class Directory:
             return owner, sum(1 for client in known if client.principal == owner)
         raise NotFound(f"nobody is known as {name!r}: no client that is connected or expected back, and no agent")
 
+    def _known(self, name: str) -> Collection[Client]:
+        """The clients of that id, and those of that principal."""
+        named, own = self._named.get(name, ()), self._own.get(name)
+        if own is None:
+            return named
+        return {**dict.fromkeys(named), **own} if named else own
+
     def audience(self, event: Event) -> int:
         """How many clients a broadcast reaches now."""
         return sum(1 for _ in self._audience(event))
@@ -180,21 +194,18 @@ class Directory:
     def deliver(self, event: Event) -> None:
         """Give an event that has a target, or is a broadcast, to those whose subscriptions do not bring it."""
         chunk: Chunk | None = None
-        for client in self._addressees(event) if event.target else list(self._audience(event)):
-            if client.conversation is not None and client.conversation.subscriptions.bring(event):
+        owner = event.owner if event.target else ""
+        for client in self._known(event.target) if event.target else list(self._audience(event)):
+            if owner and client.principal != owner:
+                continue
+            conversation = client.conversation
+            if conversation is not None and conversation.subscriptions.bring(event):
                 continue
             chunk = chunk or Chunk((with_wire(event),))
-            if client.conversation is None:
+            if conversation is None:
                 self._keep(client, chunk)
             else:
                 client.inbox.put(chunk, self._queue_bytes())
-
-    def _addressees(self, event: Event) -> list[Client]:
-        known = self._names.get(event.target)
-        if known is None:
-            return []
-        owner = event.owner
-        return [client for client in known if not owner or client.principal == owner]
 
     def _audience(self, event: Event) -> Iterator[Client]:
         topic = TopicPattern(tuple(event.topic.split("."))) if event.topic else None

@@ -28,47 +28,47 @@ async def converse(
 
     `grace` is for transports that tell a client's end from its loss only a little later, by cancelling us: seconds.
     """
-    try:
-        conversation = hub.open(principal, peer)
-    except GatewayError:
-        await hub.hearing.out(link)
-        raise
+    conversation = await _open(hub, principal, peer, link)
     reason: EndReason | None = EndReason.CONNECTION_LOST
+    reader = asyncio.create_task(_read(conversation, link, clock), name="connect: read")
+    writing = conversation.writing
+    writing.watched()
     try:
-        if await _drive(conversation, link, clock):
+        try:
+            while (data := conversation.next_frame()) is not None or not conversation.is_over:
+                if data is None:
+                    await conversation.news()
+                    continue
+                writing.began = clock.monotonic()
+                await link.write(data)
+                writing.began = 0.0
+        except link.gone:
+            log.debug("write_after_end", extra={"client": conversation.client_id})
+        except asyncio.CancelledError:
+            if writing.forgive():
+                reason = EndReason.SLOW_CONSUMER
+                raise SlowConsumer("the client did not read for ten seconds", retry_after=1.0) from None
+            raise
+        finally:
+            reader.cancel()
+            (ended,) = await asyncio.gather(reader, return_exceptions=True)
+        if isinstance(ended, Exception):
+            raise ended
+        if ended is True:
             await clock.sleep(grace)
             reason = None
-    except SlowConsumer:
-        reason = EndReason.SLOW_CONSUMER
-        raise
     finally:
         await asyncio.shield(hub.leave(conversation, reason))
     if conversation.error is not None:
         raise conversation.error
 
 
-async def _drive(conversation: Conversation, link: Link, clock: Clock) -> bool:
-    """Whoever ends first ends the other; both are awaited. Whether it was the client that ended it, in order."""
-    reader = asyncio.create_task(_read(conversation, link, clock), name="connect: read")
-    writing = conversation.writing
-    writing.watched()
+async def _open(hub: ConversationHub, principal: Principal, peer: str, link: Link) -> Conversation:
     try:
-        while (data := await conversation.next_frame()) is not None:
-            writing.began = clock.monotonic()
-            await link.write(data)
-            writing.began = 0.0
-    except link.gone:
-        log.debug("write_after_end", extra={"client": conversation.client_id})
-    except asyncio.CancelledError:
-        if writing.forgive():
-            raise SlowConsumer("the client did not read for ten seconds", retry_after=1.0) from None
+        return hub.open(principal, peer)
+    except GatewayError:
+        await hub.hearing.out(link)
         raise
-    finally:
-        reader.cancel()
-        (ended,) = await asyncio.gather(reader, return_exceptions=True)
-    if isinstance(ended, Exception):
-        raise ended
-    return ended is True
 
 
 async def _read(conversation: Conversation, link: Link, clock: Clock) -> bool:

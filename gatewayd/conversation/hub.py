@@ -102,13 +102,12 @@ class ConversationHub:
                 metadata={"limit": "max_connections"},
                 retry_after=5.0,
             )
-        conversation = Conversation(
-            principal=principal, peer=peer, doors=self._doors, greet=self._greet, served=self._served
-        )
+        conversation = Conversation(principal=principal, peer=peer, doors=self._doors, host=self)
         self._open[conversation] = ""
         return conversation
 
-    def _greet(self, conversation: Conversation, hello: Hello) -> ServerFrame:
+    def greet(self, conversation: Conversation, hello: Hello) -> ServerFrame:
+        """See `Host`."""
         if not hello.protocol_min <= PROTOCOL <= hello.protocol_max:
             error = UnsupportedProtocol(
                 f"this gateway speaks protocol {PROTOCOL}, the client {hello.protocol_min} to {hello.protocol_max}"
@@ -247,8 +246,8 @@ class ConversationHub:
             for conversation in list(self._open):
                 conversation.writing.look(now)
 
-    def _served(self, conversation: Conversation, kind: EventType, agent: str, data: Mapping[str, object]) -> None:
-        """A client has begun or ended to answer for an agent: an event of the agent's stream."""
+    def served(self, conversation: Conversation, kind: EventType, agent: str, data: Mapping[str, object]) -> None:
+        """See `Host`: an event of the agent's stream."""
         self._append(replace(self._event(conversation, kind, data), stream_id=agent))
 
     def _record(self, conversation: Conversation, kind: EventType, data: Mapping[str, object]) -> None:

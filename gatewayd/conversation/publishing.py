@@ -105,9 +105,8 @@ class Publishing:
         reports: list[EventType] = []
         may_send = partial(self._check_emitter, principal, client_id, "", reports)
         try:
-            events = [
-                parse_event(one, stamp, stream_id=stream_id, new_id=self._ids.new, may_send=may_send) for one in raw
-            ]
+            new_id = self._ids.new
+            events = [parse_event(one, stamp, stream_id=stream_id, new_id=new_id, may_send=may_send) for one in raw]
         except GatewayError:
             self._find_fault(raw, stamp, principal, client_id)
             raise
@@ -117,10 +116,10 @@ class Publishing:
         before: dict[tuple[str, str], tuple[str, int]] = {}
         for place, event in enumerate(events):
             if event.target or event.session_id or event.type is EventType.BROADCAST:
-                known = before.get((event.target, event.session_id)) if event.target else None
-                owner, clients = known or self._address(event, place, principal)
+                key = (event.target, event.session_id)
+                known = before.get(key) if event.target else None
+                owner, clients = before[key] = known or self._address(event, place, principal)
                 event.owner = owner  # type: ignore[misc]  # it is not shared yet
-                before[event.target, event.session_id] = (owner, clients)
                 count += clients
         if reports:
             self._settle(events, stamp, principal, client_id)
@@ -191,8 +190,9 @@ class Publishing:
         ids = tuple([event.id for event in events])
         durable = [Published(event, content_digest(event, stamp)) for event in events if event.durable]
         if not durable:
+            publish = self._bus.publish
             for event in events:
-                self._bus.publish(event)
+                publish(event)
             return Batch(ids, None, count)
         stored = self._store.append(durable, scope=f"publish:{principal.id}")
         if stored.done() and stored.exception() is not None:

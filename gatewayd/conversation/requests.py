@@ -4,7 +4,6 @@ A request is served beside the others and answered once, with `accepted` or `rej
 its own and ends nothing.
 """
 
-import asyncio
 import logging
 import re
 from collections.abc import Callable, Coroutine
@@ -14,10 +13,11 @@ from typing import get_args
 from gatewayd.access.principals import Principal
 from gatewayd.access.rules import required_for_frame
 from gatewayd.conversation.doors import Doors
-from gatewayd.conversation.objections import check_rate, taken
+from gatewayd.conversation.objections import ConnectionRates, taken
 from gatewayd.conversation.publishing import Batch
 from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.serving import Serving
+from gatewayd.conversation.slots import Slots
 from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.conversation.topics import ConversationTopics
 from gatewayd.core.controls import Cancel, ControlRequest, InjectInput, Pause, Resume
@@ -44,7 +44,6 @@ from gatewayd.core.frames import (
     Unsubscribe,
 )
 from gatewayd.core.push import Push, PushRequest
-from gatewayd.core.rate import TokenBucket
 from gatewayd.core.work import ExecutionState
 from gatewayd.core.workers import CallReply, RegisterAgent, UnregisterAgent
 from gatewayd.routing.router import Caller, Submitted
@@ -79,17 +78,15 @@ class Requests:
         self._topics = topics
         self._serving = serving
         self._put = put
-        self._slots = asyncio.Semaphore(MAX_PENDING)
+        self._slots = Slots(MAX_PENDING)
         self._tasks = TaskSet("conversation")
-        self._open: set[str] = set()
+        self._open: dict[str, None] = {}
         """Ids of requests of this connection that have no last answer yet: an id names one of them."""
         self._waiting: dict[str, Waiting] = {}
         self._answered: dict[str, Waiting] = {}
         """Sends whose final reply is queued, or on its way to the transport."""
         self._leaving: Callable[[], None] | None = None
-        limits = doors.settings().limits
-        self._publish_rate = TokenBucket(doors.clock, limits.publish_rate, limits.publish_rate)
-        self._send_rate = TokenBucket(doors.clock, limits.send_rate, limits.send_rate)
+        self._rates = ConnectionRates(doors.clock, doors.settings)
 
     async def serve(self, frame: Request) -> None:
         """Begin to serve a request; waits only while too many are under way."""
@@ -116,10 +113,10 @@ class Requests:
     async def _begin(self, frame: Request) -> None:
         match frame:
             case Publish():
-                check_rate(self._publish_rate, len(frame.events), "limits.publish_rate")
+                self._rates.check_publish(len(frame.events))
                 await self._publish(frame)
             case Send():
-                check_rate(self._send_rate, 1, "limits.send_rate")
+                self._rates.check_send()
                 await self._later(frame, partial(self._sent, frame))
             case Trigger():
                 await self._later(frame, partial(self._triggered, frame))
@@ -135,7 +132,7 @@ class Requests:
                 self._put(self._serving.begin(frame))
             case _:
                 if isinstance(frame, Push):
-                    check_rate(self._publish_rate, 1, "limits.publish_rate")
+                    self._rates.check_publish(1)
                 await self._later(frame, partial(self._about_topics, frame))
 
     async def close(self) -> None:
@@ -146,13 +143,11 @@ class Requests:
 
     async def _later(self, frame: Request, begin: Callable[[], Coroutine[None, None, None]]) -> None:
         """Serve a request beside the others; `begin` may refuse it at once."""
-        await self._slots.acquire()
-        try:
-            work = begin()
-        except BaseException:
-            self._slots.release()
-            raise
-        self._open.add(frame.request_id)
+        if self._slots.are_taken:
+            await self._slots.freed()
+        work = begin()
+        self._slots.take()
+        self._open[frame.request_id] = None
         self._tasks.start(self._answer(frame, work), name=f"request {frame.request_id}")
 
     async def _answer(self, frame: Request, work: Coroutine[None, None, None]) -> None:
@@ -166,28 +161,26 @@ class Requests:
             self._put(Rejected(request_id, Internal("the gateway failed on this request; its log says more")))
         finally:
             if request_id not in self._waiting:
-                self._open.discard(request_id)
-            self._slots.release()
+                self._open.pop(request_id, None)
+            self._slots.give_back()
 
     # Events
 
     async def _publish(self, frame: Publish) -> None:
         """Submitted here and now, so that batches keep the order in which they came; answered when on disk."""
-        await self._slots.acquire()
-        try:
-            batch = self._doors.publishing.publish(frame.events, self._principal, self._client_id)
-        except BaseException:
-            self._slots.release()
-            raise
-        self._open.add(frame.request_id)
+        if self._slots.are_taken:
+            await self._slots.freed()
+        batch = self._doors.publishing.publish(frame.events, self._principal, self._client_id)
+        self._slots.take()
+        self._open[frame.request_id] = None
         if batch.stored is None:
             self._published(frame.request_id, batch)
         else:  # no task: this is the request that is frequent
             batch.stored.add_done_callback(lambda _stored: self._published(frame.request_id, batch))
 
     def _published(self, request_id: str, batch: Batch) -> None:
-        self._slots.release()
-        self._open.discard(request_id)
+        self._slots.give_back()
+        self._open.pop(request_id, None)
         try:
             self._put(Accepted(request_id, cursor=batch.cursor(), count=batch.count))
         except GatewayError as error:
@@ -246,7 +239,7 @@ class Requests:
             return  # put off to the next start, where the client asks again by its key
         if self._waiting.pop(waiting.request_id, None) is not None:
             self._answered[waiting.request_id] = waiting
-        self._open.discard(waiting.request_id)
+        self._open.pop(waiting.request_id, None)
         self._put(reply)
         self._leave_if_done()
 

@@ -27,6 +27,19 @@ from gatewayd.core.workers import (
 class Serving:
     """Owned by one conversation. `wake` is called when there is something to send, `tell` records an event by agent."""
 
+    __slots__ = (
+        "_agents",
+        "_denied",
+        "_frames",
+        "_key",
+        "_principal",
+        "_record",
+        "_resumed",
+        "_served",
+        "_wake",
+        "_workers",
+    )
+
     def __init__(
         self,
         *,

@@ -1,12 +1,13 @@
 """The subscriptions of one connection: from mailboxes to frames, in turn, so that none starves the others."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from gatewayd.access.principals import Principal
-from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
+from gatewayd.bus.base import EventBus, SubscriptionSpec
 from gatewayd.bus.budget import Budget
 from gatewayd.conversation.inbox import Inbox
+from gatewayd.conversation.reading import Reading, Sight
 from gatewayd.conversation.snapshots import FRAME_EVENTS, Snapshots
 from gatewayd.core.errors import AlreadyExists, HistoryLost, LimitExceeded, SlowConsumer
 from gatewayd.core.event import Cursor, Event
@@ -34,24 +35,25 @@ EXPECTED_TICKS = 2
 """Heartbeat intervals within which a client subscribes anew to what it has lost."""
 MIN_BUFFER = 4 * 1024
 DEFAULT_BUFFER = 1024 * 1024
-
-
-class Reading:
-    """One subscription, and how far its reader got."""
-
-    __slots__ = ("selection", "sent", "snapshots", "subscription", "told")
-
-    def __init__(self, selection: EventFilter, subscription: Subscription, snapshots: Snapshots | None) -> None:
-        self.selection = selection
-        self.subscription = subscription
-        self.snapshots = snapshots
-        self.told = self.sent = subscription.mailbox.position
-        """`told`: the last place that the reader was told of. `sent`: the place up to which it was sent everything, or
-        was told of what it lost."""
+_NONE_EXPECTED: Mapping[EventFilter, int] = MappingProxyType({})
 
 
 class Subscriptions:
     """Owned by one conversation; `wake` is called when there may be something to send."""
+
+    __slots__ = (
+        "_all",
+        "_begun",
+        "_budget",
+        "_bus",
+        "_expected",
+        "_news",
+        "_oldest",
+        "_ready",
+        "_sending",
+        "_wake",
+        "inbox",
+    )
 
     def __init__(
         self,
@@ -67,25 +69,27 @@ class Subscriptions:
         self._oldest = oldest
         self._wake = wake
         self._all: dict[str, Reading] = {}
+        self._news = self._has_news  # one for all readings
         self._ready: dict[str, None] = {}
         """Those that may have something to send, in the order of their turns."""
         self._sending: tuple[Reading, Cursor] | None = None
         """What the frame that is on its way brings `sent` to."""
         self._budget = Budget()
-        self._expected: dict[EventFilter, int] = {}
+        self._expected: Mapping[EventFilter, int] = _NONE_EXPECTED
         """Of lost subscriptions, and in how many ticks they are given up: their cursors bring what is kept."""
         self.inbox = Inbox()
 
     def attach(self, inbox: Inbox, lost: Sequence[tuple[EventFilter, Cursor | None]]) -> None:
         """Take from this inbox, from now on. `lost`: what the client is about to subscribe to, behind which cursors."""
         self.inbox = inbox
-        self._expected = {wanted: EXPECTED_TICKS for wanted, _ in lost}
 
         def brought(event: Event) -> bool:
             return any(cursor is not None and event.seq > cursor.seq and it.matches(event) for it, cursor in lost)
 
-        inbox.forget(brought)
-        inbox.wake = partial(self._has_news, _INBOX)
+        if lost:
+            self._expected = {wanted: EXPECTED_TICKS for wanted, _ in lost}
+            inbox.forget(brought)
+        inbox.wake = self._addressed_news
         if inbox:
             inbox.wake()
 
@@ -100,7 +104,8 @@ class Subscriptions:
 
     def tick(self) -> None:
         """A heartbeat interval has passed."""
-        self._expected = {wanted: left - 1 for wanted, left in self._expected.items() if left > 1}
+        if self._expected:
+            self._expected = {wanted: left - 1 for wanted, left in self._expected.items() if left > 1}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -115,26 +120,22 @@ class Subscriptions:
             )
         principal.require_subscribe(request.filter)
         wanted = request.buffer_bytes or DEFAULT_BUFFER
-
-        def visible(event: Event) -> bool:
-            if event.target:
-                return event.target in (client_id, principal.id) and event.owner in ("", principal.id)
-            return principal.may_see(event.owner)
-
         self._budget.limit = max_buffer
         spec = SubscriptionSpec(
             selection=request.filter,
-            visible=visible,
+            visible=Sight(principal, client_id),
             since=request.since,
             overflow=request.overflow,
             buffer_bytes=min(max(wanted, MIN_BUFFER), max_buffer),
             budget=self._budget,
         )
-        self._expected.pop(request.filter, None)
-        subscription = self._bus.subscribe(spec, partial(self._has_news, request.subscription_id))
+        if request.filter in self._expected:
+            self._expected = {wanted: left for wanted, left in self._expected.items() if wanted != request.filter}
         snapshots = Snapshots(self._begun) if request.snapshot else None
-        self._all[request.subscription_id] = Reading(request.filter, subscription, snapshots)
-        return Accepted(request.request_id, cursor=subscription.mailbox.position)
+        reading = Reading(request.subscription_id, request.filter, snapshots, self._news)
+        start = reading.begin(self._bus, spec)
+        self._all[request.subscription_id] = reading
+        return Accepted(request.request_id, cursor=start)
 
     def remove(self, subscription_id: str) -> Cursor | None:
         """End one; its last position, or None if there was none."""
@@ -148,6 +149,9 @@ class Subscriptions:
     def _has_news(self, subscription_id: str) -> None:
         self._ready[subscription_id] = None
         self._wake()
+
+    def _addressed_news(self) -> None:
+        self._has_news(_INBOX)
 
     def sent(self) -> None:
         """The frame that was given out last has been handed to the transport."""
@@ -199,7 +203,7 @@ class Subscriptions:
             return Delivery((subscription_id,), chunk)
         if mailbox.ended is not None:
             if len(self._expected) < MAX_SUBSCRIPTIONS:
-                self._expected[reading.selection] = EXPECTED_TICKS
+                self._expected = {**self._expected, reading.selection: EXPECTED_TICKS}
             self.remove(subscription_id)
             return self._ended(subscription_id, mailbox.ended, mailbox.position)
         return None

@@ -35,6 +35,8 @@ MAX_FRAME = 256 * 1024
 class ConversationTopics:
     """Owned by one conversation, and the reader of its client. `wake` is called when there may be something to send."""
 
+    __slots__ = ("_client", "_clock", "_gone", "_house", "_peer", "_principal", "_push", "_put", "_wake", "have_news")
+
     polls = False
 
     def __init__(

@@ -25,10 +25,12 @@ class Wake:
         """What there was to do is done, or looked for after this."""
         self._set = False
 
-    async def wait(self) -> None:
-        """Until `set` is called, or was since `clear`. One task at a time."""
-        if self._set:
-            return
+    def wait(self) -> "asyncio.Future[None]":
+        """To be awaited: until `set` is called, or was since `clear`. One task at a time."""
         assert self._waiter is None or self._waiter.done(), "one task waits at a time"
-        self._waiter = asyncio.get_running_loop().create_future()
-        await self._waiter
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._set:
+            waiter.set_result(None)
+        else:
+            self._waiter = waiter
+        return waiter

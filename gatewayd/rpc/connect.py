@@ -3,12 +3,10 @@
 Frames pass as bytes: the conversation reads and writes them with `wire`, so gRPC never makes a message of them.
 """
 
-from collections.abc import Awaitable
 from functools import partial
 
 from grpc import aio
 
-from gatewayd.access.principals import Principal
 from gatewayd.conversation.driving import converse
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import Clock
@@ -30,14 +28,13 @@ class ConnectHandler:
     async def serve(self, _requests: object, context: Context) -> None:
         """The gRPC handler (reader-writer style)."""
         link = _Link(context)
-        run = partial(self._converse, link, context.peer())
-        await self._guard.unary(METHOD, context, run, before_refusal=partial(self._hub.hearing.out, link))
-
-    def _converse(self, link: "_Link", peer: str, principal: Principal) -> Awaitable[None]:
-        return converse(self._hub, principal, peer, link, self._clock, grace=CUT_GRACE)
+        async with self._guard.caller(METHOD, context, partial(self._hub.hearing.out, link)) as principal:
+            await converse(self._hub, principal, context.peer(), link, self._clock, grace=CUT_GRACE)
 
 
 class _Link:
+    __slots__ = ("read", "write")
+
     end: object = aio.EOF  # type: ignore[attr-defined]  # grpc-stubs leaves it out
     gone: type[Exception] = aio.BaseError
 

@@ -6,6 +6,7 @@ a rule in `access.rules` cannot be served at all.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import grpc
@@ -37,32 +38,26 @@ class Guard:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    async def unary(
-        self,
-        method: str,
-        context: Context,
-        call: Callable[[Principal], Awaitable[_T]],
-        *,
-        before_refusal: Callable[[], Awaitable[None]] | None = None,
-    ) -> _T:
-        """Run one unary call, or one that reads and writes for itself, as its caller.
-
-        `before_refusal` is called when the caller is not let in.
-        """
+    async def unary(self, method: str, context: Context, call: Callable[[Principal], Awaitable[_T]]) -> _T:
+        """Run one unary call as its caller."""
         with self._gate.call() as opened:
             try:
-                try:
-                    principal = self.admit(method, context)
-                    opened.count(principal)
-                except GatewayError:
-                    if before_refusal is not None:
-                        await before_refusal()
-                    raise
+                principal = self.admit(method, context)
+                opened.count(principal)
                 return await call(principal)
             except GatewayError as error:
                 await self.refuse(context, error)
             except Exception:  # the boundary of a handler: the caller gets an incident, the log the traceback
                 await self.refuse(context, self._gate.incident(method))
+
+    def caller(
+        self, method: str, context: Context, before_refusal: Callable[[], Awaitable[None]]
+    ) -> "AbstractAsyncContextManager[Principal, None]":
+        """Who calls, for a handler that reads and writes for itself: `async with guard.caller(…) as principal`.
+
+        How the block ends is how the call ends. `before_refusal` is called when the caller is not let in.
+        """
+        return _Admission(self, self._gate, method, context, before_refusal)
 
     async def stream(
         self, method: str, context: Context, serve: Callable[[Principal], AsyncIterator[_T]]
@@ -95,6 +90,42 @@ class Guard:
             await context.abort(_CODES[int(error.code)], error.message, ((DETAILS, status_details(error)),))
         except aio.InternalError:  # the client went without taking it
             raise asyncio.CancelledError from None
+
+
+class _Admission:
+    """As `unary`, but without a coroutine that waits as long as the call: there are thousands of idle streams."""
+
+    __slots__ = ("_before_refusal", "_context", "_gate", "_guard", "_method", "_opened")
+
+    def __init__(
+        self, guard: Guard, gate: Gate, method: str, context: Context, before_refusal: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._guard = guard
+        self._gate = gate
+        self._method = method
+        self._context = context
+        self._before_refusal: Callable[[], Awaitable[None]] | None = before_refusal
+        self._opened = gate.call()
+
+    async def __aenter__(self) -> Principal:
+        hear_out, self._before_refusal = self._before_refusal, None
+        try:
+            principal = self._guard.admit(self._method, self._context)
+            self._opened.count(principal)
+            return principal
+        except GatewayError as error:
+            if hear_out is not None:
+                await hear_out()
+            await self._guard.refuse(self._context, error)
+        except Exception:
+            await self._guard.refuse(self._context, self._gate.incident(self._method))
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        with self._opened:
+            if isinstance(error, GatewayError):
+                await self._guard.refuse(self._context, error)
+            if isinstance(error, Exception):  # the boundary of a handler, as in `unary`
+                await self._guard.refuse(self._context, self._gate.incident(self._method))
 
 
 def traceparent_of(context: Context) -> str:

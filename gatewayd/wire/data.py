@@ -1,6 +1,7 @@
 """What the events of each type carry: dictionaries with the catalogue's keys ↔ the members of `oneof data`."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -117,18 +118,16 @@ def _fill_custom(target: event_data_pb2.CustomData, data: Mapping[str, Any]) -> 
     values.fill_struct(target.json, data, "custom.json")
 
 
-def nested_keys(kind: EventType) -> tuple[str, ...]:
-    """The keys of this type whose values can be wrong even if they can be read: `check_nested` looks at them."""
+def checker(kind: EventType) -> Callable[[Any, str], None] | None:
+    """What raises `InvalidArgument` for JSON, instants and media types in the data of this type, under a path, that
+    some reader could not read; None where there is nothing of the kind."""
     if kind is EventType.CUSTOM:
-        return ("json", "content_type")
-    return tuple(key for key, what in CATALOGUE[kind].data.items() if what in (Kind.STRUCT, Kind.VALUE, Kind.TIME))
+        return _check_custom
+    keys = tuple(key for key, what in CATALOGUE[kind].data.items() if what in (Kind.STRUCT, Kind.VALUE, Kind.TIME))
+    return partial(_check_nested, keys) if keys else None
 
 
-def check_nested(data: Message, keys: tuple[str, ...], path: str) -> None:
-    """Raise `InvalidArgument` for JSON, instants and media types that some reader could not read."""
-    if isinstance(data, event_data_pb2.CustomData):
-        _check_custom(data, path)
-        return
+def _check_nested(keys: tuple[str, ...], data: Message, path: str) -> None:
     for key in keys:
         if not data.HasField(key):
             continue

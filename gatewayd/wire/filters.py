@@ -1,5 +1,7 @@
 """`gateway.v1.EventFilter` → `core.filter.EventFilter`."""
 
+from functools import lru_cache
+
 from gateway.v1 import event_pb2
 
 from gatewayd.core.errors import InvalidArgument
@@ -29,7 +31,7 @@ def filter_from_proto(message: event_pb2.EventFilter, path: str = "filter") -> E
         if len(getattr(message, name)) > _MAX_NAME:
             raise refuse(f"{path}.{name}", f"is longer than {_MAX_NAME} characters")
     return EventFilter(
-        types=None if message.all_types else frozenset(types),
+        types=None if message.all_types else _the_same(frozenset(types)),
         stream_id=message.stream_id,
         node_id=message.node_id,
         execution_id=message.execution_id,
@@ -37,6 +39,12 @@ def filter_from_proto(message: event_pb2.EventFilter, path: str = "filter") -> E
         correlation_id=message.correlation_id,
         topic=_pattern(message.topic, path),
     )
+
+
+@lru_cache(maxsize=1024)
+def _the_same(types: frozenset[EventType]) -> frozenset[EventType]:
+    """Most filters have one of few sets of types: each of these is kept but once."""
+    return types
 
 
 def _pattern(text: str, path: str) -> TopicPattern | None:
