@@ -120,7 +120,7 @@ class Store(Views, PushTables, StateTables, EntryPointTables, CheckpointTables, 
         ...
 
     def start(self, execution_id: str, started: float, events: Sequence[Event]) -> Awaitable[None]:
-        """QUEUED → RUNNING and one more attempt."""
+        """QUEUED → RUNNING and one more attempt; `started` is kept from the first start."""
         ...
 
     def requeue(self, execution_id: str, reason: str, events: Sequence[Event]) -> Awaitable[None]:

@@ -66,7 +66,8 @@ def save(tx: Tx, execution_id: str, old: ExecutionStatus, new: ExecutionStatus) 
 def start(tx: Tx, execution_id: str, started: float) -> None:
     old = live(tx, execution_id)
     running = str(ExecutionState.RUNNING)
-    new = old._replace(state=running, reason="", attempts=old.attempts + 1, started=float(started))
+    # The first start stays: what it took counts all its lives.
+    new = old._replace(state=running, reason="", attempts=old.attempts + 1, started=old.started or float(started))
     save(tx, execution_id, old, new)
 
 

@@ -102,7 +102,7 @@ class WorkCases:
         await harness.store.start("x0001", NOW + 2, ())
         found = await harness.store.get_execution("x0001")
         assert found is not None
-        assert (found.state, found.attempts, found.started) == (ExecutionState.RUNNING, 2, NOW + 2)
+        assert (found.state, found.attempts, found.started) == (ExecutionState.RUNNING, 2, NOW + 1)
 
     async def test_an_execution_ends_exactly_once(self, harness: Harness) -> None:
         await harness.store.accept(acceptance(1))
