@@ -31,7 +31,7 @@ from gatewayd.runtime.context import RunContext
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.lanes import Lanes
-from gatewayd.runtime.leaving import Leaving, patiently
+from gatewayd.runtime.leaving import Leaving, Prompt, patiently
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.messaging import Messaging
 from gatewayd.runtime.overdue import Overdue
@@ -78,6 +78,8 @@ class Performer:
         self._check_rest = check_rest
         self._overdue = overdue
         self.settings = RuntimeSection()
+        self.prompt: Prompt = lambda _execution, _prompt, _now: ()
+        """The router's: how a chat is asked."""
 
     async def perform(self, live: LiveExecution) -> Outcome | None:
         """The verdict on one run, None for one that has left; only the daemon's own stop passes as cancellation."""
@@ -189,6 +191,7 @@ class Performer:
             settings=self.settings.checkpoints,
             log=notes,
             check_rest=self._check_rest,
+            prompt=self.prompt,
         )
         state, goal = self._views.of(execution)
         context = RunContext(
