@@ -106,7 +106,7 @@ class Messaging:
         self._views = views
         self._clock = clock
         self._door = Door(most=1)
-        news = MessageNews(events, record=self._record, tell=tell)
+        news = MessageNews(events, record=self._record, publish=publish, tell=tell)
         self.engine = MessageEngine(
             clock=clock,
             ids=ids,
