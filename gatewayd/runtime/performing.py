@@ -134,10 +134,6 @@ class Performer:
         if live.cancel_reason:
             return live.cancelled()
         live.state = ExecutionState.RUNNING
-        started = self._events.make(
-            live.execution, EventType.EXECUTION_STARTED, {"input": {"text": live.execution.text}}
-        )
-        self._store.start(live.execution.id, self._clock.now(), [started])
         try:
             await self._run(live)
         except Suspended:
@@ -161,7 +157,12 @@ class Performer:
         return Outcome(ExecutionState.SUCCEEDED, output=live.text)
 
     async def _run(self, live: LiveExecution) -> None:
-        with self._messaging.working(live.execution) as trace:
+        execution = live.execution
+        with self._messaging.working(execution) as trace:
+            told = self._events.make(execution, EventType.EXECUTION_STARTED, {"input": {"text": execution.text}})
+            # A trace that begins with this run goes on with the next.
+            kept = "" if execution.trace else trace
+            self._store.start(execution.id, self._clock.now(), [told], kept)
             await self._work(live, trace)
 
     async def _work(self, live: LiveExecution, trace: str) -> None:

@@ -199,6 +199,7 @@ class Suspending:
     def _come_back(self, stored: Execution) -> None:
         self._less(stored)
         live = self._awaited.pop(stored.id, None) or LiveExecution(stored)
+        live.execution = stored  # with the trace of its first run
         live.come_back()
         self._submit(live)
 
