@@ -170,10 +170,12 @@ class Messaging:
         with self._tracer.span(Operation.PROCESS, who, parent=execution.trace, attributes=attributes) as span:
             yield span.traceparent
 
-    def voice(self, execution: Execution, trace: str, place: Callable[[], str] = str) -> Voice:
-        """With this the agent of an execution speaks to others; `place` as of `Voice`."""
+    def voice(
+        self, execution: Execution, trace: str, place: Callable[[], str] = str, check: Callable[[], None] = lambda: None
+    ) -> Voice:
+        """With this the agent of an execution speaks to others; `place` and `check` as of `Voice`."""
         sender = AgentId(speaker(execution.agent))
-        return Voice(self.engine, self._agents, work_of(execution), sender, trace=trace, place=place)
+        return Voice(self.engine, self._agents, work_of(execution), sender, trace=trace, place=place, check=check)
 
     async def delivered(self, execution: Execution, timeout: float, trace: str) -> AsyncIterator[Output]:
         """Have a message that a client published handled; what its handler returns is the output.

@@ -203,7 +203,7 @@ class Performer:
             lambda event: self._tell(live, event, run),
             state=state,
             goal=goal,
-            voice=self._messaging.voice(execution, trace, lambda: leaving.place),
+            voice=self._messaging.voice(execution, trace, lambda: leaving.place, leaving.check_there),
             leaving=leaving,
             notes=notes,
             deadline=self._clock.monotonic() + agent.timeout,
