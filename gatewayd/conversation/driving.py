@@ -22,14 +22,23 @@ HELLO_LIMIT = 10.0
 
 
 async def converse(
-    hub: ConversationHub, principal: Principal, peer: str, link: Link, clock: Clock, *, grace: float = 0.0
+    hub: ConversationHub,
+    principal: Principal,
+    peer: str,
+    link: Link,
+    clock: Clock,
+    *,
+    traceparent: str = "",
+    grace: float = 0.0,
 ) -> None:
     """Hold one conversation from its opening to its end; raises the error that it ended with.
 
-    `grace` is for transports that tell a client's end from its loss only a little later, by cancelling us: seconds.
+    `traceparent` is the trace of requests that name none of their own. `grace` is for transports that tell a client's
+    end from its loss only a little later, by cancelling us: seconds.
     """
     try:
         conversation = hub.open(principal, peer)
+        conversation.traceparent = traceparent
     except GatewayError:
         await hub.hearing.out(link)
         raise

@@ -12,7 +12,7 @@ from gatewayd.access.principals import Principal
 from gatewayd.conversation.driving import converse
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import Clock
-from gatewayd.rpc.guard import Context, Guard
+from gatewayd.rpc.guard import Context, Guard, traceparent_of
 
 METHOD = "/gateway.v1.EventService/Connect"
 CUT_GRACE = 0.05
@@ -30,11 +30,11 @@ class ConnectHandler:
     async def serve(self, _requests: object, context: Context) -> None:
         """The gRPC handler (reader-writer style)."""
         link = _Link(context)
-        run = partial(self._converse, link, context.peer())
+        run = partial(self._converse, link, context.peer(), traceparent_of(context))
         await self._guard.unary(METHOD, context, run, before_refusal=partial(self._hub.hearing.out, link))
 
-    def _converse(self, link: "_Link", peer: str, principal: Principal) -> Awaitable[None]:
-        return converse(self._hub, principal, peer, link, self._clock, grace=CUT_GRACE)
+    def _converse(self, link: "_Link", peer: str, trace: str, principal: Principal) -> Awaitable[None]:
+        return converse(self._hub, principal, peer, link, self._clock, traceparent=trace, grace=CUT_GRACE)
 
 
 class _Link:

@@ -21,6 +21,7 @@ from gatewayctl.plain import enum_name
 from tests.rigs.house import eventually
 from tests.rigs.process import Daemon
 from tests.rigs.stream import RawStream
+from tests.rigs.websocket import JSON, PROTO, RawSocket, http_port
 
 CONFIG = """
 agents:
@@ -179,6 +180,36 @@ async def test_a_trace_goes_on_after_a_wait_and_a_kill(tmp_path: Path, *, of_the
     first, second = (text.split("-") for text in seen)
     assert first[1] == second[1]
     assert (first[1] == TRACE) is of_the_caller
+
+
+@pytest.mark.parametrize("door", ["grpc", JSON, PROTO])
+async def test_a_connection_has_a_trace_for_what_names_none(tmp_path: Path, door: str) -> None:
+    """Said when it is opened; a frame's own comes first, and what is none is left out."""
+    seen: list[str] = []
+    other = f"00-{'4' * 32}-{'5' * 16}-00"
+
+    async def answer(call: Call) -> str:
+        seen.append(call.traceparent)
+        return "well"
+
+    config = CONFIG + "gateway: {http: {port: 0, websocket: true}}\n"
+    async with Daemon(tmp_path, config) as daemon, daemon.client() as client, client.serve_agent("far", answer):
+        for opened_under in (OUTSIDE, "nonsense"):
+            stream: Any = (
+                RawStream(daemon.address, traceparent=opened_under)
+                if door == "grpc"
+                else RawSocket(http_port(daemon), token=daemon.token, form=door, traceparent=opened_under)
+            )
+            async with stream as opened:
+                await opened.hello("traced")
+                for frame in (
+                    pb.ConnectRequest(trigger=pb.Trigger(entry_point="ask", text="x")),
+                    pb.ConnectRequest(send=pb.Send(agent="far", text="x")),
+                    pb.ConnectRequest(send=pb.Send(agent="far", text="x", traceparent=other)),
+                ):
+                    await opened.accepted(await opened.ask(frame))
+                    assert (await opened.take("reply", timeout=60)).reply.content == "well"
+    assert seen == [OUTSIDE, OUTSIDE, other, "", "", other]
 
 
 @pytest.mark.parametrize("answers", [True, False])
