@@ -151,7 +151,7 @@ def _tell(answer: dict[str, Any], ctl: Ctl) -> None:
     fields = [(name.removesuffix("_id"), execution.get(name)) for name in _NAMES]
     times = [(title, local_time(epoch(execution[name]))) for title, name in _TIMES if execution.get(name)]
     more = {name: answer[name] for name in ("checkpoints", "log") if answer.get(name)}
-    took = ("took", _took(execution) if execution else "")
+    took = ("took", f"{_took(execution)}{_lives(answer)}" if execution else "")
     ctl.out.record(execution | more, [*fields, *times, took, *_graph(execution.get("graph") or {})])
     if execution.get("state") == "input_required" and (kept := answer.get("checkpoints")):
         node = f" --node {kept[-1]['node_id']}" if kept[-1]["node_id"] else ""
@@ -163,6 +163,14 @@ def _tell(answer: dict[str, Any], ctl: Ctl) -> None:
     if ctl.out.for_people and execution.get("output"):
         ctl.out.say()
         ctl.out.text(execution["output"])
+
+
+def _lives(answer: dict[str, Any]) -> str:
+    """How often it has come back, as far as its log says."""
+    if not answer["execution"]["end_time"]:
+        return ""
+    back = sum(entry["kind"] == "came_back" for entry in answer.get("log") or ())
+    return f", in {back + 1} runs" if back else ""
 
 
 def _graph(result: dict[str, Any]) -> list[tuple[str, object]]:

@@ -67,7 +67,7 @@ def _show(goal_id: str, ctl: Ctl) -> None:
             ("decisions", str(metrics["decisions"])),
             ("outcomes", f"{metrics['successful_outcomes']} good, {metrics['failed_outcomes']} bad{rate}"),
             ("executions", f"{metrics['executions']} ended, {metrics['running']} running"),
-            ("entry points", ", ".join(metrics["entry_points"])),
+            ("entry points", _entry_points(metrics)),
         ],
     )
     if not ctl.out.for_people:
@@ -94,6 +94,12 @@ def _show(goal_id: str, ctl: Ctl) -> None:
         ctl.out.table(goal["constraints"], constraints, "")
     for one in [*goal["criteria"], *goal["constraints"]]:
         _evidence(one, ctl, now)
+
+
+def _entry_points(metrics: dict[str, Any]) -> str:
+    """Those that one may start; of the others, how many there are."""
+    names, others = ", ".join(metrics["entry_points"]), metrics["other_entry_points"]
+    return f"{names} and {others} more that you may not start".removeprefix(" and ") if others else names
 
 
 def _evidence(one: dict[str, Any], ctl: Ctl, now: float) -> None:

@@ -1,4 +1,8 @@
-"""`gatewayctl trigger`: start an entry point, and if asked to wait for the result."""
+"""`gatewayctl trigger`: start an entry point, and if asked to wait for the result.
+
+Without --wait the answer is the execution's id, alone on its line, for `$(…)`; every verb that asks about executions,
+`trace` too, takes it.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +49,7 @@ def run(args: argparse.Namespace, ctl: Ctl) -> int | None:
     from gateway.v1 import runtime_service_pb2 as pb  # noqa: PLC0415 - usage errors come first, and fast
 
     from gatewayctl.plain import plain  # noqa: PLC0415
+    from gatewayctl.sdk.errors import InvalidArgument  # noqa: PLC0415
     from gatewayctl.sdk.triggers import trigger_request  # noqa: PLC0415
 
     key = args.key
@@ -54,12 +59,21 @@ def run(args: argparse.Namespace, ctl: Ctl) -> int | None:
 
         key = Ids(SystemClock(), SystemChance()).new()
     memory = _memory(args.memory)
-    request = trigger_request(args.entry_point, given, args.correlation, key, memory=memory, paused_at=args.paused_at)
+    try:
+        request = trigger_request(
+            args.entry_point, given, args.correlation, key, memory=memory, paused_at=args.paused_at
+        )
+    except InvalidArgument as error:
+        raise Failure(error.message, USAGE) from None
     if args.wait:
         return _wait(request, ctl)
     values = plain(ctl.daemon.call("RuntimeService/Trigger", request, pb.TriggerResponse))
-    told = [("execution", values["execution_id"]), ("message", values["message_id"])]
-    ctl.out.record(values, [*told, ("duplicate", "yes, it was started before" if values["duplicate"] else "")])
+    if not ctl.out.for_people:
+        ctl.out.values(values)
+        return None
+    ctl.out.text(values["execution_id"])
+    if values["duplicate"]:
+        ctl.out.note("it was started before, under the same key")
     return None
 
 
@@ -122,7 +136,11 @@ def _input(text: str | None) -> str | dict[str, Any] | None:
     if text.lstrip().startswith("{"):
         try:
             found = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except RecursionError:
+            from gatewayctl.sdk.objects import TOO_DEEP  # noqa: PLC0415
+
+            raise Failure(f"json: {TOO_DEEP}", USAGE) from None
+        except ValueError as error:
             raise Failure(f"--input begins like JSON and is none: {error}", USAGE) from None
         return dict(found)
     return text

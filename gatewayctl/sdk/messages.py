@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeVar
 from gateway.v1 import agent_service_pb2 as pb
 from google.protobuf.message import Message
 
+from gatewayctl.sdk.objects import fill
+
 __all__ = ["Calls", "Loaded", "Messages", "Published", "publish_request"]
 
 _Answer = TypeVar("_Answer", bound=Message)
@@ -120,6 +122,5 @@ def publish_request(topic: str, message: str | Mapping[str, Any], data_type: str
     if isinstance(message, str):
         request.text = message
     else:
-        request.json.update(message)
-        request.json.SetInParent()
+        fill(request.json, message, "json")
     return request

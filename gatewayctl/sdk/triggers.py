@@ -11,6 +11,7 @@ from gateway.v1 import runtime_service_pb2 as pb
 from google.protobuf.message import Message
 
 from gatewayctl.plain import enum_name
+from gatewayctl.sdk.objects import fill
 
 __all__ = ["Result", "Triggered", "Triggers", "trigger_request"]
 
@@ -127,9 +128,8 @@ def trigger_request(
     if isinstance(input, str):
         request.text = input
     elif input is not None:
-        request.json.update(input)
-        request.json.SetInParent()
+        fill(request.json, input, "json")
     if memory is not None or paused_at:
-        request.session_state.memory.update(memory or {})
+        fill(request.session_state.memory, memory or {}, "session_state.memory")
         request.session_state.paused_at = paused_at
     return request

@@ -11,7 +11,7 @@ from typing import Any, Final
 from gatewayd.config import listening
 from gatewayd.config.entry_points import faults
 from gatewayd.config.goals import goal_faults
-from gatewayd.config.graph_rules import Known, graph_doubts, graph_faults
+from gatewayd.config.graph_rules import Known, graph_faults
 from gatewayd.config.model import GatewayConfig, Retention
 from gatewayd.config.problems import Path, suggest
 from gatewayd.config.section import settings_of
@@ -223,7 +223,6 @@ def _goals(subject: Subject) -> Iterator[Finding]:
 def _graphs(subject: Subject) -> Iterator[Finding]:
     known = Known(subject.agents, subject.tools, subject.check_function, subject.lacks)
     yield from (Finding(*fault) for fault in graph_faults(subject.config, known))
-    yield from (Finding(*doubt, warning=True) for doubt in graph_doubts(subject.config))
 
 
 def _separate_secrets(subject: Subject) -> Iterator[Finding]:

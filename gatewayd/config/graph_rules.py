@@ -53,19 +53,6 @@ def graph_faults(config: GatewayConfig, known: Known) -> Iterator[Fault]:
     yield from _circles(config)
 
 
-def graph_doubts(config: GatewayConfig) -> Iterator[Fault]:
-    """Chats in which an agent would wait for an answer to what nobody sees."""
-    for name, channel in config.channels.items():
-        for context, agent in channel.routing.items():
-            section = config.agents.get(agent)
-            graph = config.graphs.get(section.graph) if section is not None and section.graph else None
-            waiting = [node for node, one in graph.nodes.items() if one.waits] if graph is not None else []
-            if waiting:
-                what = f"{agent} waits for input at {one_of(waiting, 5)}, and a chat does not show what a node asks"
-                hint = "give it with `gatewayctl executions input`, or let an entry point start the graph"
-                yield ("channels", name, "routing", context), what, hint
-
-
 def _named(config: GatewayConfig, path: Path, graph: str | None, known: Known) -> Iterator[Fault]:
     if graph is not None and graph not in config.graphs and not known.lacks("graphs", graph):
         yield (*path, "graph"), f"there is no graph {graph}", suggest(graph, config.graphs, "graphs")
@@ -188,4 +175,4 @@ def _circle(start: str, inner: Mapping[str, list[str]], done: set[str]) -> list[
     return []
 
 
-__all__ = ["Known", "graph_doubts", "graph_faults"]
+__all__ = ["Known", "graph_faults"]

@@ -7,6 +7,7 @@ is answered by `rejected` and ends nothing; a frame that cannot be read ends the
 
 from collections import deque
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from gatewayd.access.principals import Principal
@@ -29,7 +30,9 @@ from gatewayd.core.frames import (
     Refused,
     Rejected,
     Reply,
+    Send,
     ServerFrame,
+    Trigger,
     Welcome,
 )
 from gatewayd.core.idle import IDLE, queued
@@ -66,6 +69,8 @@ class Conversation:
         self.delivered = 0
         """Events that were handed to the transport."""
         self.error: GatewayError | None = None
+        self.traceparent = ""
+        """The trace of requests that name none: that which the connection was opened under; '' for none."""
         self.writing = Writing()
         self._doors = doors
         self._host = host
@@ -107,6 +112,8 @@ class Conversation:
             return
         if self._requests is None:
             raise ProtocolViolation("the first frame of a stream must be hello")
+        if self.traceparent and isinstance(frame, Send | Trigger) and not frame.traceparent:
+            frame = replace(frame, traceparent=self.traceparent)
         await self._requests.serve(frame)
 
     def _open(self, hello: Hello) -> None:

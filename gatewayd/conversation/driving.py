@@ -22,13 +22,22 @@ HELLO_LIMIT = 10.0
 
 
 async def converse(
-    hub: ConversationHub, principal: Principal, peer: str, link: Link, clock: Clock, *, grace: float = 0.0
+    hub: ConversationHub,
+    principal: Principal,
+    peer: str,
+    link: Link,
+    clock: Clock,
+    *,
+    traceparent: str = "",
+    grace: float = 0.0,
 ) -> None:
     """Hold one conversation from its opening to its end; raises the error that it ended with.
 
-    `grace` is for transports that tell a client's end from its loss only a little later, by cancelling us: seconds.
+    `traceparent` is the trace of requests that name none of their own. `grace` is for transports that tell a client's
+    end from its loss only a little later, by cancelling us: seconds.
     """
     conversation = await _open(hub, principal, peer, link)
+    conversation.traceparent = traceparent
     reason: EndReason | None = EndReason.CONNECTION_LOST
     reader = asyncio.create_task(_read(conversation, link, clock), name="connect: read")
     writing = conversation.writing

@@ -15,6 +15,10 @@ MAX_INPUT = 64 * 1024
 """Longest input that is given to a node that waits, in bytes of UTF-8."""
 
 
+MAX_QUESTIONS = 500
+"""What one execution may ask in a chat."""
+
+
 class CheckpointKind(StrEnum):
     """Where in its work the execution was."""
 
@@ -57,6 +61,22 @@ class BegunCall:
 
     def __str__(self) -> str:
         return f"{self.tool} ({self.call_id})"
+
+
+@value(frozen=True, slots=True)
+class Question:
+    """What an execution that waits has asked in its chat."""
+
+    execution_id: str
+    node_id: str
+    """'' for an agent without nodes."""
+    prompt: str
+    asked: float
+    answer: str = ""
+    message_id: str = ""
+    """The message that was the answer; '' where the input was given by other means."""
+    answered: float = 0.0
+    """0 while it is open."""
 
 
 @value(frozen=True, slots=True)

@@ -94,7 +94,10 @@ class Execution:
     started: float = 0.0
     finished: float = 0.0
     trace: str = ""
-    """The traceparent under which it was asked for. Not kept: what comes back from the store begins a trace."""
+    """The traceparent that its runs are a part of: that under which it was asked for, or of its first run.
+
+    '' for none, and in lists of executions.
+    """
 
     @property
     def entry_point(self) -> str:

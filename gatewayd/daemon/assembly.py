@@ -347,7 +347,7 @@ class Assembly:
         reloaded()
 
     def _is_busy(self, session_id: str) -> bool:
-        return self.runtime.lanes.is_busy(session_id)
+        return self.runtime.lanes.is_busy(session_id) or self.runtime.suspending.rests_in(session_id)
 
     def _max_length(self, channel: str) -> int:
         return self.channels.max_message_length(channel)

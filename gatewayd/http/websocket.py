@@ -18,6 +18,7 @@ from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError, InvalidArgument, SlowConsumer, Unauthenticated
 from gatewayd.core.frames import RecoveryStep, Refused, Rejected, ServerFrame
 from gatewayd.core.http import HttpRequest
+from gatewayd.core.tracing import checked_traceparent
 from gatewayd.http.connection import reply
 from gatewayd.http.credentials import form, offered, socket_token
 from gatewayd.http.link import Socket, SocketLink
@@ -73,7 +74,8 @@ class WebSocketDoor:
             link = SocketLink(socket, kind)
             error: GatewayError | None = None
             try:
-                await converse(self._hub, principal, _peer(request), link, self._clock)
+                trace = checked_traceparent(head.headers.get("traceparent", ""))
+                await converse(self._hub, principal, _peer(request), link, self._clock, traceparent=trace)
             except GatewayError as found:
                 error = found
             except Exception:  # the boundary of a handler: the caller gets an incident, the log the traceback

@@ -11,12 +11,22 @@ from typing import Any, TypeVar
 
 from gatewayd.core.errors import Draining, GatewayError
 from gatewayd.core.failpoints import Failpoints
+from gatewayd.core.value import value
+from gatewayd.runtime.live import LiveExecution
 from gatewayd.service import TaskSet
 from gatewayd.sessions import Opened, SessionManager
 from gatewayd.storage.base import Store
 from gatewayd.storage.records import Acceptance, Accepted
 
 _T = TypeVar("_T")
+
+
+@value(frozen=True, slots=True)
+class Submitted:
+    """What became of a send. `live` is None when the first send of that idempotency key has ended already."""
+
+    accepted: Accepted
+    live: LiveExecution | None
 
 
 class Commits:

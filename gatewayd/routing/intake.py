@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from gatewayd.config.model import SessionConfigSection
+from gatewayd.core.checkpoint import Question
 from gatewayd.core.clock import Clock
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.frames import Send
@@ -18,7 +19,7 @@ from gatewayd.core.work import Execution, LedgerState, Origin
 from gatewayd.ledger import accepted, turned_away
 from gatewayd.runtime.emit import SOURCE, ExecutionEvents
 from gatewayd.sessions import Opened
-from gatewayd.storage.records import Acceptance, HistoryEntry, Inbound, OutboxRow
+from gatewayd.storage.records import Acceptance, Answer, HistoryEntry, Inbound, OutboxRow
 
 
 def chat_scope(message: InboundMessage) -> str:
@@ -162,6 +163,50 @@ class Intake:
             history_max_messages=bounds.max_messages,
             history_max_bytes=bounds.max_bytes,
             events=(*opened.events, self._message(inbound, opened)),
+        )
+
+    def answer(
+        self, message: InboundMessage, inbound: Inbound, opened: Opened, waiting: Execution, question: Question
+    ) -> Acceptance:
+        """A chat message that is the input of an execution which waits for it."""
+        where = f" at {question.node_id}" if question.node_id else ""
+        data = {"reason": f"input from {inbound.principal}"}
+        resumed = self._events.make(waiting, EventType.EXECUTION_RESUMED, data, node_id=question.node_id)
+        steps = turned_away(
+            Origin.CHAT, message.channel, "input", f"of execution {waiting.id}{where}", inbound.received
+        )
+        return Acceptance(
+            inbound=inbound,
+            dedupe_scope=chat_scope(message),
+            dedupe_id=message.platform_id,
+            digest=b"",
+            session=opened.record,
+            execution=None,
+            state=LedgerState.QUEUED,
+            steps=steps,
+            rule=opened.record.rule,
+            answer=Answer(waiting.id, question.node_id),
+            events=(self._message(inbound, opened), resumed),
+        )
+
+    def told(
+        self, message: InboundMessage, inbound: Inbound, opened: Opened, outbox: tuple[OutboxRow, ...], *, ok: bool
+    ) -> Acceptance:
+        """A chat message that the gateway itself answers."""
+        name, why = ("command", message.text.split()[0]) if ok else ("refused", "it is too long for an answer")
+        return Acceptance(
+            inbound=inbound,
+            dedupe_scope=chat_scope(message),
+            dedupe_id=message.platform_id,
+            digest=b"",
+            session=opened.record,
+            execution=None,
+            state=LedgerState.EXECUTED,
+            steps=turned_away(Origin.CHAT, message.channel, name, why, inbound.received),
+            rule=opened.record.rule,
+            outcome=LedgerState.ANSWERED if ok else LedgerState.FAILED_AND_TOLD,
+            outbox=outbox,
+            events=(self._message(inbound, opened),),
         )
 
     def event(self, kind: EventType, stream_id: str, data: Mapping[str, Any]) -> Event:

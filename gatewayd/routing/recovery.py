@@ -24,7 +24,8 @@ async def take_up(store: Store, endings: Endings, runtime: AgentRuntime, clock: 
         if execution.state is ExecutionState.RUNNING:
             if execution.attempts >= MAX_ATTEMPTS:
                 why = f"it was cut off {execution.attempts} times"
-                await store.finish(endings.give_up(execution, why, clock.now()))
+                questions = await store.questions_of(execution.id)
+                await store.finish(endings.give_up(execution, why, clock.now(), questions))
                 continue
             await runtime.requeue(execution, "the gateway was cut off")
         runtime.submit(replace(execution, state=ExecutionState.QUEUED), resuming=True)

@@ -12,20 +12,15 @@ from dataclasses import replace
 from gatewayd.access.scopes import Action
 from gatewayd.config.model import ChannelSection, GatewayConfig
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import (
-    AgentNotFound,
-    Draining,
-    InvalidArgument,
-    LimitExceeded,
-    NoRoute,
-)
+from gatewayd.core.errors import AgentNotFound, Draining, InvalidArgument, LimitExceeded, NoRoute
 from gatewayd.core.failpoints import Failpoints
 from gatewayd.core.frames import Send
 from gatewayd.core.message import InboundMessage, ReplyKind, ReplyTo
-from gatewayd.core.value import value
 from gatewayd.core.work import Execution, Trigger
 from gatewayd.ledger import TOLD_LIMIT
+from gatewayd.routing.answers import Answers
 from gatewayd.routing.commits import Commits
+from gatewayd.routing.commits import Submitted as Submitted  # noqa: PLC0414 (the router's own word)
 from gatewayd.routing.controls import Caller as Caller  # noqa: PLC0414 (the router's own word)
 from gatewayd.routing.controls import Controls
 from gatewayd.routing.endings import Endings, turn
@@ -39,20 +34,12 @@ from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.sessions import Opened, SessionManager, chat_key, chat_principal, client_key
 from gatewayd.storage.base import Store
-from gatewayd.storage.records import Acceptance, Accepted, HistoryEntry, OutboxRow
+from gatewayd.storage.records import Acceptance, HistoryEntry, OutboxRow
 
 log = logging.getLogger("gatewayd.routing")
 
 Offer = Callable[[Sequence[OutboxRow]], None]
 Resend = Callable[[OutboxRow], Awaitable[None]]
-
-
-@value(frozen=True, slots=True)
-class Submitted:
-    """What became of a send. `live` is None when the first send of that idempotency key has ended already."""
-
-    accepted: Accepted
-    live: LiveExecution | None
 
 
 class Router:
@@ -86,12 +73,23 @@ class Router:
         self._commits = Commits(store, sessions, failpoints)
         self._runtime: AgentRuntime | None = None
         self._controls: Controls | None = None
+        self._answers: Answers | None = None
         self._open = False
 
     def attach(self, runtime: AgentRuntime) -> None:
         """Give the router the runtime that it starts work in; the runtime in turn was given `finish`."""
         self._runtime = runtime
         self._controls = Controls(self._store, runtime, self._commits, self._check_open)
+        self._answers = Answers(
+            store=self._store,
+            runtime=runtime,
+            commits=self._commits,
+            intake=self._intake,
+            endings=self._endings,
+            offer=self._offer,
+            clock=self._clock,
+        )
+        runtime.suspending.offer, runtime.performer.prompt = self._offer, self._endings.prompt
         self._open = True
 
     def close(self) -> None:
@@ -158,6 +156,8 @@ class Router:
             kept = (entry,) if bounds.persist else ()
             remembered = self._intake.remembered(message, inbound, opened, why=why, history=kept, bounds=bounds)
             await self._commits.accept(remembered, lambda: self._sessions.extend(opened.record.id, [entry]), opened)
+            return
+        if self._answers is not None and await self._answers.take(message, opened):
             return
         execution = self._intake.execution(inbound, opened, agent, chat_reply(message))
         work = self._intake.chat_work(message, inbound, opened, execution)
@@ -265,12 +265,18 @@ class Router:
 
     async def finish(self, live: LiveExecution, outcome: Outcome) -> None:
         """Write the end of an execution as one unit, then let the outbox send."""
-        finish = self._endings.finish(self.config, live, outcome, self._clock.now())
+        came_back = live.resuming and bool(live.execution.session_id)
+        questions = await self._store.questions_of(live.execution.id) if came_back else ()
+        finish = self._endings.finish(self.config, live, outcome, self._clock.now(), questions)
         await self._store.finish(finish)
+        if live.asked:
+            self._offer(live.take_asked())
         self._failpoints.hit("router.after_finish")
         absorbed = [one.execution for one in live.absorbed]
         if finish.session_id:
-            self._sessions.extend(finish.session_id, turn(live.execution, absorbed, outcome, finish.finished))
+            self._sessions.extend(
+                finish.session_id, turn(live.execution, absorbed, outcome, finish.finished, questions)
+            )
         if finish.outbox:
             self._offer(finish.outbox)
 

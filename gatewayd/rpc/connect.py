@@ -10,7 +10,7 @@ from grpc import aio
 from gatewayd.conversation.driving import converse
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import Clock
-from gatewayd.rpc.guard import Context, Guard
+from gatewayd.rpc.guard import Context, Guard, traceparent_of
 
 METHOD = "/gateway.v1.EventService/Connect"
 CUT_GRACE = 0.05
@@ -28,8 +28,9 @@ class ConnectHandler:
     async def serve(self, _requests: object, context: Context) -> None:
         """The gRPC handler (reader-writer style)."""
         link = _Link(context)
+        trace = traceparent_of(context)
         async with self._guard.caller(METHOD, context, partial(self._hub.hearing.out, link)) as principal:
-            await converse(self._hub, principal, context.peer(), link, self._clock, grace=CUT_GRACE)
+            await converse(self._hub, principal, context.peer(), link, self._clock, traceparent=trace, grace=CUT_GRACE)
 
 
 class _Link:

@@ -27,6 +27,8 @@ _STAGE = {
 _OTHER_STAGES = {
     "retried": message_pb2.MESSAGE_STAGE_QUEUED,
     "refused": message_pb2.MESSAGE_STAGE_EXECUTED,
+    "input": message_pb2.MESSAGE_STAGE_ROUTED,
+    "command": message_pb2.MESSAGE_STAGE_EXECUTED,
 }
 """Steps that the contract has no stage for: told as the nearest one, with their own name in `detail`."""
 _PIECE = {

@@ -46,7 +46,7 @@ class GoalCalls:
             if not self._may_see(goal_id, principal):
                 raise NotFound(f"no goal {goal_id!r}")
             found = seen_by(self._goals.progress(goal_id), principal.may_see)
-            return goal_pb2.GetGoalProgressResponse(goal=goal_message(found))
+            return goal_pb2.GetGoalProgressResponse(goal=goal_message(found, principal))
 
         return await self._guard.unary(f"{_NAME}GetGoalProgress", context, run)
 
@@ -57,7 +57,7 @@ class GoalCalls:
             page = page_of(request.page_size, request.page_token, "ListGoals")
             mine = [goal_id for goal_id in sorted(self._goals.ids) if self._may_see(goal_id, principal)]
             ids, token = cut(mine, str, page)
-            found = [goal_message(bare(self._goals.progress(goal_id))) for goal_id in ids]
+            found = [goal_message(bare(self._goals.progress(goal_id)), principal) for goal_id in ids]
             return goal_pb2.ListGoalsResponse(goals=found, next_page_token=token)
 
         return await self._guard.unary(f"{_NAME}ListGoals", context, run)
@@ -76,7 +76,7 @@ class GoalCalls:
                 [outcome(one.criterion_id, one.score, one.evidence, one.item) for one in request.outcomes],
                 [breach(one.constraint_id, one.description, one.item) for one in request.violations],
             )
-            return goal_pb2.ReportOutcomeResponse(goal=goal_message(bare(found)))
+            return goal_pb2.ReportOutcomeResponse(goal=goal_message(bare(found), principal))
 
         return await self._guard.unary(f"{_NAME}ReportOutcome", context, run)
 
@@ -102,9 +102,11 @@ def bare(progress: GoalProgress) -> GoalProgress:
     return seen_by(progress, lambda _owner: False)
 
 
-def goal_message(progress: GoalProgress) -> goal_pb2.GoalProgress:
-    """How far a goal is."""
-    metrics = progress.metrics
+def goal_message(progress: GoalProgress, reader: Principal) -> goal_pb2.GoalProgress:
+    """How far a goal is; of its entry points the reader is told which it may start."""
+    metrics, scopes = progress.metrics, reader.scopes
+    every = scopes.holds(Action.ADMIN_READ)
+    shown = [name for name in metrics.entry_points if every or scopes.allows(Action.RUNTIME, name)]
     return goal_pb2.GoalProgress(
         id=progress.id,
         description=progress.description,
@@ -141,7 +143,8 @@ def goal_message(progress: GoalProgress) -> goal_pb2.GoalProgress:
             failed_outcomes=metrics.bad,
             success_rate=metrics.success_rate,
             executions=metrics.executions,
-            entry_points=metrics.entry_points,
+            entry_points=shown,
+            other_entry_points=len(metrics.entry_points) - len(shown),
             running=metrics.running,
         ),
         recommendation=goal_pb2.GoalRecommendation.Value(f"GOAL_RECOMMENDATION_{progress.recommendation.name}"),

@@ -15,7 +15,7 @@ from gateway.v1 import (
     runtime_service_pb2,
     session_service_pb2,
 )
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -50,6 +50,7 @@ from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.state_watch import StateWatches
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
+from gatewayd.wire.depth import too_deep
 
 SERVICES: Mapping[str, ServiceDescriptor] = {
     service.full_name: service
@@ -161,7 +162,7 @@ def _unary(method: MethodDescriptor, behaviour: _Behaviour, guard: Guard) -> "gr
         try:
             request = request_class.FromString(data)
         except DecodeError:
-            return await guard.unary(name, context, _unreadable(method.input_type.name))
+            return await guard.unary(name, context, _unreadable(data, method.input_type))
         return await behaviour(request, context)
 
     if method.server_streaming:
@@ -175,8 +176,8 @@ def _unary(method: MethodDescriptor, behaviour: _Behaviour, guard: Guard) -> "gr
     )
 
 
-def _unreadable(message: str) -> Callable[[Principal], Any]:
+def _unreadable(data: bytes, message: Descriptor) -> Callable[[Principal], Any]:
     async def refuse(_principal: Principal) -> None:
-        raise InvalidArgument(f"the request is not the encoding of a {message}")
+        raise too_deep(data, message) or InvalidArgument(f"the request is not the encoding of a {message.name}")
 
     return refuse

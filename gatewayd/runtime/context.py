@@ -152,16 +152,6 @@ class RunContext(ExecutionContext):
         """See `AgentContext.wait_for_input`."""
         await self._leaving.wait(prompt, state, node_id, client_facing=client_facing)
 
-    async def send(self, agent: str, message: object, *, key: str = DEFAULT_KEY, timeout: float | None = None) -> Any:
-        """See `Sends.send`."""
-        self._leaving.check_there()
-        return await super().send(agent, message, key=key, timeout=timeout)
-
-    async def publish(self, topic: str, message: object) -> int:
-        """See `Sends.publish`."""
-        self._leaving.check_there()
-        return await super().publish(topic, message)
-
     def log_step(self, text: str, *, input_tokens: int = 0, output_tokens: int = 0, node_id: str = "") -> None:
         """See `Emits.log_step`."""
         self._notes.note(LogKind.STEP, text, node_id, input_tokens=input_tokens, output_tokens=output_tokens)

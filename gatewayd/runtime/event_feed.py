@@ -127,6 +127,8 @@ class EventFeed(LogReader):
 
     async def _trigger(self, event: Event) -> Trigger | None:
         """What it starts: nothing for its own, unless it shall, and at the end of a chain."""
+        if event.type is EventType.MESSAGE and not event.durable:
+            return None  # that a message has arrived: it was told when it was sent
         link: str | None = next_link(event.correlation_id)
         if await self._is_own(event):
             if not self._include_own:

@@ -7,21 +7,24 @@ from typing import Any, NoReturn
 
 from gatewayd.agents.base import Suspended
 from gatewayd.config.entry_points import CheckpointsSection
-from gatewayd.core.checkpoint import Checkpoint, CheckpointKind, Restart, state_text
+from gatewayd.core.checkpoint import Checkpoint, CheckpointKind, Question, Restart, state_text
 from gatewayd.core.clock import Clock, Randomness, jittered
 from gatewayd.core.errors import GatewayError, InvalidArgument, StoreBusy, StoreFull
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.execution_log import LogKind
-from gatewayd.core.work import ExecutionState
+from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.live import LiveExecution
 from gatewayd.storage.base import Store
 from gatewayd.storage.checkpoints import CheckpointWrite
+from gatewayd.storage.records import OutboxRow
 from gatewayd.wire import with_wire
 
 _logger = logging.getLogger("gatewayd.runtime")
 
+Prompt = Callable[[Execution, str, float], tuple[OutboxRow, ...]]
+"""Makes rows for the chat of an execution of what that asks there; none where nobody could answer."""
 _RETRY = 1.0
 """Seconds between two tries to write a checkpoint while the store is busy or full."""
 
@@ -51,6 +54,7 @@ class Leaving:
         settings: CheckpointsSection,
         log: ExecutionLog,
         check_rest: Callable[[], None],
+        prompt: Prompt,
     ) -> None:
         self._live = live
         self._run = live.run
@@ -61,6 +65,7 @@ class Leaving:
         self._settings = settings
         self._log = log
         self._check_rest = check_rest
+        self._prompt = prompt
         self.restart = restart
         self.place = restart.checkpoint.id if restart.checkpoint is not None else ""
         """The checkpoint from which it would go on."""
@@ -92,6 +97,8 @@ class Leaving:
             raise InvalidArgument("a node that does not face the client has an id")
         self._check_rest()
         kind = EventType.CLIENT_INPUT_REQUESTED if client_facing else EventType.NODE_INPUT_BLOCKED
+        now, execution = self._clock.now(), self._live.execution
+        asked = self._prompt(execution, prompt, now) if client_facing else ()
         told = with_wire(self._events.make(self._live.execution, kind, {"prompt": prompt}, node_id=node_id))
         await self._write(
             state,
@@ -101,6 +108,8 @@ class Leaving:
             leaves_as=ExecutionState.INPUT_REQUIRED,
             reason=f"waits for input at {node_id}" if node_id else "waits for input",
             events=(told,),
+            question=Question(execution.id, node_id, prompt, now) if asked else None,
+            outbox=asked,
         )
         raise Suspended
 
@@ -114,6 +123,8 @@ class Leaving:
         leaves_as: ExecutionState | None = None,
         reason: str = "",
         events: tuple[Event, ...] = (),
+        question: Question | None = None,
+        outbox: tuple[OutboxRow, ...] = (),
     ) -> None:
         live = self._live
         text = state_text(state)
@@ -131,6 +142,8 @@ class Leaving:
             reason=reason,
             log=tuple(live.log),
             events=(*(event for _, event in held), *events),
+            question=question,
+            outbox=outbox,
         )
         try:
             await patiently(lambda: self._submit(write), self._clock, self._randomness, live.execution.id)
@@ -145,11 +158,17 @@ class Leaving:
         """Whoever cuts the run off meanwhile does not cut off the unit: from its submission on, the run has left."""
         self._live.leaving = write.leaves_as
         try:
-            self._live.leaving_unit = self._store.save_checkpoint(write)
+            self._live.leaving_unit = unit = self._store.save_checkpoint(write)
+            if write.outbox:
+                unit.add_done_callback(lambda done: self._asked(done, write.outbox))
             await asyncio.shield(self._live.leaving_unit)
         except GatewayError:
             self._live.leaving = None
             raise
+
+    def _asked(self, done: asyncio.Future[None], rows: tuple[OutboxRow, ...]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self._live.asked = rows
 
     def check_there(self) -> None:
         """A run that has left, or was left behind, does nothing more, whatever its agent made of being told so."""

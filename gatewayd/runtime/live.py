@@ -10,6 +10,7 @@ from gatewayd.core.execution_log import MAX_ENTRIES, LogEntry
 from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
+from gatewayd.storage.records import OutboxRow
 
 log = logging.getLogger("gatewayd.runtime")
 
@@ -46,6 +47,8 @@ class LiveExecution:
         """What it leaves as; from here on this run does nothing more."""
         self.leaving_unit: asyncio.Future[None] | None = None
         """The unit by which it leaves; on disk when this is done without an error."""
+        self.asked: tuple[OutboxRow, ...] = ()
+        """What it has asked in its chat by leaving."""
         self.resuming = False
         """Whether there may be a checkpoint that it goes on from."""
         self.rests = asyncio.Event()
@@ -95,6 +98,11 @@ class LiveExecution:
         """What is held, to be written now."""
         held, self.held = self.held, []
         return held
+
+    def take_asked(self) -> tuple[OutboxRow, ...]:
+        """What was asked in the chat, and is on disk, to be sent now."""
+        asked, self.asked = self.asked, ()
+        return asked
 
     def restore(self, text: str) -> None:
         """Begin with the text that was put out before; who listens has heard it."""

@@ -1,5 +1,7 @@
 """What the message engine tells, as events: messages with the execution that they are part of, failures in any case.
 
+A message is told twice: when it is sent, which is kept, and when it is delivered, which is not.
+
 Nobody waits for these events to be written; they go with whatever is written next.
 """
 
@@ -35,17 +37,20 @@ MAX_SHOWN = 4096
 
 
 class MessageNews:
-    """The sink of the daemon's engine. `record` takes events of executions, `tell` makes one of the daemon's own."""
+    """The sink of the daemon's engine. `record` takes durable events of executions, `publish` those that are not, and
+    `tell` makes one of the daemon's own."""
 
     def __init__(
         self,
         events: ExecutionEvents,
         *,
         record: Callable[[Event], None],
+        publish: Callable[[Event], None],
         tell: Callable[[EventType, Mapping[str, object]], None],
     ) -> None:
         self._events = events
         self._record = record
+        self._publish = publish
         self._tell = tell
         self.serializers = Serializers()
         """The engine's; given when that is made."""
@@ -53,7 +58,7 @@ class MessageNews:
     def __call__(self, event: EngineEvent) -> None:
         """Take one."""
         match event:
-            case MessageEvent(stage=Stage.SEND):
+            case MessageEvent():
                 self._message(event)
             case HandlerFailed(topic=topic) if topic is not None:
                 reason = event.error.reason if isinstance(event.error, GatewayError) else "HANDLER_FAILED"
@@ -82,11 +87,13 @@ class MessageNews:
         responds = event.kind is MessageKind.RESPOND
         if (event.receiver if responds else event.sender) is None:
             return  # the turn itself, which its execution tells of
-        data_type, content = self._shown(event.message)
+        delivered = event.stage is Stage.DELIVER
+        data_type, content = ("", "") if delivered else self._shown(event.message)
         data = {
             "content": valid_text(content),
             "parts": {
                 "kind": event.kind.value,
+                "stage": event.stage.value,
                 "receiver": str(event.receiver),
                 "message_id": event.message_id,
                 "data_type": data_type,
@@ -95,7 +102,11 @@ class MessageNews:
             "reply_to": event.message_id if responds else "",
         }
         made = self._events.make(work.execution, EventType.MESSAGE, data)
-        self._put(replace(made, node_id=event.sender.type if event.sender is not None else ""))
+        made = replace(made, node_id=event.sender.type if event.sender is not None else "", durable=not delivered)
+        if delivered:  # the log has what was said; that it arrived is for whoever looks on
+            self._publish(made)
+        else:
+            self._put(made)
 
     def _error(self, belonging: Belonging, agent: AgentId | None, reason: str, what: str) -> None:
         data = {"reason": reason, "message": valid_text(what[:MAX_SHOWN])}

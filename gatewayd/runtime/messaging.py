@@ -106,7 +106,7 @@ class Messaging:
         self._views = views
         self._clock = clock
         self._door = Door(most=1)
-        news = MessageNews(events, record=self._record, tell=tell)
+        news = MessageNews(events, record=self._record, publish=publish, tell=tell)
         self.engine = MessageEngine(
             clock=clock,
             ids=ids,
@@ -170,10 +170,12 @@ class Messaging:
         with self._tracer.span(Operation.PROCESS, who, parent=execution.trace, attributes=attributes) as span:
             yield span.traceparent
 
-    def voice(self, execution: Execution, trace: str, place: Callable[[], str] = str) -> Voice:
-        """With this the agent of an execution speaks to others; `place` as of `Voice`."""
+    def voice(
+        self, execution: Execution, trace: str, place: Callable[[], str] = str, check: Callable[[], None] = lambda: None
+    ) -> Voice:
+        """With this the agent of an execution speaks to others; `place` and `check` as of `Voice`."""
         sender = AgentId(speaker(execution.agent))
-        return Voice(self.engine, self._agents, work_of(execution), sender, trace=trace, place=place)
+        return Voice(self.engine, self._agents, work_of(execution), sender, trace=trace, place=place, check=check)
 
     async def delivered(self, execution: Execution, timeout: float, trace: str) -> AsyncIterator[Output]:
         """Have a message that a client published handled; what its handler returns is the output.

@@ -31,7 +31,7 @@ from gatewayd.runtime.context import RunContext
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.lanes import Lanes
-from gatewayd.runtime.leaving import Leaving, patiently
+from gatewayd.runtime.leaving import Leaving, Prompt, patiently
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.runtime.messaging import Messaging
 from gatewayd.runtime.overdue import Overdue
@@ -78,6 +78,8 @@ class Performer:
         self._check_rest = check_rest
         self._overdue = overdue
         self.settings = RuntimeSection()
+        self.prompt: Prompt = lambda _execution, _prompt, _now: ()
+        """The router's: how a chat is asked."""
 
     async def perform(self, live: LiveExecution) -> Outcome | None:
         """The verdict on one run, None for one that has left; only the daemon's own stop passes as cancellation."""
@@ -132,10 +134,6 @@ class Performer:
         if live.cancel_reason:
             return live.cancelled()
         live.state = ExecutionState.RUNNING
-        started = self._events.make(
-            live.execution, EventType.EXECUTION_STARTED, {"input": {"text": live.execution.text}}
-        )
-        self._store.start(live.execution.id, self._clock.now(), [started])
         try:
             await self._run(live)
         except Suspended:
@@ -159,7 +157,12 @@ class Performer:
         return Outcome(ExecutionState.SUCCEEDED, output=live.text)
 
     async def _run(self, live: LiveExecution) -> None:
-        with self._messaging.working(live.execution) as trace:
+        execution = live.execution
+        with self._messaging.working(execution) as trace:
+            told = self._events.make(execution, EventType.EXECUTION_STARTED, {"input": {"text": execution.text}})
+            # A trace that begins with this run goes on with the next.
+            kept = "" if execution.trace else trace
+            self._store.start(execution.id, self._clock.now(), [told], kept)
             await self._work(live, trace)
 
     async def _work(self, live: LiveExecution, trace: str) -> None:
@@ -189,6 +192,7 @@ class Performer:
             settings=self.settings.checkpoints,
             log=notes,
             check_rest=self._check_rest,
+            prompt=self.prompt,
         )
         state, goal = self._views.of(execution)
         context = RunContext(
@@ -199,7 +203,7 @@ class Performer:
             lambda event: self._tell(live, event, run),
             state=state,
             goal=goal,
-            voice=self._messaging.voice(execution, trace, lambda: leaving.place),
+            voice=self._messaging.voice(execution, trace, lambda: leaving.place, leaving.check_there),
             leaving=leaving,
             notes=notes,
             deadline=self._clock.monotonic() + agent.timeout,

@@ -77,8 +77,12 @@ class Voice:
         within: Call | None = None,
         trace: str = "",
         place: Callable[[], str] = str,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        """`place` names the checkpoint from which the agent would go on if it was cut off now."""
+        """`place` names the checkpoint from which the agent would go on if it was cut off now.
+
+        `check` raises when the agent may speak no more, whoever it speaks as.
+        """
         self._engine = engine
         self._agents = agents
         self._work = work
@@ -86,6 +90,7 @@ class Voice:
         self._within = within
         self._trace = trace
         self._place = place
+        self._check = check
 
     @property
     def trace(self) -> str:
@@ -94,6 +99,7 @@ class Voice:
 
     async def send(self, agent: str, message: object, *, key: str = DEFAULT_KEY, timeout: float | None = None) -> Any:
         """See `Sends.send`."""
+        self._check()
         asked = self._agents.get(agent)
         # What somebody says to a class of handlers in a chat comes by this way, and no agent said it.
         turn = agent == self._sender.type and handlers_of(asked.agent) is not None
@@ -110,6 +116,7 @@ class Voice:
 
     async def publish(self, topic: str, message: object) -> int:
         """See `Sends.publish`."""
+        self._check()
         about = TopicId.parse(topic)
         work = self._work.sent(self._sender, about, message, self._place())
         return await self._engine.publish(message, about, sender=self._sender, traceparent=self.trace, belonging=work)
@@ -118,7 +125,14 @@ class Voice:
         """See `Sends.as_agent`."""
         sender, within = AgentId(agent), self._within
         return Voice(
-            self._engine, self._agents, self._work, sender, within=within, trace=self._trace, place=self._place
+            self._engine,
+            self._agents,
+            self._work,
+            sender,
+            within=within,
+            trace=self._trace,
+            place=self._place,
+            check=self._check,
         )
 
 

@@ -6,7 +6,7 @@ the one before has done.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from weakref import WeakValueDictionary
 
 from gatewayd.core.checkpoint import MAX_INPUT
@@ -17,6 +17,7 @@ from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.live import LiveExecution, Outcome
 from gatewayd.storage.base import Store
+from gatewayd.storage.records import Accepted, OutboxRow
 
 RESTING = (ExecutionState.PAUSED, ExecutionState.INPUT_REQUIRED)
 MAX_RESTING = 10_000
@@ -49,6 +50,9 @@ class Suspending:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._counts: Counter[tuple[ExecutionState, str]] = Counter()
         """By state and entry point."""
+        self._sessions: Counter[str] = Counter()
+        self.offer: Callable[[Sequence[OutboxRow]], None] = lambda _rows: None
+        """Hands what was asked in a chat to its outbox; the router's."""
 
     def lock(self, execution_id: str) -> asyncio.Lock:
         """Held by whoever moves that execution between rest and work."""
@@ -59,7 +63,12 @@ class Suspending:
 
     def count(self, executions: Iterable[Execution]) -> None:
         """At the start: these rest."""
-        self._counts.update((one.state, one.entry_point) for one in executions)
+        for one in executions:
+            self._more(one, one.state)
+
+    def rests_in(self, session_id: str) -> bool:
+        """Whether something of that session rests; till it ends, the session goes on."""
+        return session_id in self._sessions
 
     def counts(self) -> Counter[str]:
         """How many rest, by state."""
@@ -89,7 +98,8 @@ class Suspending:
         assert live.leaving is not None
         live.state = live.leaving
         self._awaited[live.execution.id] = live
-        self._counts[live.state, live.execution.entry_point] += 1
+        self._more(live.execution, live.state)
+        self.offer(live.take_asked())
         live.rests.set()
 
     def awaited(self, execution_id: str) -> LiveExecution | None:
@@ -139,6 +149,13 @@ class Suspending:
             await self._store.give_input(execution_id, node_id, content, self._clock.now(), [told])
             self._come_back(stored)
 
+    async def answer(self, execution_id: str, accept: Callable[[Execution], Awaitable[Accepted]]) -> None:
+        """INPUT_REQUIRED → QUEUED by a message that is the input, which `accept` takes in; errors are its own."""
+        async with self.lock(execution_id):
+            stored = await self._stored(execution_id)
+            if not (await accept(stored)).duplicate:
+                self._come_back(stored)
+
     async def finish(self, execution_id: str, end: Callable[[LiveExecution], Outcome]) -> bool:
         """End one that rests; whether it still did. Errors as of `resting`."""
         async with self.lock(execution_id):
@@ -146,6 +163,7 @@ class Suspending:
             if stored.state not in RESTING:
                 return False
             live = self._awaited.get(execution_id) or LiveExecution(stored)
+            live.resuming = True
             restart = await self._store.restart_of(execution_id)
             if restart.checkpoint is not None:
                 live.restore(restart.checkpoint.output)
@@ -181,11 +199,20 @@ class Suspending:
     def _come_back(self, stored: Execution) -> None:
         self._less(stored)
         live = self._awaited.pop(stored.id, None) or LiveExecution(stored)
+        live.execution = stored  # with the trace of its first run
         live.come_back()
         self._submit(live)
 
+    def _more(self, one: Execution, state: ExecutionState) -> None:
+        self._counts[state, one.entry_point] += 1
+        if one.session_id:
+            self._sessions[one.session_id] += 1
+
     def _less(self, stored: Execution) -> None:
         key = (stored.state, stored.entry_point)
+        self._sessions[stored.session_id] -= 1
+        if self._sessions[stored.session_id] <= 0:
+            del self._sessions[stored.session_id]
         self._counts[key] -= 1
         if self._counts[key] <= 0:
             del self._counts[key]

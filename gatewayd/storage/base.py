@@ -119,8 +119,11 @@ class Store(Views, PushTables, StateTables, EntryPointTables, CheckpointTables, 
         """
         ...
 
-    def start(self, execution_id: str, started: float, events: Sequence[Event]) -> Awaitable[None]:
-        """QUEUED → RUNNING and one more attempt."""
+    def start(self, execution_id: str, started: float, events: Sequence[Event], trace: str = "") -> Awaitable[None]:
+        """QUEUED → RUNNING and one more attempt; `started` is kept from the first start.
+
+        `trace` is what its next run is a part of; '' leaves that as it is.
+        """
         ...
 
     def requeue(self, execution_id: str, reason: str, events: Sequence[Event]) -> Awaitable[None]:

@@ -9,11 +9,12 @@ from asyncio import Future
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from gatewayd.core.checkpoint import BegunCall, Checkpoint, Restart
+from gatewayd.core.checkpoint import BegunCall, Checkpoint, Question, Restart
 from gatewayd.core.event import Event
 from gatewayd.core.execution_log import LogEntry
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
+from gatewayd.storage.records import OutboxRow
 
 
 @value(frozen=True, slots=True)
@@ -33,6 +34,10 @@ class CheckpointWrite:
     log: tuple[LogEntry, ...] = ()
     """What the execution did since its last entries were written."""
     events: tuple[Event, ...] = ()
+    question: Question | None = None
+    """What is asked in the chat with it."""
+    outbox: tuple[OutboxRow, ...] = ()
+    """The same as messages to be sent."""
 
 
 class CheckpointTables(Protocol):
@@ -56,7 +61,18 @@ class CheckpointTables(Protocol):
     def give_input(
         self, execution_id: str, node_id: str, content: str, time: float, events: Sequence[Event]
     ) -> Future[None]:
-        """INPUT_REQUIRED → QUEUED, with input for the node that waits; `NotWaiting` if that node does not."""
+        """INPUT_REQUIRED → QUEUED, with input for the node that waits; `NotWaiting` if that node does not.
+
+        What a chat message answers is given by `Store.accept`.
+        """
+        ...
+
+    async def open_question(self, session_id: str) -> Question | None:
+        """The last one that was asked in the session by what waits there still, and has no answer."""
+        ...
+
+    async def questions_of(self, execution_id: str) -> list[Question]:
+        """What it has asked in its chat, oldest first; until it ends."""
         ...
 
     def begin_call(self, call: BegunCall, events: Sequence[Event]) -> Future[None]:

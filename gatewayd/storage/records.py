@@ -99,6 +99,14 @@ class HistoryEntry:
 
 
 @value(frozen=True, slots=True)
+class Answer:
+    """A message that is the input an execution waits for."""
+
+    execution_id: str
+    node_id: str
+
+
+@value(frozen=True, slots=True)
 class Acceptance:
     """Everything that taking in one message writes, as one unit."""
 
@@ -127,6 +135,8 @@ class Acceptance:
     """What is said at once, where no agent can be asked (a limit that the user is told of)."""
     given: Checkpoint | None = None
     """What the execution goes on from, where whoever asked for it gave it a state."""
+    answer: Answer | None = None
+    """What the message's text is the input of; `NotWaiting`, and nothing is written, where that does not wait."""
     events: tuple[Event, ...] = ()
 
 

@@ -10,6 +10,7 @@ from gatewayd.testing.store_cases.entry_points import EntryPointCases
 from gatewayd.testing.store_cases.events import EventCases
 from gatewayd.testing.store_cases.outbox import OutboxCases
 from gatewayd.testing.store_cases.push import PushCases
+from gatewayd.testing.store_cases.questions import QuestionCases
 from gatewayd.testing.store_cases.state import StateCases
 from gatewayd.testing.store_cases.upkeep import UpkeepCases
 from gatewayd.testing.store_cases.work import WorkCases
@@ -23,6 +24,7 @@ class StoreContract(
     StateCases,
     EntryPointCases,
     CheckpointCases,
+    QuestionCases,
     AgentStateCases,
     UpkeepCases,
 ):

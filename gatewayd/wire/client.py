@@ -12,6 +12,7 @@ from gatewayd.core.errors import InvalidArgument, ProtocolViolation
 from gatewayd.core.message import ChatContext
 from gatewayd.core.tracing import checked_traceparent
 from gatewayd.wire.controls import READERS as CONTROL_READERS
+from gatewayd.wire.depth import text_of, too_deep
 from gatewayd.wire.filters import cursor_from, filter_from_proto
 from gatewayd.wire.names import MAX_ID, name, required
 from gatewayd.wire.published import check_batch
@@ -44,6 +45,11 @@ def decode_client_frame(data: bytes) -> frames.ClientFrame:
     try:
         frame.ParseFromString(data)
     except DecodeError:
+        if (error := too_deep(data, event_service_pb2.ConnectRequest.DESCRIPTOR)) is not None and (
+            request_id := text_of(data, event_service_pb2.ConnectRequest.REQUEST_ID_FIELD_NUMBER)[:MAX_ID]
+        ):
+            error.metadata["request_id"] = request_id
+            raise error from None
         raise ProtocolViolation("frame: is not the encoding of a ConnectRequest") from None
     reader = _READERS.get(frame.WhichOneof("frame") or "")
     if reader is None:

@@ -12,7 +12,7 @@ from gateway.v1 import event_pb2
 from google.protobuf.message import DecodeError
 
 from gatewayd.core.errors import StoreCorrupt
-from gatewayd.core.event import Event, EventType
+from gatewayd.core.event import Event
 from gatewayd.wire.data import fill_data
 from gatewayd.wire.plans import PLANS, event_from
 
@@ -23,7 +23,6 @@ def encode_event(event: Event) -> bytes:
     Raises `InvalidArgument` for data that does not fit the catalogue; what calls it with data from outside (a
     webhook's body) must be ready for that.
     """
-    custom = event.type is EventType.CUSTOM
     message = event_pb2.Event(
         id=event.id,
         type=int(event.type),  # type: ignore[arg-type]
@@ -35,7 +34,7 @@ def encode_event(event: Event) -> bytes:
         correlation_id=event.correlation_id,
         topic=event.topic,
         custom_type=event.custom_type,
-        ephemeral=custom and not event.durable,
+        ephemeral=not event.durable and PLANS[int(event.type)].durable,
         source=event.source,
         time=event.time,
     )

@@ -15,6 +15,7 @@ from gatewayd.wire.names import MAX_ID
 
 MAX_DEPTH = 32
 """Objects and lists within each other."""
+_TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels; make it flatter, or send the inner part as a text"
 
 
 def request_from_json(text: str) -> bytes:
@@ -23,7 +24,15 @@ def request_from_json(text: str) -> bytes:
     Raises `ProtocolViolation` for what is no JSON object, and `InvalidArgument` for one that is no such frame: its
     violation says what is wrong, and `metadata['request_id']` which request is to be rejected.
     """
-    found = json_object(text, "frame")
+    found = _object(text, "frame")
+    if _deeper_than(found, MAX_DEPTH):
+        if request_id := _request_id(found):
+            raise InvalidArgument(
+                f"frame: {_TOO_DEEP}",
+                violations=[Violation("frame", _TOO_DEEP)],
+                metadata={"request_id": request_id},
+            )
+        raise ProtocolViolation(f"frame: {_TOO_DEEP}")
     try:
         frame: bytes = json_format.ParseDict(found, pb.ConnectRequest()).SerializeToString()
     except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
@@ -36,14 +45,19 @@ def request_from_json(text: str) -> bytes:
 
 def json_object(text: str, path: str) -> dict[str, Any]:
     """The JSON object, within our depth; `ProtocolViolation` under `path` for anything else."""
+    found = _object(text, path)
+    if _deeper_than(found, MAX_DEPTH):
+        raise ProtocolViolation(f"{path}: {_TOO_DEEP}")
+    return found
+
+
+def _object(text: str, path: str) -> dict[str, Any]:
     try:
         found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ProtocolViolation(f"{path}: is not JSON: {_short(error)}") from None
     if not isinstance(found, dict):
         raise ProtocolViolation(f"{path}: is not a JSON object")
-    if _deeper_than(found, MAX_DEPTH):
-        raise ProtocolViolation(f"{path}: is nested deeper than {MAX_DEPTH} levels")
     return found
 
 

@@ -15,6 +15,8 @@ MAX_DEPTH = 32
 """Deepest nesting of JSON, the outermost object counted as one. Decoders in several languages stop at 100 nested
 messages, and an object in an object takes three."""
 
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} objects and lists; make it flatter, or send the inner part as a text"
+
 MAX_STRING = 64 * 1024
 """Longest string in the data of an event, in bytes of UTF-8."""
 
@@ -58,7 +60,7 @@ def check_value(value: Value, path: str) -> None:
 
 def _check_fields(struct: Struct, path: str, depth: int, seen: "count[int]") -> None:
     if depth > MAX_DEPTH:
-        raise refuse(path, f"nested deeper than {MAX_DEPTH}")
+        raise refuse(path, TOO_DEEP)
     for key, value in struct.fields.items():
         if len(key) * 4 > MAX_STRING:
             check_length(key, path)
@@ -75,7 +77,7 @@ def _check(value: Value, path: str, depth: int, seen: "count[int]") -> None:
         _check_fields(value.struct_value, path, depth, seen)
     elif kind == "list_value":
         if depth > MAX_DEPTH:
-            raise refuse(path, f"nested deeper than {MAX_DEPTH}")
+            raise refuse(path, TOO_DEEP)
         for item in value.list_value.values:
             _check(item, path, depth + 1, seen)
     elif kind == "number_value":
@@ -124,7 +126,7 @@ def fill_struct(struct: Struct, value: Any, path: str, depth: int = 1) -> None:
     if not isinstance(value, Mapping):
         raise refuse(path, f"{type(value).__name__} is not a JSON object")
     if depth > MAX_DEPTH:
-        raise refuse(path, f"nested deeper than {MAX_DEPTH}")
+        raise refuse(path, TOO_DEEP)
     for key, item in value.items():
         if not isinstance(key, str):
             raise refuse(path, f"a key is {type(key).__name__}, not a string")
@@ -146,7 +148,7 @@ def fill_value(target: Value, value: Any, path: str, depth: int = 1) -> None:
         fill_struct(target.struct_value, value, path, depth)
     elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         if depth > MAX_DEPTH:
-            raise refuse(path, f"nested deeper than {MAX_DEPTH}")
+            raise refuse(path, TOO_DEEP)
         target.list_value.SetInParent()
         _fill_list(target.list_value, value, path, depth)
     else:

@@ -141,7 +141,7 @@ class Middle:
         )
 
     def _is_busy(self, session_id: str) -> bool:
-        return self.runtime.lanes.is_busy(session_id)
+        return self.runtime.lanes.is_busy(session_id) or self.runtime.suspending.rests_in(session_id)
 
     async def _resend(self, row: OutboxRow) -> None:
         self.resent.append(row)

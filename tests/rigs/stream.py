@@ -20,11 +20,13 @@ _EOF: Any = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not know it
 class RawStream:
     """Frames as bytes or messages out, frames in by kind. `async with`, then `hello`."""
 
-    def __init__(self, target: str, *, token: str = "", options: tuple[tuple[str, int], ...] = ()) -> None:
+    def __init__(
+        self, target: str, *, token: str = "", options: tuple[tuple[str, int], ...] = (), **metadata: str
+    ) -> None:
         self._channel = grpc.aio.insecure_channel(
             target, options=(("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0), *options)
         )
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._metadata = (*((("authorization", f"Bearer {token}"),) if token else ()), *metadata.items())
         self._call: Any = None
         self._requests = 0
         self._kept: list[pb.ConnectResponse] = []

@@ -213,6 +213,7 @@ async def test_gatewayctl_starts_waits_and_watches(rig: House) -> None:
     """The id at once; with --wait the output and the exit code; a wait that is too short names the execution."""
     code, out, _ = await rig.daemon.ctl("-o", "json", "trigger", "ask", "--input", '{"a": 1}', "--key", "ctl")
     first = json.loads(out)["execution_id"]
+    again = await rig.daemon.ctl("trigger", "ask", "--input", '{"a": 1}', "--key", "ctl")
     waited = await rig.daemon.ctl("trigger", "ask", "--input", '{"a": 1}', "--key", "ctl", "--wait")
     watched = await rig.daemon.ctl("executions", "watch", first)
     failed = await rig.daemon.ctl("trigger", "fail", "--input", "-", "--wait", stdin="please")
@@ -223,6 +224,8 @@ async def test_gatewayctl_starts_waits_and_watches(rig: House) -> None:
     theirs = json.loads((await rig.daemon.ctl("-o", "json", "executions", "--entry-point", "fail"))[1])
 
     assert code == 0
+    assert (again[0], again[1]) == (0, f"{first}\n")
+    assert "started before" in again[2]
     assert (waited[0], waited[1]) == (0, '{"a": 1}\n')
     assert watched[0] == 0
     assert first in watched[1]
@@ -253,3 +256,32 @@ async def test_gatewayctl_refuses_an_input_that_is_none(rig: House, words: list[
 
     assert code == 2
     assert said in err
+
+
+@pytest.mark.parametrize("levels", [33, 40, 2000])
+async def test_an_input_that_is_too_deep_is_refused_with_what_to_do(rig: House, levels: int) -> None:
+    """By the client, which could not write it; the deepest that is allowed is taken."""
+    words = ["trigger", "ask", "--input", '{"a": ' * levels + "1" + "}" * levels]
+    allowed = await rig.daemon.ctl("trigger", "ask", "--input", '{"a": ' * 32 + "1" + "}" * 32, "--wait")
+    refused = await rig.daemon.ctl(*words)
+    waited = await rig.daemon.ctl(*words, "--wait")
+
+    assert allowed[0] == 0
+    assert (refused[0], waited[0]) == (2, 2)
+    for _, _, err in (refused, waited):
+        assert "json: nested deeper than 32 objects and lists; make it flatter" in err
+
+
+@pytest.mark.parametrize("levels", [33, 40])
+async def test_a_call_with_an_input_that_is_too_deep_is_told_where(rig: House, levels: int) -> None:
+    """Of any client, whether it is the check or the decoder that notices."""
+    value: dict[str, object] = {"a": 1}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    request = pb.TriggerRequest(entry_point="ask")
+    request.json.update(value)
+
+    with pytest.raises(InvalidArgument, match="make it flatter") as refused:
+        await rig.client.call("RuntimeService/Trigger", request, pb.TriggerResponse)
+
+    assert [field for field, _ in refused.value.violations] == ["json"]

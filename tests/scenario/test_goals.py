@@ -324,6 +324,14 @@ async def test_a_worker_reports_of_the_calls_that_it_has(rig: House) -> None:
         assert mine.criteria["answered"].evidence == ("a whole answer",)
         assert (await all_.goal("helpful")).criteria["answered"].evidence == ()
         assert [one.id for one in await robot.goals()] == ["helpful"]
+        request = goal_pb2.GetGoalProgressRequest(goal_id="helpful")
+        for reader, named, more in ((robot, ["support"], 1), (all_, ["echoing", "support"], 0)):
+            told = await reader.call("RuntimeService/GetGoalProgress", request, goal_pb2.GetGoalProgressResponse)
+            metrics = told.goal.metrics
+            assert (sorted(metrics.entry_points), metrics.other_entry_points) == (named, more)
+        rig.daemon.environ |= {"GATEWAYD_ADDRESS": f"127.0.0.1:{rig.daemon.port}", "GATEWAYD_TOKEN": TOKENS["robot"]}
+        code, out, _ = await rig.daemon.ctl("goals", "helpful")
+        assert (code, "support and 1 more that you may not start" in out, "echoing" in out) == (0, True, False)
         assert await other.goals() == []
         with pytest.raises(NotFound, match="no goal"):
             await other.goal("helpful")

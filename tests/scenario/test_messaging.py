@@ -63,22 +63,28 @@ async def test_two_agents_talk_within_one_execution(tmp_path: Path, scene: talke
             "other orders.new/shop speaker/default news",
         ]
         assert said[0] == "clerk/k  speaker/default hello"
-        seen, started = [], 0
+        seen, arrived, ids, started = [], [], [], 0
         async with asyncio.timeout(60):
             async for event in told:
                 started += event.HasField("execution_started")
                 if event.HasField("message") and event.message.parts.fields:
                     parts = dict(event.message.parts.items())
-                    seen.append(
-                        (
-                            event.execution_id,
-                            parts["kind"],
-                            event.message.sender,
-                            parts["receiver"],
-                            event.message.content,
+                    if parts["stage"] == "deliver":
+                        arrived.append((parts["kind"], event.message.sender, parts["receiver"], parts["message_id"]))
+                        assert (event.HasField("seq"), event.ephemeral, event.message.content) == (False, True, "")
+                    else:
+                        assert event.seq
+                        ids.append(parts["message_id"])
+                        seen.append(
+                            (
+                                event.execution_id,
+                                parts["kind"],
+                                event.message.sender,
+                                parts["receiver"],
+                                event.message.content,
+                            )
                         )
-                    )
-                if len(seen) == 5:
+                if len(seen) == 5 and len(arrived) == 6:
                     break
         assert started == 3
         assert seen == [
@@ -88,6 +94,16 @@ async def test_two_agents_talk_within_one_execution(tmp_path: Path, scene: talke
             (model.execution_id, "respond", "echo/default", "speaker/default", "hi there"),
             (published.execution_id, "publish", "speaker/default", "orders.new/shop", "news"),
         ]
+        assert sorted(arrived) == sorted(
+            [
+                ("direct", "speaker/default", "clerk/k", ids[0]),
+                ("respond", "clerk/k", "speaker/default", ids[1]),
+                ("direct", "speaker/default", "echo/default", ids[2]),
+                ("respond", "echo/default", "speaker/default", ids[3]),
+                ("publish", "speaker/default", "clerk/shop", ids[4]),
+                ("publish", "speaker/default", "other/shop", ids[4]),
+            ]
+        )
 
 
 async def test_a_chat_with_handlers_has_an_instance_for_each_session(tmp_path: Path) -> None:

@@ -236,8 +236,8 @@ async def test_an_execution_keeps_a_log_of_its_own(tmp_path: Path, daemon: Daemo
     async with daemon.client() as client:
         started = await client.trigger("work", "go")
         await until(lambda: len(lines(tmp_path, "marks")) == 2)
-        early = [entry.text for entry in (await shown(client, started.execution_id)).log]
-        assert early[-1] == "mark (call-b)"
+        early = await shown(client, started.execution_id)
+        assert early.log[-1].text == "mark (call-b)"
         assert await client.pause(started.execution_id, reason="look", timeout=0.01) == "running"
         let_go(tmp_path, "b")
         await in_state(client, started.execution_id, "paused")
@@ -264,6 +264,9 @@ async def test_an_execution_keeps_a_log_of_its_own(tmp_path: Path, daemon: Daemo
         assert code == 0
         assert "1: stepping/two (tool_calls)" in out
         assert "11 in, 7 out" in out
+        assert "in 2 runs" in out
+        began = (await shown(client, started.execution_id)).execution.start_time
+        assert began == early.execution.start_time, "what it took counts from its first run"
 
         daemon.write(CONFIG + "runtime: {execution_log: false}\n")
         await client.call(

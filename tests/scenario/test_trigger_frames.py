@@ -170,3 +170,23 @@ async def test_a_reply_that_a_lost_connection_left_comes_on_the_next(rig: House,
             frame = await second.take("reply", timeout=60)
 
     assert (frame.request_id, frame.reply.content, frame.reply.final) == (request, "late", True)
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_an_input_that_is_too_deep_is_refused_alone(rig: House, door: str) -> None:
+    """INVALID_ARGUMENT with the field and the bound for that request, and the stream goes on."""
+    deep = trigger("ask")
+    value: dict[str, object] = {"a": 1}
+    for _ in range(39):
+        value = {"a": value}
+    deep.trigger.json.update(value)
+    async with stream(rig, door) as client:
+        await client.hello(f"deep-{door}")
+        error = await client.rejected(await client.ask(deep))
+        await client.accepted(await client.ask(trigger("ask", "still here")))
+        reply = await final(client)
+
+    assert reason_of(error) == "INVALID_ARGUMENT"
+    assert [one.field for one in error.violations] == ["frame" if door == JSON else "trigger.json"]
+    assert "deeper than 32" in error.violations[0].description
+    assert reply.content == "still here"

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gatewayd.core.checkpoint import BegunCall, Checkpoint, Restart
+from gatewayd.core.checkpoint import BegunCall, Checkpoint, Question, Restart
 from gatewayd.core.event import Event
 from gatewayd.core.execution_log import LogEntry
 from gatewayd.core.work import Execution
 from gatewayd.storage.checkpoints import CheckpointWrite
-from gatewayd.storage.sqlite import checkpoints, execution_log
+from gatewayd.storage.sqlite import checkpoints, execution_log, questions
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.tx import Tx
 from gatewayd.storage.sqlite.unit import Receipt
@@ -45,6 +45,12 @@ class SQLiteCheckpoints:
 
     def complete_call(self, execution_id: str, call_id: str, events: Sequence[Event]) -> Receipt[None]:
         return self._submit(partial(checkpoints.complete_call, execution_id=execution_id, call_id=call_id), events)
+
+    async def open_question(self, session_id: str) -> Question | None:
+        return await self._reader.run(questions.open_in, session_id)
+
+    async def questions_of(self, execution_id: str) -> list[Question]:
+        return await self._reader.run(questions.of, execution_id)
 
     async def restart_of(self, execution_id: str) -> Restart:
         return await self._reader.run(checkpoints.restart_of, execution_id)

@@ -8,7 +8,7 @@ from gatewayd.core.checkpoint import BegunCall, Checkpoint, CheckpointKind, Rest
 from gatewayd.core.errors import NotPaused, NotWaiting
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.storage.checkpoints import CheckpointWrite
-from gatewayd.storage.sqlite import execution_log, executions
+from gatewayd.storage.sqlite import execution_log, executions, outbox, questions
 from gatewayd.storage.sqlite.layout import EXECUTIONS, LIVE
 from gatewayd.storage.sqlite.seal import damaged, seal, size_of
 from gatewayd.storage.sqlite.tx import Tx
@@ -16,7 +16,7 @@ from gatewayd.storage.sqlite.tx import Tx
 _COLUMNS = "id, execution_id, node_id, kind, state, output, created, prompt, crc"
 _LAST = f"SELECT {_COLUMNS} FROM checkpoints WHERE execution_id = ? ORDER BY number DESC LIMIT 1"
 _SIZE = "length(CAST(state AS BLOB)) + length(CAST(output AS BLOB))"
-_TABLES = ("checkpoints", "inputs", "begun_calls")
+_TABLES = ("checkpoints", "inputs", "begun_calls", "questions")
 _PAUSED, _QUEUED = str(ExecutionState.PAUSED), str(ExecutionState.QUEUED)
 
 
@@ -31,6 +31,9 @@ def save(tx: Tx, write: CheckpointWrite) -> None:
     for call_id in write.completed:
         _delete(tx, "begun_calls", "execution_id = ? AND call_id = ?", (made.execution_id, call_id))
     execution_log.add(tx, made.execution_id, write.log)
+    if write.question is not None:
+        questions.ask(tx, write.question)
+    outbox.insert(tx, write.outbox)
     if write.leaves_as is not None:
         new = old._replace(state=str(write.leaves_as), reason=write.reason, attempts=0)
         executions.save(tx, made.execution_id, old, new)
@@ -77,7 +80,8 @@ def resume(tx: Tx, execution_id: str, reason: str) -> None:
     executions.save(tx, execution_id, old, old._replace(state=_QUEUED, reason=reason))
 
 
-def give_input(tx: Tx, execution_id: str, node_id: str, content: str, time: float) -> None:
+def give_input(tx: Tx, execution_id: str, node_id: str, content: str, time: float, *, message_id: str = "") -> None:
+    """`message_id` is the chat message that it is the text of."""
     old = executions.live(tx, execution_id)
     row = tx.execute(_LAST, (execution_id,)).fetchone()
     last = _checkpoint_of(row) if row else None
@@ -92,6 +96,7 @@ def give_input(tx: Tx, execution_id: str, node_id: str, content: str, time: floa
     before = tx.execute("SELECT 1 FROM inputs WHERE execution_id = ? AND node_id = ?", values[:2]).fetchone()
     tx.execute("REPLACE INTO inputs VALUES (?, ?, ?, ?, ?)", (*values, seal(*values)))
     tx.count("inputs", 0 if before else 1, 0)
+    questions.answer(tx, execution_id, node_id, content, message_id=message_id, time=time)
     executions.save(tx, execution_id, old, old._replace(state=_QUEUED, reason="input was given"))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from gatewayd.core.errors import ExecutionFinished, NotFound
 from gatewayd.core.message import ReplyKind, ReplyTo
 from gatewayd.core.work import Execution, ExecutionState, Origin
+from gatewayd.storage.sqlite import traces
 from gatewayd.storage.sqlite.layout import EXECUTIONS, LIVE, ExecutionStatus
 from gatewayd.storage.sqlite.seal import size_of
 from gatewayd.storage.sqlite.tx import Tx
@@ -43,6 +44,7 @@ def insert(tx: Tx, execution: Execution) -> None:
         float(given.finished),
     )
     tx.executions.insert(fixed, status)
+    traces.save(tx, given.id, given.trace)
     tx.count("executions", 1, size_of(given.text, given.output, given.error))
 
 
@@ -63,11 +65,13 @@ def save(tx: Tx, execution_id: str, old: ExecutionStatus, new: ExecutionStatus) 
         tx.count("executions", 0, grown)
 
 
-def start(tx: Tx, execution_id: str, started: float) -> None:
+def start(tx: Tx, execution_id: str, started: float, trace: str = "") -> None:
     old = live(tx, execution_id)
     running = str(ExecutionState.RUNNING)
-    new = old._replace(state=running, reason="", attempts=old.attempts + 1, started=float(started))
+    # The first start stays: what it took counts all its lives.
+    new = old._replace(state=running, reason="", attempts=old.attempts + 1, started=old.started or float(started))
     save(tx, execution_id, old, new)
+    traces.save(tx, execution_id, trace)
 
 
 def requeue(tx: Tx, execution_id: str, reason: str) -> None:
@@ -118,13 +122,14 @@ def execution_of(values: Sequence[Any]) -> Execution:
 
 def get(connection: sqlite3.Connection, execution_id: str) -> Execution | None:
     values = connection.execute(f"SELECT {EXECUTIONS.columns} FROM executions WHERE id = ?", (execution_id,)).fetchone()
-    return execution_of(values) if values else None
+    return traces.with_trace(connection, execution_of(values)) if values else None
 
 
 def unfinished(connection: sqlite3.Connection) -> list[Execution]:
     # By name: to save the sort, SQLite would walk through every execution that is kept.
     rows = connection.execute(f"SELECT {EXECUTIONS.columns} FROM executions INDEXED BY executions_live WHERE {LIVE}")
-    return sorted((execution_of(values) for values in rows), key=lambda execution: execution.id)
+    found = sorted((execution_of(values) for values in rows), key=lambda execution: execution.id)
+    return traces.with_traces(connection, found)
 
 
 def list_all(

@@ -65,7 +65,7 @@ def begin(tx: Tx, acceptance: Acceptance) -> None:
         acceptance.rule,
         execution.agent if execution else session.agent if session else "",
         session.id if session else "",
-        execution.id if execution else "",
+        execution.id if execution else acceptance.answer.execution_id if acceptance.answer else "",
         str(inbound.origin),
         inbound.principal,
         inbound.channel,

@@ -147,8 +147,8 @@ class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints, SQLit
             size=work.weight(acceptance),
         )
 
-    def start(self, execution_id: str, started: float, events: Sequence[Event]) -> Receipt[None]:
-        apply = partial(executions.start, execution_id=execution_id, started=started)
+    def start(self, execution_id: str, started: float, events: Sequence[Event], trace: str = "") -> Receipt[None]:
+        apply = partial(executions.start, execution_id=execution_id, started=started, trace=trace)
         return self._with_events(apply, events, patient=True)
 
     def finish(self, finish: Finish) -> Receipt[None]:

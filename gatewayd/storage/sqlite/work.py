@@ -35,6 +35,8 @@ def weight(acceptance: Acceptance) -> int:
 def accept(tx: Tx, acceptance: Acceptance) -> Accepted:
     message_id = acceptance.inbound.message_id
     execution_id = acceptance.execution.id if acceptance.execution else ""
+    if acceptance.answer is not None:
+        execution_id = acceptance.answer.execution_id
     if acceptance.dedupe_id:
         key = seen_key(acceptance)
         first = tx.seen.get(key)
@@ -44,6 +46,9 @@ def accept(tx: Tx, acceptance: Acceptance) -> Accepted:
                 raise IdConflict(f"id {acceptance.dedupe_id!r} was used before with other content")
             first_message, _, first_execution = ref.partition(" ")
             return Accepted(first_message, first_execution, duplicate=True)
+    if (given := acceptance.answer) is not None:
+        inbound = acceptance.inbound
+        checkpoints.give_input(tx, execution_id, given.node_id, inbound.text, inbound.received, message_id=message_id)
     if acceptance.session is not None:
         sessions.put(tx, acceptance.session)
     ledger.begin(tx, acceptance)

@@ -102,7 +102,23 @@ class WorkCases:
         await harness.store.start("x0001", NOW + 2, ())
         found = await harness.store.get_execution("x0001")
         assert found is not None
-        assert (found.state, found.attempts, found.started) == (ExecutionState.RUNNING, 2, NOW + 2)
+        assert (found.state, found.attempts, found.started) == (ExecutionState.RUNNING, 2, NOW + 1)
+
+    async def test_a_trace_is_kept_with_its_execution(self, harness: Harness) -> None:
+        given = acceptance(1)
+        assert given.execution is not None
+        trace, later = f"00-{'1' * 32}-{'2' * 16}-01", f"00-{'3' * 32}-{'4' * 16}-01"
+        await harness.store.accept(replace(given, execution=replace(given.execution, trace=f"{trace}-more")))
+        await harness.store.accept(acceptance(2))
+        await harness.store.accept(acceptance(3))
+        await harness.store.start("x0001", NOW + 1, ())
+        await harness.store.start("x0002", NOW + 1, (), later)
+        await harness.reopen()
+        assert [one.trace for one in await harness.store.unfinished()] == [trace, later, ""]
+        for name, kept in (("x0001", trace), ("x0002", later), ("x0003", "")):
+            found = await harness.store.get_execution(name)
+            assert found is not None
+            assert found.trace == kept
 
     async def test_an_execution_ends_exactly_once(self, harness: Harness) -> None:
         await harness.store.accept(acceptance(1))

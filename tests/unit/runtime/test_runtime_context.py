@@ -55,6 +55,7 @@ class Rig:
             settings=CheckpointsSection(),
             log=notes,
             check_rest=lambda: None,
+            prompt=lambda _execution, _prompt, _now: (),
         )
         self.ctx = RunContext(
             live,

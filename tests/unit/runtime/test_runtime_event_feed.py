@@ -133,6 +133,17 @@ async def test_a_durable_and_an_ephemeral_event_each_start_it_once(tmp_path: Pat
     assert {one.idempotency_key for one in made.brought} == {str(stored.cursor), "event f1"}
 
 
+async def test_a_message_starts_it_when_it_is_sent_and_not_again_when_it_is_delivered(tmp_path: Path) -> None:
+    said = {"agent": "a", "trigger": "event", "trigger_config": {"event_types": ["message", "custom"]}}
+    async with feeds(tmp_path, config(said=said)) as made:
+        sent = await made.emit(EventType.MESSAGE, data={"content": "hi"})
+        made.middle.bus.publish(with_wire(Event("d1", EventType.MESSAGE, "test", "s", 1.0, {}, durable=False)))
+        after = await made.emit()
+        await made.brings(2)
+
+    assert [one.idempotency_key for one in made.brought] == [str(sent.cursor), str(after.cursor)]
+
+
 async def test_what_finds_no_room_is_tried_again_in_order(tmp_path: Path) -> None:
     """A full queue and a busy store hold up the feed; they lose nothing. Any other refusal costs one event."""
     async with feeds(tmp_path, config(watch=WATCH)) as made:

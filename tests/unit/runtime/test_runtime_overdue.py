@@ -24,6 +24,7 @@ class Stubborn:
         self.begun = 0
         self.ended = 0
         self.heard: list[str] = []
+        self.spoke: list[str] = []
         self.leaves = False
         self.may_end = asyncio.Event()
 
@@ -45,6 +46,18 @@ class Stubborn:
             ctx.emit_custom("late", {})
         except BaseException as error:
             self.heard.append(type(error).__name__)
+        node = ctx.as_agent("b")
+        for speak in (
+            lambda: ctx.send("b", "x"),
+            lambda: ctx.publish("news", "x"),
+            lambda: node.send("b", "x"),
+            lambda: node.publish("news", "x"),
+            lambda: node.as_agent("c").send("b", "x"),
+        ):
+            try:
+                await speak()
+            except BaseException as error:
+                self.spoke.append(type(error).__name__)
         yield TextOutput("late")
 
 
@@ -89,8 +102,9 @@ async def test_one_that_outlives_its_time_fails_and_gives_its_place_back(middle:
     assert answered.state is ExecutionState.SUCCEEDED
     await until_ended(agent, 1)
     async with asyncio.timeout(60):
-        while "Suspended" not in agent.heard:
+        while "Suspended" not in agent.heard or len(agent.spoke) < 5:
             await asyncio.sleep(0.001)
+    assert agent.spoke == ["Suspended"] * 5, "nor does it speak to others, as itself or as a node of it"
     events = (await middle.store.read_forward(0, EventFilter(execution_id=first.live.execution.id), 99)).events
     labels = [event.type for event in events]
     assert labels[-2:] == [EventType.ERROR, EventType.EXECUTION_FAILED]

@@ -50,6 +50,15 @@ def test_data_of_every_type_comes_back(kind: EventType) -> None:
     assert (read.id, read.source, read.time, read.durable) == ("e1", "gateway", 12.5, made.durable)
 
 
+def test_what_is_told_without_being_kept_says_so() -> None:
+    """Of a type that is durable: the delivery of a message, such as."""
+    made = event(EventType.MESSAGE, {"content": "x"}, durable=False)
+
+    assert event_pb2.Event.FromString(encode_event(made)).ephemeral
+    assert not decode_event(encode_event(made)).durable
+    assert not event_pb2.Event.FromString(encode_event(event(EventType.HEARTBEAT, durable=False))).ephemeral
+
+
 @pytest.mark.parametrize("kind", TYPED)
 def test_data_that_is_left_out_has_the_default_of_its_kind(kind: EventType) -> None:
     made = event(kind)

@@ -63,14 +63,19 @@ def nested(levels: int, *, lists: bool) -> str:
 
 @pytest.mark.parametrize("lists", [True, False])
 def test_depth_has_a_limit(lists: bool) -> None:
-    """Up to it the frame is looked at, beyond it nobody does; far beyond it the reader itself gives up."""
+    """Up to it the frame is looked at, beyond it only for its id; far beyond it the reader itself gives up."""
     with pytest.raises(InvalidArgument, match="unknown") as looked_at:
         request_from_json(nested(MAX_DEPTH - 1, lists=lists))
     assert not isinstance(looked_at.value, ProtocolViolation)
     assert looked_at.value.metadata["request_id"] == "r"
-    for levels in (MAX_DEPTH, 200, 500_000):
-        with pytest.raises(ProtocolViolation):
+    for levels in (MAX_DEPTH, 200):
+        with pytest.raises(InvalidArgument, match="deeper than 32") as refused:
             request_from_json(nested(levels, lists=lists))
+        assert refused.value.metadata["request_id"] == "r"
+        with pytest.raises(ProtocolViolation):
+            request_from_json(nested(levels, lists=lists).replace('"r"', '""'))
+    with pytest.raises(ProtocolViolation):
+        request_from_json(nested(500_000, lists=lists))
 
 
 def test_an_event_may_be_as_deep_as_the_limit_allows() -> None:

@@ -131,7 +131,8 @@ class Event(_message.Message):
     """Name of the type when `type` is CUSTOM: required then, and empty for every other type."""
     ephemeral: _builtins.bool
     """Only for CUSTOM: true keeps it off the disk. Default false, durable. Refused for other types, whose
-    durability is fixed.
+    durability is fixed; the server sets it for a MESSAGE that tells of a delivery (`stage` of its `parts` is
+    `deliver`).
     """
     source: _builtins.str
     """Who published it: the name of the authenticated principal, or the part of the gateway. Set only by the

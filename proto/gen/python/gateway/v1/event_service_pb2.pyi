@@ -480,8 +480,9 @@ class Send(_message.Message):
     no_reply: _builtins.bool
     """True sends no `reply` at all: `accepted` is the last word. Default false."""
     traceparent: _builtins.str
-    """The trace that the execution is a part of, as `traceparent` of W3C Trace Context; what is none is left out. Single
-    calls say it in their metadata.
+    """The trace that the execution is a part of, as `traceparent` of W3C Trace Context; what is none is left out. Empty
+    takes that of the connection: the metadata `traceparent` of Connect, or that header of a WebSocket's handshake.
+    Single calls say it in their metadata.
     """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
@@ -547,7 +548,7 @@ class Trigger(_message.Message):
     no_reply: _builtins.bool
     """True sends no `reply` at all: `accepted` is the last word. Default false."""
     traceparent: _builtins.str
-    """The trace that the execution is a part of, as `traceparent` of W3C Trace Context; what is none is left out."""
+    """The trace that the execution is a part of, as in `Send`."""
     @_builtins.property
     def json(self) -> _struct_pb2.Struct:
         """A JSON object; the agent reads its JSON text."""

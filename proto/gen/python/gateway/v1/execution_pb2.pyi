@@ -274,7 +274,7 @@ class Execution(_message.Message):
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When the agent began; absent while QUEUED."""
+        """When the agent began for the first time; absent while QUEUED."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:

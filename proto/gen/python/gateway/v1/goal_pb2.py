@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gateway/v1/goal.proto\x12\ngateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x02\n\x0cGoalProgress\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08progress\x18\x03 \x01(\x01\x12-\n\x08\x63riteria\x18\x04 \x03(\x0b\x32\x1b.gateway.v1.CriterionStatus\x12\x31\n\x0b\x63onstraints\x18\x05 \x03(\x0b\x32\x1c.gateway.v1.ConstraintStatus\x12(\n\x07metrics\x18\x06 \x01(\x0b\x32\x17.gateway.v1.GoalMetrics\x12\x36\n\x0erecommendation\x18\x07 \x01(\x0e\x32\x1e.gateway.v1.GoalRecommendation\x12\x30\n\x0c\x61\x63hieve_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xce\x01\n\x0f\x43riterionStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0f\n\x07measure\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x0e\n\x06weight\x18\x05 \x01(\x01\x12\x0b\n\x03met\x18\x06 \x01(\x08\x12\x10\n\x08progress\x18\x07 \x01(\x01\x12\x10\n\x08outcomes\x18\x08 \x01(\x05\x12\x0c\n\x04good\x18\t \x01(\x03\x12*\n\x08\x65vidence\x18\n \x03(\x0b\x32\x18.gateway.v1.GoalEvidence\"\x91\x01\n\x10\x43onstraintStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0c\n\x04hard\x18\x03 \x01(\x08\x12\x12\n\nviolations\x18\x04 \x01(\x03\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\x12*\n\x08\x65vidence\x18\x06 \x03(\x0b\x32\x18.gateway.v1.GoalEvidence\"k\n\x0cGoalEvidence\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x65xecution_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\"\xa7\x01\n\x0bGoalMetrics\x12\x11\n\tdecisions\x18\x01 \x01(\x03\x12\x1b\n\x13successful_outcomes\x18\x02 \x01(\x03\x12\x17\n\x0f\x66\x61iled_outcomes\x18\x03 \x01(\x03\x12\x14\n\x0csuccess_rate\x18\x04 \x01(\x01\x12\x12\n\nexecutions\x18\x05 \x01(\x03\x12\x14\n\x0c\x65ntry_points\x18\x06 \x03(\t\x12\x0f\n\x07running\x18\x07 \x01(\x05\")\n\x16GetGoalProgressRequest\x12\x0f\n\x07goal_id\x18\x01 \x01(\t\"A\n\x17GetGoalProgressResponse\x12&\n\x04goal\x18\x01 \x01(\x0b\x32\x18.gateway.v1.GoalProgress\"9\n\x10ListGoalsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x11ListGoalsResponse\x12\'\n\x05goals\x18\x01 \x03(\x0b\x32\x18.gateway.v1.GoalProgress\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x86\x01\n\x14ReportOutcomeRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12)\n\x08outcomes\x18\x02 \x03(\x0b\x32\x17.gateway.v1.GoalOutcome\x12-\n\nviolations\x18\x03 \x03(\x0b\x32\x19.gateway.v1.GoalViolation\"R\n\x0bGoalOutcome\x12\x14\n\x0c\x63riterion_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x10\n\x08\x65vidence\x18\x03 \x01(\t\x12\x0c\n\x04item\x18\x04 \x01(\t\"I\n\rGoalViolation\x12\x15\n\rconstraint_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0c\n\x04item\x18\x03 \x01(\t\"?\n\x15ReportOutcomeResponse\x12&\n\x04goal\x18\x01 \x01(\x0b\x32\x18.gateway.v1.GoalProgress*\x9d\x01\n\x12GoalRecommendation\x12#\n\x1fGOAL_RECOMMENDATION_UNSPECIFIED\x10\x00\x12 \n\x1cGOAL_RECOMMENDATION_CONTINUE\x10\x01\x12\x1e\n\x1aGOAL_RECOMMENDATION_ADJUST\x10\x02\x12 \n\x1cGOAL_RECOMMENDATION_COMPLETE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gateway/v1/goal.proto\x12\ngateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x02\n\x0cGoalProgress\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08progress\x18\x03 \x01(\x01\x12-\n\x08\x63riteria\x18\x04 \x03(\x0b\x32\x1b.gateway.v1.CriterionStatus\x12\x31\n\x0b\x63onstraints\x18\x05 \x03(\x0b\x32\x1c.gateway.v1.ConstraintStatus\x12(\n\x07metrics\x18\x06 \x01(\x0b\x32\x17.gateway.v1.GoalMetrics\x12\x36\n\x0erecommendation\x18\x07 \x01(\x0e\x32\x1e.gateway.v1.GoalRecommendation\x12\x30\n\x0c\x61\x63hieve_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xce\x01\n\x0f\x43riterionStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0f\n\x07measure\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x0e\n\x06weight\x18\x05 \x01(\x01\x12\x0b\n\x03met\x18\x06 \x01(\x08\x12\x10\n\x08progress\x18\x07 \x01(\x01\x12\x10\n\x08outcomes\x18\x08 \x01(\x05\x12\x0c\n\x04good\x18\t \x01(\x03\x12*\n\x08\x65vidence\x18\n \x03(\x0b\x32\x18.gateway.v1.GoalEvidence\"\x91\x01\n\x10\x43onstraintStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0c\n\x04hard\x18\x03 \x01(\x08\x12\x12\n\nviolations\x18\x04 \x01(\x03\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\x12*\n\x08\x65vidence\x18\x06 \x03(\x0b\x32\x18.gateway.v1.GoalEvidence\"k\n\x0cGoalEvidence\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x65xecution_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\"\xc3\x01\n\x0bGoalMetrics\x12\x11\n\tdecisions\x18\x01 \x01(\x03\x12\x1b\n\x13successful_outcomes\x18\x02 \x01(\x03\x12\x17\n\x0f\x66\x61iled_outcomes\x18\x03 \x01(\x03\x12\x14\n\x0csuccess_rate\x18\x04 \x01(\x01\x12\x12\n\nexecutions\x18\x05 \x01(\x03\x12\x14\n\x0c\x65ntry_points\x18\x06 \x03(\t\x12\x0f\n\x07running\x18\x07 \x01(\x05\x12\x1a\n\x12other_entry_points\x18\x08 \x01(\x05\")\n\x16GetGoalProgressRequest\x12\x0f\n\x07goal_id\x18\x01 \x01(\t\"A\n\x17GetGoalProgressResponse\x12&\n\x04goal\x18\x01 \x01(\x0b\x32\x18.gateway.v1.GoalProgress\"9\n\x10ListGoalsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x11ListGoalsResponse\x12\'\n\x05goals\x18\x01 \x03(\x0b\x32\x18.gateway.v1.GoalProgress\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x86\x01\n\x14ReportOutcomeRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12)\n\x08outcomes\x18\x02 \x03(\x0b\x32\x17.gateway.v1.GoalOutcome\x12-\n\nviolations\x18\x03 \x03(\x0b\x32\x19.gateway.v1.GoalViolation\"R\n\x0bGoalOutcome\x12\x14\n\x0c\x63riterion_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x10\n\x08\x65vidence\x18\x03 \x01(\t\x12\x0c\n\x04item\x18\x04 \x01(\t\"I\n\rGoalViolation\x12\x15\n\rconstraint_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0c\n\x04item\x18\x03 \x01(\t\"?\n\x15ReportOutcomeResponse\x12&\n\x04goal\x18\x01 \x01(\x0b\x32\x18.gateway.v1.GoalProgress*\x9d\x01\n\x12GoalRecommendation\x12#\n\x1fGOAL_RECOMMENDATION_UNSPECIFIED\x10\x00\x12 \n\x1cGOAL_RECOMMENDATION_CONTINUE\x10\x01\x12\x1e\n\x1aGOAL_RECOMMENDATION_ADJUST\x10\x02\x12 \n\x1cGOAL_RECOMMENDATION_COMPLETE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gateway.v1.goal_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GOALRECOMMENDATION']._serialized_start=1638
-  _globals['_GOALRECOMMENDATION']._serialized_end=1795
+  _globals['_GOALRECOMMENDATION']._serialized_start=1666
+  _globals['_GOALRECOMMENDATION']._serialized_end=1823
   _globals['_GOALPROGRESS']._serialized_start=71
   _globals['_GOALPROGRESS']._serialized_end=382
   _globals['_CRITERIONSTATUS']._serialized_start=385
@@ -43,21 +43,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GOALEVIDENCE']._serialized_start=741
   _globals['_GOALEVIDENCE']._serialized_end=848
   _globals['_GOALMETRICS']._serialized_start=851
-  _globals['_GOALMETRICS']._serialized_end=1018
-  _globals['_GETGOALPROGRESSREQUEST']._serialized_start=1020
-  _globals['_GETGOALPROGRESSREQUEST']._serialized_end=1061
-  _globals['_GETGOALPROGRESSRESPONSE']._serialized_start=1063
-  _globals['_GETGOALPROGRESSRESPONSE']._serialized_end=1128
-  _globals['_LISTGOALSREQUEST']._serialized_start=1130
-  _globals['_LISTGOALSREQUEST']._serialized_end=1187
-  _globals['_LISTGOALSRESPONSE']._serialized_start=1189
-  _globals['_LISTGOALSRESPONSE']._serialized_end=1274
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=1277
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=1411
-  _globals['_GOALOUTCOME']._serialized_start=1413
-  _globals['_GOALOUTCOME']._serialized_end=1495
-  _globals['_GOALVIOLATION']._serialized_start=1497
-  _globals['_GOALVIOLATION']._serialized_end=1570
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=1572
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=1635
+  _globals['_GOALMETRICS']._serialized_end=1046
+  _globals['_GETGOALPROGRESSREQUEST']._serialized_start=1048
+  _globals['_GETGOALPROGRESSREQUEST']._serialized_end=1089
+  _globals['_GETGOALPROGRESSRESPONSE']._serialized_start=1091
+  _globals['_GETGOALPROGRESSRESPONSE']._serialized_end=1156
+  _globals['_LISTGOALSREQUEST']._serialized_start=1158
+  _globals['_LISTGOALSREQUEST']._serialized_end=1215
+  _globals['_LISTGOALSRESPONSE']._serialized_start=1217
+  _globals['_LISTGOALSRESPONSE']._serialized_end=1302
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=1305
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=1439
+  _globals['_GOALOUTCOME']._serialized_start=1441
+  _globals['_GOALOUTCOME']._serialized_end=1523
+  _globals['_GOALVIOLATION']._serialized_start=1525
+  _globals['_GOALVIOLATION']._serialized_end=1598
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=1600
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=1663
 # @@protoc_insertion_point(module_scope)

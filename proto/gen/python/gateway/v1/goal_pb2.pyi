@@ -263,6 +263,7 @@ class GoalMetrics(_message.Message):
     EXECUTIONS_FIELD_NUMBER: _builtins.int
     ENTRY_POINTS_FIELD_NUMBER: _builtins.int
     RUNNING_FIELD_NUMBER: _builtins.int
+    OTHER_ENTRY_POINTS_FIELD_NUMBER: _builtins.int
     decisions: _builtins.int
     """Everything that was counted: ends of executions, calls of tools, reports."""
     successful_outcomes: _builtins.int
@@ -274,10 +275,12 @@ class GoalMetrics(_message.Message):
     executions: _builtins.int
     """Executions that have ended."""
     running: _builtins.int
-    """Their executions that run now."""
+    """Executions of all entry points with this goal that run now."""
+    other_entry_points: _builtins.int
+    """How many more entry points have this goal, which the caller may not start."""
     @_builtins.property
     def entry_points(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The entry points with this goal."""
+        """The entry points with this goal that the caller may start; all of them for one that holds `admin.read`."""
 
     def __init__(
         self,
@@ -289,10 +292,11 @@ class GoalMetrics(_message.Message):
         executions: _builtins.int = ...,
         entry_points: _abc.Iterable[_builtins.str] | None = ...,
         running: _builtins.int = ...,
+        other_entry_points: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "entry_points", b"entry_points", "executions", b"executions", "failed_outcomes", b"failed_outcomes", "running", b"running", "success_rate", b"success_rate", "successful_outcomes", b"successful_outcomes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "entry_points", b"entry_points", "executions", b"executions", "failed_outcomes", b"failed_outcomes", "other_entry_points", b"other_entry_points", "running", b"running", "success_rate", b"success_rate", "successful_outcomes", b"successful_outcomes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
