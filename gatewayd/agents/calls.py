@@ -26,6 +26,7 @@ class OpenCall:
     """One turn that workers are to answer, until it has ended."""
 
     __slots__ = (
+        "asking",
         "context",
         "deadline",
         "error",
@@ -34,6 +35,7 @@ class OpenCall:
         "id",
         "length",
         "news",
+        "over",
         "pieces",
         "pool",
         "since",
@@ -62,6 +64,9 @@ class OpenCall:
         """The traceparent of whatever its answer causes."""
         self.context: Sends | None = None
         """With which whoever answers may speak to other agents."""
+        self.asking: set[asyncio.Task[object]] = set()
+        """Those that wait for another agent on its behalf: cancelled when it is over."""
+        self.over = False
         self.since = since
         """When it began to wait for a worker; this and `deadline` by the monotonic clock."""
         self.deadline = since + limit
@@ -73,6 +78,12 @@ class OpenCall:
         self.final = False
         self.error: Exception | None = None
         self.news = asyncio.Event()
+
+    def close(self) -> None:
+        """It is with nobody any more."""
+        self.over = True
+        for task in self.asking:
+            task.cancel()
 
     @property
     def is_message(self) -> bool:

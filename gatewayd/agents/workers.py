@@ -286,6 +286,7 @@ class Workers:
         """It is with nobody any more."""
         if self._calls.pop(call.id, None) is None:
             return
+        call.close()
         self.absence.end(call)
         pool = call.pool
         pool.waiting.pop(call.id, None)

@@ -5,12 +5,13 @@ control lane that is always sent before data, so no answer waits behind more tha
 is answered by `rejected` and ends nothing; a frame that cannot be read ends the stream.
 """
 
-from collections import deque
+import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 
 from gatewayd.access.principals import Principal
 from gatewayd.conversation.doors import Doors
+from gatewayd.conversation.outgoing import Outgoing
 from gatewayd.conversation.requests import Requests
 from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.serving import Serving
@@ -20,24 +21,24 @@ from gatewayd.conversation.writing import Writing
 from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, ProtocolViolation
 from gatewayd.core.event import EventType
 from gatewayd.core.frames import (
-    Delivery,
     EndReason,
     Goodbye,
     Hello,
     LostSubscription,
+    Publish,
     RecoveryStep,
     Refused,
     Rejected,
     Reply,
+    RequestBatch,
     ServerFrame,
     Welcome,
 )
-from gatewayd.core.idle import IDLE, queued
 from gatewayd.core.wake import Wake
 from gatewayd.wire import decode_client_frame, encode_server_frame
 
-MAX_CONTROL_BYTES = 4 * 1024 * 1024
-"""Answers that may wait for a reader that does not read; beyond it the connection is cut."""
+BURST = 64
+"""Requests of one batch that are begun before others have their turn; a `publish` counts as many."""
 
 
 class Conversation:
@@ -60,17 +61,12 @@ class Conversation:
         self.opened = doors.clock.now()
         self.active = self.opened
         """When its last frame came, Unix seconds."""
-        self.delivered = 0
-        """Events that were handed to the transport."""
         self.error: GatewayError | None = None
         self.writing = Writing()
         self._doors = doors
         self._greet = greet
-        self._control: deque[tuple[bytes, str]] = IDLE
-        """Frames, each with the request whose final reply it is, if it is one."""
-        self._replying = ""
-        """The request whose final reply is on its way."""
-        self._control_bytes = 0
+        self._batches = self._together = False
+        """Whether the client takes several frames in one, and whether they may go out so now."""
         self._wake = Wake()
         self._ending = False
         self._requests: Requests | None = None
@@ -87,6 +83,7 @@ class Conversation:
         self.subscriptions = Subscriptions(
             bus=doors.bus, oldest=doors.oldest, wake=self._wake.set, begun=self._text_so_far
         )
+        self._outgoing = Outgoing(self.serving, self.subscriptions, self.topics)
 
     # In
 
@@ -105,7 +102,25 @@ class Conversation:
             return
         if self._requests is None:
             raise ProtocolViolation("the first frame of a stream must be hello")
-        await self._requests.serve(frame)
+        if isinstance(frame, RequestBatch):
+            await self._receive_all(self._requests, frame)
+        else:
+            await self._requests.serve(frame)
+
+    async def _receive_all(self, requests: Requests, batch: RequestBatch) -> None:
+        """One after the other, as if each had come alone."""
+        begun = 0
+        for one in batch.requests:
+            if self._ending:
+                return
+            if isinstance(one, Rejected):
+                self.put(one)
+            else:
+                await requests.serve(one)
+            begun += BURST if isinstance(one, Publish) else 1
+            if begun >= BURST:
+                begun = 0
+                await asyncio.sleep(0)
 
     def _open(self, hello: Hello) -> None:
         if self._requests is not None:
@@ -127,6 +142,7 @@ class Conversation:
         else:
             self.topics.welcomed(hello.client_id)
             self.serving.welcomed(hello.client_id, resumed=isinstance(answer, Welcome) and answer.resumed)
+        self._batches = hello.batches
 
     def refuse(self, error: InvalidArgument) -> None:
         """A frame whose words are wrong: its request is refused; without a welcome the stream ends."""
@@ -152,45 +168,36 @@ class Conversation:
         """Queue an answer before all data."""
         if self._ending and not isinstance(frame, Goodbye):
             return
-        data = encode_server_frame(frame)
-        item = (data, frame.request_id if isinstance(frame, Reply) and frame.final else "")
-        self._control = queued(self._control, item)
-        self._control_bytes += len(data)
-        if self._control_bytes > MAX_CONTROL_BYTES:
-            self._control = IDLE
+        replying = frame.request_id if isinstance(frame, Reply) and frame.final else ""
+        if not self._outgoing.put(encode_server_frame(frame), replying):
             self.end(LimitExceeded("answers were not read", metadata={"limit": "control_bytes"}, retry_after=1.0))
         self._wake.set()
 
     async def next_frame(self) -> bytes | None:
         """The next frame to send, when there is one; None when the conversation has ended. The last one is sent."""
+        outgoing = self._outgoing
         self._sent()
-        while True:
-            if self._control:
-                data, self._replying = self._control.popleft()
-                self._control_bytes -= len(data)
-                if not self._control:
-                    self._control = IDLE
-                return data
+        while (data := outgoing.next(together=self._together, answers_only=self._ending)) is None:
             if self._ending:
                 return None
-            if (call := self.serving.next_frame()) is not None:
-                return encode_server_frame(call)
-            if (frame := self.subscriptions.next_frame()) is not None:
-                if isinstance(frame, Delivery):
-                    self.delivered += len(frame.chunk)
-                return encode_server_frame(frame)
-            if self.topics.have_news and (pushed := self.topics.next_frame()) is not None:
-                return encode_server_frame(pushed)
             self._wake.clear()
-            if not (self._control or self.serving.have_news or self.subscriptions.have_news or self.topics.have_news):
+            if not outgoing.have_news:
                 await self._wake.wait()
+        self._together = self._batches  # the welcome comes by itself
+        return data
 
     def _sent(self) -> None:
-        """The frame that was given out last has been handed to the transport."""
+        """What was given out last has been handed to the transport."""
         self.subscriptions.sent()
-        if self._replying and self._requests is not None:
-            self._requests.reply_sent(self._replying)
-            self._replying = ""
+        if (replying := self._outgoing.replying) and self._requests is not None:
+            for request_id in replying:
+                self._requests.reply_sent(request_id)
+            replying.clear()
+
+    @property
+    def delivered(self) -> int:
+        """Events that were handed to the transport."""
+        return self._outgoing.delivered
 
     def tick(self) -> None:
         """Called every heartbeat interval: idle readers learn how far they may go on from."""

@@ -13,6 +13,7 @@ from typing import get_args
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.rules import required_for_frame
+from gatewayd.agents.calls import OpenCall
 from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.objections import check_rate, taken
 from gatewayd.conversation.publishing import Batch
@@ -46,7 +47,7 @@ from gatewayd.core.frames import (
 from gatewayd.core.push import Push, PushRequest
 from gatewayd.core.rate import TokenBucket
 from gatewayd.core.work import ExecutionState
-from gatewayd.core.workers import CallReply, RegisterAgent, UnregisterAgent
+from gatewayd.core.workers import CallReply, PublishMessage, RegisterAgent, UnregisterAgent
 from gatewayd.routing.router import Caller, Submitted
 from gatewayd.service import TaskSet
 
@@ -118,6 +119,11 @@ class Requests:
             case Publish():
                 check_rate(self._publish_rate, len(frame.events), "limits.publish_rate")
                 await self._publish(frame)
+            case Send() if frame.call_id:
+                call = self._doors.speaking.begin(frame, self._principal)
+                await self._later(frame, partial(self._asked, frame, call))
+            case PublishMessage():
+                await self._later(frame, partial(self._said, frame))
             case Send():
                 check_rate(self._send_rate, 1, "limits.send_rate")
                 await self._later(frame, partial(self._sent, frame))
@@ -224,6 +230,20 @@ class Requests:
         self._put(Accepted(frame.request_id, execution_id=ids[0], message_id=ids[1], duplicate=is_known))
         if frame.await_reply:
             self.await_reply(waiting)
+
+    async def _asked(self, frame: Send, call: OpenCall) -> None:
+        """A worker asks another agent: accepted and answered at once, since nothing is written in between."""
+        content, failed = "", None
+        try:
+            content = await self._doors.speaking.ask(frame, call)
+        except GatewayError as error:
+            failed = error
+        self._put(Accepted(frame.request_id, execution_id=call.execution_id))
+        self._put(Reply(frame.request_id, call.execution_id, "", content, final=True, error=failed))
+
+    async def _said(self, frame: PublishMessage) -> None:
+        count = await self._doors.speaking.publish(frame, self._principal)
+        self._put(Accepted(frame.request_id, count=count))
 
     async def _controlled(self, frame: ControlRequest) -> None:
         await self._doors.controlling.act(frame, self._principal)

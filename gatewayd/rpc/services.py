@@ -21,11 +21,11 @@ from google.protobuf.message_factory import GetMessageClass
 
 from gatewayd.access.audit import Audit
 from gatewayd.access.principals import Principal
-from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.conversation.publishing import Publishing
 from gatewayd.conversation.sends import Sends
+from gatewayd.conversation.speaking import Speaking
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.operations import Operations
@@ -83,6 +83,7 @@ def handlers(
     bus: EventBus,
     publishing: Publishing,
     sends: Sends,
+    speaking: Speaking,
     rates: Rates,
     push: Push,
     entry_points: EntryPointFeeds,
@@ -92,7 +93,6 @@ def handlers(
     goals: Goals,
     works_on: Callable[[str, str], bool],
     messaging: Messaging,
-    agents: AgentRegistry,
     clock: Clock,
 ) -> list[Handler]:
     """One handler per service, `Connect` included."""
@@ -104,9 +104,9 @@ def handlers(
         "gateway.v1.AgentService": AgentService(
             guard=guard,
             sends=sends,
+            speaking=speaking,
             store=store,
             engine=messaging.engine,
-            agents=agents,
             publications=Publications(router, clock, messaging.events),
             rates=rates,
         ),

@@ -1,6 +1,6 @@
 """The frames of the server: `core.frames` → bytes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -27,6 +27,12 @@ def encode_server_frame(frame: frames.ServerFrame) -> bytes:
     if isinstance(frame, frames.Delivery):
         return _delivery(frame)
     return _WRITERS[type(frame)](frame).SerializeToString()
+
+
+def join_server_frames(frames_: Sequence[bytes]) -> bytes:
+    """Several encoded `gateway.v1.ConnectResponse`s as one."""
+    batch = frames_pb2.ResponseBatch(responses=frames_)
+    return frames_pb2.ConnectResponse(batch=batch).SerializeToString()
 
 
 def _delivery(frame: frames.Delivery) -> bytes:
