@@ -12,6 +12,7 @@ from functools import partial
 from gatewayd.access.principals import Principal
 from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.outgoing import Outgoing
+from gatewayd.conversation.pace import Pace
 from gatewayd.conversation.requests import Requests
 from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.serving import Serving
@@ -65,6 +66,7 @@ class Conversation:
         self.writing = Writing()
         self._doors = doors
         self._greet = greet
+        self._pace = Pace()
         self._batches = self._together = False
         """Whether the client takes several frames in one, and whether they may go out so now."""
         self._wake = Wake()
@@ -177,14 +179,27 @@ class Conversation:
         """The next frame to send, when there is one; None when the conversation has ended. The last one is sent."""
         outgoing = self._outgoing
         self._sent()
+        if self._together:
+            await self._gather()
         while (data := outgoing.next(together=self._together, answers_only=self._ending)) is None:
             if self._ending:
                 return None
             self._wake.clear()
             if not outgoing.have_news:
                 await self._wake.wait()
-        self._together = self._batches  # the welcome comes by itself
+                if self._together:
+                    await self._gather()
+        if self._together != self._batches:
+            self._together = self._batches  # the welcome comes by itself
+        if self._together:
+            self._pace.sending(self._doors.clock.monotonic())
         return data
+
+    async def _gather(self) -> None:
+        """Let more come together, if the frame before was only now. What the bus has gathered goes at once."""
+        hold = self._pace.hold(self._doors.clock.monotonic())
+        if hold > 0 and not self._ending and not self.subscriptions.have_news:
+            await self._doors.clock.sleep(hold)
 
     def _sent(self) -> None:
         """What was given out last has been handed to the transport."""
