@@ -91,6 +91,9 @@ class Workers:
                 patience = call.patience(self.reconnect_timeout, self._clock.monotonic())
                 if patience is not None and not self.absence.begin(call):
                     raise absent(call.pool.agent)
+                if patience is None:  # somebody is there: as for nearly all
+                    await call.news.wait()
+                    continue
                 async with self._clock.timeout(patience):
                     await call.news.wait()
             except TimeoutError:

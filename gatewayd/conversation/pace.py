@@ -6,7 +6,7 @@ under way, the hold after a frame is where the next ones come together.
 
 FACTOR = 2.0
 """Holds so many times what the frame before took."""
-LONGEST = 0.002
+LONGEST = 0.004
 """Seconds that nothing is ever held beyond; a frame may take long because its reader is slow."""
 
 
