@@ -5,9 +5,9 @@ from collections import deque
 from gatewayd.conversation.serving import Serving
 from gatewayd.conversation.subscriptions import MAX_FRAME, MIN_ROOM, Subscriptions
 from gatewayd.conversation.topics import ConversationTopics
-from gatewayd.core.frames import Delivery
+from gatewayd.core.frames import Delivery, ResponseBatch
 from gatewayd.core.idle import IDLE, queued
-from gatewayd.wire import encode_server_frame, join_server_frames
+from gatewayd.wire import encode_server_frame
 
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 """Answers that may wait for a reader that does not read; beyond it the connection is cut."""
@@ -70,7 +70,7 @@ class Outgoing:
             frames.append(more)
             room -= len(more) + FRAMING
             more = self._frame(room, answers_only=answers_only) if room > 0 else None
-        return join_server_frames(frames)
+        return encode_server_frame(ResponseBatch(frames))
 
     def _frame(self, room: int, *, answers_only: bool) -> bytes | None:
         """The first frame that waits, if it has no more than so many bytes. At `MAX_FRAME`, whatever it has."""

@@ -289,6 +289,14 @@ class Goodbye:
     cursor: Cursor
 
 
+@value(frozen=True, slots=True)
+class ResponseBatch:
+    """Frames that go out in one."""
+
+    responses: Sequence[bytes]
+    """Each encoded."""
+
+
 ServerFrame = (
     Welcome
     | Refused
@@ -305,4 +313,5 @@ ServerFrame = (
     | TopicEnded
     | Call
     | CancelCall
+    | ResponseBatch
 )

@@ -11,7 +11,7 @@ from gatewayd.wire.filters import filter_from_proto
 from gatewayd.wire.lists import list_events_bytes, publish_events
 from gatewayd.wire.published import MAX_EVENT_BYTES, Stamp, check_batch, content_digest, parse_event
 from gatewayd.wire.reports import settle
-from gatewayd.wire.server import encode_server_frame, join_server_frames
+from gatewayd.wire.server import encode_server_frame
 
 __all__ = [
     "MAX_EVENT_BYTES",
@@ -26,7 +26,6 @@ __all__ = [
     "error_to_proto",
     "event_bytes",
     "filter_from_proto",
-    "join_server_frames",
     "list_events_bytes",
     "parse_event",
     "publish_events",

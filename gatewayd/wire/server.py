@@ -1,6 +1,6 @@
 """The frames of the server: `core.frames` → bytes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -27,12 +27,6 @@ def encode_server_frame(frame: frames.ServerFrame) -> bytes:
     if isinstance(frame, frames.Delivery):
         return _delivery(frame)
     return _WRITERS[type(frame)](frame).SerializeToString()
-
-
-def join_server_frames(frames_: Sequence[bytes]) -> bytes:
-    """Several encoded `gateway.v1.ConnectResponse`s as one."""
-    batch = frames_pb2.ResponseBatch(responses=frames_)
-    return frames_pb2.ConnectResponse(batch=batch).SerializeToString()
 
 
 def _delivery(frame: frames.Delivery) -> bytes:
@@ -142,6 +136,10 @@ def _goodbye(frame: frames.Goodbye) -> pb.ConnectResponse:
     return pb.ConnectResponse(goodbye=goodbye)
 
 
+def _batch(frame: frames.ResponseBatch) -> frames_pb2.ConnectResponse:
+    return frames_pb2.ConnectResponse(batch=frames_pb2.ResponseBatch(responses=frame.responses))
+
+
 _WRITERS: Mapping[type, Callable[[Any], pb.ConnectResponse | frames_pb2.ConnectResponse]] = MappingProxyType(
     {
         frames.Welcome: _welcome,
@@ -158,5 +156,6 @@ _WRITERS: Mapping[type, Callable[[Any], pb.ConnectResponse | frames_pb2.ConnectR
         push.TopicEnded: topic_ended,
         workers.Call: call,
         workers.CancelCall: cancel_call,
+        frames.ResponseBatch: _batch,
     }
 )
