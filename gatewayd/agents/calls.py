@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from gatewayd.agents.base import Turn
 from gatewayd.agents.messages import Sends
+from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError, Unavailable
 from gatewayd.core.workers import Call, Said, WorkerFrame
 
@@ -84,6 +85,14 @@ class OpenCall:
         self.over = True
         for task in self.asking:
             task.cancel()
+
+    async def until_news(self, patience: float | None, clock: Clock) -> None:
+        """Wait for news, at most `patience` seconds (`TimeoutError`); None is for as long as it takes."""
+        if patience is None:  # as for nearly all; a timer costs more than the rest
+            await self.news.wait()
+            return
+        async with clock.timeout(patience):
+            await self.news.wait()
 
     @property
     def is_message(self) -> bool:

@@ -91,11 +91,7 @@ class Workers:
                 patience = call.patience(self.reconnect_timeout, self._clock.monotonic())
                 if patience is not None and not self.absence.begin(call):
                     raise absent(call.pool.agent)
-                if patience is None:  # somebody is there: as for nearly all
-                    await call.news.wait()
-                    continue
-                async with self._clock.timeout(patience):
-                    await call.news.wait()
+                await call.until_news(patience, self._clock)
             except TimeoutError:
                 if call.patience(self.reconnect_timeout, self._clock.monotonic()) == 0:
                     log.warning("no_worker", extra={"agent": call.pool.agent, "execution": call.execution_id})

@@ -143,18 +143,8 @@ class Ping:
     request_id: str
 
 
-Request = (
-    Subscribe
-    | Unsubscribe
-    | Publish
-    | Send
-    | Trigger
-    | Ping
-    | ControlRequest
-    | PushRequest
-    | WorkerRequest
-    | PublishMessage
-)
+_Ordinary = Subscribe | Unsubscribe | Publish | Send | Trigger | Ping
+Request = _Ordinary | ControlRequest | PushRequest | WorkerRequest | PublishMessage
 """What is answered once, under its request id."""
 
 
@@ -297,21 +287,6 @@ class ResponseBatch:
     """Each encoded."""
 
 
-ServerFrame = (
-    Welcome
-    | Refused
-    | Accepted
-    | Rejected
-    | Delivery
-    | Reply
-    | Progress
-    | Gap
-    | Ended
-    | Pong
-    | Goodbye
-    | TopicDelivery
-    | TopicEnded
-    | Call
-    | CancelCall
-    | ResponseBatch
-)
+_Answer = Welcome | Refused | Accepted | Rejected | Reply | Pong
+_News = Delivery | Progress | Gap | Ended | TopicDelivery | TopicEnded | Call | CancelCall | Goodbye
+ServerFrame = _Answer | _News | ResponseBatch
