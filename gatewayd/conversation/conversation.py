@@ -66,9 +66,10 @@ class Conversation:
         self.writing = Writing()
         self._doors = doors
         self._greet = greet
-        self._pace = Pace()
-        self._batches = self._together = False
-        """Whether the client takes several frames in one, and whether they may go out so now."""
+        self._batches = False
+        """Whether the client takes several frames in one."""
+        self._pace: Pace | None = None
+        """Of the frames that may go out so."""
         self._wake = Wake()
         self._ending = False
         self._requests: Requests | None = None
@@ -179,25 +180,24 @@ class Conversation:
         """The next frame to send, when there is one; None when the conversation has ended. The last one is sent."""
         outgoing = self._outgoing
         self._sent()
-        if self._together:
-            await self._gather()
-        while (data := outgoing.next(together=self._together, answers_only=self._ending)) is None:
+        if self._pace is not None:
+            await self._gather(self._pace)
+        while (data := outgoing.next(together=self._pace is not None, answers_only=self._ending)) is None:
             if self._ending:
                 return None
             self._wake.clear()
             if not outgoing.have_news:
                 await self._wake.wait()
-                if self._together:
-                    await self._gather()
-        if self._together != self._batches:
-            self._together = self._batches  # the welcome comes by itself
-        if self._together:
+                if self._pace is not None:
+                    await self._gather(self._pace)
+        if self._batches:
+            self._pace = self._pace or Pace()  # the first frame, which is the welcome, comes by itself
             self._pace.sending(self._doors.clock.monotonic())
         return data
 
-    async def _gather(self) -> None:
+    async def _gather(self, pace: Pace) -> None:
         """Let more come together, if the frame before was only now. What the bus has gathered goes at once."""
-        hold = self._pace.hold(self._doors.clock.monotonic())
+        hold = pace.hold(self._doors.clock.monotonic())
         if hold > 0 and not self._ending and not self.subscriptions.have_news:
             await self._doors.clock.sleep(hold)
 

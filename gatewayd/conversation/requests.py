@@ -13,7 +13,6 @@ from typing import get_args
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.rules import required_for_frame
-from gatewayd.agents.calls import OpenCall
 from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.objections import check_rate, taken
 from gatewayd.conversation.publishing import Batch
@@ -26,6 +25,7 @@ from gatewayd.core.errors import (
     DeadlineExceeded,
     GatewayError,
     Internal,
+    LimitExceeded,
     PermissionDenied,
 )
 from gatewayd.core.frames import (
@@ -55,6 +55,8 @@ log = logging.getLogger("gatewayd.conversation")
 
 MAX_PENDING = 256
 """Requests of one connection that may be under way; the next one is read when one of them is answered."""
+MAX_ASKING = 1000
+"""Messages of one worker that may wait for their replies; one more is refused."""
 _KINDS = {kind: re.sub(r"(?<=.)(?=[A-Z])", "_", kind.__name__).lower() for kind in get_args(Request)}
 """The name of each kind of request in `ConnectRequest.frame`."""
 
@@ -82,6 +84,7 @@ class Requests:
         self._put = put
         self._slots = asyncio.Semaphore(MAX_PENDING)
         self._tasks = TaskSet("conversation")
+        self._asking = 0
         self._open: set[str] = set()
         """Ids of requests of this connection that have no last answer yet: an id names one of them."""
         self._waiting: dict[str, Waiting] = {}
@@ -120,10 +123,9 @@ class Requests:
                 check_rate(self._publish_rate, len(frame.events), "limits.publish_rate")
                 await self._publish(frame)
             case Send() if frame.call_id:
-                call = self._doors.speaking.begin(frame, self._principal)
-                await self._later(frame, partial(self._asked, frame, call))
+                self._ask(frame)
             case PublishMessage():
-                await self._later(frame, partial(self._said, frame))
+                await self._later(frame, partial(self._doors.speaking.announce, frame, self._principal, self._put))
             case Send():
                 check_rate(self._send_rate, 1, "limits.send_rate")
                 await self._later(frame, partial(self._sent, frame))
@@ -173,7 +175,10 @@ class Requests:
         finally:
             if request_id not in self._waiting:
                 self._open.discard(request_id)
-            self._slots.release()
+            if isinstance(frame, Send) and frame.call_id:
+                self._asking -= 1
+            else:
+                self._slots.release()
 
     # Events
 
@@ -231,19 +236,16 @@ class Requests:
         if frame.await_reply:
             self.await_reply(waiting)
 
-    async def _asked(self, frame: Send, call: OpenCall) -> None:
-        """A worker asks another agent: accepted and answered at once, since nothing is written in between."""
-        content, failed = "", None
-        try:
-            content = await self._doors.speaking.ask(frame, call)
-        except GatewayError as error:
-            failed = error
-        self._put(Accepted(frame.request_id, execution_id=call.execution_id))
-        self._put(Reply(frame.request_id, call.execution_id, "", content, final=True, error=failed))
-
-    async def _said(self, frame: PublishMessage) -> None:
-        count = await self._doors.speaking.publish(frame, self._principal)
-        self._put(Accepted(frame.request_id, count=count))
+    def _ask(self, frame: Send) -> None:
+        """A worker asks another agent. It takes no slot: the answer that it waits for may come on this connection."""
+        if self._asking >= MAX_ASKING:
+            what = f"{MAX_ASKING} messages of this connection wait for their replies"
+            raise LimitExceeded(what, metadata={"limit": "worker_messages"}, retry_after=1.0)
+        call = self._doors.speaking.begin(frame, self._principal)
+        self._asking += 1
+        self._open.add(frame.request_id)
+        work = self._doors.speaking.answer(frame, call, self._put)
+        self._tasks.start(self._answer(frame, work), name=f"ask {frame.request_id}")
 
     async def _controlled(self, frame: ControlRequest) -> None:
         await self._doors.controlling.act(frame, self._principal)

@@ -13,8 +13,8 @@ from gatewayd.agents.calls import OpenCall
 from gatewayd.agents.messages import text_of
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.core.agents import TopicId
-from gatewayd.core.errors import Cancelled
-from gatewayd.core.frames import Send
+from gatewayd.core.errors import Cancelled, GatewayError
+from gatewayd.core.frames import Accepted, Reply, Send
 from gatewayd.core.workers import PublishMessage
 from gatewayd.runtime.speaking import json_message
 
@@ -64,6 +64,16 @@ class Speaking:
             call.asking.discard(task)
         return "" if reply is None else text_of(reply)
 
+    async def answer(self, send: Send, call: OpenCall, put: Callable[[Accepted | Reply], None]) -> None:
+        """As `ask`, for a client that is told by frames: both at once, since nothing is written in between."""
+        content, failed = "", None
+        try:
+            content = await self.ask(send, call)
+        except GatewayError as error:
+            failed = error
+        put(Accepted(send.request_id, execution_id=call.execution_id))
+        put(Reply(send.request_id, call.execution_id, "", content, final=True, error=failed))
+
     async def publish(self, message: PublishMessage, principal: Principal) -> int:
         """Publish it from within its call; how many agents will handle it. Raises as `begin` does."""
         for agent in sorted(self._heard(TopicId.parse(message.topic))):
@@ -73,3 +83,7 @@ class Speaking:
         assert voice is not None, "given with the call"
         what = json_message(message.data_type, message.text) if message.data_type else message.text
         return await voice.publish(message.topic, what)
+
+    async def announce(self, message: PublishMessage, principal: Principal, put: Callable[[Accepted], None]) -> None:
+        """As `publish`, for a client that is told by a frame."""
+        put(Accepted(message.request_id, count=await self.publish(message, principal)))

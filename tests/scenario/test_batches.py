@@ -230,6 +230,27 @@ async def test_what_is_asked_from_within_a_call_ends_with_it(rig: House) -> None
         assert reason_of((await worker.heard()).error) == "CANCELLED"
 
 
+async def test_more_is_asked_at_once_than_may_be_under_way_and_a_bound_is_told(rig: House) -> None:
+    """What answers it comes on the same connection, behind it."""
+    worker = Worker(rig, "grpc")
+    async with worker.stream, rig.daemon.client("c-many") as client:
+        await worker.register("w-many")
+        sending = asyncio.create_task(client.send("asker", "go"))
+        asked = await worker.call()
+        many = [send(f"q{number}", "other", str(number), call_id=asked.call_id) for number in range(1002)]
+        await worker.stream.write(batch(*many[:600]))
+        await worker.stream.write(batch(*many[600:]))
+        for number in (1000, 1001):
+            assert reason_of(await worker.stream.rejected(f"q{number}")) == "LIMIT_EXCEEDED"
+        for number in range(3):
+            question = await worker.call()
+            assert question.text == str(number)
+            await worker.reply(question, "yes")
+            assert (await worker.heard()).content == "yes"
+        await worker.reply(asked, "enough")
+        assert (await sending).content == "enough"
+
+
 async def test_a_worker_says_only_what_its_scopes_allow(rig: House) -> None:
     async with stream(rig, token=TOKEN) as mute, rig.daemon.client("c-mute") as client:
         await mute.hello("w-mute")
