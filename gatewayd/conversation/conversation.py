@@ -192,7 +192,7 @@ class Conversation:
                     await self._gather(self._pace)
         if self._batches:
             self._pace = self._pace or Pace()  # the first frame, which is the welcome, comes by itself
-            self._pace.sending(self._doors.clock.monotonic())
+            self._pace.sending(self._doors.clock.monotonic(), outgoing.joined)
         return data
 
     async def _gather(self, pace: Pace) -> None:

@@ -26,6 +26,7 @@ class Outgoing:
         "_subscriptions",
         "_topics",
         "delivered",
+        "joined",
         "replying",
     )
 
@@ -40,6 +41,8 @@ class Outgoing:
         """One that found no room in the frame before."""
         self.replying: list[str] = []
         """The requests whose final reply is on its way."""
+        self.joined = 1
+        """Frames in the one that was given last."""
         self.delivered = 0
         """Events that were handed to the transport."""
 
@@ -59,6 +62,7 @@ class Outgoing:
 
     def next(self, *, together: bool, answers_only: bool) -> bytes | None:
         """What is to be sent next; None if nothing waits. `together`: several frames in one, as there is room."""
+        self.joined = 1
         data = self._frame(MAX_FRAME, answers_only=answers_only)
         if data is None or not together:
             return data
@@ -70,6 +74,7 @@ class Outgoing:
             frames.append(more)
             room -= len(more) + FRAMING
             more = self._frame(room, answers_only=answers_only) if room > 0 else None
+        self.joined = len(frames)
         return encode_server_frame(ResponseBatch(frames))
 
     def _frame(self, room: int, *, answers_only: bool) -> bytes | None:

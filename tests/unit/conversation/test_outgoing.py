@@ -6,7 +6,7 @@ import pytest
 from gateway.v1 import event_service_pb2 as pb
 
 from gatewayd.conversation.outgoing import MAX_CONTROL_BYTES, Outgoing
-from gatewayd.conversation.pace import FACTOR, LONGEST, Pace
+from gatewayd.conversation.pace import FACTOR, LONGEST, MANY, SHORTEST, Pace
 from gatewayd.conversation.subscriptions import MAX_FRAME, MIN_ROOM
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import Cursor
@@ -63,6 +63,7 @@ def test_all_that_waits_is_one_frame_in_its_order() -> None:
 
     frame = way.sent()
     assert kinds(frame) == ["rejected", "rejected", "cancel_call", "progress", "pong"]
+    assert way.outgoing.joined == 5
     assert way.sent() is None
 
 
@@ -137,8 +138,11 @@ def test_the_requests_that_a_frame_answers_are_told() -> None:
 def test_a_frame_holds_the_next_by_what_it_cost() -> None:
     pace = Pace()
     assert pace.hold(5.0) <= 0
-    pace.sending(10.0)
+    pace.sending(10.0, 1)
     assert pace.hold(10.0 + LONGEST / 4) == pytest.approx(FACTOR * LONGEST / 4)
     assert pace.hold(11.0) <= 0
-    pace.sending(20.0)
+    pace.sending(20.0, 1)
     assert pace.hold(29.0) == pytest.approx(LONGEST)
+    for frames, least in ((MANY - 1, 0.0), (MANY, SHORTEST)):
+        pace.sending(30.0, frames)
+        assert pace.hold(30.0) == pytest.approx(least)
