@@ -26,9 +26,11 @@ gateway:
 bus:
   history: {max_events: 1000000}
 agents:
-  echo: {remote: true}
+  echo: {remote: true, concurrency: concurrent(64)}
+  talker: {remote: true, timeout: 10m}
 entry_points:
   ask: {agent: echo, max_concurrent: 64}
+  talk: {agent: talker, max_concurrent: 4}
 """
 """More connections than the default, since that is what is measured; every other bound is as it comes."""
 CONNECT = "/gateway.v1.EventService/Connect"

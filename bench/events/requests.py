@@ -29,14 +29,19 @@ from events.talk import Talk
 from gatewayctl.sdk.publisher import MAX_IN_FLIGHT
 
 IN_FLIGHT = (1, 64)
-PROGRAMS = {"SDK": "sdk_requests", "worker": "worker_requests"}
+PROGRAMS = {"SDK": "sdk_requests", "worker": "worker_requests", "agents": "agent_requests"}
 """Our clients that are processes of their own, and their modules."""
 WHAT = {
     "raw": "request and answer between two clients (raw clients)",
     "SDK": "request and answer between two clients (SDK)",
     "worker": "request to a remote agent and its answer (SDK)",
+    "agents": "message between agents of two workers, and its reply (SDK)",
 }
-TARGETED = ("raw", "worker")
+DURABLE = {
+    "worker": "yes, each an execution with fsync (peer: no)",
+    "agents": "its execution is, and that it was said (peer: no)",
+}
+TARGETED = ("raw", "worker", "agents")
 TARGET, AIM = 8.0, 20.0
 AIM_P99 = 3.0
 """Milliseconds with 64 in flight."""
@@ -246,7 +251,7 @@ def _row(name: str, in_flight: int, measured: Mapping[str, list[Round]]) -> Row:
         ratio,
         f"≥ {TARGET:g}× AutoGen host (aim {AIM:g}×, p99 {AIM_P99:g} ms)" if target else "–",
         (ratio >= TARGET if theirs else None) if target else True,
-        durable="yes, each an execution with fsync (peer: no)" if name == "worker" else "no",
+        durable=DURABLE.get(name, "no"),
         authenticated="yes (peer: no)",
         in_flight=str(in_flight),
         processes="1 + load" if name == "raw" else "1 + 1 client process (peer: the same)",

@@ -17,7 +17,7 @@ from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.sdk.errors import GatewayError
 from gatewayctl.sdk.link import Link, LinkLost
-from gatewayctl.sdk.messages import Calls, announce, say
+from gatewayctl.sdk.speaking import Speaking
 
 __all__ = ["Call", "CallFailed", "Handler"]
 
@@ -61,24 +61,25 @@ class Call:
     """The type of the message, where `text` is the JSON of an object; '' for text."""
     traceparent: str = ""
     """The trace that the answer is a part of, as W3C Trace Context has it; '' without one."""
-    _calls: Calls | None = field(default=None, repr=False, compare=False)
+    _speaking: Speaking | None = field(default=None, repr=False, compare=False)
 
     async def send(self, agent: str, text: str, *, key: str = "", timeout: float | None = None) -> str:
-        """Ask another agent, as part of this execution; its reply. `key` names the instance.
+        """Ask another agent, as part of this execution; its reply. `key` names the instance, `timeout` is in seconds.
 
         It takes the scope `agents.send:AGENT`. NotFound, Unavailable, DeadlineExceeded; GatewayError with the reason
-        CALL_CYCLE where that agent waits for this one.
+        CALL_CYCLE where that agent waits for this one. Unavailable, too, where the connection is lost: that takes the
+        message back, which may have been handled. What is still asked when the call ends is taken back.
         """
-        return await say(self._unary(), self.call_id, agent, text, key=key, timeout=timeout)
+        return await self._voice().send(self.call_id, agent, text, key=key, timeout=timeout)
 
     async def publish(self, topic: str, message: str | Mapping[str, Any], *, data_type: str = "") -> int:
         """Publish on a topic, as part of this execution; how many agents will handle it."""
-        return await announce(self._unary(), self.call_id, topic, message, data_type)
+        return await self._voice().publish(self.call_id, topic, message, data_type)
 
-    def _unary(self) -> Calls:
-        if self._calls is None:
+    def _voice(self) -> Speaking:
+        if self._speaking is None:
             raise RuntimeError("this call was not made by a client")
-        return self._calls
+        return self._speaking
 
 
 Handler = Callable[[Call], Awaitable[str] | AsyncIterator[str]]

@@ -209,6 +209,7 @@ class Conversation:
             protocol_max=PROTOCOL,
             resume_token=self._resume_token,
             client_version=self._identity.version,
+            batches=True,
         )
         try:
             async with asyncio.timeout(HANDSHAKE):

@@ -7,7 +7,6 @@ is never repaired: when it is lost, everybody who waits on it gets `LinkLost` an
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,12 +14,11 @@ import grpc
 from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.sdk.errors import GatewayError, LimitExceeded, from_frame, from_rpc
+from gatewayctl.sdk.outgoing import Outgoing
 from gatewayctl.system import Clock
 
 EOF: Any = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not know it
 
-MAX_OUTGOING = 64
-"""Frames that may wait for the transport; one more waits in its caller."""
 MAX_MESSAGE_BYTES = 4 << 20
 """Where the daemon does not say: gRPC's own bound."""
 
@@ -56,6 +54,7 @@ class Link:
     ) -> None:
         """`addressed` takes what is for the client itself; it must not wait. `topics` takes what topics bring."""
         self.welcome = welcome
+        self.features = frozenset(welcome.features)
         self._addressed = addressed
         self._topics = topics
         self.max_message_bytes = welcome.policy.max_message_bytes or MAX_MESSAGE_BYTES
@@ -72,13 +71,10 @@ class Link:
         self._patient: set[str] = set()
         self._replies: dict[str, tuple[OnReply, asyncio.Future[None]]] = {}
         self._routes: dict[str, tuple[Feed, asyncio.Future[pb.Ended]]] = {}
-        self._outgoing: deque[pb.ConnectRequest] = deque()
-        self._work = asyncio.Event()
-        self._room = asyncio.Event()
+        self._outgoing = Outgoing(stream, together="batches" in self.features, most=self.max_message_bytes)
         self._heard = clock.monotonic()
         self._reading = True
         self._silent = False
-        self._finishing = False
 
     @property
     def busy(self) -> bool:
@@ -99,17 +95,16 @@ class Link:
         Waits while the transport is behind. LimitExceeded for a frame that the daemon would not take; publishes are
         measured by who makes them.
         """
-        if not frame.HasField("publish") and (size := frame.ByteSize()) > self.max_message_bytes - REQUEST_ID_BYTES:
+        size = 0 if frame.HasField("publish") else frame.ByteSize() + REQUEST_ID_BYTES
+        if size > self.max_message_bytes:
             raise LimitExceeded(
-                f"the request is {size} bytes; the daemon takes {self.max_message_bytes} in one message "
-                "(gateway.limits.message_bytes)",
+                f"the request is {size - REQUEST_ID_BYTES} bytes; the daemon takes {self.max_message_bytes} in one "
+                "message (gateway.limits.message_bytes)",
                 code=8,
                 reason="LIMIT_EXCEEDED",
                 metadata={"limit": "message_bytes"},
             )
-        while len(self._outgoing) >= MAX_OUTGOING and not self.lost:
-            self._room.clear()
-            await self._room.wait()
+        await self._outgoing.room()
         if self.lost:
             raise LinkLost
         if not frame.request_id:
@@ -119,8 +114,7 @@ class Link:
         self._answers[frame.request_id] = answer
         if frame.WhichOneof("frame") in PATIENT:
             self._patient.add(frame.request_id)
-        self._outgoing.append(frame)
-        self._work.set()
+        self._outgoing.put(frame, size)
         return answer
 
     async def request(self, frame: pb.ConnectRequest) -> pb.Accepted:
@@ -173,14 +167,17 @@ class Link:
 
     def finish(self) -> None:
         """Say that nothing more will come; what was said before goes out first. The daemon then ends the stream."""
-        self._finishing = True
-        self._work.set()
+        self._outgoing.finish()
 
     async def _read(self) -> GatewayError | None:
         try:
             while (frame := await self._stream.read()) is not EOF:
                 self._heard = self._clock.monotonic()
-                await self._take(frame)
+                if frame.HasField("batch"):
+                    for one in frame.batch.responses:
+                        await self._take(one)
+                else:
+                    await self._take(frame)
         except grpc.RpcError as error:
             return from_rpc(error)
         except asyncio.CancelledError:
@@ -248,16 +245,7 @@ class Link:
 
     async def _write(self) -> None:
         try:
-            while True:
-                while self._outgoing:
-                    frame = self._outgoing.popleft()
-                    self._room.set()
-                    await self._stream.write(frame)
-                if self._finishing:
-                    await self._stream.done_writing()
-                    return
-                self._work.clear()
-                await self._work.wait()
+            await self._outgoing.run()
         except (grpc.RpcError, asyncio.InvalidStateError):
             return  # the reader learns why the stream has ended
 
@@ -272,8 +260,8 @@ class Link:
             if silent >= 2 * interval:
                 self.end()
                 return
-            self._outgoing.append(pb.ConnectRequest(request_id=self.new_id(), ping=pb.Ping()))
-            self._work.set()
+            ping = pb.ConnectRequest(request_id=self.new_id(), ping=pb.Ping())
+            self._outgoing.put(ping, ping.ByteSize())
 
     def _lose(self) -> None:
         self.lost = True
@@ -285,7 +273,7 @@ class Link:
         self._patient.clear()
         self._replies.clear()
         self._routes.clear()
-        self._room.set()
+        self._outgoing.close()
         for future in waiting:
             if not future.done():
                 future.set_exception(LinkLost())

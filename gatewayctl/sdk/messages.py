@@ -1,6 +1,4 @@
-"""Messages between agents, as a client sees them: publishing on a topic, instances and their states, and for a worker
-what its agent says to others.
-"""
+"""Messages between agents, as a client sees them: publishing on a topic, instances and their states."""
 
 from __future__ import annotations
 
@@ -9,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from gateway.v1 import agent_service_pb2 as pb
+from gateway.v1 import event_service_pb2
 from google.protobuf.message import Message
 
 from gatewayctl.sdk.objects import fill
@@ -100,27 +99,18 @@ class Messages:
         return Loaded(tuple(answer.loaded), tuple(answer.unknown), answer.subscriptions)
 
 
-async def say(calls: Calls, call_id: str, agent: str, text: str, *, key: str = "", timeout: float | None = None) -> str:
-    """What an agent replies to a message from within a call."""
-    request = pb.SendMessageRequest(agent=agent, text=text, key=key, call_id=call_id)
-    if timeout is not None:
-        request.timeout.FromMilliseconds(max(1, int(timeout * 1000)))
-    limit = FOREVER if timeout is None else timeout + GRACE
-    return (await calls.call("AgentService/SendMessage", request, pb.SendMessageResponse, timeout=limit)).content
-
-
-async def announce(calls: Calls, call_id: str, topic: str, message: str | Mapping[str, Any], data_type: str) -> int:
-    """How many agents will handle a message that is published from within a call."""
-    request = publish_request(topic, message, data_type)
-    request.call_id = call_id
-    return (await calls.call("AgentService/PublishMessage", request, pb.PublishMessageResponse)).count
-
-
 def publish_request(topic: str, message: str | Mapping[str, Any], data_type: str = "") -> pb.PublishMessageRequest:
     """The request that publishes it."""
     request = pb.PublishMessageRequest(topic=topic, data_type=data_type)
+    fill_content(request, message)
+    return request
+
+
+def fill_content(
+    request: pb.PublishMessageRequest | event_service_pb2.PublishMessage, message: str | Mapping[str, Any]
+) -> None:
+    """What is published: text, or a JSON object."""
     if isinstance(message, str):
         request.text = message
     else:
         fill(request.json, message, "json")
-    return request

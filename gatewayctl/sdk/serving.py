@@ -18,6 +18,7 @@ from gatewayctl.sdk.errors import ClientClosed, GatewayError, InvalidArgument, N
 from gatewayctl.sdk.link import Link, LinkLost
 from gatewayctl.sdk.messages import Calls, Messages
 from gatewayctl.sdk.pace import Tasks
+from gatewayctl.sdk.speaking import Speaking
 
 __all__ = ["Serving"]
 
@@ -37,9 +38,9 @@ class Serving:
         request: pb.RegisterAgent,
         handler: Handler,
         start: Start,
-        calls: Calls,
+        speaking: Speaking,
     ) -> None:
-        self._unary = calls
+        self._speaking = speaking
         self.agent = request.agent
         self.connects = 0
         """How often it was registered."""
@@ -137,7 +138,7 @@ class Serving:
         """Take a call; one that is here already is told again, and goes on."""
         if call.call_id in self._calls or self._error is not None:
             return
-        answering = Answering(_call(call, self._unary), self._handler, self.registered, self._link)
+        answering = Answering(_call(call, self._speaking), self._handler, self.registered, self._link)
         task = self._start(answering.run(), f"call {call.call_id}")
         self._calls[call.call_id] = (answering, task)
         task.add_done_callback(lambda _: self._calls.pop(call.call_id, None))
@@ -222,12 +223,13 @@ class Serves(Messages):
         self._need_open()
         check_handler(handler)
         request = pb.RegisterAgent(agent=agent, max_concurrent=max_concurrent, history=history, topics=topics)
-        serving = Serving(self._conversation, request, handler, self._tasks.start, self)
+        speaking = Speaking(self._conversation, self)
+        serving = Serving(self._conversation, request, handler, self._tasks.start, speaking)
         self._worker.begin(serving)
         return serving
 
 
-def _call(call: pb.Call, calls: Calls) -> Call:
+def _call(call: pb.Call, speaking: Speaking) -> Call:
     return Call(
         call_id=call.call_id,
         agent=call.agent,
@@ -241,6 +243,6 @@ def _call(call: pb.Call, calls: Calls) -> Call:
         sender=call.sender,
         traceparent=call.traceparent,
         data_type=call.data_type,
-        _calls=calls,
+        _speaking=speaking,
         history=tuple((enum_name(session_pb2.SessionRole.DESCRIPTOR, one.role), one.content) for one in call.history),
     )

@@ -175,6 +175,8 @@ FRAMES: Mapping[str, Permission] = MappingProxyType(
         "register_agent": _REGISTER,
         "unregister_agent": AUTHENTICATED,
         "call_reply": _REGISTER,
+        "publish_message": _SEND,
+        "batch": AUTHENTICATED,
     }
 )
 """Name of a frame in `ConnectRequest.frame` → what it requires."""

@@ -137,7 +137,7 @@ class Scopes:
 
     def holds(self, action: Action) -> bool:
         """Whether there is any scope of that kind; what it holds for is asked with the subject at hand."""
-        return any(_grants(scope, action) for scope in self.items)
+        return bool(_granting(self.items, action))
 
     def allows(self, action: Action, subject: str = "") -> bool:
         """Whether the action is allowed on an agent, entry point, push topic, key, or on sessions `own` or `all`.
@@ -146,7 +146,7 @@ class Scopes:
         """
         if action in _EVENTS:
             raise ValueError(f"{action} depends on a type and a topic")
-        return any(_grants(scope, action) and _covers_subject(scope, subject) for scope in self.items)
+        return any(_covers_subject(scope, subject) for scope in _granting(self.items, action))
 
     def may_publish(self, kind: EventType, topic: str) -> bool:
         """Whether an event of this type and topic ('' when it has none) may be published."""
@@ -197,6 +197,12 @@ EVERY_SCOPE = Scopes(
 def check_scope(text: str) -> None:
     """Raise `InvalidArgument` with a hint unless the text is a scope; for the configuration's checks."""
     Scope.parse(text)
+
+
+@lru_cache(maxsize=1024)
+def _granting(scopes: frozenset[Scope], action: Action) -> tuple[Scope, ...]:
+    """Those that are of that kind: asked twice for each message."""
+    return tuple(scope for scope in scopes if _grants(scope, action))
 
 
 def _grants(scope: Scope, action: Action) -> bool:

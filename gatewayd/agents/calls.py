@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from gatewayd.agents.base import Turn
 from gatewayd.agents.messages import Sends
+from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError, Unavailable
 from gatewayd.core.workers import Call, Said, WorkerFrame
 
@@ -26,6 +27,7 @@ class OpenCall:
     """One turn that workers are to answer, until it has ended."""
 
     __slots__ = (
+        "asking",
         "context",
         "deadline",
         "error",
@@ -34,6 +36,7 @@ class OpenCall:
         "id",
         "length",
         "news",
+        "over",
         "pieces",
         "pool",
         "since",
@@ -62,6 +65,9 @@ class OpenCall:
         """The traceparent of whatever its answer causes."""
         self.context: Sends | None = None
         """With which whoever answers may speak to other agents."""
+        self.asking: set[asyncio.Task[object]] = set()
+        """Those that wait for another agent on its behalf: cancelled when it is over."""
+        self.over = False
         self.since = since
         """When it began to wait for a worker; this and `deadline` by the monotonic clock."""
         self.deadline = since + limit
@@ -73,6 +79,20 @@ class OpenCall:
         self.final = False
         self.error: Exception | None = None
         self.news = asyncio.Event()
+
+    def close(self) -> None:
+        """It is with nobody any more."""
+        self.over = True
+        for task in self.asking:
+            task.cancel()
+
+    async def until_news(self, patience: float | None, clock: Clock) -> None:
+        """Wait for news, at most `patience` seconds (`TimeoutError`); None is for as long as it takes."""
+        if patience is None:  # as for nearly all; a timer costs more than the rest
+            await self.news.wait()
+            return
+        async with clock.timeout(patience):
+            await self.news.wait()
 
     @property
     def is_message(self) -> bool:

@@ -91,8 +91,7 @@ class Workers:
                 patience = call.patience(self.reconnect_timeout, self._clock.monotonic())
                 if patience is not None and not self.absence.begin(call):
                     raise absent(call.pool.agent)
-                async with self._clock.timeout(patience):
-                    await call.news.wait()
+                await call.until_news(patience, self._clock)
             except TimeoutError:
                 if call.patience(self.reconnect_timeout, self._clock.monotonic()) == 0:
                     log.warning("no_worker", extra={"agent": call.pool.agent, "execution": call.execution_id})
@@ -286,6 +285,7 @@ class Workers:
         """It is with nobody any more."""
         if self._calls.pop(call.id, None) is None:
             return
+        call.close()
         self.absence.end(call)
         pool = call.pool
         pool.waiting.pop(call.id, None)

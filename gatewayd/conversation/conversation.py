@@ -5,13 +5,15 @@ control lane that is always sent before data, so no answer waits behind more tha
 is answered by `rejected` and ends nothing; a frame that cannot be read ends the stream.
 """
 
-from collections import deque
+import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from gatewayd.access.principals import Principal
 from gatewayd.conversation.doors import Doors
+from gatewayd.conversation.outgoing import Outgoing
+from gatewayd.conversation.pace import Pace
 from gatewayd.conversation.requests import Requests
 from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.serving import Serving
@@ -21,26 +23,27 @@ from gatewayd.conversation.writing import Writing
 from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, ProtocolViolation
 from gatewayd.core.event import EventType
 from gatewayd.core.frames import (
-    Delivery,
     EndReason,
     Goodbye,
     Hello,
     LostSubscription,
+    Publish,
     RecoveryStep,
     Refused,
     Rejected,
     Reply,
+    Request,
+    RequestBatch,
     Send,
     ServerFrame,
     Trigger,
     Welcome,
 )
-from gatewayd.core.idle import IDLE, queued
 from gatewayd.core.wake import Wake
 from gatewayd.wire import decode_client_frame, encode_server_frame
 
-MAX_CONTROL_BYTES = 4 * 1024 * 1024
-"""Answers that may wait for a reader that does not read; beyond it the connection is cut."""
+BURST = 64
+"""Requests of one batch that are begun before others have their turn; a `publish` counts as many."""
 
 
 class Host(Protocol):
@@ -66,19 +69,16 @@ class Conversation:
         self.opened = doors.clock.now()
         self.active = self.opened
         """When its last frame came, Unix seconds."""
-        self.delivered = 0
-        """Events that were handed to the transport."""
         self.error: GatewayError | None = None
         self.traceparent = ""
         """The trace of requests that name none: that which the connection was opened under; '' for none."""
         self.writing = Writing()
         self._doors = doors
         self._host = host
-        self._control: deque[tuple[bytes, str]] = IDLE
-        """Frames, each with the request whose final reply it is, if it is one."""
-        self._replying = ""
-        """The request whose final reply is on its way."""
-        self._control_bytes = 0
+        self._batches = False
+        """Whether the client takes several frames in one."""
+        self._pace: Pace | None = None
+        """Of the frames that may go out so."""
         self._wake = Wake()
         wake = self._wake.set
         self._ending = False
@@ -94,6 +94,7 @@ class Conversation:
             denied=doors.denied,
         )
         self.subscriptions = Subscriptions(bus=doors.bus, oldest=doors.oldest, wake=wake, begun=self._text_so_far)
+        self._outgoing = Outgoing(self.serving, self.subscriptions, self.topics)
 
     # In
 
@@ -112,9 +113,30 @@ class Conversation:
             return
         if self._requests is None:
             raise ProtocolViolation("the first frame of a stream must be hello")
+        if isinstance(frame, RequestBatch):
+            await self._receive_all(self._requests, frame)
+        else:
+            await self._serve(self._requests, frame)
+
+    async def _serve(self, requests: Requests, frame: Request) -> None:
         if self.traceparent and isinstance(frame, Send | Trigger) and not frame.traceparent:
             frame = replace(frame, traceparent=self.traceparent)
-        await self._requests.serve(frame)
+        await requests.serve(frame)
+
+    async def _receive_all(self, requests: Requests, batch: RequestBatch) -> None:
+        """One after the other, as if each had come alone."""
+        begun = 0
+        for one in batch.requests:
+            if self._ending:
+                return
+            if isinstance(one, Rejected):
+                self.put(one)
+            else:
+                await self._serve(requests, one)
+            begun += BURST if isinstance(one, Publish) else 1
+            if begun >= BURST:
+                begun = 0
+                await asyncio.sleep(0)
 
     def _open(self, hello: Hello) -> None:
         if self._requests is not None:
@@ -136,6 +158,7 @@ class Conversation:
         else:
             self.topics.welcomed(hello.client_id)
             self.serving.welcomed(hello.client_id, resumed=isinstance(answer, Welcome) and answer.resumed)
+        self._batches = hello.batches
 
     def refuse(self, error: InvalidArgument) -> None:
         """A frame whose words are wrong: its request is refused; without a welcome the stream ends."""
@@ -161,12 +184,8 @@ class Conversation:
         """Queue an answer before all data."""
         if self._ending and not isinstance(frame, Goodbye):
             return
-        data = encode_server_frame(frame)
-        item = (data, frame.request_id if isinstance(frame, Reply) and frame.final else "")
-        self._control = queued(self._control, item)
-        self._control_bytes += len(data)
-        if self._control_bytes > MAX_CONTROL_BYTES:
-            self._control = IDLE
+        replying = frame.request_id if isinstance(frame, Reply) and frame.final else ""
+        if not self._outgoing.put(encode_server_frame(frame), replying):
             self.end(LimitExceeded("answers were not read", metadata={"limit": "control_bytes"}, retry_after=1.0))
         self._wake.set()
 
@@ -174,39 +193,43 @@ class Conversation:
         """The next frame to send, if there is one now; the last one is sent."""
         self._sent()
         self._wake.clear()
-        if self._control:
-            data, self._replying = self._control.popleft()
-            self._control_bytes -= len(data)
-            if not self._control:
-                self._control = IDLE
-            return data
-        if self._ending:
-            return None
-        if (call := self.serving.next_frame()) is not None:
-            return encode_server_frame(call)
-        if (frame := self.subscriptions.next_frame()) is not None:
-            if isinstance(frame, Delivery):
-                self.delivered += len(frame.chunk)
-            return encode_server_frame(frame)
-        if self.topics.have_news and (pushed := self.topics.next_frame()) is not None:
-            return encode_server_frame(pushed)
-        return None
+        data = self._outgoing.next(together=self._pace is not None, answers_only=self._ending)
+        if data is not None and self._batches:
+            self._pace = self._pace or Pace()  # the first frame, which is the welcome, comes by itself
+            self._pace.sending(self._doors.clock.monotonic(), self._outgoing.joined)
+        return data
 
     @property
     def is_over(self) -> bool:
         """Whether it has ended: once `next_frame` has no more, nothing comes."""
         return self._ending
 
+    @property
+    def hold(self) -> float:
+        """Seconds to let more come together before `next_frame`, if the frame before was only now; 0: none.
+
+        What the bus has gathered goes at once.
+        """
+        if self._pace is None or self._ending or self.subscriptions.have_news:
+            return 0.0
+        return self._pace.hold(self._doors.clock.monotonic())
+
     def news(self) -> Awaitable[None]:
         """To be awaited when `next_frame` had none: until there may be one, or it has ended."""
         return self._wake.wait()
 
     def _sent(self) -> None:
-        """The frame that was given out last has been handed to the transport."""
+        """What was given out last has been handed to the transport."""
         self.subscriptions.sent()
-        if self._replying and self._requests is not None:
-            self._requests.reply_sent(self._replying)
-            self._replying = ""
+        if (replying := self._outgoing.replying) and self._requests is not None:
+            for request_id in replying:
+                self._requests.reply_sent(request_id)
+            replying.clear()
+
+    @property
+    def delivered(self) -> int:
+        """Events that were handed to the transport."""
+        return self._outgoing.delivered
 
     def tick(self) -> None:
         """Called every heartbeat interval: idle readers learn how far they may go on from."""

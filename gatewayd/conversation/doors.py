@@ -9,6 +9,7 @@ from gatewayd.config.model import GatewaySection
 from gatewayd.conversation.controlling import Controlling
 from gatewayd.conversation.publishing import Publishing
 from gatewayd.conversation.sends import Sends
+from gatewayd.conversation.speaking import Speaking
 from gatewayd.conversation.triggering import Triggering
 from gatewayd.core.clock import Clock
 from gatewayd.core.event import Cursor
@@ -27,6 +28,7 @@ class Doors:
     sends: Sends
     triggering: Triggering
     controlling: Controlling
+    speaking: Speaking
     push: Push
     bus: EventBus
     oldest: Callable[[], Cursor]

@@ -47,10 +47,12 @@ async def converse(
             while (data := conversation.next_frame()) is not None or not conversation.is_over:
                 if data is None:
                     await conversation.news()
-                    continue
-                writing.began = clock.monotonic()
-                await link.write(data)
-                writing.began = 0.0
+                else:
+                    writing.began = clock.monotonic()
+                    await link.write(data)
+                    writing.began = 0.0
+                if (hold := conversation.hold) > 0:
+                    await clock.sleep(hold)
         except link.gone:
             log.debug("write_after_end", extra={"client": conversation.client_id})
         except asyncio.CancelledError:

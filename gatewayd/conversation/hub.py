@@ -45,7 +45,10 @@ from gatewayd.storage.records import Published
 
 log = logging.getLogger("gatewayd.conversation")
 
-FEATURES = ("subscribe", "publish", "send", "resume", "addressed", "snapshot", "workers", "trigger", "controls")
+FEATURES = (
+    *("subscribe", "publish", "send", "resume", "addressed", "snapshot", "workers", "trigger", "controls"),
+    *("batches", "worker_messages"),
+)
 """What this version speaks on a stream; `push` comes with it where it is enabled."""
 
 

@@ -25,6 +25,7 @@ from gatewayd.core.errors import (
     DeadlineExceeded,
     GatewayError,
     Internal,
+    LimitExceeded,
     PermissionDenied,
 )
 from gatewayd.core.frames import (
@@ -45,7 +46,7 @@ from gatewayd.core.frames import (
 )
 from gatewayd.core.push import Push, PushRequest
 from gatewayd.core.work import ExecutionState
-from gatewayd.core.workers import CallReply, RegisterAgent, UnregisterAgent
+from gatewayd.core.workers import CallReply, PublishMessage, RegisterAgent, UnregisterAgent
 from gatewayd.routing.router import Caller, Submitted
 from gatewayd.service import TaskSet
 
@@ -53,6 +54,8 @@ log = logging.getLogger("gatewayd.conversation")
 
 MAX_PENDING = 256
 """Requests of one connection that may be under way; the next one is read when one of them is answered."""
+MAX_ASKING = 1000
+"""Messages of one worker that may wait for their replies; one more is refused."""
 _KINDS = {kind: re.sub(r"(?<=.)(?=[A-Z])", "_", kind.__name__).lower() for kind in get_args(Request)}
 """The name of each kind of request in `ConnectRequest.frame`."""
 
@@ -80,6 +83,7 @@ class Requests:
         self._put = put
         self._slots = Slots(MAX_PENDING)
         self._tasks = TaskSet("conversation")
+        self._asking = 0
         self._open: dict[str, None] = {}
         """Ids of requests of this connection that have no last answer yet: an id names one of them."""
         self._waiting: dict[str, Waiting] = {}
@@ -115,6 +119,10 @@ class Requests:
             case Publish():
                 self._rates.check_publish(len(frame.events))
                 await self._publish(frame)
+            case Send() if frame.call_id:
+                self._ask(frame)
+            case PublishMessage():
+                await self._later(frame, partial(self._doors.speaking.announce, frame, self._principal, self._put))
             case Send():
                 self._rates.check_send()
                 await self._later(frame, partial(self._sent, frame))
@@ -162,7 +170,10 @@ class Requests:
         finally:
             if request_id not in self._waiting:
                 self._open.pop(request_id, None)
-            self._slots.give_back()
+            if isinstance(frame, Send) and frame.call_id:
+                self._asking -= 1
+            else:
+                self._slots.give_back()
 
     # Events
 
@@ -217,6 +228,17 @@ class Requests:
         self._put(Accepted(frame.request_id, execution_id=ids[0], message_id=ids[1], duplicate=is_known))
         if frame.await_reply:
             self.await_reply(waiting)
+
+    def _ask(self, frame: Send) -> None:
+        """A worker asks another agent. It takes no slot: the answer that it waits for may come on this connection."""
+        if self._asking >= MAX_ASKING:
+            what = f"{MAX_ASKING} messages of this connection wait for their replies"
+            raise LimitExceeded(what, metadata={"limit": "worker_messages"}, retry_after=1.0)
+        call = self._doors.speaking.begin(frame, self._principal)
+        self._asking += 1
+        self._open[frame.request_id] = None
+        work = self._doors.speaking.answer(frame, call, self._put)
+        self._tasks.start(self._answer(frame, work), name=f"ask {frame.request_id}")
 
     async def _controlled(self, frame: ControlRequest) -> None:
         await self._doors.controlling.act(frame, self._principal)

@@ -29,6 +29,8 @@ MAX_SUBSCRIPTIONS = 1000
 """Subscriptions of one connection."""
 MAX_FRAME = 256 * 1024
 """Bytes of events in one frame: the longest that a control answer may have to wait for."""
+MIN_ROOM = 16 * 1024
+"""Bytes in a frame below which no more events are put in."""
 _INBOX = ""
 """Stands for the inbox among the subscriptions that take turns; no subscription has this id."""
 EXPECTED_TICKS = 2
@@ -72,8 +74,8 @@ class Subscriptions:
         self._news = self._has_news  # one for all readings
         self._ready: dict[str, None] = {}
         """Those that may have something to send, in the order of their turns."""
-        self._sending: tuple[Reading, Cursor] | None = None
-        """What the frame that is on its way brings `sent` to."""
+        self._sending: list[tuple[Reading, Cursor]] = []
+        """What the frames that are on their way bring `sent` to."""
         self._budget = Budget()
         self._expected: Mapping[EventFilter, int] = _NONE_EXPECTED
         """Of lost subscriptions, and in how many ticks they are given up: their cursors bring what is kept."""
@@ -154,52 +156,56 @@ class Subscriptions:
         self._has_news(_INBOX)
 
     def sent(self) -> None:
-        """The frame that was given out last has been handed to the transport."""
-        if self._sending is not None:
-            reading, place = self._sending
-            reading.sent, self._sending = place, None
+        """The frames that were given out have been handed to the transport."""
+        if self._sending:
+            for reading, place in self._sending:
+                reading.sent = place
+            self._sending.clear()
 
-    def next_frame(self) -> ServerFrame | None:
-        """One frame of the next subscription that has something to send; they take turns."""
+    def next_frame(self, room: int = MAX_FRAME) -> ServerFrame | None:
+        """One frame of the next subscription that has something to send; they take turns. `room`: bytes of events."""
         while self._ready:
             subscription_id = next(iter(self._ready))
+            reading = self._all.get(subscription_id)
+            if reading is not None and reading.snapshots is not None and room < MAX_FRAME:
+                return None  # its texts may fill a frame
             del self._ready[subscription_id]
             if subscription_id == _INBOX:
-                if (frame := self._addressed()) is not None:
+                if (frame := self._addressed(room)) is not None:
                     return frame
                 continue
-            reading = self._all.get(subscription_id)
-            frame = self._frame(subscription_id, reading) if reading is not None else None
+            frame = self._frame(subscription_id, reading, room) if reading is not None else None
             if frame is not None:
                 if subscription_id in self._all and reading.subscription.mailbox.has_news:  # type: ignore[union-attr]
                     self._ready[subscription_id] = None
                 return frame
         return None
 
-    def _addressed(self) -> ServerFrame | None:
+    def _addressed(self, room: int) -> ServerFrame | None:
         frame: ServerFrame | None = None
         if self.inbox.dropped:
             frame = Gap(_INBOX, *self.inbox.take_gap())
-        elif (chunk := self.inbox.take(MAX_FRAME)) is not None:
+        elif (chunk := self.inbox.take(room)) is not None:
             frame = Delivery((), chunk)
         if self.inbox:
             self._ready[_INBOX] = None
         return frame
 
-    def _frame(self, subscription_id: str, reading: Reading) -> ServerFrame | None:
+    def _frame(self, subscription_id: str, reading: Reading, room: int) -> ServerFrame | None:
         mailbox = reading.subscription.mailbox
         if mailbox.dropped:
             dropped, place = mailbox.take_gap()
-            self._sending = (reading, place) if place is not None else None
+            if place is not None:
+                self._sending.append((reading, place))
             return Gap(subscription_id, dropped, place)
         snapshots = reading.snapshots
-        chunk = mailbox.take_chunk(MAX_FRAME if snapshots is None else FRAME_EVENTS)
+        chunk = mailbox.take_chunk(room if snapshots is None else FRAME_EVENTS)
         if chunk is not None and snapshots is not None:
             chunk = snapshots.fill(chunk)
         if chunk is not None:
             if chunk.cursor is not None:
                 reading.told = chunk.cursor
-                self._sending = (reading, chunk.cursor)
+                self._sending.append((reading, chunk.cursor))
             return Delivery((subscription_id,), chunk)
         if mailbox.ended is not None:
             if len(self._expected) < MAX_SUBSCRIPTIONS:
@@ -263,7 +269,7 @@ class Subscriptions:
 
     def _place(self, reading: Reading) -> Cursor:
         mailbox = reading.subscription.mailbox
-        on_its_way = self._sending is not None and self._sending[0] is reading
+        on_its_way = any(one is reading for one, _ in self._sending)
         return reading.sent if on_its_way or mailbox.dropped else mailbox.position
 
     def _ended(self, subscription_id: str, reason: EndReason, position: Cursor) -> Ended:

@@ -83,12 +83,12 @@ class ConversationTopics:
     def ended(self, topic: str, reason: TopicEndReason) -> None:
         self._put(TopicEnded(topic, reason))
 
-    def next_frame(self) -> TopicDelivery | None:
-        """What waits, up to the bounds of a frame."""
+    def next_frame(self, room: int = MAX_FRAME) -> TopicDelivery | None:
+        """What waits, up to the bounds of a frame; at most `room` bytes, unless a single message is larger."""
         self.have_news = False
         if self._client is None or self._house is None or self._client.reader is not self:
             return None
-        frame = self._house.delivery.take(self._client, MAX_MESSAGES, MAX_FRAME)
+        frame = self._house.delivery.take(self._client, MAX_MESSAGES, room)
         self.have_news = self._client.queue.has_news
         return frame
 

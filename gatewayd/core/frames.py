@@ -16,7 +16,7 @@ from gatewayd.core.message import ChatContext
 from gatewayd.core.push import PushRequest, TopicDelivery, TopicEnded
 from gatewayd.core.value import value
 from gatewayd.core.work import ExecutionState
-from gatewayd.core.workers import Call, CancelCall, WorkerRequest
+from gatewayd.core.workers import Call, CancelCall, PublishMessage, WorkerRequest
 
 PROTOCOL = 1
 """The only version of the conversation so far."""
@@ -61,6 +61,8 @@ class Hello:
     protocol_max: int
     resume_token: str = ""
     client_version: str = ""
+    batches: bool = False
+    """Whether several frames may come to it in one."""
 
 
 @value(frozen=True, slots=True)
@@ -110,6 +112,10 @@ class Send:
     await_reply: bool = True
     traceparent: str = ""
     """The trace that the execution is a part of; '' for none."""
+    call_id: str = ""
+    """The call from within which a worker sends it; '' for a message of the client's own."""
+    key: str = ""
+    """With `call_id`, the instance of the agent."""
 
 
 @value(frozen=True, slots=True)
@@ -137,10 +143,27 @@ class Ping:
     request_id: str
 
 
-Request = Subscribe | Unsubscribe | Publish | Send | Trigger | Ping | ControlRequest | PushRequest | WorkerRequest
+_Ordinary = Subscribe | Unsubscribe | Publish | Send | Trigger | Ping
+Request = _Ordinary | ControlRequest | PushRequest | WorkerRequest | PublishMessage
 """What is answered once, under its request id."""
 
-ClientFrame = Hello | Request
+
+@value(frozen=True, slots=True)
+class Rejected:
+    """A request is refused; also what stands in a batch for one that is wrong in itself."""
+
+    request_id: str
+    error: GatewayError
+
+
+@value(frozen=True, slots=True)
+class RequestBatch:
+    """Frames that came together, to be begun in their order."""
+
+    requests: Sequence[Request | Rejected]
+
+
+ClientFrame = Hello | Request | RequestBatch
 
 
 # Frames of the server
@@ -203,12 +226,6 @@ class Accepted:
 
 
 @value(frozen=True, slots=True)
-class Rejected:
-    request_id: str
-    error: GatewayError
-
-
-@value(frozen=True, slots=True)
 class Delivery:
     subscription_ids: Sequence[str]
     chunk: Chunk
@@ -262,20 +279,14 @@ class Goodbye:
     cursor: Cursor
 
 
-ServerFrame = (
-    Welcome
-    | Refused
-    | Accepted
-    | Rejected
-    | Delivery
-    | Reply
-    | Progress
-    | Gap
-    | Ended
-    | Pong
-    | Goodbye
-    | TopicDelivery
-    | TopicEnded
-    | Call
-    | CancelCall
-)
+@value(frozen=True, slots=True)
+class ResponseBatch:
+    """Frames that go out in one."""
+
+    responses: Sequence[bytes]
+    """Each encoded."""
+
+
+_Answer = Welcome | Refused | Accepted | Rejected | Reply | Pong
+_News = Delivery | Progress | Gap | Ended | TopicDelivery | TopicEnded | Call | CancelCall | Goodbye
+ServerFrame = _Answer | _News | ResponseBatch

@@ -41,6 +41,20 @@ class CallReply:
 WorkerRequest = RegisterAgent | UnregisterAgent | CallReply
 
 
+@value(frozen=True, slots=True)
+class PublishMessage:
+    """What a worker publishes from within a call."""
+
+    request_id: str
+    call_id: str
+    topic: str
+    """`TYPE` or `TYPE/SOURCE`."""
+    text: str
+    """The JSON of an object, where it has a type."""
+    data_type: str = ""
+    """The name of its type; '' for text."""
+
+
 # Frames of the server
 
 

@@ -209,6 +209,7 @@ class Assembly:
             agents=self.agents,
             sessions=self.sessions,
             router=self.router,
+            engine=self.messaging.engine,
             config=lambda: self.reloader.config,
             denied=self._denied,
         )
@@ -263,6 +264,7 @@ class Assembly:
             bus=self.bus,
             publishing=talk.publishing,
             sends=talk.sends,
+            speaking=talk.speaking,
             rates=talk.rates,
             push=self.push,
             entry_points=self.entry_points,
@@ -272,7 +274,6 @@ class Assembly:
             goals=self.shared.goals,
             works_on=self.agents.workers.works_for,
             messaging=self.messaging,
-            agents=self.agents,
             clock=clock,
         )
         self.health = Health()

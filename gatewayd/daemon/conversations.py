@@ -13,9 +13,11 @@ from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.conversation.publishing import Publishing
 from gatewayd.conversation.sends import Sends
+from gatewayd.conversation.speaking import Speaking
 from gatewayd.conversation.triggering import Triggering
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.ids import IdSource
+from gatewayd.engine.engine import MessageEngine
 from gatewayd.push.service import Push
 from gatewayd.routing.router import Router
 from gatewayd.sessions import SessionManager
@@ -36,6 +38,7 @@ class Conversations:
         agents: AgentRegistry,
         sessions: SessionManager,
         router: Router,
+        engine: MessageEngine,
         config: Callable[[], GatewayConfig],
         denied: Callable[[Principal, str, str], None],
     ) -> None:
@@ -57,6 +60,7 @@ class Conversations:
         )
         self.sends = Sends(router=router, store=store, clock=clock)
         self.rates = Rates(lambda: config().gateway.limits, clock)
+        self.speaking = Speaking(agents=agents, heard=engine.agents_for, rates=self.rates)
         self.push = Push(store=store, publish=bus.publish, config=config, clock=clock, randomness=randomness, ids=ids)
         self.hub = ConversationHub(
             doors=Doors(
@@ -66,6 +70,7 @@ class Conversations:
                 sends=self.sends,
                 triggering=Triggering(router=router, rates=self.rates, clock=clock),
                 controlling=Controlling(router=router, rates=self.rates),
+                speaking=self.speaking,
                 push=self.push,
                 bus=bus,
                 oldest=lambda: bus.oldest,

@@ -6,9 +6,10 @@ from typing import Any
 
 from gatewayd.core.agents import AgentId, Message, TopicId
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import AgentNotFound, Cancelled, DeadlineExceeded, Draining, InvalidArgument, LimitExceeded
+from gatewayd.core.errors import AgentNotFound, Cancelled, Draining, InvalidArgument, LimitExceeded
 from gatewayd.core.ids import IdSource
 from gatewayd.core.tracing import Operation, Tracer, checked_traceparent
+from gatewayd.engine.admitting import admitted
 from gatewayd.engine.base import Admission, Passage, StateStore
 from gatewayd.engine.call import Call
 from gatewayd.engine.cancellation import CancellationToken
@@ -140,7 +141,8 @@ class Posting:
             message_id = message_id or message.message_id
         asked = message
         if self._admit is not None:
-            message = await self._admitted(message, Passage(sender, recipient, message_id, belonging), deadline)
+            passage = Passage(sender, recipient, message_id, belonging)
+            message = await admitted(self._admit, message, passage, deadline, self._clock)
         if idempotency_key:
             earlier = self._once.find((sender, recipient, idempotency_key), asked)
             if earlier is not None:
@@ -187,7 +189,7 @@ class Posting:
         if self._admit is not None:
             passage = Passage(sender, topic, message_id, belonging)
             try:
-                message = await self._admitted(message, passage, deadline)
+                message = await admitted(self._admit, message, passage, deadline, self._clock)
             except MessageRefused:
                 self._news.not_delivered(DropReason.REFUSED, message, message_id, sender, topic, belonging=belonging)
                 return 0
@@ -255,14 +257,6 @@ class Posting:
             traffic.sent += 1
             if self._news.wanted:
                 self._news.stage(call, MessageKind.DIRECT, Stage.SEND, call.message)
-
-    async def _admitted(self, message: object, passage: Passage, deadline: float) -> object:
-        assert self._admit is not None
-        try:
-            async with self._clock.timeout(deadline - self._clock.monotonic()):
-                return await self._admit(message, passage)
-        except TimeoutError:
-            raise DeadlineExceeded(f"the admission of a message to {passage.receiver} took too long") from None
 
     # What only sending needs
 

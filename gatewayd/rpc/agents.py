@@ -3,9 +3,9 @@
 from gateway.v1 import agent_service_pb2, agent_service_pb2_grpc
 
 from gatewayd.access.principals import Principal
-from gatewayd.agents.registry import AgentRegistry
 from gatewayd.conversation.asking import ask
 from gatewayd.conversation.sends import Sends
+from gatewayd.conversation.speaking import Speaking
 from gatewayd.engine.engine import MessageEngine
 from gatewayd.routing.published import Publications
 from gatewayd.routing.router import Caller
@@ -27,13 +27,13 @@ class AgentService(MessageCalls, agent_service_pb2_grpc.AgentServiceServicer):
         *,
         guard: Guard,
         sends: Sends,
+        speaking: Speaking,
         store: Store,
         engine: MessageEngine,
-        agents: AgentRegistry,
         publications: Publications,
         rates: Rates,
     ) -> None:
-        super().__init__(guard=guard, engine=engine, agents=agents, publications=publications, rates=rates)
+        super().__init__(guard=guard, engine=engine, speaking=speaking, publications=publications, rates=rates)
         self._sends = sends
         self._store = store
 

@@ -1,14 +1,12 @@
 """The half of `AgentService` that is about messages between agents: topics, instances, and their states."""
 
-import json
-
 from gateway.v1 import agent_service_pb2 as pb
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
-from gatewayd.agents.messages import text_of
-from gatewayd.agents.registry import AgentRegistry
-from gatewayd.core.agents import DEFAULT_KEY, AgentId, TopicId
+from gatewayd.conversation.speaking import Speaking
+from gatewayd.core import workers
+from gatewayd.core.agents import AgentId
 from gatewayd.core.errors import GatewayError, NotFound
 from gatewayd.engine.engine import MessageEngine
 from gatewayd.routing.published import Publication, Publications
@@ -16,15 +14,13 @@ from gatewayd.rpc.convert import name_of
 from gatewayd.rpc.guard import Context, Guard, traceparent_of
 from gatewayd.rpc.paging import cut, page_of
 from gatewayd.rpc.patience import Rates, time_left
-from gatewayd.runtime.speaking import json_message
-from gatewayd.wire.values import check_struct, object_from, refuse, span_from, valid_text
+from gatewayd.wire.speaking import content_of, send_within, topic_of
+from gatewayd.wire.values import refuse, valid_text
 
 _NAME = "/gateway.v1.AgentService/"
 _SAVED = "saved:"
 MAX_KEY = 200
 """Longest idempotency key of a published message, in characters."""
-MAX_TIMEOUT = 86_400.0
-"""Longest time for a reply, in seconds."""
 MOST_NAMED = 1000
 """Instances that one request may name."""
 
@@ -37,13 +33,13 @@ class MessageCalls:
         *,
         guard: Guard,
         engine: MessageEngine,
-        agents: AgentRegistry,
+        speaking: Speaking,
         publications: Publications,
         rates: Rates,
     ) -> None:
         self._guard = guard
         self._engine = engine
-        self._agents = agents
+        self._speaking = speaking
         self._publications = publications
         self._rates = rates
 
@@ -51,14 +47,15 @@ class MessageCalls:
         self, request: pb.PublishMessageRequest, context: Context
     ) -> pb.PublishMessageResponse:
         async def run(principal: Principal) -> pb.PublishMessageResponse:
-            topic = _topic(request.topic)
-            data_type, text = _content(request)
+            topic = topic_of(request)
+            data_type, text = content_of(request)
+            if request.call_id:
+                said = workers.PublishMessage("", request.call_id, str(topic), text, data_type)
+                return await self._published_by_worker(request, principal, said)
             heard = sorted(self._engine.agents_for(topic))
             for agent in heard:
                 principal.require(Action.SEND, agent)
             self._rates.send(principal.id)
-            if request.call_id:
-                return await self._published_by_worker(request, principal, data_type, text)
             key = name_of(request.idempotency_key, "idempotency_key")
             if len(key) > MAX_KEY:
                 raise refuse("idempotency_key", f"is longer than {MAX_KEY} characters")
@@ -76,39 +73,25 @@ class MessageCalls:
         return await self._guard.unary(f"{_NAME}PublishMessage", context, run)
 
     async def _published_by_worker(
-        self, request: pb.PublishMessageRequest, principal: Principal, data_type: str, text: str
+        self, request: pb.PublishMessageRequest, principal: Principal, message: workers.PublishMessage
     ) -> pb.PublishMessageResponse:
         for field in ("idempotency_key", "correlation_id"):
             if getattr(request, field):
                 raise refuse(field, "does not go with `call_id`")
-        voice = self._agents.workers.held(principal.id, request.call_id).context
-        message = json_message(data_type, text) if data_type else text
-        count = await voice.publish(request.topic, message) if voice is not None else 0
-        return pb.PublishMessageResponse(count=count)
+        return pb.PublishMessageResponse(count=await self._speaking.publish(message, principal))
 
     async def sent_by_worker(
         self, request: pb.SendMessageRequest, context: Context, principal: Principal
     ) -> pb.SendMessageResponse:
         """`SendMessage` with a `call_id`."""
-        for field in ("channel", "context", "session_id", "correlation_id", "idempotency_key"):
-            if getattr(request, field):
-                raise refuse(field, "does not go with `call_id`")
-        if not request.text.strip():
-            raise refuse("text", "is required")
-        receiver = _agent(f"{request.agent}/{request.key or DEFAULT_KEY}", "agent")
-        principal.require(Action.SEND, receiver.type)
-        self._rates.send(principal.id)
-        call = self._agents.workers.held(principal.id, request.call_id)
-        allowed = self._agents.get(receiver.type).timeout
-        wanted = span_from(request.timeout, "timeout") if request.HasField("timeout") else allowed
-        timeout = min(wanted or allowed, time_left(context) or allowed, MAX_TIMEOUT)
-        assert call.context is not None
-        reply = await call.context.send(receiver.type, request.text, key=receiver.key, timeout=timeout)
+        send = send_within(request)
+        call = self._speaking.begin(send, principal)
+        content = await self._speaking.ask(send, call, time_left(context))
         return pb.SendMessageResponse(
             execution_id=call.execution_id,
             session_id=call.turn.session_id,
-            agent=receiver.type,
-            content=valid_text("" if reply is None else text_of(reply)),
+            agent=send.agent,
+            content=valid_text(content),
         )
 
     async def ListAgentInstances(  # noqa: N802
@@ -168,24 +151,3 @@ def _agent(text: str, field: str) -> AgentId:
         return AgentId.parse(text)
     except GatewayError as error:
         raise refuse(field, error.message) from None
-
-
-def _topic(text: str) -> TopicId:
-    try:
-        return TopicId.parse(text)
-    except GatewayError as error:
-        raise refuse("topic", error.message) from None
-
-
-def _content(request: pb.PublishMessageRequest) -> tuple[str, str]:
-    """Type ('' for text) and text of what is published."""
-    kind = request.WhichOneof("content")
-    if kind == "json":
-        check_struct(request.json, "json")
-        data_type = name_of(request.data_type, "data_type") or "object"
-        return data_type, json.dumps(object_from(request.json), ensure_ascii=False, sort_keys=True)
-    if request.data_type:
-        raise refuse("data_type", "goes with `json` alone")
-    if not request.text.strip():
-        raise refuse("text", "is required, or `json`")
-    return "", request.text

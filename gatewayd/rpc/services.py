@@ -21,11 +21,11 @@ from google.protobuf.message_factory import GetMessageClass
 
 from gatewayd.access.audit import Audit
 from gatewayd.access.principals import Principal
-from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.conversation.publishing import Publishing
 from gatewayd.conversation.sends import Sends
+from gatewayd.conversation.speaking import Speaking
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.operations import Operations
@@ -84,6 +84,7 @@ def handlers(
     bus: EventBus,
     publishing: Publishing,
     sends: Sends,
+    speaking: Speaking,
     rates: Rates,
     push: Push,
     entry_points: EntryPointFeeds,
@@ -93,7 +94,6 @@ def handlers(
     goals: Goals,
     works_on: Callable[[str, str], bool],
     messaging: Messaging,
-    agents: AgentRegistry,
     clock: Clock,
 ) -> list[Handler]:
     """One handler per service, `Connect` included."""
@@ -105,9 +105,9 @@ def handlers(
         "gateway.v1.AgentService": AgentService(
             guard=guard,
             sends=sends,
+            speaking=speaking,
             store=store,
             engine=messaging.engine,
-            agents=agents,
             publications=Publications(router, clock, messaging.events),
             rates=rates,
         ),

@@ -36,8 +36,16 @@ class ExecutionEvents:
         self._clock = clock
         self.ids = ids
 
-    def make(self, execution: Execution, kind: EventType, data: Mapping[str, Any], *, node_id: str = "") -> Event:
-        """One event of that type about that execution, for its session's owner."""
+    def make(
+        self,
+        execution: Execution,
+        kind: EventType,
+        data: Mapping[str, Any],
+        *,
+        node_id: str = "",
+        durable: bool | None = None,
+    ) -> Event:
+        """One event of that type about that execution, for its session's owner; `durable` by the catalogue if None."""
         return Event(
             id=self.ids.new(),
             type=kind,
@@ -49,6 +57,6 @@ class ExecutionEvents:
             session_id=execution.session_id,
             correlation_id=execution.correlation_id,
             owner=execution.principal,
-            durable=CATALOGUE[kind].durable,
+            durable=CATALOGUE[kind].durable if durable is None else durable,
             data=data,
         )

@@ -7,7 +7,6 @@ Nobody waits for these events to be written; they go with whatever is written ne
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from gatewayd.agents.messages import text_of
 from gatewayd.core.agents import AgentId, Message
@@ -101,18 +100,16 @@ class MessageNews:
             "sender": str(event.sender),
             "reply_to": event.message_id if responds else "",
         }
-        made = self._events.make(work.execution, EventType.MESSAGE, data)
-        made = replace(made, node_id=event.sender.type if event.sender is not None else "", durable=not delivered)
-        if delivered:  # the log has what was said; that it arrived is for whoever looks on
-            self._publish(made)
-        else:
-            self._put(made)
+        node = event.sender.type if event.sender is not None else ""
+        # The log has what was said; that it arrived is for whoever looks on.
+        made = self._events.make(work.execution, EventType.MESSAGE, data, node_id=node, durable=not delivered)
+        (self._publish if delivered else self._put)(made)
 
     def _error(self, belonging: Belonging, agent: AgentId | None, reason: str, what: str) -> None:
         data = {"reason": reason, "message": valid_text(what[:MAX_SHOWN])}
         if isinstance(belonging, Work) and belonging.execution is not None:
-            made = self._events.make(belonging.execution, EventType.ERROR, data)
-            self._put(replace(made, node_id=agent.type if agent is not None else ""))
+            node = agent.type if agent is not None else ""
+            self._put(self._events.make(belonging.execution, EventType.ERROR, data, node_id=node))
         else:
             self._tell(EventType.ERROR, data)
 

@@ -17,9 +17,13 @@ from gatewayd.wire.filters import cursor_from, filter_from_proto
 from gatewayd.wire.names import MAX_ID, name, required
 from gatewayd.wire.published import check_batch
 from gatewayd.wire.push import READERS as PUSH_READERS
+from gatewayd.wire.speaking import read_publish_message, send_within
 from gatewayd.wire.triggers import read_trigger
 from gatewayd.wire.values import refuse, span_from
 from gatewayd.wire.workers import READERS as WORKER_READERS
+
+MAX_BATCH = 1000
+"""Requests in one frame."""
 
 _OVERFLOW = {
     event_service_pb2.OVERFLOW_UNSPECIFIED: frames.Overflow.DISCONNECT,
@@ -51,9 +55,43 @@ def decode_client_frame(data: bytes) -> frames.ClientFrame:
             error.metadata["request_id"] = request_id
             raise error from None
         raise ProtocolViolation("frame: is not the encoding of a ConnectRequest") from None
-    reader = _READERS.get(frame.WhichOneof("frame") or "")
+    kind = frame.WhichOneof("frame")
+    if kind == "batch":
+        return _batch(frame.batch)
+    return _read(_reader(kind), frame)
+
+
+def _batch(batch: frames_pb2.RequestBatch) -> frames.RequestBatch:
+    """All of its kinds are looked at before anything is read: what ends the stream does so before any is begun."""
+    count = len(batch.requests)
+    if not 1 <= count <= MAX_BATCH:
+        raise ProtocolViolation(f"batch.requests: from 1 to {MAX_BATCH} are wanted, not {count}")
+    readers = []
+    for number, one in enumerate(batch.requests):
+        kind = one.WhichOneof("frame")
+        if kind in ("hello", "batch"):
+            raise ProtocolViolation(f"batch.requests[{number}]: holds a {kind}, which comes by itself")
+        readers.append(_reader(kind))
+    return frames.RequestBatch(tuple(_taken(*one) for one in zip(readers, batch.requests, strict=True)))
+
+
+def _taken(reader: "_Reader", frame: frames_pb2.ConnectRequest) -> frames.Request | frames.Rejected:
+    try:
+        found = _read(reader, frame)
+    except InvalidArgument as error:
+        return frames.Rejected(error.metadata.pop("request_id", ""), error)
+    assert not isinstance(found, frames.Hello | frames.RequestBatch), "refused above"
+    return found
+
+
+def _reader(kind: str | None) -> "_Reader":
+    reader = _READERS.get(kind or "")
     if reader is None:
         raise ProtocolViolation("frame: holds no kind of frame that this gateway knows")
+    return reader
+
+
+def _read(reader: "_Reader", frame: frames_pb2.ConnectRequest) -> frames.ClientFrame:
     try:
         if reader is not _hello:
             required(frame.request_id, "request_id", MAX_ID)
@@ -75,6 +113,7 @@ def _hello(frame: frames_pb2.ConnectRequest) -> frames.Hello:
         protocol_max=high,
         resume_token=name(hello.resume_token, "hello.resume_token"),
         client_version=name(hello.client_version, "hello.client_version", MAX_ID),
+        batches=hello.batches,
     )
 
 
@@ -111,6 +150,10 @@ def _publish(frame: frames_pb2.ConnectRequest) -> frames.Publish:
 
 def _send(frame: frames_pb2.ConnectRequest) -> frames.Send:
     send = frame.send
+    if send.call_id:
+        return send_within(send, "send.", frame.request_id)
+    if send.key:
+        raise refuse("send.key", "goes with `call_id` alone")
     if bool(send.agent) == bool(send.channel):
         raise refuse("send.agent", "exactly one of `agent` and `channel` must be set")
     context = _CONTEXT.get(send.context)
@@ -138,7 +181,8 @@ def _ping(frame: frames_pb2.ConnectRequest) -> frames.Ping:
     return frames.Ping(frame.request_id)
 
 
-_READERS: Mapping[str, Callable[[frames_pb2.ConnectRequest], frames.ClientFrame]] = MappingProxyType(
+_Reader = Callable[[frames_pb2.ConnectRequest], frames.ClientFrame]
+_READERS: Mapping[str, _Reader] = MappingProxyType(
     {
         "hello": _hello,
         "subscribe": _subscribe,
@@ -147,6 +191,7 @@ _READERS: Mapping[str, Callable[[frames_pb2.ConnectRequest], frames.ClientFrame]
         "send": _send,
         "trigger": read_trigger,
         "ping": _ping,
+        "publish_message": read_publish_message,
         **CONTROL_READERS,
         **PUSH_READERS,
         **WORKER_READERS,

@@ -22,7 +22,8 @@ def request_from_json(text: str) -> bytes:
     """The encoding of one `gateway.v1.ConnectRequest`.
 
     Raises `ProtocolViolation` for what is no JSON object, and `InvalidArgument` for one that is no such frame: its
-    violation says what is wrong, and `metadata['request_id']` which request is to be rejected.
+    violation says what is wrong, and `metadata['request_id']` which request is to be rejected. A batch in which one is
+    wrong in that way is no frame.
     """
     found = _object(text, "frame")
     if _deeper_than(found, MAX_DEPTH):
@@ -37,6 +38,8 @@ def request_from_json(text: str) -> bytes:
         frame: bytes = json_format.ParseDict(found, pb.ConnectRequest()).SerializeToString()
     except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
         what = _short(error)
+        if "batch" in found:  # which of its requests are meant is not known for sure
+            raise ProtocolViolation(f"frame: {what}") from None
         raise InvalidArgument(
             f"frame: {what}", violations=[Violation("frame", what)], metadata={"request_id": _request_id(found)}
         ) from None

@@ -136,6 +136,10 @@ def _goodbye(frame: frames.Goodbye) -> pb.ConnectResponse:
     return pb.ConnectResponse(goodbye=goodbye)
 
 
+def _batch(frame: frames.ResponseBatch) -> frames_pb2.ConnectResponse:
+    return frames_pb2.ConnectResponse(batch=frames_pb2.ResponseBatch(responses=frame.responses))
+
+
 _WRITERS: Mapping[type, Callable[[Any], pb.ConnectResponse | frames_pb2.ConnectResponse]] = MappingProxyType(
     {
         frames.Welcome: _welcome,
@@ -152,5 +156,6 @@ _WRITERS: Mapping[type, Callable[[Any], pb.ConnectResponse | frames_pb2.ConnectR
         push.TopicEnded: topic_ended,
         workers.Call: call,
         workers.CancelCall: cancel_call,
+        frames.ResponseBatch: _batch,
     }
 )

@@ -103,6 +103,7 @@ OTHER_NAMES = {
     ("Trigger", "await_reply"): {"no_reply"},
     ("Trigger", "text"): {"text", "json"},
     ("Trigger", "given"): {"session_state"},
+    ("PublishMessage", "text"): {"text", "json"},
     ("Delivery", "chunk"): {"cursor", "events"},
 }
 """A boolean whose default is true is turned round on the wire, where the default is false; the input of an entry point
@@ -126,7 +127,7 @@ def shape(message: Descriptor) -> dict[int, tuple[str, int, bool, str, str]]:
     found = {}
     for field in message.fields:
         kind, name = field.type, field.message_type.full_name if field.message_type else ""
-        if name in ("gateway.v1.Event", "gateway.v1.TopicMessage"):
+        if name in ("gateway.v1.Event", "gateway.v1.TopicMessage", "gateway.v1.ConnectResponse"):
             kind, name = TYPE.TYPE_BYTES, ""
         oneof = field.containing_oneof.name if field.containing_oneof else ""
         found[field.number] = (field.name, kind, field.is_repeated, name.replace(".internal.", "."), oneof)
@@ -141,6 +142,8 @@ def shape(message: Descriptor) -> dict[int, tuple[str, int, bool, str, str]]:
         (frames_pb2.Publish, event_service_pb2.PublishRequest),
         (frames_pb2.Delivery, event_service_pb2.Delivery),
         (frames_pb2.TopicDelivery, event_service_pb2.TopicDelivery),
+        (frames_pb2.RequestBatch, event_service_pb2.RequestBatch),
+        (frames_pb2.ResponseBatch, event_service_pb2.ResponseBatch),
         (frames_pb2.ListEventsResponse, event_service_pb2.ListEventsResponse),
     ],
 )

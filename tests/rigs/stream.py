@@ -52,11 +52,13 @@ class RawStream:
     async def write(self, frame: pb.ConnectRequest | bytes) -> None:
         await self._call.write(frame)
 
-    async def hello(self, client_id: str = "raw", token: str = "", *, low: int = 1, high: int = 1) -> pb.Welcome:
+    async def hello(
+        self, client_id: str = "raw", token: str = "", *, low: int = 1, high: int = 1, **more: bool
+    ) -> pb.Welcome:
         """Say hello, and be welcomed."""
         await self.write(
             pb.ConnectRequest(
-                hello=pb.Hello(client_id=client_id, protocol_min=low, protocol_max=high, resume_token=token)
+                hello=pb.Hello(client_id=client_id, protocol_min=low, protocol_max=high, resume_token=token, **more)
             )
         )
         return (await self.take("welcome")).welcome

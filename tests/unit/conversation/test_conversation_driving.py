@@ -27,6 +27,7 @@ class Talk:
         self.client_id = "reader"
         self.error = None
         self.is_over = False
+        self.hold = 0.0
         self.waits = asyncio.Event()
         self.wake = Wake()
         self.frames = [Frame(256 * 1024)]

@@ -257,7 +257,7 @@ class Rig:
             sends=self.sends,
             store=self.store,
             engine=cast(Any, None),
-            agents=cast(Any, None),
+            speaking=cast(Any, None),
             publications=cast(Any, None),
             rates=self.rates,
         )

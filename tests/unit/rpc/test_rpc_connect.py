@@ -61,6 +61,7 @@ class Line:
             sends=rig.sends,
             triggering=None,  # type: ignore[arg-type]
             controlling=None,  # type: ignore[arg-type]
+            speaking=None,  # type: ignore[arg-type]
             push=SimpleNamespace(is_on=False),  # type: ignore[arg-type]
             bus=rig.bus,
             oldest=lambda: Cursor("L", 0),

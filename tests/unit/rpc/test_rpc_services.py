@@ -25,6 +25,7 @@ async def channel(rig, tmp_path):
         bus=rig.bus,
         publishing=rig.publishing,
         sends=rig.sends,
+        speaking=None,
         rates=rig.rates,
         push=None,
         entry_points=None,
@@ -34,7 +35,6 @@ async def channel(rig, tmp_path):
         goals=rig.goals,
         works_on=lambda _principal, _execution: False,
         messaging=rig.messaging,
-        agents=None,
         clock=rig.clock,
     )
     assert len(served) == len(SERVICES)

@@ -177,9 +177,11 @@ class ConnectRequest(_message.Message):
     REGISTER_AGENT_FIELD_NUMBER: _builtins.int
     UNREGISTER_AGENT_FIELD_NUMBER: _builtins.int
     CALL_REPLY_FIELD_NUMBER: _builtins.int
+    PUBLISH_MESSAGE_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the client, unique among its open requests (a second one is refused with INVALID_ARGUMENT, and the first
-    goes on), printable, at most 128 characters; the answer repeats it. Required except with `hello`.
+    goes on), printable, at most 128 characters; the answer repeats it. Required except with `hello` and `batch`.
     """
     @_builtins.property
     def hello(self) -> Global___Hello:
@@ -261,6 +263,14 @@ class ConnectRequest(_message.Message):
     def call_reply(self) -> Global___CallReply:
         """Part or all of the answer to a `call`. Answered by `accepted`."""
 
+    @_builtins.property
+    def publish_message(self) -> Global___PublishMessage:
+        """Publishes a message on a topic of agents, from within a call. Answered by `accepted`."""
+
+    @_builtins.property
+    def batch(self) -> Global___RequestBatch:
+        """Several frames in one. Has no answer of its own: each request in it has one."""
+
     def __init__(
         self,
         *,
@@ -285,16 +295,47 @@ class ConnectRequest(_message.Message):
         register_agent: Global___RegisterAgent | None = ...,
         unregister_agent: Global___UnregisterAgent | None = ...,
         call_reply: Global___CallReply | None = ...,
+        publish_message: Global___PublishMessage | None = ...,
+        batch: Global___RequestBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "batch", b"batch", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "publish_message", b"publish_message", "push", b"push", "register_agent", b"register_agent", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "batch", b"batch", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "publish_message", b"publish_message", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "trigger", "pause", "resume", "inject_input", "register_agent", "unregister_agent", "call_reply"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "trigger", "pause", "resume", "inject_input", "register_agent", "unregister_agent", "call_reply", "publish_message", "batch"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
 Global___ConnectRequest: _TypeAlias = ConnectRequest  # noqa: Y015
+
+@_typing.final
+class RequestBatch(_message.Message):
+    """Frames of the client that are sent together, which costs less than one by one. They are begun in their order, each as
+    if it had come alone: one that is refused is `rejected` under its own `request_id`, and the others go on. Daemons that
+    know it have `batches` in `welcome.features`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectRequest]:
+        """From 1 to 1000 requests. A `hello` or another batch in it is PROTOCOL_VIOLATION, which ends the stream before any of
+        them is begun.
+        """
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___ConnectRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestBatch: _TypeAlias = RequestBatch  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
@@ -307,6 +348,7 @@ class Hello(_message.Message):
     PROTOCOL_MAX_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     CLIENT_VERSION_FIELD_NUMBER: _builtins.int
+    BATCHES_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     """Names this client among those of its principal; required, at most 128 characters. A second connection with
     the same id takes the place of the first, which ends with CONNECTION_REPLACED.
@@ -321,6 +363,8 @@ class Hello(_message.Message):
     """
     client_version: _builtins.str
     """Name and version of the client's software, for lists and logs; at most 128 characters. May be empty."""
+    batches: _builtins.bool
+    """Whether the client takes `ConnectResponse.batch`. Default false: each frame comes by itself."""
     def __init__(
         self,
         *,
@@ -329,10 +373,11 @@ class Hello(_message.Message):
         protocol_max: _builtins.int = ...,
         resume_token: _builtins.str = ...,
         client_version: _builtins.str = ...,
+        batches: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_version", b"client_version", "protocol_max", b"protocol_max", "protocol_min", b"protocol_min", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "client_id", b"client_id", "client_version", b"client_version", "protocol_max", b"protocol_max", "protocol_min", b"protocol_min", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -453,6 +498,8 @@ class Send(_message.Message):
     PARTIAL_REPLIES_FIELD_NUMBER: _builtins.int
     NO_REPLY_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent to send to. AGENT_NOT_FOUND if there is none."""
     channel: _builtins.str
@@ -484,6 +531,16 @@ class Send(_message.Message):
     takes that of the connection: the metadata `traceparent` of Connect, or that header of a WebSocket's handshake.
     Single calls say it in their metadata.
     """
+    call_id: _builtins.str
+    """A call that this client answers as a worker and that is open. The message then comes from the agent of the call and
+    is part of its execution: nothing is written for it alone, it ends with the call, and with this connection. Only
+    `agent`, `key`, `text` and `timeout` go with it. `accepted`, with the execution of the call, comes together with the
+    one `reply`, whose `state` is unspecified. NOT_FOUND if the call is not open here; CALL_CYCLE, in the reply, if the
+    agent waits for this call. Daemons that know it have `worker_messages` in `welcome.features`; others take it for a
+    message of the client's own.
+    """
+    key: _builtins.str
+    """With `call_id`, the instance of the agent; empty means `default`."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How long to wait for the final reply; absent or zero means as long as the agent may take. The execution
@@ -504,14 +561,64 @@ class Send(_message.Message):
         partial_replies: _builtins.bool = ...,
         no_reply: _builtins.bool = ...,
         traceparent: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "channel", b"channel", "context", b"context", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "session_id", b"session_id", "text", b"text", "timeout", b"timeout", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "context", b"context", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "key", b"key", "no_reply", b"no_reply", "partial_replies", b"partial_replies", "session_id", b"session_id", "text", b"text", "timeout", b"timeout", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Send: _TypeAlias = Send  # noqa: Y015
+
+@_typing.final
+class PublishMessage(_message.Message):
+    """A message about a topic that a worker publishes from within a call. It comes from the agent of the call and is part of
+    its execution; nothing is written for it alone. Without a call there is `AgentService.PublishMessage`, with the same
+    rules. NOT_FOUND if the call is not open here; PERMISSION_DENIED, and nothing is published, unless the scope
+    `agents.send` covers all that subscribe.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    TOPIC_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    DATA_TYPE_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """A call that this client answers and that is open. Required."""
+    topic: _builtins.str
+    """`TYPE` or `TYPE/SOURCE`: agents subscribe to the type, the source names the instance that handles it (`default`
+    without one). Required.
+    """
+    text: _builtins.str
+    """Text; not blank."""
+    data_type: _builtins.str
+    """With `json`, the name of its type, such as `Order`; empty means `object`. INVALID_ARGUMENT with `text`."""
+    @_builtins.property
+    def json(self) -> _struct_pb2.Struct:
+        """An object, for agents that handle messages of the type `data_type`."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        topic: _builtins.str = ...,
+        text: _builtins.str = ...,
+        json: _struct_pb2.Struct | None = ...,
+        data_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "json", b"json", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "data_type", b"data_type", "json", b"json", "text", b"text", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["text", "json"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___PublishMessage: _TypeAlias = PublishMessage  # noqa: Y015
 
 @_typing.final
 class Trigger(_message.Message):
@@ -1050,6 +1157,7 @@ class ConnectResponse(_message.Message):
     TOPIC_ENDED_FIELD_NUMBER: _builtins.int
     CALL_FIELD_NUMBER: _builtins.int
     CANCEL_CALL_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request that it answers. Empty for what the server sends of itself, and in the answer to `hello`."""
     @_builtins.property
@@ -1112,6 +1220,10 @@ class ConnectResponse(_message.Message):
     def cancel_call(self) -> Global___CancelCall:
         """Nobody waits for the answer to a call any more."""
 
+    @_builtins.property
+    def batch(self) -> Global___ResponseBatch:
+        """Several frames in one; only for clients whose hello says `batches`."""
+
     def __init__(
         self,
         *,
@@ -1131,16 +1243,43 @@ class ConnectResponse(_message.Message):
         topic_ended: Global___TopicEnded | None = ...,
         call: Global___Call | None = ...,
         cancel_call: Global___CancelCall | None = ...,
+        batch: Global___ResponseBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "call", b"call", "cancel_call", b"cancel_call", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "call", b"call", "cancel_call", b"cancel_call", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "call", b"call", "cancel_call", b"cancel_call", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "request_id", b"request_id", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "call", b"call", "cancel_call", b"cancel_call", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "request_id", b"request_id", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "refused", "accepted", "rejected", "delivery", "reply", "progress", "gap", "ended", "pong", "goodbye", "topic_delivery", "topic_ended", "call", "cancel_call"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "refused", "accepted", "rejected", "delivery", "reply", "progress", "gap", "ended", "pong", "goodbye", "topic_delivery", "topic_ended", "call", "cancel_call", "batch"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
 Global___ConnectResponse: _TypeAlias = ConnectResponse  # noqa: Y015
+
+@_typing.final
+class ResponseBatch(_message.Message):
+    """Frames of the server that waited for the connection, in their order, as if each had come alone. At most 256 KiB;
+    a larger frame comes by itself. No batch is in it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def responses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectResponse]:
+        """The frames, at least two."""
+
+    def __init__(
+        self,
+        *,
+        responses: _abc.Iterable[Global___ConnectResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["responses", b"responses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResponseBatch: _TypeAlias = ResponseBatch  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):
@@ -1316,7 +1455,7 @@ class Accepted(_message.Message):
     subscription starts; else empty.
     """
     execution_id: _builtins.str
-    """For `send` and `trigger`, the execution that will answer; else empty."""
+    """For `send` and `trigger`, the execution that will answer, and with `send.call_id` that of the call; else empty."""
     message_id: _builtins.str
     """For `send` and `trigger`, the message in the ledger; for `push`, the message on the topic; else empty."""
     existed: _builtins.bool
@@ -1325,7 +1464,7 @@ class Accepted(_message.Message):
     """For `publish`, the clients that its events are addressed to by `target` or BROADCAST, one that is away included,
     added up over the events; for `push`, the members that it was sent to or waits for; for `ack` and `nack`, the
     deliveries that waited; for `join_topic`, those that wait from before; for `register_agent`, the calls that are
-    told again; else 0.
+    told again; for `publish_message`, the agents that will handle it; else 0.
     """
     duplicate: _builtins.bool
     """For `trigger`, whether the idempotency key was seen before, and the execution is the first request's; else false."""

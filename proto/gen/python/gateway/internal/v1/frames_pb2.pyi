@@ -52,6 +52,8 @@ class ConnectRequest(_message.Message):
     REGISTER_AGENT_FIELD_NUMBER: _builtins.int
     UNREGISTER_AGENT_FIELD_NUMBER: _builtins.int
     CALL_REPLY_FIELD_NUMBER: _builtins.int
+    PUBLISH_MESSAGE_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """As in the public message."""
     @_builtins.property
@@ -134,6 +136,14 @@ class ConnectRequest(_message.Message):
     def call_reply(self) -> _event_service_pb2.CallReply:
         """As in the public message."""
 
+    @_builtins.property
+    def publish_message(self) -> _event_service_pb2.PublishMessage:
+        """As in the public message."""
+
+    @_builtins.property
+    def batch(self) -> Global___RequestBatch:
+        """The twin."""
+
     def __init__(
         self,
         *,
@@ -158,16 +168,42 @@ class ConnectRequest(_message.Message):
         register_agent: _event_service_pb2.RegisterAgent | None = ...,
         unregister_agent: _event_service_pb2.UnregisterAgent | None = ...,
         call_reply: _event_service_pb2.CallReply | None = ...,
+        publish_message: _event_service_pb2.PublishMessage | None = ...,
+        batch: Global___RequestBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "batch", b"batch", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "publish_message", b"publish_message", "push", b"push", "register_agent", b"register_agent", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "batch", b"batch", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "publish_message", b"publish_message", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "trigger", "pause", "resume", "inject_input", "register_agent", "unregister_agent", "call_reply"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "trigger", "pause", "resume", "inject_input", "register_agent", "unregister_agent", "call_reply", "publish_message", "batch"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
 Global___ConnectRequest: _TypeAlias = ConnectRequest  # noqa: Y015
+
+@_typing.final
+class RequestBatch(_message.Message):
+    """Twin of `gateway.v1.RequestBatch`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectRequest]:
+        """As in the public message."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___ConnectRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestBatch: _TypeAlias = RequestBatch  # noqa: Y015
 
 @_typing.final
 class Publish(_message.Message):
@@ -201,6 +237,7 @@ class ConnectResponse(_message.Message):
 
     DELIVERY_FIELD_NUMBER: _builtins.int
     TOPIC_DELIVERY_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def delivery(self) -> Global___Delivery:
         """The twin."""
@@ -209,21 +246,50 @@ class ConnectResponse(_message.Message):
     def topic_delivery(self) -> Global___TopicDelivery:
         """The twin."""
 
+    @_builtins.property
+    def batch(self) -> Global___ResponseBatch:
+        """The twin."""
+
     def __init__(
         self,
         *,
         delivery: Global___Delivery | None = ...,
         topic_delivery: Global___TopicDelivery | None = ...,
+        batch: Global___ResponseBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "frame", b"frame", "topic_delivery", b"topic_delivery"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "delivery", b"delivery", "frame", b"frame", "topic_delivery", b"topic_delivery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "frame", b"frame", "topic_delivery", b"topic_delivery"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "delivery", b"delivery", "frame", b"frame", "topic_delivery", b"topic_delivery"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["delivery", "topic_delivery"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["delivery", "topic_delivery", "batch"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
 Global___ConnectResponse: _TypeAlias = ConnectResponse  # noqa: Y015
+
+@_typing.final
+class ResponseBatch(_message.Message):
+    """Twin of `gateway.v1.ResponseBatch`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def responses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Each the encoding of one `gateway.v1.ConnectResponse`."""
+
+    def __init__(
+        self,
+        *,
+        responses: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["responses", b"responses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResponseBatch: _TypeAlias = ResponseBatch  # noqa: Y015
 
 @_typing.final
 class TopicDelivery(_message.Message):

@@ -1,0 +1,114 @@
+"""What waits to be sent on one connection, in its order: answers, then calls, then events, then what is pushed."""
+
+from collections import deque
+
+from gatewayd.conversation.serving import Serving
+from gatewayd.conversation.subscriptions import MAX_FRAME, MIN_ROOM, Subscriptions
+from gatewayd.conversation.topics import ConversationTopics
+from gatewayd.core.frames import Delivery, ResponseBatch
+from gatewayd.core.idle import IDLE, queued
+from gatewayd.wire import encode_server_frame
+
+MAX_CONTROL_BYTES = 4 * 1024 * 1024
+"""Answers that may wait for a reader that does not read; beyond it the connection is cut."""
+FRAMING = 4
+"""Bytes that a frame costs in another beside its own, at most."""
+
+
+class Outgoing:
+    """Owned by one conversation."""
+
+    __slots__ = (
+        "_call",
+        "_control",
+        "_control_bytes",
+        "_serving",
+        "_subscriptions",
+        "_topics",
+        "delivered",
+        "joined",
+        "replying",
+    )
+
+    def __init__(self, serving: Serving, subscriptions: Subscriptions, topics: ConversationTopics) -> None:
+        self._serving = serving
+        self._subscriptions = subscriptions
+        self._topics = topics
+        self._control: deque[tuple[bytes, str]] = IDLE
+        """Frames, each with the request whose final reply it is, if it is one."""
+        self._control_bytes = 0
+        self._call: bytes | None = None
+        """One that found no room in the frame before."""
+        self.replying: list[str] = []
+        """The requests whose final reply is on its way."""
+        self.joined = 1
+        """Frames in the one that was given last."""
+        self.delivered = 0
+        """Events that were handed to the transport."""
+
+    def put(self, data: bytes, replying: str) -> bool:
+        """Queue an answer before all data; False if too much waits, and all of it is dropped."""
+        self._control = queued(self._control, (data, replying))
+        self._control_bytes += len(data)
+        if self._control_bytes > MAX_CONTROL_BYTES:
+            self._control = IDLE
+            return False
+        return True
+
+    @property
+    def have_news(self) -> bool:
+        """Whether `next` may have something."""
+        return bool(self._control or self._serving.have_news or self._subscriptions.have_news or self._topics.have_news)
+
+    def next(self, *, together: bool, answers_only: bool) -> bytes | None:
+        """What is to be sent next; None if nothing waits. `together`: several frames in one, as there is room."""
+        self.joined = 1
+        data = self._frame(MAX_FRAME, answers_only=answers_only)
+        if data is None or not together:
+            return data
+        room = MAX_FRAME - len(data) - FRAMING
+        if room <= 0 or (more := self._frame(room, answers_only=answers_only)) is None:
+            return data
+        frames = [data]
+        while more is not None:
+            frames.append(more)
+            room -= len(more) + FRAMING
+            more = self._frame(room, answers_only=answers_only) if room > 0 else None
+        self.joined = len(frames)
+        return encode_server_frame(ResponseBatch(frames))
+
+    def _frame(self, room: int, *, answers_only: bool) -> bytes | None:
+        """The first frame that waits, if it has no more than so many bytes. At `MAX_FRAME`, whatever it has."""
+        if self._control:
+            if len(self._control[0][0]) > room < MAX_FRAME:
+                return None
+            data, replying = self._control.popleft()
+            self._control_bytes -= len(data)
+            if replying:
+                self.replying.append(replying)
+            if not self._control:
+                self._control = IDLE
+            return data
+        if answers_only:
+            return None
+        if self._call is not None or self._serving.have_news:
+            return self._next_call(room)
+        if room < MIN_ROOM:
+            return None
+        if (frame := self._subscriptions.next_frame(room)) is not None:
+            if isinstance(frame, Delivery):
+                self.delivered += len(frame.chunk)
+            return encode_server_frame(frame)
+        if self._topics.have_news and (pushed := self._topics.next_frame(room)) is not None:
+            return encode_server_frame(pushed)
+        return None
+
+    def _next_call(self, room: int) -> bytes | None:
+        data, self._call = self._call, None
+        if data is None:
+            call = self._serving.next_frame()
+            assert call is not None, "there was one"
+            data = encode_server_frame(call)
+        if len(data) > room < MAX_FRAME:
+            data, self._call = None, data
+        return data

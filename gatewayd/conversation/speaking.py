@@ -1,0 +1,89 @@
+"""What workers say to other agents from within their calls: by a frame of their stream, or by a call; under one rule.
+
+It is part of the call: what is asked in it and not answered ends with it.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from gatewayd.access.principals import Principal
+from gatewayd.access.rates import Rates
+from gatewayd.access.scopes import Action
+from gatewayd.agents.calls import OpenCall
+from gatewayd.agents.messages import text_of
+from gatewayd.agents.registry import AgentRegistry
+from gatewayd.core.agents import TopicId
+from gatewayd.core.errors import Cancelled, GatewayError
+from gatewayd.core.frames import Accepted, Reply, Send
+from gatewayd.core.workers import PublishMessage
+from gatewayd.runtime.speaking import json_message
+
+MAX_TIMEOUT = 86_400.0
+"""Longest time for a reply, in seconds."""
+
+
+class Speaking:
+    """Keeps nothing: two of them with the same `rates` are one. `heard` tells which agents hear a topic."""
+
+    def __init__(self, *, agents: AgentRegistry, heard: Callable[[TopicId], Iterable[str]], rates: Rates) -> None:
+        self._agents = agents
+        self._heard = heard
+        self._rates = rates
+
+    def begin(self, send: Send, principal: Principal) -> OpenCall:
+        """The call from within which it is sent; raises, and nothing is sent, if it may not be.
+
+        `PermissionDenied`, `LimitExceeded` when it is too fast (`gateway.limits.send_rate`), `NotFound` for the call,
+        `AgentNotFound`.
+        """
+        principal.require(Action.SEND, send.agent)
+        self._rates.send(principal.id)
+        call = self._agents.workers.held(principal.id, send.call_id)
+        self._agents.get(send.agent)
+        return call
+
+    async def ask(self, send: Send, call: OpenCall, left: float | None = None) -> str:
+        """Send it from within the call of `begin`, and wait for the reply, at most `left` seconds; its text.
+
+        Raises what comes of it instead: `CallCycle`, `DeadlineExceeded`, `ExecutionFailed`, …; `Cancelled` once the
+        call has ended.
+        """
+        allowed = self._agents.get(send.agent).timeout
+        timeout = min(send.timeout or allowed, left or allowed, MAX_TIMEOUT)
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine runs in a task"
+        assert call.context is not None, "given with the call"
+        call.asking.add(task)
+        try:
+            reply = await call.context.send(send.agent, send.text, key=send.key, timeout=timeout)
+        except asyncio.CancelledError:
+            if call.over and task.uncancel() == 0:
+                raise Cancelled("the call from within which it was asked has ended") from None
+            raise
+        finally:
+            call.asking.discard(task)
+        return "" if reply is None else text_of(reply)
+
+    async def answer(self, send: Send, call: OpenCall, put: Callable[[Accepted | Reply], None]) -> None:
+        """As `ask`, for a client that is told by frames: both at once, since nothing is written in between."""
+        content, failed = "", None
+        try:
+            content = await self.ask(send, call)
+        except GatewayError as error:
+            failed = error
+        put(Accepted(send.request_id, execution_id=call.execution_id))
+        put(Reply(send.request_id, call.execution_id, "", content, final=True, error=failed))
+
+    async def publish(self, message: PublishMessage, principal: Principal) -> int:
+        """Publish it from within its call; how many agents will handle it. Raises as `begin` does."""
+        for agent in sorted(self._heard(TopicId.parse(message.topic))):
+            principal.require(Action.SEND, agent)
+        self._rates.send(principal.id)
+        voice = self._agents.workers.held(principal.id, message.call_id).context
+        assert voice is not None, "given with the call"
+        what = json_message(message.data_type, message.text) if message.data_type else message.text
+        return await voice.publish(message.topic, what)
+
+    async def announce(self, message: PublishMessage, principal: Principal, put: Callable[[Accepted], None]) -> None:
+        """As `publish`, for a client that is told by a frame."""
+        put(Accepted(message.request_id, count=await self.publish(message, principal)))
