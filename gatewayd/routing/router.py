@@ -266,7 +266,7 @@ class Router:
     async def finish(self, live: LiveExecution, outcome: Outcome) -> None:
         """Write the end of an execution as one unit, then let the outbox send."""
         finish = self._endings.finish(self.config, live, outcome, self._clock.now())
-        await self._store.finish(finish)
+        live.ran = await self._store.finish(finish)
         self._failpoints.hit("router.after_finish")
         absorbed = [one.execution for one in live.absorbed]
         if finish.session_id:

@@ -40,6 +40,7 @@ from gatewayd.storage.records import (
     LogState,
     OutboxRow,
     Published,
+    Ran,
     Retention,
     SessionRecord,
     StoreHealth,
@@ -127,7 +128,7 @@ class Store(Views, PushTables, StateTables, EntryPointTables, CheckpointTables, 
         """RUNNING → QUEUED, for an execution that a crash or a drain cut off; its calls of tools count as not begun."""
         ...
 
-    def finish(self, finish: Finish) -> Awaitable[None]:
+    def finish(self, finish: Finish) -> Awaitable[Ran]:
         """End an execution; `ExecutionFinished` if it has ended already, and then nothing is written."""
         ...
 

@@ -139,6 +139,16 @@ class Accepted:
     duplicate: bool
 
 
+@value(frozen=True, slots=True)
+class Ran:
+    """What the row of an execution that has ended says of its runs."""
+
+    attempts: int
+    started: float
+    """When the last one began; 0 if none did."""
+    finished: float
+
+
 class OutboxState(StrEnum):
     QUEUED = "queued"
     SENDING = "sending"

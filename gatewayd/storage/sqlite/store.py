@@ -28,6 +28,7 @@ from gatewayd.storage.records import (
     LogState,
     OutboxRow,
     Published,
+    Ran,
     Retention,
     SessionRecord,
     StoreHealth,
@@ -151,7 +152,7 @@ class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints, SQLit
         apply = partial(executions.start, execution_id=execution_id, started=started)
         return self._with_events(apply, events, patient=True)
 
-    def finish(self, finish: Finish) -> Receipt[None]:
+    def finish(self, finish: Finish) -> Receipt[Ran]:
         return self._writer.submit(
             partial(work.finish, end=finish),
             streams=_streams(finish.events),
