@@ -18,11 +18,18 @@ def seal(*values: object) -> int:
 
 def seal_event(seq: int, owner: str, time: float, wire: bytes) -> int:
     """The seal of an event's row; its filter columns are compared with what the bytes say."""
-    return crc32(wire, crc32(f"{seq}\x1f{owner}\x1f{time}".encode()))
+    return seal_bytes(wire, crc32(f"{seq}\x1f{owner}\x1f{time}".encode()))
+
+
+def seal_bytes(content: bytes, start: int) -> int:
+    """The seal of bytes after `start`; one that no row has where a flipped bit has made them something else."""
+    return crc32(content, start) if isinstance(content, bytes) else -1
 
 
 def seal_seen(scope: str, id_: str, digest: bytes, ref: str, time: float) -> int:
     """The seal of a seen id, as `seal` would make it of these values with the digest in hexadecimal."""
+    if not isinstance(digest, bytes):
+        return -1
     return crc32(f"{scope}\x1f{id_}\x1f{digest.hex()}\x1f{ref}\x1f{time}".encode())
 
 
