@@ -7,7 +7,6 @@ Everything is bounded: tries per model, each wait, the number of models.
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from gatewayd.core.clock import Clock, Randomness, jittered
@@ -71,7 +70,7 @@ class FallbackProvider:
         failures: list[tuple[str, ModelError]] = []
         shown = False
         for target in self._targets:
-            request = replace(prompt, model=target.model, base_url=target.base_url, api_key=target.api_key)
+            request = _request(prompt, target)
             breaker = self._breakers.get(target.model, target.base_url)
             attempt = 0
             while True:
@@ -120,6 +119,21 @@ class FallbackProvider:
             return delay
         # A little over what was asked: a waiter that comes early is told to wait again.
         return None if wanted > LONGEST_RETRY_AFTER else max(delay, wanted * self._randomness.uniform(1.0, 1.1))
+
+
+def _request(prompt: Prompt, target: Target) -> Prompt:
+    """The prompt for that target; by hand, because `replace` takes five times as long."""
+    return Prompt(
+        target.model,
+        prompt.messages,
+        prompt.tools,
+        prompt.tool_choice,
+        prompt.temperature,
+        prompt.max_tokens,
+        target.base_url,
+        target.api_key,
+        prompt.timeout,
+    )
 
 
 class _Resting(ModelUnavailable):
