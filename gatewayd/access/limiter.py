@@ -46,7 +46,8 @@ class FailureLimiter:
     def check(self, source: str) -> None:
         """Raise `TooManyFailures` while this source, or everybody, is locked out."""
         now = self._clock.monotonic()
-        record = self._sources.get(source_key(source))
+        # Where nobody has failed, the source need not be read: that costs more than all the rest.
+        record = self._sources.get(source_key(source)) if self._sources else None
         until = max(self._all.locked_until, record.locked_until if record else 0.0)
         if until > now:
             self.refused += 1

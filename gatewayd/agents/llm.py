@@ -85,12 +85,18 @@ class LLMAgent:
             messages.extend(ChatMessage(Role.USER, text) for text in ctx.take_steering())
             step = Step(progress.step)
             separator = "\n\n" if progress.has_text else ""
-            async with closing(self._stream(step, self._prompt(progress.step, messages))) as outputs:
-                async for output in outputs:
-                    if separator and isinstance(output, TextOutput):
-                        yield TextOutput(separator)
-                        separator = ""
-                    yield output
+            prompt = self._prompt(progress.step, messages)
+            with _FAILURES:
+                async with closing(self._provider.stream(prompt)) as deltas:
+                    async for delta in deltas:
+                        step.add(delta)
+                        if isinstance(delta, Text) and delta.content:
+                            if separator:
+                                yield TextOutput(separator)
+                                separator = ""
+                            yield TextOutput(delta.content)
+                        elif isinstance(delta, Reasoning) and delta.content:
+                            yield ReasoningOutput(delta.content)
             used = step.usage
             ctx.log_step(
                 f"{progress.step}: {self._model} ({step.finish})",
@@ -113,9 +119,10 @@ class LLMAgent:
     def _opening(self, turn: Turn, resumed: Mapping[str, Any] | None) -> list[ChatMessage]:
         """System prompt, history, what was known before the execution began, and what is asked now."""
         messages = [ChatMessage(Role.SYSTEM, self._system)] if self._system else []
-        for entry in turn.history:
-            role = Role.ASSISTANT if entry.role == "assistant" else Role.USER
-            messages.append(ChatMessage(role, entry.content))
+        assistant, user = Role.ASSISTANT, Role.USER
+        messages += [
+            ChatMessage(assistant if entry.role == "assistant" else user, entry.content) for entry in turn.history
+        ]
         if resumed is not None and resumed.get("memory"):
             known = json.dumps(resumed["memory"], ensure_ascii=False)
             messages.append(ChatMessage(Role.SYSTEM, f"What is known from earlier work, as JSON: {known}"))
@@ -139,25 +146,6 @@ class LLMAgent:
             timeout=self._timeout,
         )
 
-    async def _stream(self, step: Step, prompt: Prompt) -> AsyncIterator[Output]:
-        """One step's text and reasoning, as they come; everything is kept in `step`."""
-        try:
-            async with closing(self._provider.stream(prompt)) as deltas:
-                async for delta in deltas:
-                    step.add(delta)
-                    if isinstance(delta, Text) and delta.content:
-                        yield TextOutput(delta.content)
-                    elif isinstance(delta, Reasoning) and delta.content:
-                        yield ReasoningOutput(delta.content)
-        except ModelTruncated as error:
-            raise AgentFailed("The model's answer broke off.", cause=str(error)) from error
-        except ModelRefused as error:
-            raise AgentFailed("The model refused this request.", cause=str(error)) from error
-        except ModelError as error:
-            raise AgentFailed(
-                "The model is not available right now. Please try again later.", cause=str(error)
-            ) from error
-
     def _ending(self, step: Step, number: int) -> str:
         """Text to put out after a step without tool calls; raises when it is no answer."""
         if step.finish is FinishReason.CONTENT_FILTER:
@@ -180,6 +168,27 @@ class LLMAgent:
         key = (call.name, call.arguments)
         occurrence, said[key] = said[key], said[key] + 1
         return await self._tools.run(call, caller, occurrence)
+
+
+class _Failures:
+    """Makes of a model's verdict what the user is told."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if not isinstance(error, ModelError):
+            return
+        if isinstance(error, ModelTruncated):
+            said = "The model's answer broke off."
+        elif isinstance(error, ModelRefused):
+            said = "The model refused this request."
+        else:
+            said = "The model is not available right now. Please try again later."
+        raise AgentFailed(said, cause=str(error)) from error
+
+
+_FAILURES: Final = _Failures()
 
 
 def _asked(text: str, calls: Sequence[ToolCall]) -> ChatMessage:

@@ -15,6 +15,7 @@ class Piece:
     """One row with what this process knows of it."""
 
     row: OutboxRow
+    """As it was when it was loaded or offered; how far it has come since is in the store."""
     tries: int = 0
     """Failed ones, since it was loaded or retried by an operator."""
     failing_since: float | None = None

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final
 
 from gatewayd.channels.backlog import MAX_ROWS, Backlog
@@ -182,7 +181,6 @@ class Outbox:
         self._bucket.take(len(batch))
         await self._mark_sending(batch)
         for piece in batch:
-            piece.row = replace(piece.row, state=OutboxState.SENDING, attempts=piece.row.attempts + 1)
             self._in_flight[piece.row.id] = (piece, adapter)
             sends.create_task(self._send(piece, adapter))
 

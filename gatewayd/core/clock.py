@@ -9,7 +9,7 @@ import asyncio
 import random
 import secrets
 import time
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 
@@ -58,7 +58,41 @@ class SystemClock:
         await asyncio.sleep(max(0.0, seconds))
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
-        return asyncio.timeout(seconds)
+        return _NO_LIMIT if seconds is None else _Limit(seconds)
+
+
+class _Limit:
+    """What `asyncio.timeout` does, for one that is never moved or asked: half the cost, of which each unit of work
+    has half a dozen."""
+
+    __slots__ = ("_alarm", "_before", "_expired", "_seconds", "_task")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._expired = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a time limit holds within a task")
+        self._task = task
+        self._before = task.cancelling()
+        loop = asyncio.get_running_loop()
+        late = self._seconds <= 0
+        self._alarm = loop.call_soon(self._end) if late else loop.call_later(self._seconds, self._end)
+
+    def _end(self) -> None:
+        self._expired = True
+        self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        self._alarm.cancel()
+        # Another cancellation, from before or from within, is not ours to take back.
+        if self._expired and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+
+_NO_LIMIT: AbstractAsyncContextManager[object] = nullcontext()
 
 
 class SystemRandomness:

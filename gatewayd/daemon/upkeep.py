@@ -13,7 +13,7 @@ from gatewayd.runtime.suspending import Suspending
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
-from gatewayd.storage.records import Limits, Retention
+from gatewayd.storage.retention import Limits, Retention
 
 log = logging.getLogger("gatewayd.upkeep")
 

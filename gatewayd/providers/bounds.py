@@ -5,8 +5,7 @@ text has come yet (another try may work), `ModelTruncated` once some has.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from gatewayd.core.clock import Clock
 from gatewayd.providers.base import (
@@ -30,13 +29,19 @@ MAX_DELTAS = 1_000_000
 _T = TypeVar("_T")
 
 
-@asynccontextmanager
-async def closing(stream: AsyncIterator[_T]) -> AsyncIterator[AsyncIterator[_T]]:
+class closing(Generic[_T]):  # noqa: N801 (read like `contextlib.aclosing`, which wants an `aclose`)
     """The stream, closed at the end of the block: leaving it in the middle ends the request to the model now."""
-    try:
-        yield stream
-    finally:
-        close = getattr(stream, "aclose", None)
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: AsyncIterator[_T]) -> None:
+        self._stream = stream
+
+    async def __aenter__(self) -> AsyncIterator[_T]:
+        return self._stream
+
+    async def __aexit__(self, *_: object) -> None:
+        close = getattr(self._stream, "aclose", None)
         if close is not None:
             await close()
 

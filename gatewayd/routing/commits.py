@@ -30,13 +30,15 @@ class Submitted:
 
 
 class Commits:
-    """Each in a task of its own; as many as the doors let in at a time."""
+    """As many as the doors let in at a time. A unit needs no task, only what has to be undone does."""
 
     def __init__(self, store: Store, sessions: SessionManager, failpoints: Failpoints) -> None:
         self._store = store
         self._sessions = sessions
         self._failpoints = failpoints
         self._tasks = TaskSet("router")
+        self._writing: dict[asyncio.Future[Accepted], asyncio.Future[Any]] = {}
+        """Units on their way to the disk, each with what its caller waits for."""
         self._closed = False
 
     async def accept(
@@ -52,19 +54,31 @@ class Commits:
         A new session whose message was not taken in has never been. `reserve` keeps room for what goes on, or raises;
         what it returns gives the room back.
         """
+        self._check_open()
         try:
-            release = reserve() if reserve is not None else None
+            release = reserve() if reserve is not None else _nothing
         except GatewayError:
             await self._undo(opened)
             raise
         receipt = self._store.accept(acceptance)  # here: units take effect in the order in which they came
-        return await self.carry(self._accept(receipt, go_on, opened, release), name="accept")
+        told: asyncio.Future[tuple[Accepted, _T | None]] = asyncio.get_running_loop().create_future()
+        self._writing[receipt] = told
+
+        def written(_: object) -> None:
+            release()
+            if self._writing.pop(receipt, None) is not None:  # else the time of the router's end is over
+                self._written(receipt, told, go_on, opened)
+
+        receipt.add_done_callback(written)
+        return await told
 
     async def carry(self, work: Coroutine[Any, Any, _T], *, name: str) -> _T:
         """Do it to its end, even if the caller is cut off while it waits here."""
-        if self._closed:
+        try:
+            self._check_open()
+        except Draining:
             work.close()
-            raise Draining("the gateway is stopping and takes no new work", retry_after=2.0)
+            raise
         result: _T | GatewayError = await asyncio.shield(self._tasks.start(_verdict(work), name=name))
         if isinstance(result, GatewayError):
             raise result
@@ -74,35 +88,72 @@ class Commits:
         """End what still waits for the store once the caller's deadline is over; nothing more is carried out."""
         self._closed = True
         try:
-            await self._tasks.wait()
+            while self._writing or self._tasks:
+                if self._writing:
+                    await asyncio.wait(self._writing)
+                await self._tasks.wait()
         finally:
+            for told in self._writing.values():
+                told.cancel()
+            self._writing.clear()
             await self._tasks.close()
 
-    async def _accept(
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Draining("the gateway is stopping and takes no new work", retry_after=2.0)
+
+    def _written(
         self,
         receipt: asyncio.Future[Accepted],
+        told: "asyncio.Future[tuple[Accepted, _T | None]]",
         go_on: Callable[[], _T],
         opened: Opened | None,
-        release: Callable[[], None] | None,
-    ) -> tuple[Accepted, _T | None]:
+    ) -> None:
+        """The unit is on disk, or will never be. Whoever waited for it may have been cut off."""
+        error = receipt.exception()
+        if error is None and not receipt.result().duplicate:
+            try:
+                self._failpoints.hit("router.after_accept")
+                result = go_on()
+            except Exception as defect:  # the boundary of what goes on: its caller hears of it, or else the loop
+                if told.done():
+                    raise
+                told.set_exception(defect)
+            else:
+                if not told.done():
+                    told.set_result((receipt.result(), result))
+        elif opened is not None and opened.is_new:
+            self._tasks.start(self._take_back(receipt, told, opened), name="undo")
+        else:
+            _settle(receipt, told)
+
+    async def _take_back(
+        self, receipt: asyncio.Future[Accepted], told: "asyncio.Future[tuple[Accepted, _T | None]]", opened: Opened
+    ) -> None:
         try:
-            accepted = await asyncio.shield(receipt)
-        except GatewayError:
             await self._undo(opened)
-            raise
         finally:
-            if release is not None:
-                release()
-        if accepted.duplicate:
-            await self._undo(opened)
-            return accepted, None
-        self._failpoints.hit("router.after_accept")
-        return accepted, go_on()
+            _settle(receipt, told)
 
     async def _undo(self, opened: Opened | None) -> None:
         if opened is not None:
             with suppress(GatewayError):
                 await self._sessions.undo(opened)
+
+
+def _nothing() -> None:
+    """No room was kept."""
+
+
+def _settle(receipt: asyncio.Future[Accepted], told: "asyncio.Future[tuple[Accepted, _T | None]]") -> None:
+    """Nothing goes on: tell of the error, or of the first unit of that kind."""
+    if told.done():
+        return
+    error = receipt.exception()
+    if error is not None:
+        told.set_exception(error)
+    else:
+        told.set_result((receipt.result(), None))
 
 
 async def _verdict(work: Coroutine[Any, Any, _T]) -> _T | GatewayError:

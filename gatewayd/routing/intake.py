@@ -5,7 +5,6 @@ The router decides; here its decisions become the one unit that the store commit
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from gatewayd.config.model import SessionConfigSection
@@ -221,5 +220,13 @@ class Intake:
 
     def _message(self, inbound: Inbound, opened: Opened) -> Event:
         data = {"content": inbound.text, "parts": {}, "sender": inbound.peer, "reply_to": ""}
-        event = self.event(EventType.MESSAGE, inbound.channel or inbound.chat, data)
-        return replace(event, session_id=opened.record.id, owner=opened.record.principal)
+        return Event(
+            id=self._ids.new(),
+            type=EventType.MESSAGE,
+            source=SOURCE,
+            stream_id=inbound.channel or inbound.chat,
+            time=self._clock.now(),
+            data=data,
+            session_id=opened.record.id,
+            owner=opened.record.principal,
+        )

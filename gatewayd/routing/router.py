@@ -268,7 +268,7 @@ class Router:
         came_back = live.resuming and bool(live.execution.session_id)
         questions = await self._store.questions_of(live.execution.id) if came_back else ()
         finish = self._endings.finish(self.config, live, outcome, self._clock.now(), questions)
-        await self._store.finish(finish)
+        live.ran = await self._store.finish(finish)
         if live.asked:
             self._offer(live.take_asked())
         self._failpoints.hit("router.after_finish")

@@ -88,9 +88,8 @@ class EntryPointCalls:
             submitted = await self._triggering.start(trigger, principal)
             bounds = [seconds for seconds in (wanted, time_left(context)) if seconds is not None]
             timeout = min(bounds, default=None)
-            execution = await wait_for_end(submitted, self._store, self._clock, timeout)
+            execution, graph = await wait_for_end(submitted, self._store, self._clock, timeout)
             ended = execution.state.terminal
-            graph = await self._store.graph_result(execution.id) if ended else None
             return pb.TriggerAndWaitResponse(
                 outcome=pb.TRIGGER_OUTCOME_ENDED if ended else pb.TRIGGER_OUTCOME_TIMED_OUT,
                 execution=execution_message(execution, with_output=True, graph=graph),

@@ -4,13 +4,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from gatewayd.core.event import Event
 from gatewayd.core.execution_log import MAX_ENTRIES, LogEntry
 from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
-from gatewayd.storage.records import OutboxRow
+from gatewayd.storage.records import OutboxRow, Ran
 
 log = logging.getLogger("gatewayd.runtime")
 
@@ -63,6 +64,8 @@ class LiveExecution:
         self.ending = False
         """Whether its outcome is settled and being written: from here on nothing interrupts it."""
         self.absorbed: list[LiveExecution] = []
+        self.ran: Ran | None = None
+        """What its row says of its runs, once its end is on disk."""
         self.done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.log: deque[LogEntry] = deque(maxlen=MAX_ENTRIES)
         """What it did, as far as that is not on disk."""
@@ -89,6 +92,22 @@ class LiveExecution:
         """It ends here, by a defect of its agent; called while the error is handled, which goes to the log."""
         log.exception("agent_crashed", extra={"execution": self.execution.id, "agent": self.execution.agent})
         return self.failed(f"Something went wrong inside the gateway (execution {self.execution.id}).")
+
+    def ended(self, outcome: Outcome) -> Execution | None:
+        """The execution as the store has it after that end; None where only the store knows."""
+        ran = self.ran
+        if ran is None:
+            return None
+        return replace(
+            self.execution,
+            state=outcome.state,
+            reason=outcome.reason,
+            attempts=ran.attempts,
+            output=outcome.output,
+            error=outcome.error,
+            started=ran.started,
+            finished=ran.finished,
+        )
 
     def cancelled(self) -> Outcome:
         """It ends here, for `cancel_reason`."""

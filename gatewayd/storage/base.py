@@ -40,10 +40,11 @@ from gatewayd.storage.records import (
     LogState,
     OutboxRow,
     Published,
-    Retention,
+    Ran,
     SessionRecord,
     StoreHealth,
 )
+from gatewayd.storage.retention import Retention
 from gatewayd.storage.state import StateTables
 from gatewayd.storage.views import Views
 
@@ -130,7 +131,7 @@ class Store(Views, PushTables, StateTables, EntryPointTables, CheckpointTables, 
         """RUNNING → QUEUED, for an execution that a crash or a drain cut off; its calls of tools count as not begun."""
         ...
 
-    def finish(self, finish: Finish) -> Awaitable[None]:
+    def finish(self, finish: Finish) -> Awaitable[Ran]:
         """End an execution; `ExecutionFinished` if it has ended already, and then nothing is written."""
         ...
 

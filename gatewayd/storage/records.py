@@ -1,6 +1,5 @@
 """The values that the store keeps and gives back, beside events and executions (`core`)."""
 
-from dataclasses import field
 from enum import StrEnum
 
 from gatewayd.core.checkpoint import Checkpoint
@@ -149,6 +148,16 @@ class Accepted:
     duplicate: bool
 
 
+@value(frozen=True, slots=True)
+class Ran:
+    """What the row of an execution that has ended says of its runs."""
+
+    attempts: int
+    started: float
+    """When the last one began; 0 if none did."""
+    finished: float
+
+
 class OutboxState(StrEnum):
     QUEUED = "queued"
     SENDING = "sending"
@@ -266,23 +275,6 @@ class AuditRecord:
     subject: str
     decision: str
     detail: str = ""
-
-
-@value(frozen=True, slots=True)
-class Limits:
-    """Retention of one table; 0 means no bound of that kind."""
-
-    max_age: float = 0.0
-    max_count: int = 0
-    max_bytes: int = 0
-
-
-@value(frozen=True, slots=True)
-class Retention:
-    """Retention by table name: events, sessions, executions, inbox, outbox, ledger, seen, audit, dead_letters,
-    push_dead_letters."""
-
-    tables: dict[str, Limits] = field(default_factory=dict)
 
 
 class StoreHealth(StrEnum):

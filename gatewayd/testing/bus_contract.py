@@ -16,7 +16,8 @@ from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import EndReason, Overflow
 from gatewayd.core.topic import TopicPattern
-from gatewayd.storage.records import Limits, Published, Retention
+from gatewayd.storage.records import Published
+from gatewayd.storage.retention import Limits, Retention
 from gatewayd.testing.handler_contract import HandlerContract
 from gatewayd.testing.wired import Wired
 

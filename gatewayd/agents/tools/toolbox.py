@@ -53,6 +53,7 @@ class Toolbox:
     def __init__(self, agent: str, tools: Iterable[Tool]) -> None:
         self._agent = agent
         self._tools = {tool.name: tool for tool in tools}
+        self._schemas = tuple(ToolSchema(tool.name, tool.description, tool.parameters) for tool in self._tools.values())
         self._counts: Counter[str] = Counter(calls=0, refused=0, failed=0)
 
     @property
@@ -61,7 +62,7 @@ class Toolbox:
 
     def schemas(self) -> Sequence[ToolSchema]:
         """The tools as the model sees them."""
-        return [ToolSchema(tool.name, tool.description, tool.parameters) for tool in self._tools.values()]
+        return self._schemas
 
     def stats(self) -> dict[str, int]:
         """`calls` in all; of them `refused` by the rules here and `failed` in the tool."""

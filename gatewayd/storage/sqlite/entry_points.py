@@ -10,6 +10,7 @@ from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.work import Origin
 from gatewayd.storage.sqlite import erasure, execution_log, followers, graph_results, letters, state
 from gatewayd.storage.sqlite.events import EventReader
+from gatewayd.storage.sqlite.layout import ENDED
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.seal import damaged, seal
 from gatewayd.storage.sqlite.tx import Tx
@@ -21,7 +22,6 @@ BITE = 500
 """Executions that one unit deletes at most."""
 
 _ORIGINS = ", ".join(f"'{origin}'" for origin in Origin if origin.stands_alone)
-_ENDED = "state IN ('succeeded', 'failed', 'cancelled')"
 """In the words of the index on `finished`."""
 _CLOSED = (
     "NOT EXISTS (SELECT 1 FROM ledger WHERE ledger.message_id = executions.message_id "
@@ -95,7 +95,7 @@ def _drop(tx: Tx, ids: Sequence[str]) -> int:
     dropped = content = 0
     for execution_id in ids:
         found = tx.execute(
-            f"SELECT {_SIZE} FROM executions WHERE id = ? AND {_ENDED} AND {_CLOSED}", (execution_id,)
+            f"SELECT {_SIZE} FROM executions WHERE id = ? AND {ENDED} AND {_CLOSED}", (execution_id,)
         ).fetchone()
         if found is not None:
             tx.execute("DELETE FROM executions WHERE id = ?", (execution_id,))
@@ -129,7 +129,7 @@ def _knows(connection: sqlite3.Connection, scope: str, id_: str) -> bool:
 
 def _surplus(connection: sqlite3.Connection, keep: int, before: float) -> list[str]:
     """A bite of the oldest that may go. Read beside the writer, since it looks through the ended executions."""
-    mine = f"{_ENDED} AND origin IN ({_ORIGINS})"
+    mine = f"{ENDED} AND origin IN ({_ORIGINS})"
     last = connection.execute(
         f"SELECT finished, id FROM executions WHERE {mine} ORDER BY finished DESC, id DESC LIMIT 1 OFFSET ?", (keep,)
     ).fetchone()

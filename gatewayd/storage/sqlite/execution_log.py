@@ -7,10 +7,6 @@ from gatewayd.core.execution_log import MAX_ENTRIES, LogEntry, LogKind
 from gatewayd.storage.sqlite.seal import damaged, seal, size_of
 from gatewayd.storage.sqlite.tx import Tx
 
-_ADD = (
-    "INSERT INTO execution_log SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 "
-    "FROM execution_log WHERE execution_id = ?1"
-)
 _SURPLUS = (
     f"execution_id = ?1 AND number <= (SELECT max(number) FROM execution_log WHERE execution_id = ?1) - {MAX_ENTRIES}"
 )
@@ -29,14 +25,16 @@ def add(tx: Tx, execution_id: str, entries: Sequence[LogEntry]) -> None:
             one.input_tokens,
             one.output_tokens,
         )
-        tx.execute(_ADD, (*values, seal(*values)))
+        tx.add_log((*values, seal(*values)))
     tx.count("execution_log", len(entries), sum(size_of(one.text) for one in entries))
     if len(entries) > 1:  # a single one that is too many goes with the next
+        tx.flush_rows("execution_log")
         _delete(tx, _SURPLUS, execution_id)
 
 
 def forget(tx: Tx, execution_ids: Iterable[str]) -> None:
     if tx.totals("execution_log")[0]:
+        tx.flush_rows("execution_log")
         for execution_id in execution_ids:
             _delete(tx, "execution_id = ?1", execution_id)
 

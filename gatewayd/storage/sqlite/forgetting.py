@@ -1,7 +1,7 @@
 """Retention of the ids that were seen: the oldest batches go, and of the last one as many of its ids as must."""
 
 from gatewayd.core.errors import StoreCorrupt
-from gatewayd.storage.records import Limits
+from gatewayd.storage.retention import Limits
 from gatewayd.storage.sqlite.seen import Batch
 from gatewayd.storage.sqlite.tx import ROW_BYTES, Tx
 

@@ -45,8 +45,10 @@ class SessionStatus(NamedTuple):
     next_place: int
 
 
-LIVE = "state IN ('queued', 'running', 'paused', 'input_required')"
+LIVE = "(state = 'queued' OR state = 'running' OR state = 'paused' OR state = 'input_required')"
 """Executions that are not in a terminal state, in the words of their partial index."""
+ENDED = "(state = 'succeeded' OR state = 'failed' OR state = 'cancelled')"
+"""Those that are, likewise."""
 PENDING = "state IN ('queued', 'sending')"
 """Outbox rows that wait to be sent, in the words of their partial index."""
 _ENDED = {"succeeded", "failed", "cancelled"}

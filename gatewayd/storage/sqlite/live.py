@@ -196,6 +196,17 @@ def insert_sql(table: str, width: int, size: int) -> str:
     return f"INSERT INTO {table} VALUES {', '.join([row] * size)}"
 
 
+@cache
+def numbered_sql(size: int) -> str:
+    """Insert into `execution_log` one row of each of so many executions, numbered after its last."""
+    row = f"({', '.join('?' * 8)})"
+    rest = ", ".join(f"v.column{place}" for place in range(2, 9))
+    return (
+        "INSERT INTO execution_log SELECT v.column1, 1 + coalesce((SELECT max(number) FROM execution_log AS old "
+        f"WHERE old.execution_id = v.column1), 0), {rest} FROM (VALUES {', '.join([row] * size)}) AS v"
+    )
+
+
 def insert_rows(execute: Execute, table: str, width: int, rows: Sequence[Sequence[Any]]) -> None:
     """Insert the rows by as few statements as fit."""
     in_chunks(execute, lambda size: insert_sql(table, width, size), rows)

@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
-from zlib import crc32
 
 from gatewayd.core.errors import IdConflict
 from gatewayd.core.push import Peer, TopicDeadReason
@@ -18,7 +17,7 @@ from gatewayd.storage.push import (
     TopicRecord,
     Waiting,
 )
-from gatewayd.storage.sqlite.seal import damaged, seal
+from gatewayd.storage.sqlite.seal import damaged, seal, seal_bytes
 from gatewayd.storage.sqlite.seen import Key
 from gatewayd.storage.sqlite.tx import Tx
 
@@ -158,7 +157,7 @@ def _add_letter(tx: Tx, values: Sequence[Any], wire: bytes) -> None:
     tx.execute(
         "INSERT INTO push_dead_letters (principal, client_id, topic, message_id, reason, attempts, time, wire, crc) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*values, wire, crc32(wire, seal(*values))),
+        (*values, wire, seal_bytes(wire, seal(*values))),
     )
     tx.count("push_dead_letters", 1, len(wire))
 
@@ -231,7 +230,7 @@ def list_letters(
     )
     letters = []
     for number, *values, wire, crc in rows:
-        if crc32(wire, seal(*values)) != crc:
+        if seal_bytes(wire, seal(*values)) != crc:
             raise damaged(f"the push dead letter {number}")
         principal_, client_id, topic_, message_id, reason, attempts, time = values
         letter = TopicLetter(
@@ -246,7 +245,7 @@ def _peer(peer: Peer) -> tuple[str, str]:
 
 
 def _seal_wire(message_id: str, wire: bytes) -> int:
-    return crc32(wire, seal(message_id))
+    return seal_bytes(wire, seal(message_id))
 
 
 def _wire_of(found: sqlite3.Cursor, message_id: str) -> bytes:

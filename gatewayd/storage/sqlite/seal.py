@@ -20,19 +20,26 @@ def seal(*values: object) -> int:
 def seal_event(seq: int, owner: str, time: float | str, wire: bytes) -> int:
     """The seal of an event's row; its filter columns are compared with what the bytes say.
 
-    Here and below `time` may be given as `str(time)`: to write it out takes half of the time that a seal does.
+    `time` may be given as `str(time)`: to write it out takes half of the time that a seal does.
     """
-    return crc32(wire, crc32(f"{seq}\x1f{owner}\x1f{time}".encode()))
+    return seal_bytes(wire, crc32(f"{seq}\x1f{owner}\x1f{time}".encode()))
+
+
+def seal_bytes(content: bytes, start: int) -> int:
+    """The seal of bytes after `start`; one that no row has where a flipped bit has made them something else."""
+    return crc32(content, start) if isinstance(content, bytes) else -1
 
 
 def seal_batch(scope: str, ids: str, digests: bytes, refs: str, time: float) -> int:
     """The seal of a batch of seen ids."""
-    return crc32(digests, crc32(f"{scope}\x1f{ids}\x1f{refs}\x1f{time}".encode()))
+    return seal_bytes(digests, crc32(f"{scope}\x1f{ids}\x1f{refs}\x1f{time}".encode()))
 
 
 def reseal(*row: Any) -> int:
     """The seal of a batch that is made of one seen id; it fits only if `crc`, the seal that the id had, did."""
     scope, id_, digest, ref, time, crc, ids, refs = row
+    if not isinstance(digest, bytes):
+        return 0  # fits no batch: of such a digest that is -1
     before = crc32(f"{scope}\x1f{id_}\x1f{digest.hex()}\x1f{ref}\x1f{time}".encode())
     new: int = before ^ crc ^ seal_batch(scope, ids, digest, refs, time)
     return new

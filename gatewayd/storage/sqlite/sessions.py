@@ -75,7 +75,7 @@ def _trim(tx: Tx, session_id: str, held: tuple[int, int], max_messages: int, max
         return bool((max_messages and messages > max_messages) or (max_bytes and kept > max_bytes))
 
     if over():
-        tx.flush_history()
+        tx.flush_rows("history")
     while over() and messages:
         oldest = tx.execute(
             "SELECT place, length(CAST(content AS BLOB)) FROM history WHERE session_id = ? ORDER BY place LIMIT ?",

@@ -28,10 +28,11 @@ from gatewayd.storage.records import (
     LogState,
     OutboxRow,
     Published,
-    Retention,
+    Ran,
     SessionRecord,
     StoreHealth,
 )
+from gatewayd.storage.retention import Retention
 from gatewayd.storage.sqlite import access, erasure, events, executions, ledger, letters, outbox, sessions, upkeep, work
 from gatewayd.storage.sqlite.agent_states import SQLiteAgentStates
 from gatewayd.storage.sqlite.checkpoint_store import SQLiteCheckpoints
@@ -151,7 +152,7 @@ class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints, SQLit
         apply = partial(executions.start, execution_id=execution_id, started=started, trace=trace)
         return self._with_events(apply, events, patient=True)
 
-    def finish(self, finish: Finish) -> Receipt[None]:
+    def finish(self, finish: Finish) -> Receipt[Ran]:
         return self._writer.submit(
             partial(work.finish, end=finish),
             streams=_streams(finish.events),

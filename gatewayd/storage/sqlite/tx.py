@@ -5,14 +5,15 @@ rows: every statement gives the interpreter's lock away and must win it back fro
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from gatewayd.core.event import Event
 from gatewayd.storage.sqlite.faults import bare
 from gatewayd.storage.sqlite.layout import EXECUTIONS, LEDGER, OUTBOX, SESSIONS
-from gatewayd.storage.sqlite.live import Journal, Rows, insert_rows
+from gatewayd.storage.sqlite.live import Journal, Rows, in_chunks, insert_sql, numbered_sql
 from gatewayd.storage.sqlite.seal import seal, seal_event
 from gatewayd.storage.sqlite.seen import SeenIds
 
@@ -20,6 +21,10 @@ ROW_BYTES = 128
 """What a row counts beside its content, in retention by bytes."""
 
 _WIDTHS = {"events": 12, "seen_batches": 7, "seen": 3, "inbox": 11, "history": 7}
+_INSERTS: Mapping[str, Callable[[int], str]] = {
+    **{name: partial(insert_sql, name, width) for name, width in _WIDTHS.items()},
+    "execution_log": numbered_sql,
+}
 
 
 @dataclass(slots=True)
@@ -87,12 +92,14 @@ class Tx:
         self._events: list[tuple[Any, ...]] = []
         self._inbox: list[tuple[Any, ...]] = []
         self._history: list[tuple[Any, ...]] = []
+        self._log: list[tuple[Any, ...]] = []
         self._gathered = {
             "events": self._events,
             "seen_batches": self.seen.batches,
             "seen": self.seen.ids,
             "inbox": self._inbox,
             "history": self._history,
+            "execution_log": self._log,
         }
         self._counts: list[tuple[str, int, int]] = []
         self._counted: set[str] = set()
@@ -218,19 +225,24 @@ class Tx:
     def add_history(self, row: Sequence[Any]) -> None:
         self._history.append((*row, seal(*row)))
 
-    def flush_history(self) -> None:
-        """Write the gathered history, for a unit that is about to cut it."""
-        if self._history:
-            insert_rows(self.execute, "history", _WIDTHS["history"], self._history)
-            self._history.clear()
+    def add_log(self, row: Sequence[Any]) -> None:
+        """An entry of an execution's log, without its number: it is found while the row is inserted."""
+        if any(other[0] == row[0] for other in self._log):
+            self.flush_rows("execution_log")  # one statement finds one number of each execution
+        self._log.append(tuple(row))
+
+    def flush_rows(self, table: str) -> None:
+        """Write what was gathered for that table, for a unit that is about to cut or count it."""
+        rows = self._gathered[table]
+        if rows:
+            in_chunks(self.execute, _INSERTS[table], rows)
+            rows.clear()
 
     def flush(self) -> None:
         """Write what was gathered, for the commit or for a unit that is about to ask SQL about it."""
         try:
-            for table, rows in self._gathered.items():
-                if rows:
-                    insert_rows(self.execute, table, _WIDTHS[table], rows)
-                    rows.clear()
+            for table in self._gathered:
+                self.flush_rows(table)
             for live in self._live.all:
                 live.flush()
             # What is written now is the savepoint's to undo.

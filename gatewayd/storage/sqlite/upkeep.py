@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gatewayd.core.value import value
-from gatewayd.storage.records import Limits, Retention
+from gatewayd.storage.retention import Limits, Retention
 from gatewayd.storage.sqlite import checkpoints, execution_log, state
 from gatewayd.storage.sqlite.forgetting import forget_seen
-from gatewayd.storage.sqlite.layout import LIVE, PENDING
+from gatewayd.storage.sqlite.layout import ENDED, LIVE, PENDING
 from gatewayd.storage.sqlite.letters import NO_OPEN
 from gatewayd.storage.sqlite.tx import ROW_BYTES, Tx
 from gatewayd.storage.sqlite.unit import Receipt
@@ -46,7 +46,7 @@ _RULES = {
         "id",
         "finished",
         "length(CAST(text AS BLOB)) + length(CAST(output AS BLOB)) + length(CAST(error AS BLOB))",
-        f"state IN ('succeeded', 'failed', 'cancelled') AND {_STORY_ENDED.format(table='executions')} "
+        f"{ENDED} AND {_STORY_ENDED.format(table='executions')} "
         f"AND {NO_OPEN.format(table='executions')}",  # a dead letter runs it again
         "finished",
     ),

@@ -2,7 +2,7 @@
 
 from gatewayd.core.errors import IdConflict
 from gatewayd.core.work import ExecutionState
-from gatewayd.storage.records import Acceptance, Accepted, Finish
+from gatewayd.storage.records import Acceptance, Accepted, Finish, Ran
 from gatewayd.storage.sqlite import (
     checkpoints,
     execution_log,
@@ -74,7 +74,7 @@ def accept(tx: Tx, acceptance: Acceptance) -> Accepted:
     return Accepted(message_id, execution_id, duplicate=False)
 
 
-def finish(tx: Tx, end: Finish) -> None:
+def finish(tx: Tx, end: Finish) -> Ran:
     old = executions.live(tx, end.execution_id)
     new = old._replace(
         state=str(end.state), reason=end.reason, output=end.output, error=end.error, finished=float(end.finished)
@@ -106,3 +106,4 @@ def finish(tx: Tx, end: Finish) -> None:
     for letter in end.dead_letters:
         letters.insert(tx, letter)
     tx.add_events(end.events)
+    return Ran(new.attempts, new.started, new.finished)

@@ -10,7 +10,7 @@ from gatewayd.core.errors import ExecutionFinished, NotFound, NotPaused, NotWait
 from gatewayd.core.execution_log import MAX_ENTRIES, LogEntry, LogKind
 from gatewayd.core.work import ExecutionState
 from gatewayd.storage.checkpoints import CheckpointWrite
-from gatewayd.storage.records import Limits, Retention
+from gatewayd.storage.retention import Limits, Retention
 from gatewayd.testing.store_cases.samples import NOW, Harness, acceptance, event, finish
 
 RETENTION = Retention({"executions": Limits(max_count=1)})

@@ -8,7 +8,8 @@ from gatewayd.core.graph_result import GraphResult
 from gatewayd.core.message import ReplyKind, ReplyTo
 from gatewayd.core.state import Place, StateLimits, StateScope
 from gatewayd.core.work import ExecutionState, LedgerState, Origin
-from gatewayd.storage.records import DeadLetter, DeadLetterKind, Finish, LedgerChange, Limits, Retention, Step
+from gatewayd.storage.records import DeadLetter, DeadLetterKind, Finish, LedgerChange, Step
+from gatewayd.storage.retention import Limits, Retention
 from gatewayd.storage.state import StateWrite
 from gatewayd.testing.store_cases.samples import NOW, Harness, acceptance, event, execution, published
 

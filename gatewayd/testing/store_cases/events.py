@@ -10,7 +10,8 @@ from gatewayd.core.errors import ExecutionFinished, IdConflict
 from gatewayd.core.event import EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.topic import TopicPattern
-from gatewayd.storage.records import Limits, Published, Retention
+from gatewayd.storage.records import Published
+from gatewayd.storage.retention import Limits, Retention
 from gatewayd.testing.store_cases.samples import ALL, NOW, Harness, acceptance, event, finish, published
 
 

@@ -7,7 +7,7 @@ import pytest
 from gatewayd.core.errors import IdConflict
 from gatewayd.core.push import Peer, TopicDeadReason
 from gatewayd.storage.push import Kept, MemberRecord, PushedMessage, Recipient, TopicRecord, Waiting
-from gatewayd.storage.records import Limits, Retention
+from gatewayd.storage.retention import Limits, Retention
 from gatewayd.testing.store_cases.samples import NOW, Harness
 
 ANN, BOB = Peer("ann", "laptop"), Peer("bob", "phone")

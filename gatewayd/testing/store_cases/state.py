@@ -9,7 +9,7 @@ import pytest
 from gatewayd.core.errors import ExecutionFinished, LimitExceeded, NotFound
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.state import EVERYWHERE, Place, StateLimits, StateScope
-from gatewayd.storage.records import Limits, Retention
+from gatewayd.storage.retention import Limits, Retention
 from gatewayd.storage.state import StateOutcome, StateTotals, StateWrite
 from gatewayd.testing.store_cases.samples import NOW, Harness, acceptance, finish, session
 from gatewayd.wire import data_of

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from gatewayd.core.work import LedgerState
-from gatewayd.storage.records import AuditRecord, LedgerChange, Limits, Retention, Step, StoreHealth
+from gatewayd.storage.records import AuditRecord, LedgerChange, Step, StoreHealth
+from gatewayd.storage.retention import Limits, Retention
 from gatewayd.testing.store_cases.samples import (
     ALL,
     NOW,

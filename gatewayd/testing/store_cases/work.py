@@ -6,7 +6,7 @@ import pytest
 
 from gatewayd.core.errors import AlreadyExists, ExecutionFinished, IdConflict, NotFound
 from gatewayd.core.work import ExecutionState, LedgerState
-from gatewayd.storage.records import DeadLetter, DeadLetterKind, Finish, LedgerChange, Step
+from gatewayd.storage.records import DeadLetter, DeadLetterKind, Finish, LedgerChange, Ran, Step
 from gatewayd.testing.store_cases.samples import (
     NOW,
     Harness,
@@ -103,6 +103,7 @@ class WorkCases:
         found = await harness.store.get_execution("x0001")
         assert found is not None
         assert (found.state, found.attempts, found.started) == (ExecutionState.RUNNING, 2, NOW + 1)
+        assert await harness.store.finish(finish(1)) == Ran(2, NOW + 1, finish(1).finished)
 
     async def test_a_trace_is_kept_with_its_execution(self, harness: Harness) -> None:
         given = acceptance(1)

@@ -15,7 +15,8 @@ from gatewayd.core.errors import HistoryLost, StoreCorrupt, StoreFailed
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import EndReason
-from gatewayd.storage.records import EventPage, Limits, Published, Retention
+from gatewayd.storage.records import EventPage, Published
+from gatewayd.storage.retention import Limits, Retention
 from gatewayd.testing.store_cases import samples
 from gatewayd.wire import data_of
 

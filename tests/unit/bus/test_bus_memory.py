@@ -11,7 +11,8 @@ from bus_rig import Rig
 from gatewayd.core.errors import IdConflict
 from gatewayd.core.event import Cursor
 from gatewayd.core.frames import EndReason, Overflow
-from gatewayd.storage.records import Limits, Published, Retention
+from gatewayd.storage.records import Published
+from gatewayd.storage.retention import Limits, Retention
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from gatewayd.core.errors import Draining, IdConflict
 from gatewayd.core.work import LedgerState
-from gatewayd.storage.records import DeadLetter, DeadLetterKind, LedgerChange, OutboxRow, Step
+from gatewayd.storage.records import Accepted, DeadLetter, DeadLetterKind, LedgerChange, OutboxRow, Step
 from tests.rigs.middle import Middle, message
 
 CHAT = {"channels": {"chat": {"platform": "sim", "routing": {"dm": "a"}}}}
@@ -36,7 +36,10 @@ async def cut(middle: Middle, intent: str, asking: Coroutine[Any, Any, object]) 
     with pytest.raises(asyncio.CancelledError):
         await caller
     setattr(middle.store, intent, submit)
-    await middle.router._commits._tasks.wait()
+    commits = middle.router._commits
+    while commits._writing:
+        await asyncio.wait(commits._writing)
+    await commits._tasks.wait()
 
 
 async def test_cut_duplicates_leave_no_sessions_behind(middle: Middle) -> None:
@@ -110,3 +113,27 @@ async def dead_piece(middle: Middle) -> OutboxRow:
     step = LedgerChange(row.message_id, LedgerState.DEAD_LETTERED, Step("dead_lettered", 1.0, "rejected"))
     await middle.store.mark_dead(row.id, letter, step)
     return row
+
+
+async def test_what_is_not_on_disk_when_the_time_is_over_is_not_begun(middle: Middle) -> None:
+    """It is taken up at the next start; whoever waits for it is cut off, and its room is given back."""
+    written: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+    middle.store.accept = lambda _: written  # type: ignore[method-assign]
+    sending = asyncio.ensure_future(middle.send("hello"))
+    while not middle.router._commits._writing:
+        await asyncio.sleep(0)
+    stopping = asyncio.ensure_future(middle.router.stop())
+    await asyncio.sleep(0)
+    assert not stopping.done()
+
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    written.set_result(Accepted("m", "x", duplicate=False))
+    await asyncio.sleep(0)
+
+    assert middle.runtime.lanes.queued == 0
+    assert not middle.agents["a"].turns
+    assert middle.runtime.lanes._coming.total() == 0

@@ -9,6 +9,7 @@ import pytest
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Scopes
+from gatewayd.agents.base import AgentFailed
 from gatewayd.core.clock import SystemClock
 from gatewayd.core.errors import (
     Draining,
@@ -163,10 +164,10 @@ async def test_waiting_ends_with_the_time_the_end_or_the_daemon(middle: Middle) 
     """As it is when the time is over; as it ended; DRAINING with the id when the daemon stops."""
     clock = SystemClock()
     submitted = await middle.router.accept_trigger(trigger())
-    early = await wait_for_end(submitted, middle.store, clock, 0.01)
+    early, _ = await wait_for_end(submitted, middle.store, clock, 0.01)
     assert not early.state.terminal
     middle.agents["a"].may_end.set()
-    done = await wait_for_end(submitted, middle.store, clock, None)
+    done, _ = await wait_for_end(submitted, middle.store, clock, None)
     assert (done.state, done.output) == (ExecutionState.SUCCEEDED, "half of go")
 
     middle.agents["b"].may_end.clear()
@@ -175,6 +176,22 @@ async def test_waiting_ends_with_the_time_the_end_or_the_daemon(middle: Middle) 
     with pytest.raises(Draining) as stopped:
         await wait_for_end(running, middle.store, clock, None)
     assert stopped.value.metadata == {"execution_id": running.accepted.execution_id}
+
+
+async def test_what_a_waiter_is_told_is_the_row(middle: Middle) -> None:
+    """It is not read again, and says the same in every field: of one that succeeded, failed or was cancelled."""
+    for end in ("succeed", "fail", "cancel"):
+        middle.agents["a"].may_end.clear()
+        middle.agents["a"].fails = AgentFailed("no luck", cause="") if end == "fail" else None
+        submitted = await middle.router.accept_trigger(trigger(trace="00-" + "1" * 32 + "-" + "2" * 16 + "-01"))
+        if end == "cancel":
+            await middle.runtime.cancel(submitted.accepted.execution_id, "not needed")
+        middle.agents["a"].may_end.set()
+        told, graph = await wait_for_end(submitted, middle.store, SystemClock(), None)
+        assert submitted.live is not None
+        assert submitted.live.ran is not None
+        assert told == await middle.store.get_execution(told.id)
+        assert (told.state.terminal, graph) == (True, None)
 
 
 async def test_a_restart_takes_up_its_work_with_its_bounds(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from gatewayd.core.errors import IdConflict, StoreCorrupt
 from gatewayd.core.state import EVERYWHERE, StateLimits
 from gatewayd.storage.migrate import Migration, migrations_of, pending
-from gatewayd.storage.records import Limits, Published, Retention
+from gatewayd.storage.records import Published
+from gatewayd.storage.retention import Limits, Retention
 from gatewayd.storage.sqlite import schema
 from gatewayd.storage.sqlite.seal import seal
 from gatewayd.storage.sqlite.tx import ROW_BYTES

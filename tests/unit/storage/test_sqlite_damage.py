@@ -7,6 +7,7 @@ import os
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from gatewayd.core.state import EVERYWHERE, Place, StateLimits, StateScope
 from gatewayd.storage.base import Store
 from gatewayd.storage.push import MemberRecord, PushedMessage, Recipient, TopicRecord
 from gatewayd.storage.records import AuditRecord
+from gatewayd.storage.sqlite.seal import reseal, seal_batch, seal_bytes, seal_event
 from gatewayd.storage.state import StateWrite
 from gatewayd.testing.store_cases.samples import (
     ALL,
@@ -175,3 +177,10 @@ async def test_F35_a_damaged_file_gives_its_content_or_a_refusal(tmp_path: Path)
     count, seed = int(os.environ.get("GATEWAYD_MUTATIONS", "300")), int(os.environ.get("GATEWAYD_SEED", "1"))
     refused, tried = await _try(tmp_path, count, seed)
     assert refused > tried / 2
+
+
+@pytest.mark.parametrize("content", ["text", 7, None])
+def test_bytes_that_became_something_else_fit_no_seal(content: Any) -> None:
+    """A flipped bit may change the kind of a value, too; that is damage like any other, and no defect."""
+    assert seal_bytes(content, 0) == seal_event(1, "ann", 1.0, content) == seal_batch("s", "i", content, "r", 1.0) == -1
+    assert reseal("s", "i", content, "r", 1.0, 7, "i", "r") != -1  # so that the batch it is moved to does not fit

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gatewayd.core.errors import IdConflict, StoreCorrupt
-from gatewayd.storage.records import Limits, Published, Retention
+from gatewayd.storage.records import Published
+from gatewayd.storage.retention import Limits, Retention
 from gatewayd.storage.sqlite import seen
 from gatewayd.storage.sqlite.tx import ROW_BYTES, Tx
 from gatewayd.testing.store_cases.samples import NOW, event, published
