@@ -154,6 +154,8 @@ def sentence(kind: str, node: str, data: dict[str, Any]) -> Said | None:
 
 def _message(node: str, data: dict[str, Any]) -> Said | None:
     parts, receiver = data["parts"], data["parts"]["receiver"]
+    if parts["stage"] != "send":
+        return None  # that it arrived is no news in a story
     content = json.loads(data["content"]) if data["content"] else {}
     match parts["kind"], parts["data_type"]:
         case "direct", "Ticket":
