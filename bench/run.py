@@ -90,11 +90,11 @@ def _measure(arguments: argparse.Namespace) -> list[Row]:
 
     def chats() -> list[Row]:
         with_peer = bool(praisonai_chat.installed()) and with_peers
-        rounds, messages = (3, 600) if quick else (5, 1500)
+        rounds, messages = (2, 600) if quick else (5, 1500)
         return uvloop.run(chat.rows(rounds=rounds, messages=messages, with_peer=with_peer))
 
     parts: dict[str, Callable[[], list[Row]]] = {
-        "start": lambda: ready_and_memory(5 if quick else 15),
+        "start": lambda: ready_and_memory(5 if quick else 15, settled=2 if quick else 3),
         "ctl": lambda: [cold_ctl(7 if quick else 15)],
         "chat": chats,
         **{name: lambda part=part: uvloop.run(part(quick, with_peers)) for name, part in PARTS.items()},

@@ -24,17 +24,18 @@ SETTLE = 3.0
 Start = Callable[[Path], AbstractContextManager[Running]]
 
 
-def ready_and_memory(rounds: int) -> list[Row]:
-    """Each round starts both; the first pair warms the disk's caches and is not counted."""
+def ready_and_memory(rounds: int, *, settled: int) -> list[Row]:
+    """Each round starts both; the first pair warms the disk's caches and is not counted. `settled`: in how many rounds
+    memory is read."""
     for start in (daemon, bare):
         _once(start, settle=0.0)
     ours: list[tuple[float, Memory]] = []
     theirs: list[tuple[float, Memory]] = []
     for number in range(rounds):
-        settle = SETTLE if number < 3 else 0.0
+        settle = SETTLE if number < settled else 0.0
         for start, found in ((daemon, ours), (bare, theirs)):
             found.append(_once(start, settle=settle))
-    return [_ready_row(ours, theirs), _memory_row(ours[:3], theirs[:3])]
+    return [_ready_row(ours, theirs), _memory_row(ours[:settled], theirs[:settled])]
 
 
 def _once(start: Start, *, settle: float) -> tuple[float, Memory]:

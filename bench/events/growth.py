@@ -20,7 +20,7 @@ SUBSCRIBERS, WINDOW = 10, 256
 KINDS = ("stream-{0}|", "|other.{0}.created", "|other.{0}.*", "stream-{0}|other.*.created")
 """Filters by stream, by topic, by pattern, and by both, in turn."""
 AT_ONCE = 200
-"""Subscribe requests without an answer."""
+"""Subscribe requests in one frame."""
 
 
 async def rows(*, rounds: int, seconds: float) -> list[Row]:
@@ -50,13 +50,16 @@ async def _hold(current: Session, count: int) -> None:
 
 
 async def _subscribe(talk: Talk, numbers: Sequence[int]) -> None:
-    answers = []
-    for number in numbers:
-        place = KINDS[number % len(KINDS)].format(number)
-        subscribe = event_service_pb2.Subscribe(subscription_id=str(number), filter=event_filter(place))
-        answers.append(talk.request(subscribe=subscribe))
-    for answer in answers:
-        await answer
+    await talk.together(
+        [
+            {
+                "subscribe": event_service_pb2.Subscribe(
+                    subscription_id=str(number), filter=event_filter(KINDS[number % len(KINDS)].format(number))
+                )
+            }
+            for number in numbers
+        ]
+    )
 
 
 def _row(few: Sequence[Round], many: Sequence[Round]) -> Row:

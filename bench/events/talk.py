@@ -59,12 +59,25 @@ class Talk:
 
     def request(self, **frame: Any) -> "asyncio.Future[event_service_pb2.Accepted]":
         """Send a request; its answer comes later."""
+        request, answer = self._asked(**frame)
+        self._stream.send(request.SerializeToString())
+        return answer
+
+    async def together(self, frames: Sequence[dict[str, Any]]) -> None:
+        """Send requests in one frame, and wait for their answers."""
+        asked = [self._asked(**frame) for frame in frames]
+        batch = event_service_pb2.RequestBatch(requests=[request for request, _ in asked])
+        self._stream.send(event_service_pb2.ConnectRequest(batch=batch).SerializeToString())
+        async with asyncio.timeout(ANSWER):
+            await asyncio.gather(*(answer for _, answer in asked))
+
+    def _asked(
+        self, **frame: Any
+    ) -> "tuple[event_service_pb2.ConnectRequest, asyncio.Future[event_service_pb2.Accepted]]":
         self._requests += 1
         request_id = str(self._requests)
         answer = self._answers[request_id] = asyncio.get_running_loop().create_future()
-        request = event_service_pb2.ConnectRequest(request_id=request_id, **frame)
-        self._stream.send(request.SerializeToString())
-        return answer
+        return event_service_pb2.ConnectRequest(request_id=request_id, **frame), answer
 
     async def subscribe(
         self, name: str, selection: event_pb2.EventFilter, *, since: str = "", buffer_bytes: int = 0
