@@ -2,12 +2,12 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
 
 from report import Row
 
 from events.arms import Arm
-from events.load import Round, Session, Shape, session
+from events.load import Round, Shape
+from events.sessions import Sessions
 
 CHECKED = 50_000
 """Deliveries of the check before a measurement, about."""
@@ -19,28 +19,14 @@ Found = Mapping[str, Sequence[Round]]
 async def rounds(arms: Sequence[Arm], shape: Shape, *, window: int, number: int, seconds: float) -> Found:
     """Check every arm, then measure them in turn."""
     found: dict[str, list[Round]] = {arm.name: [] for arm in arms}
-    async with AsyncExitStack() as stack:
-        sessions: dict[str, Session] = {}
-        exits: dict[str, AsyncExitStack] = {}
-
-        async def fresh(arm: Arm) -> Session:
-            if arm.name in exits:
-                await exits[arm.name].aclose()
-            own = exits[arm.name] = AsyncExitStack()
-            stack.push_async_callback(own.aclose)
-            started = sessions[arm.name] = await own.enter_async_context(session(arm, shape))
-            return started
-
-        cycle = len(shape.places)
-        events = max(cycle, min(2000, CHECKED // len(shape.subscribers)) // cycle * cycle)
+    cycle = len(shape.places)
+    events = max(cycle, min(2000, CHECKED // len(shape.subscribers)) // cycle * cycle)
+    async with Sessions(shape) as sessions:
         for arm in arms:
-            await (await fresh(arm)).check(events, window)
+            await sessions.use(arm, lambda current: current.check(events, window))
         for _ in range(number):
             for arm in arms:
-                current = sessions[arm.name]
-                if current.dirty:
-                    current = await fresh(arm)
-                found[arm.name].append(await current.measure(seconds, window))
+                found[arm.name].append(await sessions.use(arm, lambda current: current.measure(seconds, window)))
     return found
 
 

@@ -8,15 +8,15 @@ import asyncio
 import struct
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from report import Row
 
 from events.arms import Arm
 from events.fanout import CHECKED
-from events.load import DRAIN, Session, Shape, session, trouble
+from events.load import DRAIN, Session, Shape, trouble
 from events.payload import payload
+from events.sessions import Sessions
 
 RATE = 2000
 """Events in a second."""
@@ -109,17 +109,14 @@ Figures = dict[str, list[Waits]]
 
 async def rounds(arms: Sequence[Arm], *, number: int, seconds: float) -> Figures:
     """Check every arm, then measure them in turn; one that does not keep up is measured once."""
-    found: Figures = {}
-    shape = Shape([""] * SUBSCRIBERS)
-    async with AsyncExitStack() as stack:
-        sessions = {}
+    found: Figures = {arm.name: [] for arm in arms}
+    async with Sessions(Shape([""] * SUBSCRIBERS)) as sessions:
         for arm in arms:
-            sessions[arm.name] = await stack.enter_async_context(session(arm, shape))
-            await sessions[arm.name].check(CHECKED // SUBSCRIBERS, 32)
+            await sessions.use(arm, lambda current: current.check(CHECKED // SUBSCRIBERS, 32))
         for _ in range(number):
-            for name, current in sessions.items():
-                if not current.dirty:
-                    found.setdefault(name, []).append(await paced(current, seconds))
+            for arm in arms:
+                if all(each.kept_up for each in found[arm.name]):
+                    found[arm.name].append(await sessions.use(arm, lambda current: paced(current, seconds)))
     return found
 
 
