@@ -4,6 +4,7 @@ It is part of the call: what is asked in it and not answered ends with it.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 
 from gatewayd.access.principals import Principal
@@ -14,10 +15,12 @@ from gatewayd.agents.calls import OpenCall
 from gatewayd.agents.messages import text_of
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.core.agents import TopicId
-from gatewayd.core.errors import Cancelled, GatewayError
+from gatewayd.core.errors import Cancelled, ExecutionFailed, GatewayError
 from gatewayd.core.frames import Accepted, Reply, Send
 from gatewayd.core.workers import PublishMessage
 from gatewayd.runtime.speaking import json_message
+
+log = logging.getLogger("gatewayd.conversation")
 
 MAX_TIMEOUT = 86_400.0
 """Longest time for a reply, in seconds."""
@@ -62,15 +65,20 @@ class Speaking:
         call.asking.add(task)
         try:
             reply = await call.context.send(send.agent, send.text, key=send.key, timeout=timeout)
+            return "" if reply is None else text_of(reply)
         except asyncio.CancelledError:
             if call.over and task.uncancel() == 0:
                 raise Cancelled(_OVER) from None
             raise
         except Suspended:
             raise Cancelled(_LEFT) from None
+        except GatewayError:
+            raise
+        except Exception as error:  # the boundary of the other agent's code
+            log.exception("asked_agent_failed", extra={"agent": send.agent, "execution": call.execution_id})
+            raise ExecutionFailed(f"the agent {send.agent} failed on this message; the log says more") from error
         finally:
             call.asking.discard(task)
-        return "" if reply is None else text_of(reply)
 
     async def answer(self, send: Send, call: OpenCall, put: Callable[[Accepted | Reply], None]) -> None:
         """As `ask`, for a client that is told by frames: both at once, since nothing is written in between."""
