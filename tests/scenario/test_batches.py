@@ -8,6 +8,8 @@ import pytest
 import pytest_asyncio
 from gateway.v1 import event_service_pb2 as pb
 
+from gatewayctl.client import event_filter, new_event
+from gatewayctl.sdk.objects import MAX_DEPTH
 from tests.rigs.house import House, house
 from tests.rigs.stream import RawStream, reason_of
 from tests.rigs.websocket import JSON, PROTO, RawSocket, http_port
@@ -96,6 +98,20 @@ async def test_answers_come_in_batches_to_who_takes_them_and_to_nobody_else(rig:
             await client.write(batch(*(ping(str(number)) for number in range(100))))
             frame = await client.take("batch", "pong", timeout=60)
             assert frame.WhichOneof("frame") == kind
+
+
+async def test_events_of_the_deepest_json_reach_who_takes_batches(rig: House) -> None:
+    """Beside the answers to those who publish them, on the same connection."""
+    deepest: dict[str, object] = {"x": 1}
+    for _ in range(MAX_DEPTH - 1):
+        deepest = {"x": deepest}
+    async with rig.daemon.client("deep") as client:
+        events = await client.subscribe(event_filter(["custom"])).started()
+        async with asyncio.timeout(60):
+            for _ in range(20):
+                await client.publish(new_event("custom", deepest, custom_type="deep"))
+            found = [await anext(events) for _ in range(20)]
+    assert {event.custom_type for event in found} == {"deep"}
 
 
 @pytest.mark.parametrize("door", DOORS)
