@@ -173,6 +173,8 @@ class Link:
         try:
             while (frame := await self._stream.read()) is not EOF:
                 self._heard = self._clock.monotonic()
+                if frame is None:  # gRPC could not read it, and has logged why
+                    return GatewayError("the daemon sent a frame that cannot be read", code=13)
                 if frame.HasField("batch"):
                     for one in frame.batch.responses:
                         await self._take(one)

@@ -110,10 +110,11 @@ class Workers:
         workers = pool.workers.values() if pool is not None else ()
         return {topic for worker in workers if not worker.resigned for topic in worker.topics}
 
-    def held(self, principal: str, call_id: str) -> OpenCall:
-        """An open call that a client of that principal has; `NotFound`."""
+    def held(self, principal: str, call_id: str, client_id: str = "") -> OpenCall:
+        """An open call that this client ('': some client) of the principal has; `NotFound`."""
         call = self._calls.get(call_id)
-        if call is None or call.worker is None or call.worker.key[0] != principal:
+        key = call.worker.key if call is not None and call.worker is not None else None
+        if call is None or key is None or key[0] != principal or client_id not in ("", key[1]):
             raise NotFound(f"no call {call_id!r} is open here", metadata={"call_id": call_id})
         return call
 

@@ -8,6 +8,7 @@ from gatewayd.core.chunk import EVENT_OVERHEAD, Chunk, joined
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.frames import EndReason, Overflow
 from gatewayd.core.idle import IDLE
+from gatewayd.wire.nesting import is_deep
 
 __all__ = ["EVENT_OVERHEAD", "Mailbox"]
 
@@ -128,6 +129,8 @@ class Mailbox:
         left = max_bytes
         while self._chunks:
             chunk = self._chunks[0]
+            if chunks and is_deep(chunk):
+                break
             if chunk.content_bytes > left:
                 parts = chunk.split(left) if not chunks else None
                 if chunks:
@@ -187,6 +190,11 @@ class Mailbox:
     def waiting_events(self) -> int:
         """Events that wait."""
         return sum(map(len, self._chunks))
+
+    @property
+    def head(self) -> Chunk | None:
+        """What `take_chunk` begins with."""
+        return self._chunks[0] if self._chunks else None
 
     @property
     def oldest(self) -> float:

@@ -11,6 +11,7 @@ from gatewayd.core.event import Cursor, Event
 from gatewayd.core.frames import Overflow
 from gatewayd.core.idle import IDLE, queued
 from gatewayd.core.queues import QueueReport, QueueState, state_of
+from gatewayd.wire.nesting import is_deep
 
 
 class Inbox:
@@ -51,8 +52,10 @@ class Inbox:
     def take(self, max_bytes: int) -> Chunk | None:
         """The oldest events as one chunk, at least one, up to that many bytes of content; None if there is none."""
         taken: list[Chunk] = []
-        while self._chunks and (not taken or self._chunks[0].content_bytes <= max_bytes):
-            chunk = self._chunks.popleft()
+        while (chunk := self.head) is not None:
+            if taken and (chunk.content_bytes > max_bytes or is_deep(chunk)):
+                break
+            self._chunks.popleft()
             self.bytes -= chunk.size
             max_bytes -= chunk.content_bytes
             taken.append(chunk)
@@ -79,6 +82,11 @@ class Inbox:
     def events(self) -> int:
         """Events that wait."""
         return len(self._chunks)
+
+    @property
+    def head(self) -> Chunk | None:
+        """What `take` begins with."""
+        return self._chunks[0] if self._chunks else None
 
     @property
     def oldest(self) -> float:

@@ -8,6 +8,7 @@ from gatewayd.conversation.topics import ConversationTopics
 from gatewayd.core.frames import Delivery, ResponseBatch
 from gatewayd.core.idle import IDLE, queued
 from gatewayd.wire import encode_server_frame
+from gatewayd.wire.nesting import is_deep
 
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 """Answers that may wait for a reader that does not read; beyond it the connection is cut."""
@@ -19,6 +20,7 @@ class Outgoing:
     """Owned by one conversation."""
 
     __slots__ = (
+        "_alone",
         "_call",
         "_control",
         "_control_bytes",
@@ -39,6 +41,8 @@ class Outgoing:
         self._control_bytes = 0
         self._call: bytes | None = None
         """One that found no room in the frame before."""
+        self._alone = False
+        """Whether the frame that was made last cannot be put into another."""
         self.replying: list[str] = []
         """The requests whose final reply is on its way."""
         self.joined = 1
@@ -55,16 +59,11 @@ class Outgoing:
             return False
         return True
 
-    @property
-    def have_news(self) -> bool:
-        """Whether `next` may have something."""
-        return bool(self._control or self._serving.have_news or self._subscriptions.have_news or self._topics.have_news)
-
     def next(self, *, together: bool, answers_only: bool) -> bytes | None:
         """What is to be sent next; None if nothing waits. `together`: several frames in one, as there is room."""
-        self.joined = 1
+        self.joined, self._alone = 1, False
         data = self._frame(MAX_FRAME, answers_only=answers_only)
-        if data is None or not together:
+        if data is None or not together or self._alone:
             return data
         room = MAX_FRAME - len(data) - FRAMING
         if room <= 0 or (more := self._frame(room, answers_only=answers_only)) is None:
@@ -98,6 +97,7 @@ class Outgoing:
         if (frame := self._subscriptions.next_frame(room)) is not None:
             if isinstance(frame, Delivery):
                 self.delivered += len(frame.chunk)
+                self._alone = is_deep(frame.chunk)
             return encode_server_frame(frame)
         if self._topics.have_news and (pushed := self._topics.next_frame(room)) is not None:
             return encode_server_frame(pushed)

@@ -122,7 +122,7 @@ class Requests:
             case Send() if frame.call_id:
                 self._ask(frame)
             case PublishMessage():
-                await self._later(frame, partial(self._doors.speaking.announce, frame, self._principal, self._put))
+                await self._later(frame, partial(self._announced, frame))
             case Send():
                 self._rates.check_send()
                 await self._later(frame, partial(self._sent, frame))
@@ -234,11 +234,16 @@ class Requests:
         if self._asking >= MAX_ASKING:
             what = f"{MAX_ASKING} messages of this connection wait for their replies"
             raise LimitExceeded(what, metadata={"limit": "worker_messages"}, retry_after=1.0)
-        call = self._doors.speaking.begin(frame, self._principal)
+        call = self._doors.speaking.begin(frame, self._principal, self._client_id)
         self._asking += 1
         self._open[frame.request_id] = None
         work = self._doors.speaking.answer(frame, call, self._put)
         self._tasks.start(self._answer(frame, work), name=f"ask {frame.request_id}")
+
+    def _announced(self, frame: PublishMessage) -> Coroutine[None, None, None]:
+        """Whether a worker may publish it is looked at in its turn: the end of its call may be behind it in a batch."""
+        call = self._doors.speaking.begin_publishing(frame, self._principal, self._client_id)
+        return self._doors.speaking.announce(frame, call, self._put)
 
     async def _controlled(self, frame: ControlRequest) -> None:
         await self._doors.controlling.act(frame, self._principal)

@@ -24,6 +24,7 @@ from gatewayd.core.frames import (
     Subscribe,
 )
 from gatewayd.core.queues import QueueReport, state_of
+from gatewayd.wire.nesting import is_deep
 
 MAX_SUBSCRIPTIONS = 1000
 """Subscriptions of one connection."""
@@ -163,12 +164,15 @@ class Subscriptions:
             self._sending.clear()
 
     def next_frame(self, room: int = MAX_FRAME) -> ServerFrame | None:
-        """One frame of the next subscription that has something to send; they take turns. `room`: bytes of events."""
+        """One frame of the next subscription that has something to send; they take turns. `room`: bytes of events.
+
+        With less room than a frame has, it goes with others into a batch: None, too, for what does not fit into that.
+        """
         while self._ready:
             subscription_id = next(iter(self._ready))
             reading = self._all.get(subscription_id)
-            if reading is not None and reading.snapshots is not None and room < MAX_FRAME:
-                return None  # its texts may fill a frame
+            if room < MAX_FRAME and not self._goes_with_others(subscription_id, reading, room):
+                return None
             del self._ready[subscription_id]
             if subscription_id == _INBOX:
                 if (frame := self._addressed(room)) is not None:
@@ -180,6 +184,15 @@ class Subscriptions:
                     self._ready[subscription_id] = None
                 return frame
         return None
+
+    def _goes_with_others(self, subscription_id: str, reading: Reading | None, room: int) -> bool:
+        if subscription_id == _INBOX:
+            head = self.inbox.head
+        elif reading is None or reading.snapshots is not None:
+            return reading is None  # the texts of a snapshot may fill a frame
+        else:
+            head = reading.subscription.mailbox.head
+        return head is None or (len(head.events[0].wire) <= room and not is_deep(head))
 
     def _addressed(self, room: int) -> ServerFrame | None:
         frame: ServerFrame | None = None

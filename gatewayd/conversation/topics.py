@@ -84,11 +84,11 @@ class ConversationTopics:
         self._put(TopicEnded(topic, reason))
 
     def next_frame(self, room: int = MAX_FRAME) -> TopicDelivery | None:
-        """What waits, up to the bounds of a frame; at most `room` bytes, unless a single message is larger."""
+        """What waits, up to the bounds of a frame. A message that is larger has one of its own, with all the room."""
         self.have_news = False
         if self._client is None or self._house is None or self._client.reader is not self:
             return None
-        frame = self._house.delivery.take(self._client, MAX_MESSAGES, room)
+        frame = self._house.delivery.take(self._client, MAX_MESSAGES, room, alone=room >= MAX_FRAME)
         self.have_news = self._client.queue.has_news
         return frame
 

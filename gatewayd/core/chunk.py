@@ -11,10 +11,10 @@ EVENT_OVERHEAD = 128
 class Chunk:
     """Consecutive events for readers that select the same, each with its `wire` filled.
 
-    `body` and `frame` hold what `gatewayd.wire` has made of them, so that it is made once for all readers.
+    `body`, `frame` and `deep` hold what `gatewayd.wire` has made of them, so that it is made once for all readers.
     """
 
-    __slots__ = ("body", "content_bytes", "cursor", "events", "frame", "size")
+    __slots__ = ("body", "content_bytes", "cursor", "deep", "events", "frame", "size")
 
     def __init__(self, events: Sequence[Event], size: int = 0) -> None:
         self.events = events
@@ -28,6 +28,8 @@ class Chunk:
         """The events as one encoded repeated field."""
         self.frame: tuple[object, bytes] | None = None
         """The last frame that was made of it, and for which subscriptions."""
+        self.deep: bool | None = None
+        """Whether a frame of it has to come by itself; None while nobody has asked."""
 
     def __len__(self) -> int:
         return len(self.events)

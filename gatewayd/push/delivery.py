@@ -212,9 +212,12 @@ class Delivery:
 
     # Out
 
-    def take(self, client: Client, count: int, max_bytes: int) -> TopicDelivery | None:
-        """What waits for a client, up to these bounds; None when nothing does. From now on it has to acknowledge."""
-        taken = client.queue.take(count, max_bytes)
+    def take(self, client: Client, count: int, max_bytes: int, *, alone: bool = True) -> TopicDelivery | None:
+        """What waits for a client, up to these bounds; None when nothing does. From now on it has to acknowledge.
+
+        `alone`: one message that is larger may come by itself.
+        """
+        taken = client.queue.take(count, max_bytes, alone=alone)
         if not taken:
             return None
         messages, noted = [], []

@@ -134,11 +134,14 @@ class PushQueue:
 
     # Out
 
-    def take(self, count: int, max_bytes: int) -> Taken:
-        """The oldest messages, at least one if there is any, up to these bounds, and everything else that waits."""
+    def take(self, count: int, max_bytes: int, *, alone: bool = True) -> Taken:
+        """The oldest messages up to these bounds, and everything else that waits. `alone`: at least one of any size."""
         order: list[bytes | Owed] = []
         taken = 0
-        while len(order) < count and (item := self._next(max_bytes - taken if order else None)) is not None:
+        while len(order) < count:
+            item = self._next(None if alone and not order else max_bytes - taken)
+            if item is None:
+                break
             taken += len(item) if isinstance(item, bytes) else len(item.wire)
             order.append(item)
         changes, self._changes = tuple(self._changes.values()), {}

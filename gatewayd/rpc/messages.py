@@ -78,7 +78,8 @@ class MessageCalls:
         for field in ("idempotency_key", "correlation_id"):
             if getattr(request, field):
                 raise refuse(field, "does not go with `call_id`")
-        return pb.PublishMessageResponse(count=await self._speaking.publish(message, principal))
+        call = self._speaking.begin_publishing(message, principal)
+        return pb.PublishMessageResponse(count=await self._speaking.publish(message, call))
 
     async def sent_by_worker(
         self, request: pb.SendMessageRequest, context: Context, principal: Principal

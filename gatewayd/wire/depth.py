@@ -71,7 +71,8 @@ def _place(path: str, field: FieldDescriptor, seen: "Counter[int]") -> str:
 
 
 def _messages(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, beginning and end of each field that says its length; IndexError or ValueError where the bytes stop."""
+    """Number, beginning and end of each field, empty where it says no length; IndexError or ValueError where the bytes
+    stop."""
     while start < end:
         tag, start = _varint(data, start)
         number, wire_type = tag >> 3, tag & 7
@@ -79,8 +80,10 @@ def _messages(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
             raise ValueError("no such field")
         if wire_type == 0:
             _, start = _varint(data, start)
+            yield number, start, start
         elif wire_type in _FIXED:
             start += _FIXED[wire_type]
+            yield number, start, start
         elif wire_type == _BYTES:
             length, start = _varint(data, start)
             if start + length > end:

@@ -115,7 +115,7 @@ class Talk:
             topics=nobody,
         )
         self.speaking = Speaking(SimpleNamespace(link=self._link), self)  # type: ignore[arg-type]
-        self._running = asyncio.create_task(self.link.run())
+        self.running = asyncio.create_task(self.link.run())
 
     async def _link(self) -> Link:
         return self.link
@@ -126,8 +126,8 @@ class Talk:
         return answer(content="by a call") if "Send" in method else answer(count=3)
 
     async def close(self) -> None:
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
 
     def says(self, *responses: pb.ConnectResponse) -> None:
         self.stream.says.put_nowait(pb.ConnectResponse(batch=pb.ResponseBatch(responses=responses)))
@@ -187,3 +187,16 @@ async def test_a_refused_message_and_a_lost_connection_are_told() -> None:
     for lost in (asking, publishing):
         with pytest.raises(Unavailable, match="lost"):
             await lost
+
+
+async def test_a_frame_that_cannot_be_read_ends_the_link_and_not_the_client() -> None:
+    talk = Talk("batches", "worker_messages")
+    asking = asyncio.create_task(talk.speaking.publish("c", "news", "x", ""))
+    await talk.stream.until(1)
+    talk.stream.says.put_nowait(None)
+    async with asyncio.timeout(60):
+        cause = await talk.running
+        with pytest.raises(Unavailable, match="lost"):
+            await asking
+    assert cause is not None
+    assert cause.code == 13

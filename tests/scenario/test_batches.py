@@ -8,6 +8,8 @@ import pytest
 import pytest_asyncio
 from gateway.v1 import event_service_pb2 as pb
 
+from gatewayctl.client import event_filter, new_event
+from gatewayctl.sdk.objects import MAX_DEPTH
 from tests.rigs.house import House, house
 from tests.rigs.stream import RawStream, reason_of
 from tests.rigs.websocket import JSON, PROTO, RawSocket, http_port
@@ -96,6 +98,20 @@ async def test_answers_come_in_batches_to_who_takes_them_and_to_nobody_else(rig:
             await client.write(batch(*(ping(str(number)) for number in range(100))))
             frame = await client.take("batch", "pong", timeout=60)
             assert frame.WhichOneof("frame") == kind
+
+
+async def test_events_of_the_deepest_json_reach_who_takes_batches(rig: House) -> None:
+    """Beside the answers to those who publish them, on the same connection."""
+    deepest: dict[str, object] = {"x": 1}
+    for _ in range(MAX_DEPTH - 1):
+        deepest = {"x": deepest}
+    async with rig.daemon.client("deep") as client:
+        events = await client.subscribe(event_filter(["custom"])).started()
+        async with asyncio.timeout(60):
+            for _ in range(20):
+                await client.publish(new_event("custom", deepest, custom_type="deep"))
+            found = [await anext(events) for _ in range(20)]
+    assert {event.custom_type for event in found} == {"deep"}
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -228,6 +244,47 @@ async def test_what_is_asked_from_within_a_call_ends_with_it(rig: House) -> None
         assert (await worker.stream.take("cancel_call", timeout=60)).cancel_call.call_id == question.call_id
         await worker.stream.accepted(request)
         assert reason_of((await worker.heard()).error) == "CANCELLED"
+
+
+async def test_what_is_said_before_the_end_of_a_call_in_one_batch_is_said_within_it(rig: House) -> None:
+    """As if each had come alone: the message is published, and the question is taken back."""
+    worker = Worker(rig, "grpc")
+    async with worker.stream, rig.daemon.client("c-last") as client:
+        await worker.register("w-last")
+        sending = asyncio.create_task(client.send("asker", "go"))
+        asked = await worker.call()
+        said = pb.PublishMessage(call_id=asked.call_id, topic="news", text="it rains")
+        last = pb.CallReply(call_id=asked.call_id, content="that is all", final=True)
+        await worker.stream.write(
+            batch(
+                pb.ConnectRequest(request_id="tell", publish_message=said),
+                send("ask", "slow", "60s never", call_id=asked.call_id),
+                pb.ConnectRequest(request_id="end", call_reply=last),
+            )
+        )
+        assert (await worker.stream.accepted("tell")).count == 1
+        assert (await sending).content == "that is all"
+        told_of = await worker.call()
+        assert (told_of.topic, told_of.text) == ("news/default", "it rains")
+        await worker.reply(told_of, "")
+        await worker.stream.accepted("ask")
+        assert reason_of((await worker.heard()).error) == "CANCELLED"
+
+
+async def test_only_the_client_that_has_a_call_speaks_from_it_on_its_stream(rig: House) -> None:
+    worker = Worker(rig, "grpc")
+    async with worker.stream, stream(rig) as other, rig.daemon.client("c-own") as client:
+        await worker.register("w-own")
+        await other.hello("w-other")
+        sending = asyncio.create_task(client.send("asker", "go"))
+        asked = await worker.call()
+        for frame in (
+            pb.ConnectRequest(send=pb.Send(call_id=asked.call_id, agent="echo", text="x")),
+            pb.ConnectRequest(publish_message=pb.PublishMessage(call_id=asked.call_id, topic="news", text="x")),
+        ):
+            assert reason_of(await other.rejected(await other.ask(frame))) == "NOT_FOUND"
+        await worker.reply(asked, "mine")
+        assert (await sending).content == "mine"
 
 
 async def test_more_is_asked_at_once_than_may_be_under_way_and_a_bound_is_told(rig: House) -> None:

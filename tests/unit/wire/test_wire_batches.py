@@ -1,5 +1,7 @@
 """Frames in batches, and what workers say from within their calls, on the wire."""
 
+from typing import Any
+
 import pytest
 from gateway.v1 import agent_service_pb2 as agents
 from gateway.v1 import event_service_pb2 as pb
@@ -10,6 +12,7 @@ from gatewayd.wire import decode_client_frame, encode_server_frame
 from gatewayd.wire.client import MAX_BATCH
 from gatewayd.wire.json import request_from_json
 from gatewayd.wire.speaking import content_of, send_within
+from gatewayd.wire.values import MAX_DEPTH
 
 
 def batch(*requests: pb.ConnectRequest) -> bytes:
@@ -73,6 +76,22 @@ def test_the_largest_batch_is_read() -> None:
 
     assert isinstance(found, frames.RequestBatch)
     assert found.requests[-1] == frames.Ping("999")
+
+
+def test_json_as_deep_as_is_allowed_is_read_in_a_batch() -> None:
+    value: dict[str, Any] = {"x": 1}
+    for _ in range(MAX_DEPTH - 1):
+        value = {"x": value}
+    trigger, publish = pb.ConnectRequest(request_id="1"), pb.ConnectRequest(request_id="2")
+    trigger.trigger.entry_point = "ask"
+    trigger.trigger.json.update(value)
+    trigger.trigger.session_state.memory.update(value)
+    publish.publish_message.topic, publish.publish_message.call_id = "news", "c"
+    publish.publish_message.json.update(value)
+
+    found = decode_client_frame(batch(trigger, publish))
+    assert isinstance(found, frames.RequestBatch)
+    assert [type(one) for one in found.requests] == [frames.Trigger, workers.PublishMessage]
 
 
 def test_answers_are_joined_as_they_are() -> None:
