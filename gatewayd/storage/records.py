@@ -154,7 +154,7 @@ class Ran:
 
     attempts: int
     started: float
-    """When the last one began; 0 if none did."""
+    """When the first one began; 0 if none did."""
     finished: float
 
 
