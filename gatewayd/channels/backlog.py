@@ -35,7 +35,7 @@ class Backlog:
         self._loading: list[OutboxRow] | None = None
         """What is offered while a page is read: the page may or may not have it."""
         self._left = 0
-        self._given_up: OrderedDict[str, None] = OrderedDict()
+        self._given_up: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     @property
     def wants_page(self) -> bool:
@@ -79,26 +79,26 @@ class Backlog:
                 self.offer(meanwhile)
         for row in rows:
             self._cursor = max(self._cursor, row.id)
-            if row.message_id not in self._given_up and row.id not in self.lanes and self._admit(row):
+            if row.whole not in self._given_up and row.id not in self.lanes and self._admit(row):
                 self.lanes.add(Piece(row))
         self._more = len(rows) >= room
         self._left = max(0, self._left - len(rows)) if self._more else 0
         self.offer([row for row in meanwhile if row.id not in self.lanes])
 
     async def retry(self, row: OutboxRow) -> None:
-        """An operator's retry of a row; the later pieces of its message, queued again with it, are found behind it."""
-        self._given_up.pop(row.message_id, None)
+        """An operator's retry of a row; the later pieces of its text, queued again with it, are found behind it."""
+        self._given_up.pop(row.whole, None)
         behind = await self._store.pending_outbox(self._channel, after=row.id, limit=self._max_rows)
-        self.offer([row, *(each for each in behind if each.message_id == row.message_id)])
+        self.offer([row, *(each for each in behind if each.whole == row.whole)])
 
     def give_up(self, piece: Piece) -> None:
-        """The later pieces of this message go with it, also those that a page is bringing just now."""
+        """The later pieces of its text go with it, also those that a page is bringing just now."""
         self.lanes.drop_later(piece)
-        self.note_given_up(piece.row.message_id)
+        self.note_given_up(piece.row)
 
-    def note_given_up(self, message_id: str) -> None:
-        """Take in no more pieces of this message."""
-        self._given_up[message_id] = None
+    def note_given_up(self, row: OutboxRow) -> None:
+        """Take in no more pieces of its text."""
+        self._given_up[row.whole] = None
         if len(self._given_up) > _GIVEN_UP_KEPT:
             self._given_up.popitem(last=False)
 

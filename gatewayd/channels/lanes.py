@@ -72,9 +72,9 @@ class Lanes:
             self._ready.append(piece.row.chat)
 
     def drop_later(self, piece: Piece) -> None:
-        """Forget the later pieces of the same message: the store has given them up with this one."""
+        """Forget the later pieces of the same text: the store has given them up with this one."""
         lane = self._lanes[piece.row.chat]
-        doomed = {each.row.id for each in lane if each is not piece and each.row.message_id == piece.row.message_id}
+        doomed = {each.row.id for each in lane if each is not piece and each.row.whole == piece.row.whole}
         if doomed:
             self._lanes[piece.row.chat] = deque(each for each in lane if each.row.id not in doomed)
             self._ids -= doomed

@@ -89,7 +89,7 @@ class ChannelManager:
                 channel.outbox.offer(each)
 
     async def retry(self, row: OutboxRow) -> None:
-        """A row that an operator has queued again, with the later pieces of its message."""
+        """A row that an operator has queued again, with the later pieces of its text."""
         channel = self._channels.get(row.channel)
         if channel is not None:
             await channel.outbox.retry(row)

@@ -252,7 +252,7 @@ class Outbox:
         """Whether a row from the store is to be sent: one found `sending` was cut off by a crash."""
         if row.state is not OutboxState.SENDING or self._resends(self._adapter):
             return True
-        self._backlog.note_given_up(row.message_id)
+        self._backlog.note_given_up(row)
         self._letter(row, "ambiguous")
         return False
 
@@ -280,7 +280,7 @@ class Outbox:
         self._backlog.lanes.put_back(piece, self._clock.monotonic() + delay)
 
     def _give_up(self, piece: Piece, reason: str) -> None:
-        """A dead letter, with the later pieces of its message; the chat goes on with the next message."""
+        """A dead letter, with the later pieces of its text; the chat goes on with what comes next."""
         self._backlog.give_up(piece)
         self._backlog.lanes.free(piece)
         self._letter(piece.row, reason)

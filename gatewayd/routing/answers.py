@@ -13,7 +13,7 @@ from gatewayd.core.message import InboundMessage
 from gatewayd.core.work import Execution
 from gatewayd.routing.commits import Commits
 from gatewayd.routing.endings import Endings
-from gatewayd.routing.intake import Intake, chat_reply
+from gatewayd.routing.intake import Intake, chat_reply, chat_scope
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.sessions import Opened
 from gatewayd.storage.base import Store
@@ -54,9 +54,9 @@ class Answers:
         if question is None:
             return False
         if message.command:
-            if not _is_stop(message.text):
+            if not _is_stop(message.text) or await self._is_known(message):
                 return False
-            await self._stop(message, opened)
+            await self._commits.carry(self._stop(message, opened), name="stop")
             return True
         if len(message.text.encode(errors="replace")) > MAX_INPUT:
             await self._tell(message, opened, TOLD_TOO_LONG, ok=False)
@@ -79,9 +79,17 @@ class Answers:
         finally:
             release()
 
+    async def _is_known(self, message: InboundMessage) -> bool:
+        """Whether it was taken in before: what has been asked since then is not what it meant."""
+        return bool(message.platform_id) and await self._store.knows(chat_scope(message), message.platform_id)
+
     async def _stop(self, message: InboundMessage, opened: Opened) -> None:
         """Cancel everything in the session that waits for an answer."""
+        tried: set[str] = set()  # an end that cannot be written is not tried for ever
         while (question := await self._store.open_question(opened.record.id)) is not None:
+            if question.execution_id in tried:
+                break
+            tried.add(question.execution_id)
             try:
                 await self._runtime.cancel(question.execution_id, f"stopped by {opened.record.principal}")
             except (ExecutionFinished, NotFound):

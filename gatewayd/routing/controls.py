@@ -39,7 +39,8 @@ class Controls:
     async def cancel(self, execution_id: str, caller: Caller, reason: str = "") -> None:
         """End it as CANCELLED."""
         await self._check(execution_id, caller)
-        await self._runtime.cancel(execution_id, _by("cancelled", caller, reason))
+        work = self._runtime.cancel(execution_id, _by("cancelled", caller, reason))
+        await self._commits.carry(work, name="cancel")
 
     async def pause(self, execution_id: str, caller: Caller, reason: str = "") -> LiveExecution | None:
         """See `AgentRuntime.pause`."""

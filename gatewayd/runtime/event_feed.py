@@ -22,6 +22,7 @@ from gatewayd.core.filter import EventFilter
 from gatewayd.core.topic import TopicPattern
 from gatewayd.core.work import Origin, Trigger
 from gatewayd.runtime.chains import MAX_HOPS, link_of, next_link
+from gatewayd.runtime.emit import SOURCE
 from gatewayd.runtime.log_reader import LogReader
 from gatewayd.storage.base import Store
 from gatewayd.wire import data_of, decode_event, event_bytes, with_wire
@@ -127,8 +128,8 @@ class EventFeed(LogReader):
 
     async def _trigger(self, event: Event) -> Trigger | None:
         """What it starts: nothing for its own, unless it shall, and at the end of a chain."""
-        if event.type is EventType.MESSAGE and not event.durable:
-            return None  # that a message has arrived: it was told when it was sent
+        if event.type is EventType.MESSAGE and event.source == SOURCE and not event.durable:
+            return None  # that a message between agents has arrived: it was told when it was sent
         link: str | None = next_link(event.correlation_id)
         if await self._is_own(event):
             if not self._include_own:

@@ -201,7 +201,7 @@ class Store(Views, PushTables, StateTables, EntryPointTables, CheckpointTables, 
         ...
 
     def mark_dead(self, row_id: str, letter: DeadLetter, step: LedgerChange) -> Awaitable[None]:
-        """→ DEAD, and all later pieces of the same message with it; a dead letter, and the end of the story."""
+        """→ DEAD, and all later pieces of the same text with it; a dead letter, and the end of the story."""
         ...
 
     # Ledger and dead letters

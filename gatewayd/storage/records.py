@@ -154,7 +154,7 @@ class Ran:
 
     attempts: int
     started: float
-    """When the last one began; 0 if none did."""
+    """When the first one began; 0 if none did."""
     finished: float
 
 
@@ -172,7 +172,7 @@ class OutboxRow:
 
     id: str
     key: str
-    """Idempotency key: `MESSAGE_ID/N` for the n-th piece."""
+    """Idempotency key: `MESSAGE_ID/N` for the n-th piece of the answer, with a part between for what is said before."""
     channel: str
     chat: str
     thread: str
@@ -186,6 +186,11 @@ class OutboxRow:
     next_time: float = 0.0
     platform_id: str = ""
     reason: str = ""
+
+    @property
+    def whole(self) -> tuple[str, str]:
+        """What it is a piece of, the same for all pieces of one text: an answer, or a question before it."""
+        return self.message_id, self.key.rpartition("/")[0]
 
 
 @value(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def mark_retry(tx: Tx, row_id: str, next_time: float, reason: str) -> None:
 
 
 def kill(tx: Tx, row_id: str, reason: str) -> bool:
-    """→ DEAD with all later pieces of its message; whether it was still on its way."""
+    """→ DEAD with all later pieces of its text; whether it was still on its way."""
     if find(tx, row_id).state not in _PENDING:
         return False
     message_id = tx.outbox.link(row_id)
@@ -81,7 +81,7 @@ def kill(tx: Tx, row_id: str, reason: str) -> bool:
 
 
 def revive(tx: Tx, row_id: str) -> OutboxRow:
-    """Queue a dead piece and its message's later dead ones as if they had never been tried."""
+    """Queue a dead piece and its text's later dead ones as if they had never been tried."""
     find(tx, row_id)
     message_id = tx.outbox.link(row_id)
     for piece in _pieces_from(tx, message_id, row_id):
@@ -94,8 +94,9 @@ def revive(tx: Tx, row_id: str) -> OutboxRow:
 
 def _pieces_from(tx: Tx, message_id: str, row_id: str) -> list[str]:
     tx.flush()
-    rows = tx.execute("SELECT id FROM outbox WHERE message_id = ? AND id >= ? ORDER BY id", (message_id, row_id))
-    return [row[0] for row in rows]
+    rows = tx.execute("SELECT id, key FROM outbox WHERE message_id = ? AND id >= ? ORDER BY id", (message_id, row_id))
+    texts = [(id_, key.rpartition("/")[0]) for id_, key in rows]
+    return [id_ for id_, text in texts if text == texts[0][1]]
 
 
 # Reading

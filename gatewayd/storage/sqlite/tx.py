@@ -165,7 +165,7 @@ class Tx:
         """Give the events their places in the log, one behind the other."""
         seq, epoch, rows = self.last_seq, self.epoch, self._events
         stamped, size = [], 0
-        time, time_text = -1.0, ""
+        time, time_text = 0.0, "0.0"
         for event in events:
             seq += 1
             wire = event.wire or self._encode(event)

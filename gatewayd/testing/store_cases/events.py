@@ -52,6 +52,12 @@ class EventCases:
         assert [replace(found, data={}) for found in page.events] == [replace(kept, data={}) for kept in stored]
         assert harness.store.log.epoch == epoch
 
+    async def test_an_event_of_any_time_is_read_again(self, harness: Harness) -> None:
+        times = (-1.0, -1.0, 0.0, NOW)
+        await harness.store.append([Published(event(f"e{n}", time=time)) for n, time in enumerate(times)], scope="ann")
+        page = await harness.store.read_forward(0, ALL, 10)
+        assert tuple(found.time for found in page.events) == times
+
     async def test_the_sink_hears_expected_then_committed_before_the_caller(self, harness: Harness) -> None:
         receipt = harness.store.append(published("e1", "e2", stream="a"), scope="ann")
         assert harness.sink.heard == [("expected", ["a", "a"])]

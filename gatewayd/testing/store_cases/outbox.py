@@ -1,5 +1,7 @@
 """Pieces on their way out, and the end that they give a story."""
 
+from dataclasses import replace
+
 import pytest
 
 from gatewayd.core.errors import NotFound
@@ -66,6 +68,16 @@ class OutboxCases:
         assert await harness.store.pending_outbox("tg") == []
         assert await _state(harness.store) is LedgerState.DEAD_LETTERED
         assert await harness.store.list_dead_letters(channel="tg", before="", limit=9) == [letter("d1", 1, 1)]
+
+    async def test_a_dead_question_does_not_take_the_answer_with_it(self, harness: Harness) -> None:
+        await harness.store.accept(acceptance(1))
+        answer = finish(1, pieces=2)
+        asked = tuple(replace(piece(1, part), id=f"ask-{part}", key=f"m0001/ask/{part}") for part in (0, 1))
+        await harness.store.finish(replace(answer, outbox=(*asked, *answer.outbox)))
+        await harness.store.mark_dead("ask-0", replace(letter("d1", 1), reference="ask-0"), died(1))
+        assert [row.id for row in await harness.store.pending_outbox("tg")] == ["o0001-0", "o0001-1"]
+        await harness.store.retry_dead_letter("d1", NOW + 1, "ann")
+        assert len(await harness.store.pending_outbox("tg")) == 4
 
     async def test_a_dead_letter_can_be_sent_again_once(self, harness: Harness) -> None:
         await harness.store.accept(acceptance(1))

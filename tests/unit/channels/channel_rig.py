@@ -67,8 +67,8 @@ class OutboxStore:
 
     def mark_dead(self, row_id: str, letter: DeadLetter, step: LedgerChange) -> Awaitable[None]:
         def apply() -> None:
-            message = self.rows[row_id].message_id
-            for each in [row for row in self.rows.values() if row.message_id == message and row.id >= row_id]:
+            whole = self.rows[row_id].whole
+            for each in [row for row in self.rows.values() if row.whole == whole and row.id >= row_id]:
                 self._set(each.id, state=OutboxState.DEAD, reason=letter.reason)
             self.letters.append(letter)
             self.steps.append(step)

@@ -2,6 +2,7 @@
 
 from channel_rig import OutboxRig, row
 
+from gatewayd.channels.base import SendRejected
 from gatewayd.testing.fakes import until
 
 
@@ -68,3 +69,20 @@ async def test_what_is_offered_while_a_page_is_on_its_way_is_sent_once() -> None
         await rig.clock.advance(0)
 
         assert sorted(rig.adapter.texts()) == ["committed after the page was read", "text 1", "text 5", "text 7"]
+
+
+async def test_a_question_that_was_given_up_does_not_keep_the_answer_from_being_sent() -> None:
+    """Both are of one message; a page brings the answer, since memory was full when it was offered."""
+    async with OutboxRig(max_rows=4) as rig:
+        rig.adapter.outcomes["question"] = [SendRejected("no")]
+        rig.start()
+        await rig.clock.advance(0)
+        rig.offer(row(1, "question", message_id="m", key="m/asked/0"))
+        await rig.clock.advance(1)
+        rig.outbox.connected(False)
+        rig.offer(*(row(number, chat=str(number)) for number in range(2, 12)))
+        rig.offer(row(12, "answer", message_id="m", key="m/0"))
+        rig.outbox.connected(True)
+        await rig.clock.run(rig.outbox.drain(60))
+
+        assert "answer" in rig.adapter.texts()

@@ -1,14 +1,18 @@
 """Answers in chats at their edges: long after the question, when somebody was faster, and when nobody answers."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gatewayd.agents.base import AgentContext, Output, TextOutput, Turn
+from gatewayd.core.checkpoint import Question
+from gatewayd.core.errors import StoreCorrupt
 from gatewayd.core.work import ExecutionState, LedgerState
 from gatewayd.storage.base import Store
-from gatewayd.storage.records import LedgerRecord, OutboxRow
+from gatewayd.storage.records import Finish, LedgerRecord, OutboxRow
 from gatewayd.testing.fakes import FakeClock
 from tests.rigs.middle import Middle, message
 
@@ -146,3 +150,82 @@ async def test_keys_of_what_is_asked_and_answered_differ(middle: Middle) -> None
     rows: list[OutboxRow] = middle.offered
     assert len({row.key for row in rows}) == 2
     assert {row.message_id for row in rows} == {(await story(middle.store, "p1")).message_id}
+
+
+async def cut_at_its_end(middle: Middle, monkeypatch: pytest.MonkeyPatch, asking: Coroutine[Any, Any, None]) -> None:
+    """Cut the caller off while the end of an execution is on its way to the disk."""
+    submitted, finish = asyncio.Event(), middle.store.finish
+
+    def told(end: Finish) -> object:
+        submitted.set()
+        return finish(end)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(middle.store, "finish", told)
+        caller = asyncio.ensure_future(asking)
+        async with asyncio.timeout(60):
+            await submitted.wait()
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+
+
+async def test_a_repeat_of_a_stop_stops_nothing_more(middle: Middle) -> None:
+    """The platform gives it out again when something else has been asked."""
+    await asked(middle)
+    stop = message("/stop", 2, command=True)
+    await middle.router.accept_chat(stop)
+    again = await asked(middle, "y", 3)
+
+    await middle.router.accept_chat(stop)
+    await middle.runtime.idle()
+
+    found = await middle.store.get_execution(again)
+    assert found is not None
+    assert found.state is ExecutionState.INPUT_REQUIRED
+    assert [row.text for row in middle.offered] == ["x?", "Stopped.", "y?"]
+
+
+async def test_a_stop_whose_caller_is_cut_off_is_carried_out_and_told(
+    middle: Middle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said again, it is known: no agent is asked what it means."""
+    execution_id = await asked(middle)
+    stop = message("/stop", 2, command=True)
+    await cut_at_its_end(middle, monkeypatch, middle.router.accept_chat(stop))
+
+    async with asyncio.timeout(60):
+        await middle.router._commits._tasks.wait()
+    await middle.router.accept_chat(stop)
+    await middle.runtime.idle()
+
+    ended = await middle.store.get_execution(execution_id)
+    assert ended is not None
+    assert ended.state is ExecutionState.CANCELLED
+    assert [row.text for row in middle.offered] == ["x?", "Stopped."]
+
+
+async def test_a_stop_does_not_try_for_ever_what_cannot_be_written(
+    middle: Middle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asked(middle)
+
+    async def damaged(_execution_id: str) -> list[Question]:
+        raise StoreCorrupt("a question is damaged")
+
+    monkeypatch.setattr(middle.store, "questions_of", damaged)
+    async with asyncio.timeout(60):
+        await middle.router.accept_chat(message("/stop", 2, command=True))
+
+
+async def test_a_cancellation_whose_caller_is_cut_off_wakes_who_waits_for_the_end(
+    middle: Middle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end is on disk all the same."""
+    sent = await middle.send("x")
+    await sent.live.rests.wait()
+    execution_id = sent.accepted.execution_id
+    await cut_at_its_end(middle, monkeypatch, middle.router.controls.cancel(execution_id, middle.caller()))
+
+    async with asyncio.timeout(60):
+        assert (await sent.live.done).state is ExecutionState.CANCELLED

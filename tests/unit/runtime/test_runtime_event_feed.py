@@ -15,6 +15,7 @@ from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, S
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.work import Origin, Trigger
 from gatewayd.runtime import lanes
+from gatewayd.runtime.emit import SOURCE
 from gatewayd.runtime.entry_points import EntryPointFeeds, shares
 from gatewayd.runtime.event_feed import input_of
 from gatewayd.storage.records import Published
@@ -137,11 +138,22 @@ async def test_a_message_starts_it_when_it_is_sent_and_not_again_when_it_is_deli
     said = {"agent": "a", "trigger": "event", "trigger_config": {"event_types": ["message", "custom"]}}
     async with feeds(tmp_path, config(said=said)) as made:
         sent = await made.emit(EventType.MESSAGE, data={"content": "hi"})
-        made.middle.bus.publish(with_wire(Event("d1", EventType.MESSAGE, "test", "s", 1.0, {}, durable=False)))
+        made.middle.bus.publish(with_wire(Event("d1", EventType.MESSAGE, SOURCE, "s", 1.0, {}, durable=False)))
         after = await made.emit()
         await made.brings(2)
 
     assert [one.idempotency_key for one in made.brought] == [str(sent.cursor), str(after.cursor)]
+
+
+async def test_an_ephemeral_message_of_a_client_starts_it_like_every_ephemeral_event(tmp_path: Path) -> None:
+    said = {"agent": "a", "trigger": "event", "trigger_config": {"event_types": ["message"]}}
+    async with feeds(tmp_path, config(said=said)) as made:
+        await made.emit(EventType.MESSAGE, data={"content": "hi"})
+        await made.brings(1)
+        made.middle.bus.publish(with_wire(Event("f1", EventType.MESSAGE, "ann", "s", 1.0, {}, durable=False)))
+        await made.brings(2)
+
+    assert made.brought[1].idempotency_key == "event f1"
 
 
 async def test_what_finds_no_room_is_tried_again_in_order(tmp_path: Path) -> None:
