@@ -78,9 +78,9 @@ class AgentServiceServicer(object):
 
     def PublishMessage(self, request, context):
         """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
-        before this answers: it survives a crash, and how it ended is kept with it. An agent that fails is asked three times
-        in all; then the message is a dead letter. None subscribing is no error: `count` is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
-        that subscribe.
+        before this answers: it survives a crash, and how it ended is kept with it. An agent that fails is asked three
+        times in all; then the message is a dead letter. None subscribing is no error: `count` is 0, and nothing is kept.
+        PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all that subscribe.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

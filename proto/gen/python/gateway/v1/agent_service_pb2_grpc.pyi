@@ -41,9 +41,9 @@ class AgentServiceStub:
     """
     PublishMessage: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.PublishMessageRequest, _agent_service_pb2.PublishMessageResponse]
     """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
-    before this answers: it survives a crash, and how it ended is kept with it. An agent that fails is asked three times
-    in all; then the message is a dead letter. None subscribing is no error: `count` is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
-    that subscribe.
+    before this answers: it survives a crash, and how it ended is kept with it. An agent that fails is asked three
+    times in all; then the message is a dead letter. None subscribing is no error: `count` is 0, and nothing is kept.
+    PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all that subscribe.
     """
     ListAgentInstances: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ListAgentInstancesRequest, _agent_service_pb2.ListAgentInstancesResponse]
     """Lists the instances of agents that the message engine has now, by agent and key."""
@@ -70,9 +70,9 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """
     PublishMessage: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.PublishMessageRequest, _agent_service_pb2.PublishMessageResponse]  # type: ignore[assignment]
     """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
-    before this answers: it survives a crash, and how it ended is kept with it. An agent that fails is asked three times
-    in all; then the message is a dead letter. None subscribing is no error: `count` is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
-    that subscribe.
+    before this answers: it survives a crash, and how it ended is kept with it. An agent that fails is asked three
+    times in all; then the message is a dead letter. None subscribing is no error: `count` is 0, and nothing is kept.
+    PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all that subscribe.
     """
     ListAgentInstances: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ListAgentInstancesRequest, _agent_service_pb2.ListAgentInstancesResponse]  # type: ignore[assignment]
     """Lists the instances of agents that the message engine has now, by agent and key."""
@@ -108,9 +108,9 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.PublishMessageResponse, _abc.Awaitable[_agent_service_pb2.PublishMessageResponse]]:
         """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
-        before this answers: it survives a crash, and how it ended is kept with it. An agent that fails is asked three times
-        in all; then the message is a dead letter. None subscribing is no error: `count` is 0, and nothing is kept. PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all
-        that subscribe.
+        before this answers: it survives a crash, and how it ended is kept with it. An agent that fails is asked three
+        times in all; then the message is a dead letter. None subscribing is no error: `count` is 0, and nothing is kept.
+        PERMISSION_DENIED, and nothing is published, unless the scope `agents.send` covers all that subscribe.
         """
 
     @_abc_1.abstractmethod
