@@ -149,7 +149,19 @@ async def test_partial_replies_add_up_to_the_final_one(rig: House) -> None:
 
     assert answer.reply is not None
     assert "".join(parts) == answer.reply.content == " ".join(str(number) for number in range(1, 201))
-    assert len(parts) > 1
+
+
+async def test_a_part_comes_while_the_agent_still_speaks(rig: House) -> None:
+    """What is said in one moment may come as one part; what is said a minute before the rest does not wait for it."""
+    answer = rig.client.stream("slow", "20ms " + "on and " * 1500)
+
+    part = await anext(answer)
+
+    assert part.startswith("on ")
+    assert answer.reply is None
+    await rig.client.cancel(await answer.accepted())
+    with pytest.raises(GatewayError, match="cancelled by local"):
+        await answer.wait()
 
 
 async def test_a_failed_agent_is_an_error_that_can_be_shown(rig: House) -> None:
