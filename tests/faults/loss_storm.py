@@ -35,7 +35,7 @@ from stream_rig import (
     wire,
 )
 
-from gatewayctl.client import event_filter
+from gatewayctl.client import GatewayError, event_filter
 from tests.rigs.house import House, eventually, house
 from tests.rigs.stream import METHOD
 
@@ -62,6 +62,19 @@ async def cancelled_calls(rig: House, count: int, batch: int = 200) -> None:
                 await one.until(lambda: one.count(PING) > 0)
                 one.frames.clear()
             assert not one.closed
+
+
+async def taken_in(rig: House) -> None:
+    """Until the daemon has looked at every call that was made: gRPC refuses new ones while thousands wait for it."""
+
+    async def answered() -> bool:
+        try:
+            await rig.client.status(daemon_only=True)
+        except GatewayError:
+            return False
+        return True
+
+    await eventually(answered, timeout=PATIENCE)
 
 
 async def ended_conversations(rig: House, count: int, *, closed: bool, batch: int = 50) -> None:
@@ -113,6 +126,7 @@ async def holdings(rig: House) -> tuple[int, int, int]:
 async def storm(rig: House, calls: int, conversations: int) -> None:
     """A part of the storm: all kinds of it."""
     await cancelled_calls(rig, calls)
+    await taken_in(rig)
     await ended_conversations(rig, conversations, closed=False)
     await ended_conversations(rig, conversations, closed=True)
 
