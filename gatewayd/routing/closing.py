@@ -10,7 +10,7 @@ from gatewayd.core.errors import Draining, ExecutionFinished, NotFound
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.value import value
 from gatewayd.core.work import ExecutionState
-from gatewayd.runtime.runtime import AgentRuntime
+from gatewayd.routing.router import Router
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
 
@@ -48,13 +48,13 @@ class Closing:
     def __init__(
         self,
         sessions: SessionManager,
-        runtime: AgentRuntime,
+        router: Router,
         store: Store,
         forget: Callable[[Sequence[str]], Awaitable[None]] | None = None,
     ) -> None:
         """`forget` takes the words of these executions out of what is kept elsewhere."""
         self._sessions = sessions
-        self._runtime = runtime
+        self._router = router
         self._store = store
         self._forget = forget
 
@@ -97,7 +97,7 @@ class Closing:
                 break
             for execution_id in more:
                 try:
-                    await self._runtime.cancel(execution_id, reason)
+                    await self._router.controls.end(execution_id, reason)
                 except (ExecutionFinished, NotFound):
                     continue
             ids += more  # and once more: what came to its end meanwhile may have started another
@@ -119,7 +119,7 @@ class Closing:
             ended = 0
             for execution in page:
                 try:
-                    await self._runtime.cancel(execution.id, reason)
+                    await self._router.controls.end(execution.id, reason)
                     ended += 1
                 except (Draining, ExecutionFinished, NotFound):
                     continue  # it ended by itself, or waits for the next start of the daemon
