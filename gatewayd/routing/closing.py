@@ -65,9 +65,13 @@ class Closing:
         return await self._cancel(session_id, reason)
 
     async def erase(self, session_id: str, reason: str) -> Erased:
-        """End the session if need be and delete what was said in it; nothing at all if there is no such session."""
+        """End the session if need be and delete what was said in it; nothing at all if there is no such session.
+
+        `Draining`, and nothing is deleted, while an execution of it waits for the next start: what it knows of the
+        messages that it has to answer for would be gone.
+        """
         await self._sessions.reset(session_id, reason)
-        await self._cancel(session_id, reason)
+        await self._cancel(session_id, reason, all_of_it=True)
         erased = await self._count(session_id)
         # Found before the session's own words are gone, which lead to them.
         following = await self._following(reason, session_id=session_id)
@@ -111,7 +115,8 @@ class Closing:
             await self._forget(execution_ids)
         return Erased(0, len(execution_ids), len(execution_ids), events)
 
-    async def _cancel(self, session_id: str, reason: str) -> int:
+    async def _cancel(self, session_id: str, reason: str, *, all_of_it: bool = False) -> int:
+        """How many; with `all_of_it` `Draining` if one has to wait for the next start of the daemon."""
         cancelled = 0
         while page := await self._store.list_executions(
             states=_UNFINISHED, session_id=session_id, agent="", before="", limit=_PAGE
@@ -121,8 +126,11 @@ class Closing:
                 try:
                     await self._router.controls.end(execution.id, reason)
                     ended += 1
-                except (Draining, ExecutionFinished, NotFound):
-                    continue  # it ended by itself, or waits for the next start of the daemon
+                except (ExecutionFinished, NotFound):
+                    continue  # it ended by itself
+                except Draining:
+                    if all_of_it:
+                        raise
             cancelled += ended
             if not ended:
                 break

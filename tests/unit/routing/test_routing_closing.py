@@ -1,4 +1,4 @@
-"""Resetting and erasing sessions with executions that rest, while whoever asked is cut off."""
+"""Resetting and erasing sessions with executions that wait for input, at moments that are none too good."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from gatewayd.agents.base import AgentContext, Output, TextOutput, Turn
-from gatewayd.core.work import ExecutionState
+from gatewayd.core.errors import Draining
+from gatewayd.core.work import ExecutionState, LedgerState
 from gatewayd.routing.closing import Closing
 from gatewayd.storage.records import Finish
-from tests.rigs.middle import Middle
+from tests.rigs.middle import Middle, message
+
+
+CHANNELS = {"channels": {"chat": {"platform": "sim", "routing": {"dm": "a"}}}}
 
 
 class Asks:
@@ -73,3 +77,29 @@ async def test_who_waits_hears_of_the_end_though_the_operator_was_cut_off(
 
     outcome = await asyncio.wait_for(submitted.live.done, 60)
     assert (outcome.state, outcome.reason) == (ExecutionState.CANCELLED, "by hand")
+
+
+async def test_what_cannot_be_ended_before_the_stop_is_not_erased_and_its_stories_end_after_it(tmp_path: Path) -> None:
+    """The gateway stops while the answer to a question is being worked on, and somebody erases the session."""
+    async with Middle(tmp_path, CHANNELS) as middle:
+        agent = Asks()
+        middle.agents["a"] = agent  # type: ignore[assignment]
+        await middle.router.accept_chat(message("go", 1))
+        await middle.runtime.idle()
+        agent.gate.clear()
+        await middle.router.accept_chat(message("ann", 2))
+        asked = await middle.store.story("p1")
+        assert asked is not None
+        await middle.runtime.stop()
+
+        with pytest.raises(Draining):
+            await closing_of(middle).erase(asked.session_id, "by hand")
+
+    async with Middle(tmp_path, CHANNELS) as after:
+        after.agents["a"] = Asks()  # type: ignore[assignment]
+        await after.router.recover()
+        await asyncio.wait_for(after.runtime.idle(), 60)
+        stories = [await after.store.story(name) for name in ("p1", "p2")]
+        assert [story.state for story in stories if story is not None] == [LedgerState.EXECUTED, LedgerState.ANSWERED]
+        erased = await closing_of(after).erase(asked.session_id, "by hand")
+        assert erased.executions == 1
