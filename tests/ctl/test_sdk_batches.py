@@ -114,7 +114,7 @@ class Talk:
             addressed=lambda _frame: None,
             topics=nobody,
         )
-        self.speaking = Speaking(SimpleNamespace(link=self._link), self)  # type: ignore[arg-type]
+        self.speaking = Speaking(SimpleNamespace(link=self._link, client_id="me"), self)  # type: ignore[arg-type]
         self.running = asyncio.create_task(self.link.run())
 
     async def _link(self) -> Link:
@@ -137,10 +137,13 @@ async def test_an_older_daemon_is_spoken_to_by_single_calls() -> None:
     talk = Talk("workers")
     assert await talk.speaking.send("c", "a", "t", key="k", timeout=None) == "by a call"
     assert await talk.speaking.publish("c", "news", {"a": 1}, "Order") == 3
-    said = agents.PublishMessageRequest(call_id="c", topic="news", data_type="Order")
+    said = agents.PublishMessageRequest(call_id="c", client_id="me", topic="news", data_type="Order")
     said.json.update({"a": 1})
     assert talk.requests == [
-        ("AgentService/SendMessage", agents.SendMessageRequest(call_id="c", agent="a", text="t", key="k")),
+        (
+            "AgentService/SendMessage",
+            agents.SendMessageRequest(call_id="c", client_id="me", agent="a", text="t", key="k"),
+        ),
         ("AgentService/PublishMessage", said),
     ]
     assert not talk.stream.written
