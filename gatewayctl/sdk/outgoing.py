@@ -16,6 +16,9 @@ MAX_WAITING = 64
 """Frames that may wait where they go out one by one; one more waits in its caller."""
 MAX_TOGETHER = 1000
 """Requests in a batch, by the contract; as many may wait where they go out in batches."""
+MAX_WAITING_BYTES = 8 << 20
+"""Bytes that may wait, in both ways; while less does, one more frame may, whatever its size: a large one is not
+overtaken for ever."""
 MAX_BYTES = 256 << 10
 """Bytes in a batch; a larger frame goes by itself."""
 FRAMING = 6
@@ -32,6 +35,8 @@ class Outgoing:
         self._most_waiting = MAX_TOGETHER if together else MAX_WAITING
         self._most_bytes = min(MAX_BYTES, most)
         self._frames: deque[tuple[pb.ConnectRequest, int]] = deque()
+        self._bytes = 0
+        """Of the frames that wait; those that go by themselves are counted by who makes them."""
         self._work = asyncio.Event()
         self._room = asyncio.Event()
         self._closed = False
@@ -39,13 +44,14 @@ class Outgoing:
 
     async def room(self) -> None:
         """Wait while too much waits; at once when it is closed."""
-        while len(self._frames) >= self._most_waiting and not self._closed:
+        while (len(self._frames) >= self._most_waiting or self._bytes >= MAX_WAITING_BYTES) and not self._closed:
             self._room.clear()
             await self._room.wait()
 
     def put(self, frame: pb.ConnectRequest, size: int) -> None:
         """Send it soon; `size` in bytes, 0 for one that goes by itself."""
         self._frames.append((frame, size))
+        self._bytes += size
         self._work.set()
 
     def finish(self) -> None:
@@ -74,11 +80,16 @@ class Outgoing:
     def _next(self) -> pb.ConnectRequest:
         """The frame that waits longest, with those behind it, as far as they go together."""
         frames = self._frames
-        first, size = frames.popleft()
+        first, size = self._pop()
         if not self._together or not size or not frames:
             return first
         room = self._most_bytes - size - FRAMING
         gathered = [first]
         while frames and frames[0][1] and (room := room - frames[0][1] - FRAMING) >= 0 and len(gathered) < MAX_TOGETHER:
-            gathered.append(frames.popleft()[0])
+            gathered.append(self._pop()[0])
         return first if len(gathered) == 1 else pb.ConnectRequest(batch=pb.RequestBatch(requests=gathered))
+
+    def _pop(self) -> tuple[pb.ConnectRequest, int]:
+        frame, size = self._frames.popleft()
+        self._bytes -= size
+        return frame, size

@@ -10,7 +10,7 @@ from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.sdk.errors import GatewayError, NotFound, Unavailable
 from gatewayctl.sdk.link import Link
-from gatewayctl.sdk.outgoing import MAX_BYTES, MAX_WAITING, Outgoing
+from gatewayctl.sdk.outgoing import MAX_BYTES, MAX_WAITING, MAX_WAITING_BYTES, Outgoing
 from gatewayctl.sdk.speaking import Speaking
 from gatewayctl.system import SystemClock
 
@@ -94,6 +94,24 @@ async def test_too_much_waits_in_its_caller_until_there_is_room_or_an_end() -> N
     outgoing.close()
     async with asyncio.timeout(60):
         await waiting
+
+
+async def test_what_waits_is_bounded_in_bytes_and_a_large_one_goes_all_the_same() -> None:
+    stream = Stream()
+    outgoing = Outgoing(stream, together=True, most=4 << 20)
+    half = MAX_WAITING_BYTES // 2
+    for name, size in (("a", half), ("b", 10), ("large", MAX_WAITING_BYTES * 2)):
+        async with asyncio.timeout(60):
+            await outgoing.room()
+        outgoing.put(ping(name), size)
+    waiting = asyncio.create_task(outgoing.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    running = asyncio.create_task(outgoing.run())
+    await asyncio.wait_for(waiting, 60)
+    assert [frame.request_id for frame in await stream.until(3)] == ["a", "b", "large"]
+    running.cancel()
+    await asyncio.wait([running])
 
 
 class Talk:
