@@ -221,3 +221,39 @@ async def test_a_frame_that_cannot_be_read_ends_the_link_and_not_the_client() ->
             await asking
     assert cause is not None
     assert cause.code == 13
+
+
+async def test_what_is_taken_back_before_it_was_sent_does_not_go_out() -> None:
+    """Of what waits behind a write that takes its time, in a batch and by itself; what was sent stays sent."""
+    for features in (("worker_messages", "batches"), ("worker_messages",)):
+        talk = Talk(*features)
+        free = asyncio.Event()
+        write = talk.stream.write
+
+        async def slow(frame: pb.ConnectRequest, write: Any = write, free: asyncio.Event = free) -> None:
+            await write(frame)
+            await free.wait()
+
+        talk.stream.write = slow  # type: ignore[method-assign]
+        asking = [asyncio.create_task(talk.speaking.send("c", "a", "0", key="", timeout=None))]
+        await talk.stream.until(1)
+        asking += [asyncio.create_task(talk.speaking.send("c", "a", str(n), key="", timeout=None)) for n in range(1, 4)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for taken_back in (0, 2, 3):
+            asking[taken_back].cancel()
+        free.set()
+        await talk.stream.until(2)
+        talk.link.finish()
+        async with asyncio.timeout(60):
+            while not talk.stream.done:
+                await asyncio.sleep(0)
+
+        assert [frame.send.text for frame in talk.stream.written] == ["0", "1"]
+        assert talk.link.busy, "one is waited for"
+        talk.says(pb.ConnectResponse(request_id="1.1", accepted=pb.Accepted()))
+        talk.says(pb.ConnectResponse(request_id="1.2", accepted=pb.Accepted()))
+        talk.says(pb.ConnectResponse(request_id="1.2", reply=pb.Reply(content="one", final=True)))
+        assert await asyncio.wait_for(asking[1], 60) == "one"
+        assert not talk.link.busy
+        await talk.close()
