@@ -14,7 +14,6 @@ from gatewayd.routing.closing import Closing
 from gatewayd.storage.records import Finish
 from tests.rigs.middle import Middle, message
 
-
 CHANNELS = {"channels": {"chat": {"platform": "sim", "routing": {"dm": "a"}}}}
 
 
