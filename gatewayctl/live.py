@@ -63,6 +63,10 @@ class Live:
             future.cancel()
             raise
 
+    def beside(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run it on the loop and do not wait; whoever begins it cancels it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def each(self, items: AsyncIterator[T]) -> Iterator[T]:
         """The items, one by one, as they come."""
         while True:

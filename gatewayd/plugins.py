@@ -9,6 +9,7 @@ standard library's reader brings those of mail, zip archives and CSV with it: a 
 
 import os
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +21,10 @@ from gatewayd.core.value import value
 
 _OURS = "gatewayd."
 _LIST = "entry_points.txt"
+_SEPARATORS = re.compile(r"[-_.]+")
+"""What does not tell names of distributions apart."""
+_BUILT_FOR = re.compile(r"-py\d+(\.\d+)?(-.*)?$")
+"""Python, and platform, behind the version of an egg."""
 
 
 class PluginError(ConfigInvalid):
@@ -56,9 +61,9 @@ def installed(path: Iterable[str] | None = None) -> tuple[Plugin, ...]:
     found: list[Plugin] = []
     for place in sys.path if path is None else path:
         for folder in _distributions(place or "."):
-            name, _, version = folder.stem.partition("-")
-            if name.lower() not in seen:
-                seen.add(name.lower())
+            name, version = _name_and_version(folder)
+            if (canonical := _SEPARATORS.sub("-", name).lower()) not in seen:
+                seen.add(canonical)
                 found += _offered(folder, f"{name} {version}".strip())
     return tuple(found)
 
@@ -87,6 +92,17 @@ def _distributions(place: str) -> list[Path]:
     with suppress(OSError), os.scandir(place) as entries:
         return sorted(Path(entry.path) for entry in entries if entry.name.endswith((".dist-info", ".egg-info")))
     return []
+
+
+def _name_and_version(folder: Path) -> tuple[str, str]:
+    """Of `NAME-VERSION.dist-info`, `NAME-VERSION-pyX.Y.egg-info` or `NAME.egg-info`, which has no version: '' then.
+
+    Installers write a `-` in a name as `_`, but not all have always done so; in a version there is none, and it begins
+    with a digit (https://packaging.python.org/specifications/recording-installed-packages).
+    """
+    stem = folder.stem if folder.suffix == ".dist-info" else _BUILT_FOR.sub("", folder.stem)
+    name, _, version = stem.rpartition("-")
+    return (name, version) if name and version[:1].isdigit() else (stem, "")
 
 
 def _offered(folder: Path, origin: str) -> Iterator[Plugin]:

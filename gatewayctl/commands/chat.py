@@ -1,17 +1,21 @@
 """`gatewayctl chat`: a conversation with an agent at the terminal, or over a pipe.
 
-Ctrl-C cancels the answer that is being given, Ctrl-D leaves. A lost connection is taken up again, answer included.
+Ctrl-C cancels the answer that is being given, Ctrl-D leaves. When the agent asks for something, the next line is its
+input. A lost connection is taken up again, answer included.
 """
 
 from __future__ import annotations
 
-import sys
+import threading
 from typing import TYPE_CHECKING
 
 from gateway.v1 import admin_service_pb2, agent_service_pb2
 
-from gatewayctl.failures import OK, UNKNOWN, USAGE, Failure
+from gatewayctl.asked import how_to_answer, it_asks
+from gatewayctl.failures import FAILED, OK, UNKNOWN, USAGE, Failure
+from gatewayctl.lines import CalledOff, lines_of_stdin
 from gatewayctl.live import Live
+from gatewayctl.questions import Dialogue, Question, Questions
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from gatewayctl.client import Answer
 
 PROMPT = "you> "
+ANSWER = "answer> "
+"""The prompt while the agent waits for input."""
 
 
 def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
@@ -34,30 +40,36 @@ def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser)
 def run(args: argparse.Namespace, ctl: Ctl) -> int:
     if bool(args.agent) == bool(args.channel):
         raise Failure("say whom to talk to: gatewayctl chat AGENT, or chat --channel NAME", USAGE)
-    terminal = sys.stdin.isatty()
     with Live(ctl) as live:
-        _greet(live, ctl, args.agent, terminal=terminal)
-        worst = OK
-        while (line := _read(ctl, terminal=terminal)) is not None:
-            if not line.strip():
-                continue
-            request = agent_service_pb2.SendMessageRequest(
-                agent=args.agent, channel=args.channel, session_id=args.session, text=line
-            )
-            try:
-                _answer(live, ctl, live.call(live.ask(request, ctl.timeout)))
-            except Failure as failure:
-                if failure.code == UNKNOWN or not terminal:
-                    worst = failure.code
-                    raise
-                ctl.out.note(f"gatewayctl: {failure.message}")
-        return worst
+        chat = Chat(live, ctl)
+        try:
+            _greet(live, ctl, args.agent, terminal=chat.terminal)
+            chat.begin()
+            while (line := chat.line()) is not None:
+                request = agent_service_pb2.SendMessageRequest(
+                    agent=args.agent, channel=args.channel, session_id=args.session, text=line
+                )
+                try:
+                    chat.turn(live.call(live.ask(request, ctl.timeout)))
+                except Failure as failure:
+                    if failure.code == UNKNOWN or not chat.terminal:
+                        raise
+                    ctl.out.note(f"gatewayctl: {failure.message}")
+        except _Left as left:
+            asked = left.question
+            command = how_to_answer(asked.execution_id, asked.node_id)
+            waits = f"execution {asked.execution_id} waits on; answer with: {command}"
+            if not chat.terminal:
+                raise Failure(f"the input has ended, and {waits}", FAILED) from None
+            ctl.out.note(waits)
+        finally:
+            live.call(chat.questions.close())
+    return OK
 
 
 def _greet(live: Live, ctl: Ctl, agent: str, *, terminal: bool) -> None:
     """Show what the agent begins with. A token that may not list agents still may talk."""
     if terminal:
-        _edit_lines()
         ctl.out.note(f"connected to {live.address.text}; Ctrl-C cancels an answer, Ctrl-D leaves")
     if not agent:
         return
@@ -74,38 +86,106 @@ def _greet(live: Live, ctl: Ctl, agent: str, *, terminal: bool) -> None:
         ctl.out.text(found.greeting)
 
 
-def _edit_lines() -> None:
-    """Arrow keys and history for `input`."""
-    try:
-        import readline  # noqa: F401, PLC0415 - importing it is what does it; some builds have none
-    except ImportError:
-        return
+class _Left(Exception):
+    """The input has ended before the answer to this question."""
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
 
 
-def _read(ctl: Ctl, *, terminal: bool) -> str | None:
-    """The next line; None at the end."""
-    if not terminal:
-        line = sys.stdin.readline()
-        return line.rstrip("\n") if line else None
-    while True:
+class Chat:
+    """Turns and questions, one after another."""
+
+    def __init__(self, live: Live, ctl: Ctl) -> None:
+        self._live = live
+        self._ctl = ctl
+        self._lines, self.terminal = lines_of_stdin()
+        self.questions = Questions(live.client)
+
+    def begin(self) -> None:
+        """From here on nothing that is asked is missed."""
+        if not self._live.call(self.questions.open()):
+            self._ctl.out.note(
+                "what agents ask is not shown: that needs the scope events.subscribe:client_input_requested@*"
+            )
+
+    def line(self) -> str | None:
+        """The next line that says something; None at the end."""
+        while True:
+            try:
+                line = self._lines.read(PROMPT)
+            except KeyboardInterrupt:
+                if not self.terminal:
+                    raise
+                self._ctl.out.text("")  # the prompt's line was left open; like a shell, begin a new one
+                continue
+            if line is None and self.terminal:
+                self._ctl.out.text("")
+            if line is None or line.strip():
+                return line
+
+    def turn(self, answer: Answer) -> None:
+        """Print the answer as it comes, and have the questions on the way answered; an interrupt cancels it."""
+        out, dialogue, open_line = self._ctl.out, Dialogue(answer, self.questions), False
         try:
-            return input(PROMPT)
+            for piece in self._live.each(dialogue):
+                if isinstance(piece, Question):
+                    if open_line:
+                        out.text("")
+                    self._ask(piece, dialogue)
+                    open_line = False
+                else:
+                    out.text(piece, end="")
+                    open_line = True
+            out.text("")
         except KeyboardInterrupt:
-            ctl.out.text("")  # the prompt's line was left open; like a shell, begin a new one
-        except EOFError:
-            ctl.out.text("")
-            return None
+            out.text("")
+            execution = self._live.call(answer.accepted())
+            answer.abandon()
+            self._live.call(self._live.client.cancel(execution))
+            out.note("cancelled")
 
+    def _ask(self, question: Question, dialogue: Dialogue) -> None:
+        """Show it and give its answer, unless it is out of date before there is one."""
+        out = self._ctl.out
+        out.text(it_asks(question.prompt))
+        off = threading.Event()
 
-def _answer(live: Live, ctl: Ctl, answer: Answer) -> None:
-    """Print the answer as it comes; an interrupt cancels the execution."""
-    try:
-        for text in live.each(answer):
-            ctl.out.text(text, end="")
-        ctl.out.text("")
-    except KeyboardInterrupt:
-        ctl.out.text("")
-        execution = live.call(answer.accepted())
-        answer.abandon()
-        live.call(live.client.cancel(execution))
-        ctl.out.note("cancelled")
+        async def watch() -> None:
+            await dialogue.moot()
+            off.set()
+            self._lines.call_off()
+
+        watching = self._live.beside(watch())
+        try:
+            while not self._answered(question, off):
+                pass
+        except CalledOff:
+            if self.terminal:
+                out.text("")
+            out.note("it waits for this no longer")
+        finally:
+            watching.cancel()
+
+    def _answered(self, question: Question, off: threading.Event) -> bool:
+        """Read a line and give it; False if there is to be another."""
+        line = self._lines.read(ANSWER, off)
+        if line is None:
+            if self.terminal:
+                self._ctl.out.text("")
+            raise _Left(question)
+        if not line.strip():
+            return False
+        try:
+            given = self._live.call(question.give(self._live.client, line))
+        except Failure as failure:
+            if not self.terminal:
+                raise
+            self._ctl.out.note(f"gatewayctl: {failure.message}")
+            return False
+        if not given:
+            lost = "it waits for this no longer, so the line was not given to it"
+            if not self.terminal:
+                raise Failure(lost, FAILED)
+            self._ctl.out.note(lost)
+        return True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.v1 import runtime_service_pb2 as pb
 from gateway.v1.execution_pb2 import ExecutionState
 
+from gatewayctl.asked import how_to_answer, it_asks
 from gatewayctl.failures import FAILED, Failure
 from gatewayctl.nouns import add_limit, add_verb, listed
 from gatewayctl.plain import enum_names, enum_number, plain
@@ -154,9 +155,8 @@ def _tell(answer: dict[str, Any], ctl: Ctl) -> None:
     took = ("took", f"{_took(execution)}{_lives(answer)}" if execution else "")
     ctl.out.record(execution | more, [*fields, *times, took, *_graph(execution.get("graph") or {})])
     if execution.get("state") == "input_required" and (kept := answer.get("checkpoints")):
-        node = f" --node {kept[-1]['node_id']}" if kept[-1]["node_id"] else ""
-        ctl.out.note(f"it asks: {kept[-1]['prompt']}")
-        ctl.out.note(f"answer with: gatewayctl executions input {execution['id']} TEXT{node}")
+        ctl.out.note(it_asks(kept[-1]["prompt"]))
+        ctl.out.note(f"answer with: {how_to_answer(execution['id'], kept[-1]['node_id'])}")
     if ctl.out.for_people and (log := answer.get("log")):
         ctl.out.say()
         ctl.out.table(log, _LOG, "")

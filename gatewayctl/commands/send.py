@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from gatewayctl.failures import FAILED, USAGE, Failure
+from gatewayctl.asked import how_to_answer, it_asks
+from gatewayctl.failures import FAILED, NOT_RUNNING, USAGE, Failure
 
 if TYPE_CHECKING:
     import argparse
@@ -53,8 +54,7 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
     if args.stream and ctl.out.for_people:
         _stream(request, patience, ctl)
         return
-    answer_type = agent_service_pb2.SendMessageResponse
-    answer = ctl.daemon.call("AgentService/SendMessage", request, answer_type, patience + 2)
+    answer = _answer(request, patience, ctl)
     if ctl.out.for_people:
         ctl.out.text(answer.content)
     else:
@@ -78,13 +78,61 @@ def _addressee(args: argparse.Namespace) -> tuple[str, str]:
     return agent, text
 
 
+def _answer(
+    request: agent_service_pb2.SendMessageRequest, patience: float, ctl: Ctl
+) -> agent_service_pb2.SendMessageResponse:
+    """What the agent answers. It may ask for something instead, which is told at once: nobody answers it here."""
+    from gateway.v1.agent_service_pb2 import SendMessageResponse  # noqa: PLC0415 - as in `run`
+    from gateway.v1.event_pb2 import EventFilter  # noqa: PLC0415
+    from gateway.v1.event_service_pb2 import WaitForEventRequest, WaitForEventResponse  # noqa: PLC0415
+    from gateway.v1.event_type_pb2 import EventType  # noqa: PLC0415
+
+    from gatewayctl.system import SystemChance  # noqa: PLC0415
+
+    request.correlation_id = SystemChance().token(16).hex()  # it tells this question from others
+    asked = EventFilter(types=[EventType.EVENT_TYPE_CLIENT_INPUT_REQUESTED], correlation_id=request.correlation_id)
+    look = WaitForEventRequest(filter=asked)
+    look.timeout.SetInParent()  # 0 s: it only says where the log ends
+    try:
+        place = ctl.daemon.call("EventService/WaitForEvent", look, WaitForEventResponse).cursor
+    except Failure as failure:
+        if failure.code == NOT_RUNNING:
+            raise
+        place = ""  # who may not see events is not told of questions
+    wait = WaitForEventRequest(filter=asked, since=place)
+    calls = [("EventService/WaitForEvent", wait, patience + 2)] if place else []
+    for call, answer in ctl.daemon.first(*calls, ("AgentService/SendMessage", request, patience + 2)):
+        if call == len(calls):
+            return SendMessageResponse.FromString(answer)
+        event = WaitForEventResponse.FromString(answer).event
+        if event.execution_id:
+            raise _asks(event.client_input_requested.prompt, event.execution_id, event.node_id)
+    raise AssertionError("the last call has answered or failed")
+
+
+def _asks(prompt: str, execution_id: str, node_id: str) -> Failure:
+    return Failure(
+        it_asks(prompt),
+        FAILED,
+        [
+            f"answer with: {how_to_answer(execution_id, node_id)}",
+            f"and read on with: gatewayctl executions watch {execution_id}",
+        ],
+    )
+
+
 def _stream(request: agent_service_pb2.SendMessageRequest, patience: float, ctl: Ctl) -> None:
     from gatewayctl.live import Live  # noqa: PLC0415 - only streaming needs a loop
+    from gatewayctl.questions import Dialogue, Question, Questions  # noqa: PLC0415
 
     with Live(ctl) as live:
-        answer = live.call(live.ask(request, patience))
+        questions = Questions(live.client)
+        live.call(questions.open())
         try:
-            for text in live.each(answer):
-                ctl.out.text(text, end="")
+            for piece in live.each(Dialogue(live.call(live.ask(request, patience)), questions)):
+                if isinstance(piece, Question):
+                    raise _asks(piece.prompt, piece.execution_id, piece.node_id)
+                ctl.out.text(piece, end="")
         finally:
             ctl.out.say()
+            live.call(questions.close())

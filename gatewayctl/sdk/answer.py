@@ -89,6 +89,11 @@ class Answer:
         assert self.reply is not None
         return self.reply
 
+    async def over(self) -> None:
+        """Wait until there is nothing to wait for any more, whatever it came to."""
+        while self.reply is None and self._error is None:
+            await self._wait()
+
     def __aiter__(self) -> Answer:
         return self
 

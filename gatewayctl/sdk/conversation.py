@@ -93,6 +93,11 @@ class Conversation:
         self._parted = asyncio.Event()
         self._changed = asyncio.Event()
 
+    @property
+    def client_id(self) -> str:
+        """What the daemon knows this client by, beside its token."""
+        return self._identity.client_id
+
     def new_backoff(self) -> Backoff:
         """For whoever tries again something of its own."""
         return Backoff(self._chance)

@@ -71,7 +71,9 @@ class Link:
         self._patient: set[str] = set()
         self._replies: dict[str, tuple[OnReply, asyncio.Future[None]]] = {}
         self._routes: dict[str, tuple[Feed, asyncio.Future[pb.Ended]]] = {}
-        self._outgoing = Outgoing(stream, together="batches" in self.features, most=self.max_message_bytes)
+        self._outgoing = Outgoing(
+            stream, together="batches" in self.features, most=self.max_message_bytes, left_out=self._left_out
+        )
         self._heard = clock.monotonic()
         self._reading = True
         self._silent = False
@@ -91,6 +93,8 @@ class Link:
 
     async def start(self, frame: pb.ConnectRequest) -> asyncio.Future[pb.Accepted]:
         """Send a request and return the future of its answer, which fails with a GatewayError or LinkLost.
+
+        Cancelling that, as who waits for it does when it is cancelled, takes back what was not sent yet.
 
         Waits while the transport is behind. LimitExceeded for a frame that the daemon would not take; publishes are
         measured by who makes them.
@@ -114,7 +118,7 @@ class Link:
         self._answers[frame.request_id] = answer
         if frame.WhichOneof("frame") in PATIENT:
             self._patient.add(frame.request_id)
-        self._outgoing.put(frame, size)
+        self._outgoing.put(frame, size, answer)
         return answer
 
     async def request(self, frame: pb.ConnectRequest) -> pb.Accepted:
@@ -250,6 +254,11 @@ class Link:
             await self._outgoing.run()
         except (grpc.RpcError, asyncio.InvalidStateError):
             return  # the reader learns why the stream has ended
+
+    def _left_out(self, frame: pb.ConnectRequest) -> None:
+        """It was not sent, so it has no answer."""
+        self._answers.pop(frame.request_id, None)
+        self._patient.discard(frame.request_id)
 
     async def _watch(self) -> None:
         """After one silent interval ask for a pong, after two hold the connection for dead."""

@@ -51,6 +51,7 @@ class Speaking:
         link = await self._conversation.link()
         if FEATURE not in link.features:
             request = agent_service_pb2.PublishMessageRequest(topic=topic, data_type=data_type, call_id=call_id)
+            request.client_id = self._conversation.client_id
             fill_content(request, message)
             answer = agent_service_pb2.PublishMessageResponse
             return (await self._calls.call("AgentService/PublishMessage", request, answer)).count
@@ -78,6 +79,7 @@ class Speaking:
 
     async def _send_alone(self, call_id: str, agent: str, text: str, key: str, timeout: float | None) -> str:
         request = agent_service_pb2.SendMessageRequest(agent=agent, text=text, key=key, call_id=call_id)
+        request.client_id = self._conversation.client_id
         if timeout is not None:
             request.timeout.FromMilliseconds(max(1, int(timeout * 1000)))
         limit = FOREVER if timeout is None else timeout + GRACE

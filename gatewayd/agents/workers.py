@@ -110,11 +110,10 @@ class Workers:
         workers = pool.workers.values() if pool is not None else ()
         return {topic for worker in workers if not worker.resigned for topic in worker.topics}
 
-    def held(self, principal: str, call_id: str, client_id: str = "") -> OpenCall:
-        """An open call that this client ('': some client) of the principal has; `NotFound`."""
+    def held(self, key: ClientKey, call_id: str) -> OpenCall:
+        """An open call that this client has; `NotFound`."""
         call = self._calls.get(call_id)
-        key = call.worker.key if call is not None and call.worker is not None else None
-        if call is None or key is None or key[0] != principal or client_id not in ("", key[1]):
+        if call is None or call.worker is None or call.worker.key != key:
             raise NotFound(f"no call {call_id!r} is open here", metadata={"call_id": call_id})
         return call
 

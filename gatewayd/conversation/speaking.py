@@ -36,16 +36,16 @@ class Speaking:
         self._heard = heard
         self._rates = rates
 
-    def begin(self, send: Send, principal: Principal, client_id: str = "") -> OpenCall:
+    def begin(self, send: Send, principal: Principal, client_id: str) -> OpenCall:
         """The call from within which it is sent; raises, and nothing is sent, if it may not be.
 
-        `client_id` is empty where it is not known: then any client of the principal may have the call.
+        The call must be with that client of the principal: it may have gone on from one to another.
         `PermissionDenied`, `LimitExceeded` when it is too fast (`gateway.limits.send_rate`), `NotFound` for the call,
         `AgentNotFound`.
         """
         principal.require(Action.SEND, send.agent)
         self._rates.send(principal.id)
-        call = self._agents.workers.held(principal.id, send.call_id, client_id)
+        call = self._agents.workers.held((principal.id, client_id), send.call_id)
         self._agents.get(send.agent)
         return call
 
@@ -90,12 +90,12 @@ class Speaking:
         put(Accepted(send.request_id, execution_id=call.execution_id))
         put(Reply(send.request_id, call.execution_id, "", content, final=True, error=failed))
 
-    def begin_publishing(self, message: PublishMessage, principal: Principal, client_id: str = "") -> OpenCall:
+    def begin_publishing(self, message: PublishMessage, principal: Principal, client_id: str) -> OpenCall:
         """As `begin`, for a message about a topic."""
         for agent in sorted(self._heard(TopicId.parse(message.topic))):
             principal.require(Action.SEND, agent)
         self._rates.send(principal.id)
-        return self._agents.workers.held(principal.id, message.call_id, client_id)
+        return self._agents.workers.held((principal.id, client_id), message.call_id)
 
     async def publish(self, message: PublishMessage, call: OpenCall) -> int:
         """Publish it from within the call of `begin_publishing`; how many agents will handle it."""

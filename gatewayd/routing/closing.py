@@ -10,7 +10,7 @@ from gatewayd.core.errors import Draining, ExecutionFinished, NotFound
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.value import value
 from gatewayd.core.work import ExecutionState
-from gatewayd.runtime.runtime import AgentRuntime
+from gatewayd.routing.router import Router
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
 
@@ -48,13 +48,13 @@ class Closing:
     def __init__(
         self,
         sessions: SessionManager,
-        runtime: AgentRuntime,
+        router: Router,
         store: Store,
         forget: Callable[[Sequence[str]], Awaitable[None]] | None = None,
     ) -> None:
         """`forget` takes the words of these executions out of what is kept elsewhere."""
         self._sessions = sessions
-        self._runtime = runtime
+        self._router = router
         self._store = store
         self._forget = forget
 
@@ -65,9 +65,13 @@ class Closing:
         return await self._cancel(session_id, reason)
 
     async def erase(self, session_id: str, reason: str) -> Erased:
-        """End the session if need be and delete what was said in it; nothing at all if there is no such session."""
+        """End the session if need be and delete what was said in it; nothing at all if there is no such session.
+
+        `Draining`, and nothing is deleted, while an execution of it waits for the next start: what it knows of the
+        messages that it has to answer for would be gone.
+        """
         await self._sessions.reset(session_id, reason)
-        await self._cancel(session_id, reason)
+        await self._cancel(session_id, reason, all_of_it=True)
         erased = await self._count(session_id)
         # Found before the session's own words are gone, which lead to them.
         following = await self._following(reason, session_id=session_id)
@@ -97,7 +101,7 @@ class Closing:
                 break
             for execution_id in more:
                 try:
-                    await self._runtime.cancel(execution_id, reason)
+                    await self._router.controls.end(execution_id, reason)
                 except (ExecutionFinished, NotFound):
                     continue
             ids += more  # and once more: what came to its end meanwhile may have started another
@@ -111,7 +115,8 @@ class Closing:
             await self._forget(execution_ids)
         return Erased(0, len(execution_ids), len(execution_ids), events)
 
-    async def _cancel(self, session_id: str, reason: str) -> int:
+    async def _cancel(self, session_id: str, reason: str, *, all_of_it: bool = False) -> int:
+        """How many; with `all_of_it` `Draining` if one has to wait for the next start of the daemon."""
         cancelled = 0
         while page := await self._store.list_executions(
             states=_UNFINISHED, session_id=session_id, agent="", before="", limit=_PAGE
@@ -119,10 +124,13 @@ class Closing:
             ended = 0
             for execution in page:
                 try:
-                    await self._runtime.cancel(execution.id, reason)
+                    await self._router.controls.end(execution.id, reason)
                     ended += 1
-                except (Draining, ExecutionFinished, NotFound):
-                    continue  # it ended by itself, or waits for the next start of the daemon
+                except (ExecutionFinished, NotFound):
+                    continue  # it ended by itself
+                except Draining:
+                    if all_of_it:
+                        raise
             cancelled += ended
             if not ended:
                 break

@@ -42,6 +42,10 @@ class Controls:
         work = self._runtime.cancel(execution_id, _by("cancelled", caller, reason))
         await self._commits.carry(work, name="cancel")
 
+    async def end(self, execution_id: str, reason: str) -> None:
+        """As `AgentRuntime.cancel`, to its end whoever is cut off; the right to it was asked before."""
+        await self._commits.carry(self._runtime.cancel(execution_id, reason), name="cancel")
+
     async def pause(self, execution_id: str, caller: Caller, reason: str = "") -> LiveExecution | None:
         """See `AgentRuntime.pause`."""
         await self._check(execution_id, caller)

@@ -11,7 +11,7 @@ from gatewayd.routing.published import Publications
 from gatewayd.routing.router import Caller
 from gatewayd.rpc.convert import answer_message, send_of
 from gatewayd.rpc.guard import Context, Guard, traceparent_of
-from gatewayd.rpc.messages import MessageCalls
+from gatewayd.rpc.messages import MessageCalls, refuse_client
 from gatewayd.rpc.patience import Rates, time_left
 from gatewayd.storage.base import Store
 from gatewayd.wire.values import refuse
@@ -45,6 +45,7 @@ class AgentService(MessageCalls, agent_service_pb2_grpc.AgentServiceServicer):
                 return await self.sent_by_worker(request, context, principal)
             if request.key:
                 raise refuse("key", "goes with `call_id` alone")
+            refuse_client(request)
             send = send_of(request, time_left(context), traceparent_of(context))
             self._rates.send(principal.id)
             # A unary call has no client id of its own: its session is that of the principal and the agent.

@@ -52,6 +52,7 @@ class MessageCalls:
             if request.call_id:
                 said = workers.PublishMessage("", request.call_id, str(topic), text, data_type)
                 return await self._published_by_worker(request, principal, said)
+            refuse_client(request)
             heard = sorted(self._engine.agents_for(topic))
             for agent in heard:
                 principal.require(Action.SEND, agent)
@@ -78,7 +79,7 @@ class MessageCalls:
         for field in ("idempotency_key", "correlation_id"):
             if getattr(request, field):
                 raise refuse(field, "does not go with `call_id`")
-        call = self._speaking.begin_publishing(message, principal)
+        call = self._speaking.begin_publishing(message, principal, _client_of(request))
         return pb.PublishMessageResponse(count=await self._speaking.publish(message, call))
 
     async def sent_by_worker(
@@ -86,7 +87,7 @@ class MessageCalls:
     ) -> pb.SendMessageResponse:
         """`SendMessage` with a `call_id`."""
         send = send_within(request)
-        call = self._speaking.begin(send, principal)
+        call = self._speaking.begin(send, principal, _client_of(request))
         content = await self._speaking.ask(send, call, time_left(context))
         return pb.SendMessageResponse(
             execution_id=call.execution_id,
@@ -133,6 +134,17 @@ class MessageCalls:
             )
 
         return await self._guard.unary(f"{_NAME}LoadState", context, run)
+
+
+def refuse_client(request: pb.SendMessageRequest | pb.PublishMessageRequest) -> None:
+    """A message of the client's own has its principal alone."""
+    if request.client_id:
+        raise refuse("client_id", "goes with `call_id` alone")
+
+
+def _client_of(request: pb.SendMessageRequest | pb.PublishMessageRequest) -> str:
+    """The client that has the call, as it says: the token tells of its principal alone, which may have several."""
+    return name_of(request.client_id, "client_id", required=True)
 
 
 def _state_key(name: str) -> str:

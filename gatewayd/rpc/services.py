@@ -97,7 +97,7 @@ def handlers(
     clock: Clock,
 ) -> list[Handler]:
     """One handler per service, `Connect` included."""
-    closing = Closing(sessions, runtime, store, goals.forget_executions)
+    closing = Closing(sessions, router, store, goals.forget_executions)
     servicers: dict[str, object] = {
         "gateway.v1.EventService": EventService(
             guard=guard, bus=bus, store=store, publishing=publishing, rates=rates, clock=clock

@@ -167,8 +167,11 @@ class Suspending:
             restart = await self._store.restart_of(execution_id)
             if restart.checkpoint is not None:
                 live.restore(restart.checkpoint.output)
-            self._less(stored)
             await self._end(live, end(live))
+            if live.state.terminal:
+                self._less(stored)
+            else:
+                self._awaited.pop(execution_id, None)  # it rests on; who waited was told that it is not over
             return True
 
     async def expire(self, before: float) -> int:

@@ -14,6 +14,7 @@ from gatewayd.core.tracing import checked_traceparent
 from gatewayd.wire.controls import READERS as CONTROL_READERS
 from gatewayd.wire.depth import text_of, too_deep
 from gatewayd.wire.filters import cursor_from, filter_from_proto
+from gatewayd.wire.members import MAX_BATCH, check_members
 from gatewayd.wire.names import MAX_ID, name, required
 from gatewayd.wire.published import check_batch
 from gatewayd.wire.push import READERS as PUSH_READERS
@@ -21,9 +22,6 @@ from gatewayd.wire.speaking import read_publish_message, send_within
 from gatewayd.wire.triggers import read_trigger
 from gatewayd.wire.values import refuse, span_from
 from gatewayd.wire.workers import READERS as WORKER_READERS
-
-MAX_BATCH = 1000
-"""Requests in one frame."""
 
 _OVERFLOW = {
     event_service_pb2.OVERFLOW_UNSPECIFIED: frames.Overflow.DISCONNECT,
@@ -45,6 +43,7 @@ def decode_client_frame(data: bytes) -> frames.ClientFrame:
     frame, which ends the stream, and `InvalidArgument` for a request that is wrong in itself: its violation names
     the field, and `metadata['request_id']` the request that is to be rejected.
     """
+    check_members(data)
     frame = frames_pb2.ConnectRequest()
     try:
         frame.ParseFromString(data)

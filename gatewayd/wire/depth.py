@@ -31,7 +31,7 @@ def too_deep(data: bytes, message: Descriptor) -> InvalidArgument | None:
             if levels > MAX_DEPTH:
                 return refuse(path, TOO_DEEP)
             seen: Counter[int] = Counter()
-            for number, inner, inner_end in _messages(data, start, end):
+            for number, inner, inner_end in fields_of(data, start, end):
                 left -= 1
                 if left < 0:
                     return None
@@ -50,7 +50,7 @@ def text_of(data: bytes, number: int) -> str:
     """The text of the last field of that number at the top; '' where there is none that can be read."""
     found = ""
     try:
-        for one, start, end in _messages(data, 0, len(data)):
+        for one, start, end in fields_of(data, 0, len(data)):
             if one == number:
                 found = data[start:end].decode()
     except (IndexError, ValueError):
@@ -70,7 +70,7 @@ def _place(path: str, field: FieldDescriptor, seen: "Counter[int]") -> str:
     return name
 
 
-def _messages(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def fields_of(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Number, beginning and end of each field, empty where it says no length; IndexError or ValueError where the bytes
     stop."""
     while start < end:

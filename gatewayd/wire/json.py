@@ -11,6 +11,7 @@ from gateway.v1 import event_service_pb2 as pb
 from google.protobuf import json_format
 
 from gatewayd.core.errors import InvalidArgument, ProtocolViolation, Violation
+from gatewayd.wire.members import check_members_of_json
 from gatewayd.wire.names import MAX_ID
 
 MAX_DEPTH = 32
@@ -34,6 +35,7 @@ def request_from_json(text: str) -> bytes:
                 metadata={"request_id": request_id},
             )
         raise ProtocolViolation(f"frame: {_TOO_DEEP}")
+    check_members_of_json(found)
     try:
         frame: bytes = json_format.ParseDict(found, pb.ConnectRequest()).SerializeToString()
     except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:

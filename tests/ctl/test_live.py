@@ -7,6 +7,7 @@ import pty
 import signal
 
 import pytest
+from gateway.v1 import agent_service_pb2
 from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.client import new_event
@@ -32,6 +33,12 @@ async def test_a_streamed_answer_comes_in_pieces(gateway: FakeGateway) -> None:
     assert (done.code, done.out) == (0, "said: hello world\n")
 
 
+def one_send(gateway: FakeGateway) -> agent_service_pb2.SendMessageRequest:
+    """The only one that came."""
+    (request,) = (each for _, each in gateway.requests if isinstance(each, agent_service_pb2.SendMessageRequest))
+    return request
+
+
 async def test_text_comes_from_standard_input(gateway: FakeGateway) -> None:
     gateway.answers = everything()
     command = await Process.start("send", "--address", gateway.address, "echo", "-")
@@ -39,7 +46,7 @@ async def test_text_comes_from_standard_input(gateway: FakeGateway) -> None:
     done = await command.end("from a pipe")
 
     assert done.code == 0
-    assert gateway.requests[0][1].text == "from a pipe"  # type: ignore[attr-defined]
+    assert one_send(gateway).text == "from a pipe"
 
 
 async def test_options_of_send_reach_the_daemon(gateway: FakeGateway) -> None:
@@ -48,8 +55,10 @@ async def test_options_of_send_reach_the_daemon(gateway: FakeGateway) -> None:
 
     done = await (await Process.start("send", "--address", gateway.address, *words, "hi", "you")).end()
 
-    request = gateway.requests[0][1]
+    request = one_send(gateway)
     assert done.code == 0
+    assert len(request.correlation_id) == 32
+    request.correlation_id = ""
     assert str(request) == (
         'channel: "vip"\ncontext: CHAT_CONTEXT_GROUP\ntext: "hi you"\nsession_id: "S1"\n'
         'idempotency_key: "k"\ntimeout {\n  seconds: 7\n}\n'

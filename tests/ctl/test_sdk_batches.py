@@ -10,7 +10,7 @@ from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.sdk.errors import GatewayError, NotFound, Unavailable
 from gatewayctl.sdk.link import Link
-from gatewayctl.sdk.outgoing import MAX_BYTES, MAX_WAITING, Outgoing
+from gatewayctl.sdk.outgoing import MAX_BYTES, MAX_WAITING, MAX_WAITING_BYTES, Outgoing
 from gatewayctl.sdk.speaking import Speaking
 from gatewayctl.system import SystemClock
 
@@ -96,6 +96,24 @@ async def test_too_much_waits_in_its_caller_until_there_is_room_or_an_end() -> N
         await waiting
 
 
+async def test_what_waits_is_bounded_in_bytes_and_a_large_one_goes_all_the_same() -> None:
+    stream = Stream()
+    outgoing = Outgoing(stream, together=True, most=4 << 20)
+    half = MAX_WAITING_BYTES // 2
+    for name, size in (("a", half), ("b", 10), ("large", MAX_WAITING_BYTES * 2)):
+        async with asyncio.timeout(60):
+            await outgoing.room()
+        outgoing.put(ping(name), size)
+    waiting = asyncio.create_task(outgoing.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    running = asyncio.create_task(outgoing.run())
+    await asyncio.wait_for(waiting, 60)
+    assert [frame.request_id for frame in await stream.until(3)] == ["a", "b", "large"]
+    running.cancel()
+    await asyncio.wait([running])
+
+
 class Talk:
     """A `Speaking` over a link of which the test is the other end, or by single calls."""
 
@@ -114,7 +132,7 @@ class Talk:
             addressed=lambda _frame: None,
             topics=nobody,
         )
-        self.speaking = Speaking(SimpleNamespace(link=self._link), self)  # type: ignore[arg-type]
+        self.speaking = Speaking(SimpleNamespace(link=self._link, client_id="me"), self)  # type: ignore[arg-type]
         self.running = asyncio.create_task(self.link.run())
 
     async def _link(self) -> Link:
@@ -137,10 +155,13 @@ async def test_an_older_daemon_is_spoken_to_by_single_calls() -> None:
     talk = Talk("workers")
     assert await talk.speaking.send("c", "a", "t", key="k", timeout=None) == "by a call"
     assert await talk.speaking.publish("c", "news", {"a": 1}, "Order") == 3
-    said = agents.PublishMessageRequest(call_id="c", topic="news", data_type="Order")
+    said = agents.PublishMessageRequest(call_id="c", client_id="me", topic="news", data_type="Order")
     said.json.update({"a": 1})
     assert talk.requests == [
-        ("AgentService/SendMessage", agents.SendMessageRequest(call_id="c", agent="a", text="t", key="k")),
+        (
+            "AgentService/SendMessage",
+            agents.SendMessageRequest(call_id="c", client_id="me", agent="a", text="t", key="k"),
+        ),
         ("AgentService/PublishMessage", said),
     ]
     assert not talk.stream.written
@@ -200,3 +221,39 @@ async def test_a_frame_that_cannot_be_read_ends_the_link_and_not_the_client() ->
             await asking
     assert cause is not None
     assert cause.code == 13
+
+
+async def test_what_is_taken_back_before_it_was_sent_does_not_go_out() -> None:
+    """Of what waits behind a write that takes its time, in a batch and by itself; what was sent stays sent."""
+    for features in (("worker_messages", "batches"), ("worker_messages",)):
+        talk = Talk(*features)
+        free = asyncio.Event()
+        write = talk.stream.write
+
+        async def slow(frame: pb.ConnectRequest, write: Any = write, free: asyncio.Event = free) -> None:
+            await write(frame)
+            await free.wait()
+
+        talk.stream.write = slow  # type: ignore[method-assign]
+        asking = [asyncio.create_task(talk.speaking.send("c", "a", "0", key="", timeout=None))]
+        await talk.stream.until(1)
+        asking += [asyncio.create_task(talk.speaking.send("c", "a", str(n), key="", timeout=None)) for n in range(1, 4)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for taken_back in (0, 2, 3):
+            asking[taken_back].cancel()
+        free.set()
+        await talk.stream.until(2)
+        talk.link.finish()
+        async with asyncio.timeout(60):
+            while not talk.stream.done:
+                await asyncio.sleep(0)
+
+        assert [frame.send.text for frame in talk.stream.written] == ["0", "1"]
+        assert talk.link.busy, "one is waited for"
+        talk.says(pb.ConnectResponse(request_id="1.1", accepted=pb.Accepted()))
+        talk.says(pb.ConnectResponse(request_id="1.2", accepted=pb.Accepted()))
+        talk.says(pb.ConnectResponse(request_id="1.2", reply=pb.Reply(content="one", final=True)))
+        assert await asyncio.wait_for(asking[1], 60) == "one"
+        assert not talk.link.busy
+        await talk.close()

@@ -8,7 +8,7 @@ import pytest
 from gateway.v1 import agent_service_pb2
 from gateway.v1 import event_service_pb2 as pb
 
-from gatewayctl.client import Call, Client, GatewayError, NotFound, PermissionDenied, Unavailable
+from gatewayctl.client import Call, Client, GatewayError, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from tests.rigs import talkers
 from tests.rigs.house import eventually
 from tests.rigs.in_process import InProcess
@@ -161,8 +161,49 @@ async def test_only_who_has_the_call_speaks_from_it(tmp_path: Path) -> None:
             sending = asyncio.create_task(client.send("speaker", "send far x"))
             async with asyncio.timeout(60):
                 call = await asked.get()
-                request = agent_service_pb2.SendMessageRequest(agent="clerk", text="stolen", call_id=call.call_id)
+                request = agent_service_pb2.SendMessageRequest(
+                    agent="clerk", text="stolen", call_id=call.call_id, client_id="w"
+                )
                 with pytest.raises(NotFound):
                     await thief.call("AgentService/SendMessage", request, agent_service_pb2.SendMessageResponse)
                 over.set()
                 assert (await sending).content == "clerk/default 1 mine"
+
+
+async def test_a_single_call_speaks_only_for_the_client_that_has_the_call(tmp_path: Path) -> None:
+    """Clients of one principal: a call may go from one to another, and who had it before is not heard any more."""
+    asked: asyncio.Queue[Call] = asyncio.Queue()
+    over = asyncio.Event()
+
+    async def answer(call: Call) -> str:
+        asked.put_nowait(call)
+        await over.wait()
+        return "done"
+
+    async with InProcess(tmp_path, config()) as gateway, gateway.client("c") as client, gateway.client("w") as worker:
+        async with worker.serve_agent("far", answer):
+            sending = asyncio.create_task(client.send("speaker", "send far x"))
+            async with asyncio.timeout(60):
+                call = await asked.get()
+
+            async def say(**who: str) -> str:
+                request = agent_service_pb2.SendMessageRequest(agent="clerk", text="mine", **who)
+                answer = agent_service_pb2.SendMessageResponse
+                return (await client.call("AgentService/SendMessage", request, answer)).content
+
+            async def tell(**who: str) -> int:
+                request = agent_service_pb2.PublishMessageRequest(topic="done", text="mine", **who)
+                answer = agent_service_pb2.PublishMessageResponse
+                return (await client.call("AgentService/PublishMessage", request, answer)).count
+
+            for door in (say, tell):
+                with pytest.raises(NotFound):
+                    await door(call_id=call.call_id, client_id="c")
+                for incomplete in ({"call_id": call.call_id}, {"client_id": "w"}):
+                    with pytest.raises(InvalidArgument) as wrong:
+                        await door(**incomplete)
+                    assert [field for field, _ in wrong.value.violations] == ["client_id"]
+            assert await say(call_id=call.call_id, client_id="w") == "clerk/default 1 mine"
+            assert await tell(call_id=call.call_id, client_id="w") == 1
+            over.set()
+            await sending

@@ -81,6 +81,44 @@ def test_the_first_installation_of_a_distribution_counts(install, tmp_path):
     assert (plugin.target, plugin.origin) == ("acme_first:Thing", "acme 1.0")
 
 
+@pytest.mark.parametrize(
+    ("folder", "origin"),
+    [
+        ("my_plugin-1.0.dist-info", "my_plugin 1.0"),
+        ("my-plugin-1.0.dist-info", "my-plugin 1.0"),
+        ("my-2-plugins-2!1.0rc1+local.7.dist-info", "my-2-plugins 2!1.0rc1+local.7"),
+        ("My.Plugin-1.0.post1.dist-info", "My.Plugin 1.0.post1"),
+        ("my_plugin-1.0-py3.11.egg-info", "my_plugin 1.0"),
+        ("my_plugin-1.0-py3.11-linux-x86_64.egg-info", "my_plugin 1.0"),
+        ("my_plugin.egg-info", "my_plugin"),
+        ("my-plugin.egg-info", "my-plugin"),
+    ],
+)
+def test_name_and_version_are_told_apart_as_installers_write_them(tmp_path, folder, origin):
+    laid_out(tmp_path, folder, "thing = acme:Thing")
+    assert [one.origin for one in installed([str(tmp_path)])] == [origin]
+
+
+def test_names_that_begin_alike_are_different_distributions(tmp_path):
+    laid_out(tmp_path, "my-plugin-1.0.dist-info", "one = acme:Thing")
+    laid_out(tmp_path, "my-other-1.0.dist-info", "two = acme:Thing")
+    assert {one.name for one in installed([str(tmp_path)])} == {"one", "two"}
+
+
+def test_a_distribution_is_one_however_its_name_is_written(tmp_path):
+    """Installers of different ages write it differently; the standard says which are equal."""
+    places = []
+    for number, name in enumerate(("my_plugin", "my-plugin", "My.Plugin", "my--plugin")):
+        places.append(tmp_path / str(number))
+        laid_out(places[-1], f"{name}-1.{number}.dist-info", f"thing = acme_{number}:Thing")
+    assert [one.target for one in installed(map(str, places))] == ["acme_0:Thing"]
+
+
+def laid_out(place, folder, entry):
+    (place / folder).mkdir(parents=True)
+    (place / folder / "entry_points.txt").write_text(f"[gatewayd.test]\n{entry}\n")
+
+
 def test_it_finds_what_the_standard_library_finds():
     groups = [group for group in entry_points().groups if group.startswith("gatewayd.")]
     standard = {(each.group, each.name, each.value) for group in groups for each in entry_points(group=group)}

@@ -146,7 +146,10 @@ class FakeRouter:
 
     async def cancel(self, execution_id: str, caller: Any, reason: str = "") -> None:
         await self.visible(execution_id, caller.principal)
-        await self._runtime.cancel(execution_id, f"cancelled by {caller.principal.id}: {reason}")
+        await self.end(execution_id, f"cancelled by {caller.principal.id}: {reason}")
+
+    async def end(self, execution_id: str, reason: str) -> None:
+        await self._runtime.cancel(execution_id, reason)
 
 
 class Rig:
@@ -225,7 +228,7 @@ class Rig:
 
     @property
     def session_service(self) -> SessionService:
-        closing = Closing(self.sessions, cast(Any, self.runtime), self.store)
+        closing = Closing(self.sessions, cast(Any, self.router), self.store)
         runtime = cast(Any, self.runtime)
         return SessionService(guard=self.guard, runtime=runtime, store=self.store, closing=closing, audit=self.audit)
 

@@ -8,9 +8,18 @@ from leaving_rig import Steps, house, in_state, stored, told
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Scopes
-from gatewayd.core.errors import ExecutionFinished, InvalidArgument, LimitExceeded, NotFound, NotPaused, NotWaiting
+from gatewayd.core.errors import (
+    ExecutionFinished,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    NotPaused,
+    NotWaiting,
+    StoreCorrupt,
+)
 from gatewayd.core.event import EventType
 from gatewayd.core.work import ExecutionState
+from gatewayd.storage.records import Finish
 from gatewayd.wire.data import data_of
 from tests.rigs.middle import Middle
 
@@ -179,3 +188,40 @@ async def test_a_stranger_hears_that_there_is_no_such_execution(both: tuple[Midd
         with pytest.raises(NotFound):
             await controls.cancel(execution_id, stranger)
     assert (await stored(middle, execution_id)).state is ExecutionState.INPUT_REQUIRED
+
+
+async def test_what_ends_at_rest_counts_as_resting_until_its_end_is_on_disk(
+    both: tuple[Middle, Steps], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session does not end before; and who is cut off, or cannot write it, leaves it at rest."""
+    middle, steps = both
+    steps.asks_at = {"go": 2}
+    submitted = await middle.send("go")
+    execution_id, session_id = submitted.accepted.execution_id, submitted.live.execution.session_id
+    await asyncio.wait_for(submitted.live.rests.wait(), 60)
+    finish, begun, go_on = middle.store.finish, asyncio.Event(), asyncio.Event()
+
+    async def held(unit: Finish) -> object:
+        begun.set()
+        await go_on.wait()
+        return await finish(unit)
+
+    async def refused(unit: Finish) -> object:
+        raise StoreCorrupt("a page is damaged")
+
+    monkeypatch.setattr(middle.store, "finish", refused)
+    await middle.router.controls.cancel(execution_id, middle.caller())
+    assert middle.runtime.counts()["input_required"] == 1
+    assert middle.runtime.suspending.rests_in(session_id)
+
+    monkeypatch.setattr(middle.store, "finish", held)
+    cancelling = asyncio.create_task(middle.router.controls.cancel(execution_id, middle.caller()))
+    await asyncio.wait_for(begun.wait(), 60)
+    assert middle.runtime.counts()["input_required"] == 1
+    assert middle.runtime.suspending.rests_in(session_id)
+
+    go_on.set()
+    await asyncio.wait_for(cancelling, 60)
+    assert "input_required" not in middle.runtime.counts()
+    assert not middle.runtime.suspending.rests_in(session_id)
+    assert (await stored(middle, execution_id)).state is ExecutionState.CANCELLED

@@ -1,5 +1,7 @@
 """Frames in batches, and what workers say from within their calls, on the wire."""
 
+import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,8 +11,8 @@ from gateway.v1 import event_service_pb2 as pb
 from gatewayd.core import frames, workers
 from gatewayd.core.errors import InvalidArgument, ProtocolViolation
 from gatewayd.wire import decode_client_frame, encode_server_frame
-from gatewayd.wire.client import MAX_BATCH
 from gatewayd.wire.json import request_from_json
+from gatewayd.wire.members import LARGE, MAX_BATCH
 from gatewayd.wire.speaking import content_of, send_within
 from gatewayd.wire.values import MAX_DEPTH
 
@@ -49,7 +51,8 @@ def test_a_batch_keeps_the_order_and_refuses_what_is_wrong_by_itself() -> None:
     [
         (batch(), "from 1 to 1000"),
         (batch(*(ping("1") for _ in range(MAX_BATCH + 1))), "not 1001"),
-        (batch(*(ping("1") for _ in range(100_000))), "not 100000"),
+        (batch(*(ping("1") for _ in range(10_000))), "not 10000"),
+        (batch(*(ping("1") for _ in range(100_000))), "these are more"),
         (batch(ping("1"), pb.ConnectRequest(batch=pb.RequestBatch(requests=[ping("2")]))), r"requests\[1\]: .* batch"),
         (batch(pb.ConnectRequest(hello=pb.Hello(client_id="c"))), r"requests\[0\]: .* hello"),
         (batch(ping("1"), pb.ConnectRequest(request_id="2")), "no kind of frame"),
@@ -99,6 +102,47 @@ def test_answers_are_joined_as_they_are() -> None:
     joined = pb.ConnectResponse.FromString(encode_server_frame(frames.ResponseBatch(each)))
 
     assert [one.SerializeToString() for one in joined.batch.responses] == each
+
+
+def test_a_large_frame_of_nothing_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stands before its members, and in however many pieces they come."""
+    nothing = pb.RequestBatch(requests=[pb.ConnectRequest()] * LARGE).SerializeToString()
+    whole = b"\xf2\x01" + varint(len(nothing)) + nothing
+    pieces = b"\xf2\x01\x02\x0a\x00" * LARGE
+    named = pb.ConnectRequest(request_id="r").SerializeToString()
+    unknown = b"\xf8\x3f\x00" * LARGE
+
+    def decoded(*_: object) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr("gatewayd.wire.client.frames_pb2", SimpleNamespace(ConnectRequest=decoded))
+    monkeypatch.setattr("gatewayd.wire.json.json_format", SimpleNamespace(ParseDict=decoded))
+    with pytest.raises(ProtocolViolation, match="more"):
+        request_from_json(json.dumps({"batch": {"requests": [{}] * (MAX_BATCH + 1)}}))
+    for data, what in ((whole, "more"), (pieces, "fields|more"), (named + whole, "more"), (unknown + whole, "fields")):
+        with pytest.raises(ProtocolViolation, match=what):
+            decode_client_frame(data)
+
+
+def test_a_large_frame_of_something_is_read() -> None:
+    """As many requests as may be together, and a single one; nonsense is the decoder's."""
+    large = pb.ConnectRequest(request_id="x", send=pb.Send(agent="a", text="t" * 300))
+    found = decode_client_frame(batch(*[large] * MAX_BATCH))
+    assert isinstance(found, frames.RequestBatch)
+    assert len(found.requests) == MAX_BATCH
+    alone = pb.ConnectRequest(request_id="x", send=pb.Send(agent="a", text="t" * LARGE))
+    assert isinstance(decode_client_frame(alone.SerializeToString()), frames.Send)
+    with pytest.raises(ProtocolViolation, match="is not the encoding"):
+        decode_client_frame(b"\xff" * LARGE)
+
+
+def varint(number: int) -> bytes:
+    """As protobuf writes it."""
+    found = b""
+    while number > 127:
+        found += bytes([number & 127 | 128])
+        number >>= 7
+    return found + bytes([number])
 
 
 def test_a_message_from_within_a_call() -> None:

@@ -38,6 +38,7 @@ class SendMessageRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent to send to."""
     channel: _builtins.str
@@ -60,11 +61,17 @@ class SendMessageRequest(_message.Message):
     """
     call_id: _builtins.str
     """A call that this client answers as a worker and that is open. The message then comes from the agent of the call and
-    is part of its execution: nothing is written for it alone, and it ends with the call. Only `agent`, `key`, `text`
-    and `timeout` go with it. NOT_FOUND if the call is not open here; CALL_CYCLE if the agent waits for this call.
+    is part of its execution: nothing is written for it alone, and it ends with the call. Only `client_id`, `agent`,
+    `key`, `text` and `timeout` go with it. NOT_FOUND if the call is not open here, or not with that client; CALL_CYCLE
+    if the agent waits for this call.
     """
     key: _builtins.str
     """With `call_id`, the instance of the agent; empty means `default`."""
+    client_id: _builtins.str
+    """With `call_id`, the client id of the connection that the call came on, which a single call does not have: the call
+    may have gone on to another client of the same principal, and then that one alone speaks in it. Required with
+    `call_id`, and goes with it alone.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How long to wait for the answer; absent means as long as the agent may take. The call's own deadline holds
@@ -84,10 +91,11 @@ class SendMessageRequest(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         call_id: _builtins.str = ...,
         key: _builtins.str = ...,
+        client_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "context", b"context", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "key", b"key", "session_id", b"session_id", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "client_id", b"client_id", "context", b"context", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "key", b"key", "session_id", b"session_id", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,6 +156,7 @@ class PublishMessageRequest(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
     topic: _builtins.str
     """`TYPE` or `TYPE/SOURCE`: agents subscribe to the type, the source names the instance that handles it (`default`
     without one). Required.
@@ -167,6 +176,8 @@ class PublishMessageRequest(_message.Message):
     is part of its execution; nothing is written for it alone, and a crash loses it together with what the execution
     did: that runs again. No key and no correlation go with it.
     """
+    client_id: _builtins.str
+    """With `call_id`, the client id of the connection that the call came on; required with it, as in SendMessageRequest."""
     @_builtins.property
     def json(self) -> _struct_pb2.Struct:
         """An object, for agents that handle messages of the type `data_type`."""
@@ -181,10 +192,11 @@ class PublishMessageRequest(_message.Message):
         idempotency_key: _builtins.str = ...,
         correlation_id: _builtins.str = ...,
         call_id: _builtins.str = ...,
+        client_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "json", b"json", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "correlation_id", b"correlation_id", "data_type", b"data_type", "idempotency_key", b"idempotency_key", "json", b"json", "text", b"text", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "client_id", b"client_id", "content", b"content", "correlation_id", b"correlation_id", "data_type", b"data_type", "idempotency_key", b"idempotency_key", "json", b"json", "text", b"text", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["text", "json"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015

@@ -99,7 +99,9 @@ class SessionServiceServicer(object):
 
     def EraseSession(self, request, context):
         """Deletes everything that is kept of a session or of a person: history, messages, answers, executions and
-        events, also those of entry points that its events have started. Needs `admin.write`. It cannot be undone and is audited without the content.
+        events, also those of entry points that its events have started. Needs `admin.write`. It cannot be undone and is
+        audited without the content. UNAVAILABLE while the daemon stops and something of the session has to wait for its
+        next start: ask again then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

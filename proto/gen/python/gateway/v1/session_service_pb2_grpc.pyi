@@ -47,7 +47,9 @@ class SessionServiceStub:
     """Everything that is kept of a session, in pages. NOT_FOUND if there is none of that id."""
     EraseSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.EraseSessionRequest, _session_service_pb2.EraseSessionResponse]
     """Deletes everything that is kept of a session or of a person: history, messages, answers, executions and
-    events, also those of entry points that its events have started. Needs `admin.write`. It cannot be undone and is audited without the content.
+    events, also those of entry points that its events have started. Needs `admin.write`. It cannot be undone and is
+    audited without the content. UNAVAILABLE while the daemon stops and something of the session has to wait for its
+    next start: ask again then.
     """
 
 @_typing.type_check_only
@@ -69,7 +71,9 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """Everything that is kept of a session, in pages. NOT_FOUND if there is none of that id."""
     EraseSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.EraseSessionRequest, _session_service_pb2.EraseSessionResponse]  # type: ignore[assignment]
     """Deletes everything that is kept of a session or of a person: history, messages, answers, executions and
-    events, also those of entry points that its events have started. Needs `admin.write`. It cannot be undone and is audited without the content.
+    events, also those of entry points that its events have started. Needs `admin.write`. It cannot be undone and is
+    audited without the content. UNAVAILABLE while the daemon stops and something of the session has to wait for its
+    next start: ask again then.
     """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -118,7 +122,9 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.EraseSessionResponse, _abc.Awaitable[_session_service_pb2.EraseSessionResponse]]:
         """Deletes everything that is kept of a session or of a person: history, messages, answers, executions and
-        events, also those of entry points that its events have started. Needs `admin.write`. It cannot be undone and is audited without the content.
+        events, also those of entry points that its events have started. Needs `admin.write`. It cannot be undone and is
+        audited without the content. UNAVAILABLE while the daemon stops and something of the session has to wait for its
+        next start: ask again then.
         """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,262 @@
+"""`gatewayctl chat` and `send` with agents that ask for something: the real daemon, a pipe, a terminal."""
+
+import asyncio
+import json
+import os
+import pty
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.ctl.command import Done, Process
+from tests.rigs.process import Daemon
+
+pytestmark = pytest.mark.usefixtures("quiet_environment")
+
+CONFIG = """\
+agents:
+  echo: {model: offline/echo}
+  desk: {graph: desk}
+graphs:
+  desk:
+    entry_node: ask
+    nodes:
+      ask: {kind: router, client_facing: true, prompt: "Which order, {{task}}?"}
+      colour: {kind: router, client_facing: true, prompt: "In which colour is {{output}}?"}
+      answer: {agent: echo, prompt: "It is {{output}}, {{task}}"}
+    edges: [{from: ask, to: colour}, {from: colour, to: answer}]
+channels:
+  demo: {platform: sim, routing: {default: desk}}
+"""
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    async with Daemon(tmp_path, CONFIG) as daemon:
+        yield daemon
+
+
+async def run(daemon: Daemon, *words: str, stdin: str = "") -> Done:
+    return await (await Process.start("--address", daemon.address, *words)).end(stdin)
+
+
+async def waiting(daemon: Daemon) -> str:
+    """The execution that waits for input, once there is one."""
+    async with asyncio.timeout(60):
+        while True:
+            done = await run(daemon, "-o", "json", "executions", "--state", "input_required")
+            if done.code == 0 and (found := json.loads(done.out)):
+                return str(found[0]["id"])
+
+
+class Person:
+    """Somebody at a terminal, who sees what is written there and types."""
+
+    def __init__(self, process: asyncio.subprocess.Process, master: int) -> None:
+        self.process = process
+        self._master = master
+        self._seen = ""
+        self._news = asyncio.Event()
+        asyncio.get_running_loop().add_reader(master, self._look)
+
+    def _look(self) -> None:
+        try:
+            data = os.read(self._master, 4096)
+        except OSError:  # the other side is closed
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._master)
+        self._seen += data.decode()
+        self._news.set()
+
+    async def sees(self, *texts: str) -> None:
+        """Wait for these, one after another, behind what was seen before."""
+        async with asyncio.timeout(60):
+            for text in texts:
+                while text not in self._seen:
+                    self._news.clear()
+                    await self._news.wait()
+                self._seen = self._seen.split(text, 1)[1]
+
+    def types(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(60):
+            return await self.process.wait()
+
+    async def leaves(self) -> None:
+        """Close the terminal, whatever still runs there."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.ended()
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+
+
+Sits = Callable[..., Awaitable[Person]]
+"""Somebody sits down at a terminal and begins a command of gatewayctl."""
+
+
+@pytest.fixture
+async def sits(daemon: Daemon) -> AsyncIterator[Sits]:
+    people: list[Person] = []
+
+    async def begin(*words: str) -> Person:
+        master, terminal = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gatewayctl", "--address", daemon.address, *words),
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            env={**os.environ, "TERM": "dumb"},
+        )
+        os.close(terminal)
+        people.append(Person(process, master))
+        return people[-1]
+
+    yield begin
+    for each in people:
+        await each.leaves()
+
+
+@pytest.mark.parametrize("whom", [["desk"], ["--channel", "demo"]])
+async def test_over_a_pipe_the_next_line_is_the_input(daemon: Daemon, whom: list[str]) -> None:
+    done = await run(daemon, "chat", *whom, stdin="ann\n\n42\nblue\nbob\n7\nred\n")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "it asks: Which order, ann?",
+        "it asks: In which colour is 42?",
+        "It is blue, ann",
+        "it asks: Which order, bob?",
+        "it asks: In which colour is 7?",
+        "It is red, bob",
+    ]
+
+
+async def test_a_pipe_that_ends_before_the_answer_fails_and_says_how_to_give_it(daemon: Daemon) -> None:
+    done = await run(daemon, "chat", "desk", stdin="ann\n")
+
+    execution = await waiting(daemon)
+    assert (done.code, done.out) == (1, "it asks: Which order, ann?\n")
+    assert f"gatewayctl executions input {execution} TEXT --node ask" in done.err
+
+
+async def test_over_a_pipe_an_end_meanwhile_is_told_at_once(daemon: Daemon) -> None:
+    """The input stays open, and no line comes: what is told does not wait for one."""
+    command = await Process.start("--address", daemon.address, "chat", "desk")
+    command.write("ann\n")
+    assert await command.line() == "it asks: Which order, ann?"
+
+    await run(daemon, "executions", "cancel", await waiting(daemon), "--reason", "closed for today")
+    async with asyncio.timeout(60):
+        code = await command.process.wait()
+
+    assert code == 1
+    assert command.process.stderr is not None
+    err = (await command.process.stderr.read()).decode()
+    assert "it waits for this no longer" in err
+    assert "closed for today" in err
+
+
+async def test_a_question_outlives_the_daemon(daemon: Daemon) -> None:
+    command = await Process.start("--address", daemon.address, "chat", "desk")
+    command.write("ann\n")
+    assert await command.line() == "it asks: Which order, ann?"
+    await waiting(daemon)
+    await daemon.kill()
+    await daemon.start()
+    await waiting(daemon)  # it can be reached again
+
+    command.write("42\n")
+    assert await command.line() == "it asks: In which colour is 42?"
+    done = await command.end("blue\n")
+
+    assert (done.code, done.out) == (0, "It is blue, ann\n")
+
+
+async def test_on_a_terminal_questions_have_a_prompt_of_their_own(daemon: Daemon, sits: Sits) -> None:
+    """Ctrl-C cancels the execution that asks, Ctrl-D leaves it waiting."""
+    ann = await sits("chat", "desk")
+    await ann.sees("you> ")
+    ann.types("ann\n")
+    await ann.sees("it asks: Which order, ann?", "answer> ")
+    ann.types("42\n")
+    await ann.sees("it asks: In which colour is 42?", "answer> ")
+    ann.types("blue\n")
+    await ann.sees("It is blue, ann", "you> ")
+
+    ann.types("again\n")
+    await ann.sees("answer> ")
+    ann.process.send_signal(signal.SIGINT)
+    await ann.sees("cancelled", "you> ")
+    listed = json.loads((await run(daemon, "-o", "json", "executions")).out)
+    assert [one["state"] for one in listed] == ["cancelled", "succeeded"]
+
+    ann.types("last\n")
+    await ann.sees("answer> ")
+    ann.types("\x04")
+    await ann.sees("gatewayctl executions input")
+    assert await ann.ended() == 0
+    assert await waiting(daemon)
+
+
+async def test_on_a_terminal_an_end_meanwhile_is_told_and_what_was_typed_stays(daemon: Daemon, sits: Sits) -> None:
+    ann = await sits("chat", "desk")
+    await ann.sees("you> ")
+    ann.types("ann\n")
+    await ann.sees("answer> ")
+    ann.types("forty")
+    await ann.sees("forty")
+
+    await run(daemon, "executions", "cancel", await waiting(daemon), "--reason", "closed for today")
+
+    await ann.sees("it waits for this no longer", "closed for today", "you> ")
+    ann.types("-two\n")
+    await ann.sees("it asks: Which order, forty-two?")
+
+
+async def test_on_a_terminal_somebody_else_may_answer_first(daemon: Daemon, sits: Sits) -> None:
+    ann = await sits("chat", "desk")
+    await ann.sees("you> ")
+    ann.types("ann\n")
+    await ann.sees("answer> ")
+
+    await run(daemon, "executions", "input", await waiting(daemon), "43", "--node", "ask")
+
+    await ann.sees("it waits for this no longer", "it asks: In which colour is 43?", "answer> ")
+    ann.types("green\n")
+    await ann.sees("It is green, ann", "you> ")
+
+
+@pytest.mark.parametrize("how", [["send"], ["send", "--stream"], ["-o", "json", "send"]])
+async def test_send_says_at_once_what_is_asked_and_how_to_answer(daemon: Daemon, how: list[str]) -> None:
+    done = await run(daemon, *how, "desk", "ann")
+
+    execution = await waiting(daemon)
+    assert (done.code, done.out.strip()) == (1, "")
+    assert done.err.splitlines() == [
+        "gatewayctl: it asks: Which order, ann?",
+        f"answer with: gatewayctl executions input {execution} TEXT --node ask",
+        f"and read on with: gatewayctl executions watch {execution}",
+    ]
+
+
+async def test_who_may_not_see_questions_is_told(daemon: Daemon, tmp_path: Path) -> None:
+    made = json.loads((await run(daemon, "-o", "json", "token", "new", "sender", "--scope", "agents.send:*")).out)
+    daemon.write(f"{CONFIG}clients: {json.dumps(made['clients'])}\n")
+    assert (await run(daemon, "reload")).code == 0
+    address = f"127.0.0.1:{daemon.port}"
+    tokens = tmp_path / "token"
+    tokens.write_text(f"{address} {made['token']}\n")
+    tokens.chmod(0o600)
+    words = ("--address", address, "--token-file", str(tokens), "chat", "echo")
+
+    done = await (await Process.start(*words)).end("hello\n")
+
+    assert (done.code, done.out) == (0, "hello\n")
+    assert "events.subscribe:client_input_requested@*" in done.err
