@@ -87,6 +87,7 @@ class GatewayPublisher:
         self._talk = talk
         self._index = index
         self._in_flight = 0
+        self._waiting: list[bytes] = []
         self._entries = [
             entry(event(payload(PAYLOAD_BYTES, number, index), number, index, places[number % len(places)]))
             for number in range(RING)
@@ -102,7 +103,13 @@ class GatewayPublisher:
         return taken
 
     def publish_payloads(self, payloads: Sequence[bytes]) -> None:
-        self._send([entry(event(data, 0, self._index)) for data in payloads])
+        self._waiting += [entry(event(data, 0, self._index)) for data in payloads]
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        while self._waiting and self._in_flight < MAX_IN_FLIGHT:
+            ready, self._waiting = self._waiting[:MAX_EVENTS], self._waiting[MAX_EVENTS:]
+            self._send(ready)
 
     def _send(self, entries: Sequence[bytes]) -> None:
         self._in_flight += 1
@@ -110,6 +117,7 @@ class GatewayPublisher:
 
     def _answered(self, _answer: object) -> None:
         self._in_flight -= 1
+        self._send_waiting()
         self.more()
 
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from asyncio import Future
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gatewayd.bus.base import BusStats, SubscriptionSpec
 from gatewayd.bus.catchup import History, Page
@@ -17,10 +17,10 @@ from gatewayd.bus.index import Index
 from gatewayd.bus.mailbox import Mailbox
 from gatewayd.bus.order import StreamOrder
 from gatewayd.bus.pacer import Pacer
+from gatewayd.bus.roster import SHARE, Roster
 from gatewayd.core.chunk import Chunk
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Cursor, Event, EventType
-from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import EndReason
 from gatewayd.service import TaskSet
 from gatewayd.storage.base import Store
@@ -72,24 +72,25 @@ class MemorySubscription:
 class MemoryBus:
     """The bus of one gateway."""
 
-    def __init__(self, tasks: TaskSet) -> None:
+    def __init__(self, tasks: TaskSet, *, share: int = SHARE) -> None:
+        """`share`: readers that have their turn together when something is handed out."""
         self._tasks = tasks
         self._store: Store | None = None
         self._history: History | None = None
         self._subscriptions: dict[MemorySubscription, None] = {}
-        self._groups: dict[tuple[EventFilter, bool], Group] = {}
-        """By filter, and whether what they get is handed out at once."""
         self._index: Index[Group] = Index()
-        self._dirty: list[Group] = []
-        self._pacer = Pacer(self.flush)
-        self._gathers = self._gather  # one for all groups
+        self._roster = Roster(self._index, share, self._gather, self._gather_promptly)
+        self._dirty: dict[Group, None] = {}
+        """Those that have something to hand out, in the order of their turns."""
         self._prompt: list[Group] = []
-        """Those of the dirty ones that are handed out at once."""
+        """The same of those that are handed out at once."""
+        self._pacer = Pacer(self._take_turn)
         self._order = StreamOrder(self._deliver)
         self._held = Held(self._order, self._deliver)
         self._delivered_seq = 0
         self._by_type: Counter[EventType] = Counter()
-        self._delivered = 0
+        self._caught_up = 0
+        """Events that subscriptions got from the log."""
         self._dropped = 0
         self._slow = 0
         self._hear: Callable[[Event], None] = _nobody
@@ -151,7 +152,7 @@ class MemoryBus:
                         await mailbox.emptied()  # history is read at the reader's pace; its policy is for live events
                     if not mailbox.put(chunk):
                         return
-                    self._delivered += len(chunk)
+                    self._caught_up += len(chunk)
                 subscription.looked = page.scanned_to
 
     async def _page_for(self, subscription: MemorySubscription) -> Page | None:
@@ -169,16 +170,8 @@ class MemoryBus:
         return page
 
     def _join(self, subscription: MemorySubscription) -> None:
-        selection, at_once = subscription.spec.selection, subscription.spec.at_once
-        if (group := self._groups.get((selection, at_once))) is not None:
-            group.flush()  # which may end its last member, and the group with it
-            group = self._groups.get((selection, at_once))
-        if group is None:
-            dirty = self._gather_promptly if at_once else self._gathers
-            group = self._groups[selection, at_once] = Group(selection, dirty)
-            self._index.add(selection, group)
-        group.join(subscription)
-        subscription.group = group
+        spec = subscription.spec
+        subscription.group = self._roster.join(subscription, spec.selection, at_once=spec.at_once)
 
     def leave(self, subscription: MemorySubscription) -> None:
         """The subscription was closed."""
@@ -186,13 +179,8 @@ class MemoryBus:
         self._dropped += subscription.mailbox.total_dropped
         self._slow += subscription.mailbox.ended is EndReason.SLOW_CONSUMER
         group, subscription.group = subscription.group, None
-        if group is None:
-            return
-        group.leave(subscription)
-        if not group:
-            self._delivered += group.delivered
-            self._index.remove(group.selection, group)
-            del self._groups[group.selection, subscription.spec.at_once]
+        if group is not None:
+            self._roster.leave(subscription, group, at_once=subscription.spec.at_once)
 
     @property
     def _log(self) -> Store:
@@ -247,7 +235,7 @@ class MemoryBus:
             self._hear(event)
 
     def _gather(self, group: Group) -> None:
-        self._dirty.append(group)
+        self._dirty[group] = None
         self._pacer.due()
 
     def _gather_promptly(self, group: Group) -> None:
@@ -256,12 +244,26 @@ class MemoryBus:
         self._prompt.append(group)
 
     def _flush_promptly(self) -> None:
-        _hand_out(self._prompt)
+        groups, self._prompt = self._prompt, []
+        _hand_out(groups)
+
+    def _take_turn(self) -> bool:
+        """Hand out to the next readers, about as many as are in a full group; whether others wait for their turn."""
+        groups: list[Group] = []
+        readers = 0
+        while self._dirty and readers < self._roster.share:
+            group = next(iter(self._dirty))
+            del self._dirty[group]
+            groups.append(group)
+            readers += len(group)
+        _hand_out(groups)
+        return bool(self._dirty)
 
     def flush(self) -> None:
         """Hand out what has gathered to the mailboxes now, without waiting for its time."""
-        _hand_out(self._prompt)
-        _hand_out(self._dirty)
+        self._flush_promptly()
+        groups, self._dirty = self._dirty, {}
+        _hand_out(groups)
 
     def stats(self) -> BusStats:
         """See `EventBus.stats`."""
@@ -269,7 +271,7 @@ class MemoryBus:
             published=self._by_type.total(),
             by_type={kind.label: count for kind, count in self._by_type.items()},
             subscriptions=len(self._subscriptions),
-            delivered=self._delivered + sum(group.delivered for group in self._groups.values()),
+            delivered=self._caught_up + self._roster.delivered,
             dropped=self._dropped
             + self._order.dropped
             + self._held.dropped
@@ -282,9 +284,7 @@ def _nobody(_event: Event) -> None:
     """Nobody is to hear of what is addressed."""
 
 
-def _hand_out(dirty: list[Group]) -> None:
-    groups = dirty.copy()
-    dirty.clear()
+def _hand_out(groups: Iterable[Group]) -> None:
     for group in groups:
         try:
             group.flush()

@@ -1,28 +1,32 @@
 """When to hand out what has gathered: at once while all is quiet, later the more a handing-out costs.
 
-In Python gRPC the cost is in the frame, not in the event, so what is held for a moment costs less. The hold is a
-multiple of what the last handing-out took, measured until every reader that it woke had its turn: too short a hold
-leaves no air to gather in, and a fixed one is too short for many readers and too long for few.
+In Python gRPC the cost is in the frame, not in the event, so what is held for a moment costs less. Readers have it in
+turns, and behind each turn there is a pause, a multiple of what the turn took, measured until every reader that it woke
+has had its own: too short a pause leaves no air to gather in, and no time to read what is published.
 """
 
 import asyncio
 from collections.abc import Callable
 
 FACTOR = 1.0
-"""Holds so many times what was measured."""
+"""A pause is so many times what was measured."""
 LONGEST = 0.25
-"""Seconds that nothing is ever held beyond; a handing-out to 10,000 readers takes about as long."""
+"""Seconds that no pause is longer than."""
+RESOLUTION = 0.001
+"""Seconds; the loop's timers know no less. What a pause was too short by for that, the next is longer."""
 
 
 class Pacer:
-    """Calls `flush` for what `due` has asked for. Times are the loop's: what is paced is its own work."""
+    """Calls `turn` for what `due` asked for, again while it says so. Times are the loop's: it paces its own work."""
 
-    def __init__(self, flush: Callable[[], None]) -> None:
-        self._flush = flush
+    def __init__(self, turn: Callable[[], bool]) -> None:
+        """`turn` hands out to some readers, and says whether others wait."""
+        self._turn = turn
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = False
         self._measuring = False
-        self._not_before = 0.0
+        self._free = 0.0
+        """When the pause is over."""
 
     def due(self) -> None:
         """There is something to hand out."""
@@ -33,8 +37,8 @@ class Pacer:
 
     def _schedule(self) -> None:
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        wait = self._not_before - loop.time()
-        if wait <= 0:
+        wait = self._free - loop.time()
+        if wait < RESOLUTION / 2:
             loop.call_soon(self._run)
         else:
             loop.call_later(wait, self._run)
@@ -44,7 +48,8 @@ class Pacer:
         began = self._loop.time()
         self._due, self._measuring = False, True
         try:
-            self._flush()
+            if self._turn():
+                self._due = True
         finally:
             # Readers that were woken stand in the loop's queue before this call: it comes when each has had its turn.
             self._loop.call_soon(self._measured, began)
@@ -52,7 +57,9 @@ class Pacer:
     def _measured(self, began: float) -> None:
         assert self._loop is not None
         now = self._loop.time()
+        cost = now - began
+        early = max(0.0, self._free - began)
         self._measuring = False
-        self._not_before = now + min(FACTOR * (now - began), LONGEST)
+        self._free = now + early + min(FACTOR * cost, LONGEST)
         if self._due:
             self._schedule()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gatewayd.bus.base import SubscriptionSpec
 from gatewayd.bus.memory import MemoryBus, MemorySubscription
+from gatewayd.bus.roster import SHARE
 from gatewayd.core.clock import SeededRandomness, SystemClock
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter
@@ -19,11 +20,11 @@ from gatewayd.wire import decode_event, encode_event
 class Rig:
     """A bus and its store."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, share: int = SHARE) -> None:
         self.clock = SystemClock()
         self.ids = IdSource(self.clock, SeededRandomness(1))
         self.tasks = TaskSet("bus")
-        self.bus = MemoryBus(self.tasks)
+        self.bus = MemoryBus(self.tasks, share=share)
         self.store = SQLiteStore(
             place / "gateway.db",
             clock=self.clock,

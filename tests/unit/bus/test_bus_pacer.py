@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gatewayd.bus.pacer import FACTOR, LONGEST, Pacer
+from gatewayd.bus.pacer import FACTOR, LONGEST, RESOLUTION, Pacer
 
 
 class Loop:
@@ -43,8 +43,9 @@ def loop() -> Loop:
     return Loop()
 
 
-def pacer(loop: Loop, flush: Callable[[], None]) -> Pacer:
-    made = Pacer(flush)
+def pacer(loop: Loop, flush: Callable[[], object]) -> Pacer:
+    """One that hands out with `flush`, all in one turn unless that says something else."""
+    made = Pacer(lambda: flush() is True)
     made._loop = loop  # type: ignore[assignment]
     return made
 
@@ -111,3 +112,60 @@ def test_after_a_quiet_time_it_is_at_once_again(loop: Loop) -> None:
     loop.turn()
 
     assert flushed == [100.0, 200.0]
+
+
+def test_readers_that_are_left_have_the_next_turn_after_a_pause(loop: Loop) -> None:
+    """Nobody asks for it again; in between others have theirs."""
+    turns: list[float] = []
+
+    def turn() -> bool:
+        turns.append(loop.now)
+        loop.now += 0.004
+        return len(turns) < 3
+
+    paced = pacer(loop, turn)
+    paced.due()
+    for _ in range(3):
+        loop.turn()
+        loop.turn()
+        loop.pass_to(loop.later[0][0] if loop.later else loop.now)
+
+    pause = FACTOR * 0.004
+    assert turns == pytest.approx([100.0, 100.004 + pause, 100.008 + 2 * pause])
+    assert loop.ready == loop.later == []
+
+
+def test_what_a_pause_was_too_short_by_is_made_up_for(loop: Loop) -> None:
+    """The timers know no parts of a millisecond, and turns may take less."""
+    turns: list[float] = []
+
+    def turn() -> bool:
+        turns.append(loop.now)
+        loop.now += 0.3 * RESOLUTION / FACTOR
+        return True
+
+    paced = pacer(loop, turn)
+    paced.due()
+    while not loop.later:
+        loop.turn()
+
+    ((when, _),) = loop.later
+    assert len(turns) == 2
+    assert when - loop.now == pytest.approx(2 * 0.3 * RESOLUTION)
+
+
+def test_what_becomes_due_in_a_turn_has_one(loop: Loop) -> None:
+    """Whatever that turn says of itself."""
+    turns: list[float] = []
+
+    def turn() -> None:
+        turns.append(loop.now)
+        if len(turns) == 1:
+            paced.due()
+
+    paced = pacer(loop, turn)
+    paced.due()
+    for _ in range(4):
+        loop.turn()
+
+    assert len(turns) == 2
