@@ -16,8 +16,8 @@ from gatewayd.bus.held import Held
 from gatewayd.bus.index import Index
 from gatewayd.bus.mailbox import Mailbox
 from gatewayd.bus.order import StreamOrder
-from gatewayd.bus.pacer import Pacer
-from gatewayd.bus.roster import SHARE, Roster
+from gatewayd.bus.pacer import SHARE, Pacer
+from gatewayd.bus.roster import Roster
 from gatewayd.core.chunk import Chunk
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Cursor, Event, EventType

@@ -8,6 +8,8 @@ has had its own: too short a pause leaves no air to gather in, and no time to re
 import asyncio
 from collections.abc import Callable
 
+SHARE = 25
+"""Readers that have a turn together: with fewer, the pauses are shorter than the loop's timers can keep."""
 FACTOR = 1.0
 """A pause is so many times what was measured."""
 LONGEST = 0.25

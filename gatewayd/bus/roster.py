@@ -11,9 +11,6 @@ from gatewayd.bus.group import Group, Member
 from gatewayd.bus.index import Index
 from gatewayd.core.filter import EventFilter
 
-SHARE = 25
-"""Members of a group: with fewer, the pauses between their turns are shorter than the loop's timers can keep."""
-
 Dirty = Callable[[Group], None]
 """Told of a group that has something to hand out."""
 

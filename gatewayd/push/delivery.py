@@ -10,8 +10,9 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 
-from gatewayd.bus.pacer import Pacer
+from gatewayd.bus.pacer import SHARE, Pacer
 from gatewayd.config.push import DeliverySection
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError, LimitExceeded, NotFound
@@ -61,7 +62,7 @@ class Delivery:
     ) -> None:
         self._held = held
         self._woken: dict[Client, None] = {}
-        self._pacer = Pacer(self._wake_all)
+        self._pacer = Pacer(self._wake_next)
         self._store = store
         self._topics = topics
         self._settings = settings
@@ -205,10 +206,11 @@ class Delivery:
         self._woken[client] = None
         self._pacer.due()
 
-    def _wake_all(self) -> None:
-        woken, self._woken = self._woken, {}
-        for client in woken:
+    def _wake_next(self) -> bool:
+        for client in tuple(islice(self._woken, SHARE)):
+            del self._woken[client]
             client.wake()
+        return bool(self._woken)
 
     # Out
 

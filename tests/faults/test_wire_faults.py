@@ -194,7 +194,6 @@ async def test_F42_no_request_of_any_rpc_is_an_incident(rig: House) -> None:
 
             @settings(
                 max_examples=400,
-                deadline=None,
                 derandomize=True,
                 database=None,
                 suppress_health_check=list(HealthCheck),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gatewayd.bus.base import SubscriptionSpec
 from gatewayd.bus.memory import MemoryBus, MemorySubscription
-from gatewayd.bus.roster import SHARE
+from gatewayd.bus.pacer import SHARE
 from gatewayd.core.clock import SeededRandomness, SystemClock
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter

@@ -50,7 +50,7 @@ _WRONG: st.SearchStrategy[object] = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(path=st.sampled_from(NUMBERS), value=_WRONG)
 def test_F03_a_number_that_is_none_is_told_with_its_path_kind_and_range(path: str, value: object) -> None:
     (line,) = told(path, value)

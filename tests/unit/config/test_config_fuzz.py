@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 EXAMPLE = (ROOT.parent / "packaging" / "gateway.example.yaml").read_bytes()
 KNOWN = sorted({word for word in EXAMPLE.decode().replace(":", " ").split() if word.isidentifier()})
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -68,7 +68,7 @@ def expected(messages: list[tuple[str, int, str]]) -> Begun:
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(script, st.lists(st.integers(0, 3), max_size=4))
 def test_an_instance_handles_one_message_at_a_time_in_the_order_of_sending(
     messages: list[tuple[str, int, str]], pauses: list[int]
@@ -81,7 +81,7 @@ def test_an_instance_handles_one_message_at_a_time_in_the_order_of_sending(
     assert most <= 1
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(script, st.lists(st.integers(0, 3), max_size=4), st.integers(2, 4))
 def test_an_instance_that_handles_several_at_once_begins_them_in_order_and_never_more(
     messages: list[tuple[str, int, str]], pauses: list[int], at_once: int

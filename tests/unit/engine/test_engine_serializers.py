@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 import pytest
 from engine_rig import Answer, Echo, Note, Other, running
 from google.protobuf.struct_pb2 import Struct
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewayd.core.agents import AgentId, ContentType, Message, TopicId
@@ -80,7 +80,6 @@ everything = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(everything)
 def test_what_is_written_is_read_again(message: Everything) -> None:
     known = Serializers()

@@ -2,7 +2,7 @@
 
 import pytest
 from engine_rig import Collector, Note, collector, running
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewayd.core.agents import AgentId, TopicId
@@ -16,7 +16,6 @@ words = st.text("ab.:", min_size=1, max_size=4)
 subscription = st.builds(Subscription, words, st.sampled_from(["x", "y", "z"]), st.booleans())
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), subscription)), st.lists(words, min_size=1))
 def test_the_table_finds_what_a_scan_finds(steps: list[tuple[bool, Subscription]], topics: list[str]) -> None:
     """Also after removals, and however often it was asked in between."""

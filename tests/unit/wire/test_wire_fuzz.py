@@ -68,7 +68,7 @@ def parse(raw: bytes) -> Event | None:
 
 
 @given(st.one_of(nearly_events(), st.binary(max_size=60)))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_an_event_is_taken_whole_or_refused(raw: bytes) -> None:
     event = parse(raw)
 
@@ -84,7 +84,7 @@ def test_an_event_is_taken_whole_or_refused(raw: bytes) -> None:
 
 
 @given(st.one_of(nearly_events(), st.binary(max_size=60)), st.integers(1, 9))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_frame_is_read_or_refused(raw: bytes, member: int) -> None:
     tag = bytes([member << 3 | 2])
     size = bytes([len(raw) & 127 | 128, len(raw) >> 7])
@@ -96,7 +96,6 @@ def test_a_frame_is_read_or_refused(raw: bytes, member: int) -> None:
 
 
 @given(st.lists(nearly_events(), min_size=1, max_size=4))
-@settings(max_examples=100, deadline=None)
 def test_one_bad_event_cannot_spoil_the_frame_of_the_others(events: list[bytes]) -> None:
     taken = [event for event in map(parse, events) if event is not None]
 
