@@ -25,15 +25,15 @@ _STATES = {state: execution_pb2.ExecutionState.Value(f"EXECUTION_STATE_{state.na
 def encode_server_frame(frame: frames.ServerFrame) -> bytes:
     """The encoding of one `gateway.v1.ConnectResponse`."""
     if isinstance(frame, frames.Delivery):
-        return _delivery(frame)
+        return encode_delivery(frame)
     return _WRITERS[type(frame)](frame).SerializeToString()
 
 
-def _delivery(frame: frames.Delivery) -> bytes:
-    """The frame that is frequent: its events are joined as they are, once for all readers of the chunk."""
-    chunk, ids = frame.chunk, tuple(frame.subscription_ids)
-    if chunk.frame is not None and chunk.frame[0] == ids:
-        return chunk.frame[1]
+def encode_delivery(frame: frames.Delivery) -> bytes:
+    """The same for the frame that is frequent: its events are joined as they are, once for all readers of the chunk."""
+    chunk, ids = frame.chunk, frame.subscription_ids
+    if (made := chunk.frame) is not None and made[0] == ids:
+        return made[1]
     if not chunk.body:
         chunk.body = frames_pb2.Delivery(events=[event_bytes(event) for event in chunk.events]).SerializeToString()
     # Fields of one message may be joined: the two differ in theirs. What is of no subscription moves no cursor.
