@@ -118,8 +118,8 @@ class Mailbox:
 
     def take_chunk(self, max_bytes: int) -> Chunk | None:
         """The oldest events as one chunk, at least one, up to that many bytes of content; None if there is none."""
-        if len(self._chunks) == 1 and self._chunks[0].content_bytes <= max_bytes:
-            only = self._chunks[0]
+        waiting = self._chunks
+        if len(waiting) == 1 and (only := waiting[0]).content_bytes <= max_bytes:
             self._chunks = IDLE
             self._bytes = 0
             if only.cursor is not None:

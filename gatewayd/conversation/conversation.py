@@ -6,7 +6,7 @@ is answered by `rejected` and ends nothing; a frame that cannot be read ends the
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -119,10 +119,10 @@ class Conversation:
         else:
             await self._serve(self._requests, frame)
 
-    async def _serve(self, requests: Requests, frame: Request) -> None:
+    def _serve(self, requests: Requests, frame: Request) -> Awaitable[None]:
         if self.traceparent and isinstance(frame, Send | Trigger) and not frame.traceparent:
             frame = replace(frame, traceparent=self.traceparent)
-        await requests.serve(frame)
+        return requests.serve(frame)
 
     async def _receive_all(self, requests: Requests, batch: RequestBatch) -> None:
         """One after the other, as if each had come alone."""
