@@ -150,10 +150,10 @@ class Scopes:
 
     def may_publish(self, kind: EventType, topic: str) -> bool:
         """Whether an event of this type and topic ('' when it has none) may be published."""
-        return any(
-            scope.action is Action.PUBLISH and scope.type in (None, kind) and _has_topic(scope.pattern, topic)
-            for scope in self.items
-        )
+        for scope in _granting(self.items, Action.PUBLISH):
+            if (scope.type is None or scope.type is kind) and _has_topic(scope.pattern, topic):
+                return True
+        return False
 
     def may_subscribe(self, selection: EventFilter) -> bool:
         """Whether everything that the filter could select may be seen: for each type one scope covers its topics."""
@@ -201,7 +201,7 @@ def check_scope(text: str) -> None:
 
 @lru_cache(maxsize=1024)
 def _granting(scopes: frozenset[Scope], action: Action) -> tuple[Scope, ...]:
-    """Those that are of that kind: asked twice for each message."""
+    """Those that are of that kind: asked for each message and each publication."""
     return tuple(scope for scope in scopes if _grants(scope, action))
 
 

@@ -20,11 +20,11 @@ class Mailbox:
         "_budget",
         "_bytes",
         "_chunks",
-        "_dropped",
         "_dropped_to",
         "_reached",
         "_taken",
         "_wake",
+        "dropped",
         "ended",
         "limit_bytes",
         "overflow",
@@ -50,7 +50,8 @@ class Mailbox:
         self._wake = wake
         self._chunks: deque[Chunk] = IDLE
         self._bytes = 0
-        self._dropped = 0
+        self.dropped = 0
+        """Events that were dropped before the next one to take."""
         self._dropped_to: Cursor | None = None
         self.total_dropped = 0
         self._taken = start
@@ -117,8 +118,8 @@ class Mailbox:
 
     def take_chunk(self, max_bytes: int) -> Chunk | None:
         """The oldest events as one chunk, at least one, up to that many bytes of content; None if there is none."""
-        if len(self._chunks) == 1 and self._chunks[0].content_bytes <= max_bytes:
-            only = self._chunks[0]
+        waiting = self._chunks
+        if len(waiting) == 1 and (only := waiting[0]).content_bytes <= max_bytes:
             self._chunks = IDLE
             self._bytes = 0
             if only.cursor is not None:
@@ -160,15 +161,10 @@ class Mailbox:
         chunk = self.take_chunk(max_bytes)
         return list(chunk.events) if chunk is not None else []
 
-    @property
-    def dropped(self) -> int:
-        """Events that were dropped before the next one to take."""
-        return self._dropped
-
     def take_gap(self) -> tuple[int, Cursor | None]:
         """How many were dropped, and the place of the last durable one; the count begins anew."""
-        gap = (self._dropped, self._dropped_to)
-        self._dropped, self._dropped_to = 0, None
+        gap = (self.dropped, self._dropped_to)
+        self.dropped, self._dropped_to = 0, None
         return gap
 
     def end(self, reason: EndReason) -> None:
@@ -204,7 +200,7 @@ class Mailbox:
     @property
     def has_news(self) -> bool:
         """Whether the reader has something to take or to be told."""
-        return bool(self._chunks) or self._dropped > 0 or self.ended is not None
+        return bool(self._chunks) or self.dropped > 0 or self.ended is not None
 
     def _drop_oldest(self) -> None:
         parts = self._chunks[0].split(0)
@@ -217,7 +213,7 @@ class Mailbox:
         self._count_dropped(first)
 
     def _count_dropped(self, event: Chunk) -> None:
-        self._dropped += 1
+        self.dropped += 1
         self.total_dropped += 1
         if event.cursor is not None:
             self._dropped_to = self._taken = event.cursor

@@ -78,9 +78,10 @@ class Conversation:
         self._batches = False
         """Whether the client takes several frames in one."""
         self._pace: Pace | None = None
-        """Of the frames that may go out so."""
-        self._wake = Wake()
-        wake = self._wake.set
+        """Of the frames that may go out so: all but the first, the welcome, which comes by itself."""
+        self.wake = Wake()
+        """Set while `next_frame` may have something, or the conversation is over."""
+        wake = self.wake.set
         self._ending = False
         self._requests: Requests | None = None
         self.topics = ConversationTopics(
@@ -118,10 +119,10 @@ class Conversation:
         else:
             await self._serve(self._requests, frame)
 
-    async def _serve(self, requests: Requests, frame: Request) -> None:
+    def _serve(self, requests: Requests, frame: Request) -> Awaitable[None]:
         if self.traceparent and isinstance(frame, Send | Trigger) and not frame.traceparent:
             frame = replace(frame, traceparent=self.traceparent)
-        await requests.serve(frame)
+        return requests.serve(frame)
 
     async def _receive_all(self, requests: Requests, batch: RequestBatch) -> None:
         """One after the other, as if each had come alone."""
@@ -187,17 +188,27 @@ class Conversation:
         replying = frame.request_id if isinstance(frame, Reply) and frame.final else ""
         if not self._outgoing.put(encode_server_frame(frame), replying):
             self.end(LimitExceeded("answers were not read", metadata={"limit": "control_bytes"}, retry_after=1.0))
-        self._wake.set()
+        self.wake.set()
 
     def next_frame(self) -> bytes | None:
-        """The next frame to send, if there is one now; the last one is sent."""
-        self._sent()
-        self._wake.clear()
+        """The next frame to send, if there is one now. `sent` is to be called before the next one is asked for."""
+        self.wake.clear()
         data = self._outgoing.next(together=self._pace is not None, answers_only=self._ending)
-        if data is not None and self._batches:
-            self._pace = self._pace or Pace()  # the first frame, which is the welcome, comes by itself
-            self._pace.sending(self._doors.clock.monotonic(), self._outgoing.joined)
+        if data is not None and (self._ending or self._outgoing.has_more):
+            self.wake.set()
         return data
+
+    def sent(self) -> None:
+        """What `next_frame` gave has been handed to the transport, whose write began at `writing.began`."""
+        self.subscriptions.sent()
+        if (replying := self._outgoing.replying) and self._requests is not None:
+            for request_id in replying:
+                self._requests.reply_sent(request_id)
+            replying.clear()
+        if self._batches:
+            self._pace = self._pace or Pace()
+            self._pace.sent(self.writing.began, self._doors.clock.monotonic(), self._outgoing.joined)
+        self.writing.began = 0.0
 
     @property
     def is_over(self) -> bool:
@@ -206,25 +217,13 @@ class Conversation:
 
     @property
     def hold(self) -> float:
-        """Seconds to let more come together before `next_frame`, if the frame before was only now; 0: none.
+        """Seconds to let more come together before `next_frame`, now that there is something; none if not above 0.
 
         What the bus has gathered goes at once.
         """
-        if self._pace is None or self._ending or self.subscriptions.have_news:
+        if self._pace is None or self._ending or self.subscriptions.ready:
             return 0.0
         return self._pace.hold(self._doors.clock.monotonic())
-
-    def news(self) -> Awaitable[None]:
-        """To be awaited when `next_frame` had none: until there may be one, or it has ended."""
-        return self._wake.wait()
-
-    def _sent(self) -> None:
-        """What was given out last has been handed to the transport."""
-        self.subscriptions.sent()
-        if (replying := self._outgoing.replying) and self._requests is not None:
-            for request_id in replying:
-                self._requests.reply_sent(request_id)
-            replying.clear()
 
     @property
     def delivered(self) -> int:
@@ -264,12 +263,12 @@ class Conversation:
         if not self._ending:
             self._ending = True
             self.error = error
-            self._wake.set()
+            self.wake.set()
 
     def detach(self, reason: EndReason) -> tuple[tuple[LostSubscription, ...], tuple[Waiting, ...]]:
         """Let go of subscriptions and unanswered sends: what a next connection of this client may take up."""
         self._ending = True
-        self._wake.set()
+        self.wake.set()
         self.serving.detach(reason)
         self.topics.detach(lost=reason is not EndReason.UNSUBSCRIBED, active=self.active)
         waiting = self._requests.give_up() if self._requests is not None else ()

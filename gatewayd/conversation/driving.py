@@ -40,17 +40,18 @@ async def converse(
     conversation.traceparent = traceparent
     reason: EndReason | None = EndReason.CONNECTION_LOST
     reader = asyncio.create_task(_read(conversation, link, clock), name="connect: read")
-    writing = conversation.writing
+    writing, wake = conversation.writing, conversation.wake
     writing.watched()
     try:
         try:
             while (data := conversation.next_frame()) is not None or not conversation.is_over:
-                if data is None:
-                    await conversation.news()
-                else:
+                if data is not None:
                     writing.began = clock.monotonic()
                     await link.write(data)
-                    writing.began = 0.0
+                    conversation.sent()
+                    del data  # of what was sent an idle stream keeps nothing
+                if not wake.is_set:
+                    await wake.wait()
                 if (hold := conversation.hold) > 0:
                     await clock.sleep(hold)
         except link.gone:

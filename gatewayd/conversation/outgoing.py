@@ -7,7 +7,7 @@ from gatewayd.conversation.subscriptions import MAX_FRAME, MIN_ROOM, Subscriptio
 from gatewayd.conversation.topics import ConversationTopics
 from gatewayd.core.frames import Delivery, ResponseBatch
 from gatewayd.core.idle import IDLE, queued
-from gatewayd.wire import encode_server_frame
+from gatewayd.wire import encode_delivery, encode_server_frame
 from gatewayd.wire.nesting import is_deep
 
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
@@ -62,21 +62,34 @@ class Outgoing:
     def next(self, *, together: bool, answers_only: bool) -> bytes | None:
         """What is to be sent next; None if nothing waits. `together`: several frames in one, as there is room."""
         self.joined, self._alone = 1, False
-        data = self._frame(MAX_FRAME, answers_only=answers_only)
-        if data is None or not together or self._alone:
+        data = self._frame(MAX_FRAME, answers_only)
+        if data is None or not together or self._alone or not self.has_more:
             return data
-        room = MAX_FRAME - len(data) - FRAMING
-        if room <= 0 or (more := self._frame(room, answers_only=answers_only)) is None:
-            return data
+        return self._with_others(data, answers_only)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `next` may have something."""
+        return bool(
+            self._control
+            or self._subscriptions.ready
+            or self._call
+            or self._serving.have_news
+            or self._topics.have_news
+        )
+
+    def _with_others(self, data: bytes, answers_only: bool) -> bytes:
         frames = [data]
-        while more is not None:
+        room = MAX_FRAME - len(data) - FRAMING
+        while room > 0 and (more := self._frame(room, answers_only)) is not None:
             frames.append(more)
             room -= len(more) + FRAMING
-            more = self._frame(room, answers_only=answers_only) if room > 0 else None
+        if len(frames) == 1:
+            return data
         self.joined = len(frames)
         return encode_server_frame(ResponseBatch(frames))
 
-    def _frame(self, room: int, *, answers_only: bool) -> bytes | None:
+    def _frame(self, room: int, answers_only: bool) -> bytes | None:
         """The first frame that waits, if it has no more than so many bytes. At `MAX_FRAME`, whatever it has."""
         if self._control:
             if len(self._control[0][0]) > room < MAX_FRAME:
@@ -96,8 +109,10 @@ class Outgoing:
             return None
         if (frame := self._subscriptions.next_frame(room)) is not None:
             if isinstance(frame, Delivery):
-                self.delivered += len(frame.chunk)
-                self._alone = is_deep(frame.chunk)
+                chunk = frame.chunk
+                self.delivered += len(chunk.events)
+                self._alone = is_deep(chunk)
+                return encode_delivery(frame)
             return encode_server_frame(frame)
         if self._topics.have_news and (pushed := self._topics.next_frame(room)) is not None:
             return encode_server_frame(pushed)

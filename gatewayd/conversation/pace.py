@@ -17,21 +17,16 @@ SHORTEST = 0.001
 class Pace:
     """Of one connection. Times are by the monotonic clock."""
 
-    __slots__ = ("_began", "_least", "_until")
+    __slots__ = ("_until",)
 
     def __init__(self) -> None:
-        self._began = 0.0
-        self._least = 0.0
         self._until = 0.0
 
-    def sending(self, now: float, frames: int) -> None:
-        """So many frames go to the transport in one."""
-        self._began = now
-        self._least = SHORTEST if frames >= MANY else 0.0
+    def sent(self, began: float, now: float, frames: int) -> None:
+        """So many frames have gone to the transport in one."""
+        least = SHORTEST if frames >= MANY else 0.0
+        self._until = now + min(max(FACTOR * (now - began), least), LONGEST)
 
     def hold(self, now: float) -> float:
-        """Seconds to wait before the next frame; asked first when the frame before has gone."""
-        if self._began:
-            self._until = now + min(max(FACTOR * (now - self._began), self._least), LONGEST)
-            self._began = 0.0
+        """Seconds to wait before the next frame; none if not above 0."""
         return self._until - now

@@ -182,12 +182,13 @@ class Requests:
         if self._slots.are_taken:
             await self._slots.freed()
         batch = self._doors.publishing.publish(frame.events, self._principal, self._client_id)
+        if batch.stored is None:
+            self._put(Accepted(frame.request_id, count=batch.count))
+            return
         self._slots.take()
         self._open[frame.request_id] = None
-        if batch.stored is None:
-            self._published(frame.request_id, batch)
-        else:  # no task: this is the request that is frequent
-            batch.stored.add_done_callback(lambda _stored: self._published(frame.request_id, batch))
+        # No task: this is the request that is frequent.
+        batch.stored.add_done_callback(lambda _stored: self._published(frame.request_id, batch))
 
     def _published(self, request_id: str, batch: Batch) -> None:
         self._slots.give_back()

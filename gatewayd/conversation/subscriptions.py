@@ -52,10 +52,10 @@ class Subscriptions:
         "_expected",
         "_news",
         "_oldest",
-        "_ready",
         "_sending",
         "_wake",
         "inbox",
+        "ready",
     )
 
     def __init__(
@@ -73,8 +73,8 @@ class Subscriptions:
         self._wake = wake
         self._all: dict[str, Reading] = {}
         self._news = self._has_news  # one for all readings
-        self._ready: dict[str, None] = {}
-        """Those that may have something to send, in the order of their turns."""
+        self.ready: dict[str, None] = {}
+        """Those for which `next_frame` may have something, in the order of their turns."""
         self._sending: list[tuple[Reading, Cursor]] = []
         """What the frames that are on their way bring `sent` to."""
         self._budget = Budget()
@@ -146,11 +146,11 @@ class Subscriptions:
         if reading is None:
             return None
         reading.subscription.close()
-        self._ready.pop(subscription_id, None)
+        self.ready.pop(subscription_id, None)
         return reading.subscription.mailbox.position
 
     def _has_news(self, subscription_id: str) -> None:
-        self._ready[subscription_id] = None
+        self.ready[subscription_id] = None
         self._wake()
 
     def _addressed_news(self) -> None:
@@ -168,20 +168,17 @@ class Subscriptions:
 
         With less room than a frame has, it goes with others into a batch: None, too, for what does not fit into that.
         """
-        while self._ready:
-            subscription_id = next(iter(self._ready))
+        while self.ready:
+            subscription_id = next(iter(self.ready))
             reading = self._all.get(subscription_id)
             if room < MAX_FRAME and not self._goes_with_others(subscription_id, reading, room):
                 return None
-            del self._ready[subscription_id]
+            del self.ready[subscription_id]
             if subscription_id == _INBOX:
                 if (frame := self._addressed(room)) is not None:
                     return frame
                 continue
-            frame = self._frame(subscription_id, reading, room) if reading is not None else None
-            if frame is not None:
-                if subscription_id in self._all and reading.subscription.mailbox.has_news:  # type: ignore[union-attr]
-                    self._ready[subscription_id] = None
+            if reading is not None and (frame := self._frame(subscription_id, reading, room)) is not None:
                 return frame
         return None
 
@@ -201,31 +198,39 @@ class Subscriptions:
         elif (chunk := self.inbox.take(room)) is not None:
             frame = Delivery((), chunk)
         if self.inbox:
-            self._ready[_INBOX] = None
+            self.ready[_INBOX] = None
         return frame
 
     def _frame(self, subscription_id: str, reading: Reading, room: int) -> ServerFrame | None:
         mailbox = reading.subscription.mailbox
+        frame: ServerFrame
         if mailbox.dropped:
             dropped, place = mailbox.take_gap()
-            if place is not None:
-                self._sending.append((reading, place))
-            return Gap(subscription_id, dropped, place)
-        snapshots = reading.snapshots
-        chunk = mailbox.take_chunk(room if snapshots is None else FRAME_EVENTS)
-        if chunk is not None and snapshots is not None:
-            chunk = snapshots.fill(chunk)
-        if chunk is not None:
-            if chunk.cursor is not None:
-                reading.told = chunk.cursor
-                self._sending.append((reading, chunk.cursor))
-            return Delivery((subscription_id,), chunk)
-        if mailbox.ended is not None:
-            if len(self._expected) < MAX_SUBSCRIPTIONS:
-                self._expected = {**self._expected, reading.selection: EXPECTED_TICKS}
-            self.remove(subscription_id)
-            return self._ended(subscription_id, mailbox.ended, mailbox.position)
-        return None
+            frame = Gap(subscription_id, dropped, place)
+        else:
+            snapshots = reading.snapshots
+            chunk = mailbox.take_chunk(room if snapshots is None else FRAME_EVENTS)
+            if chunk is None:
+                return self._last_word(subscription_id, reading)
+            if snapshots is not None:
+                chunk = snapshots.fill(chunk)
+            if (place := chunk.cursor) is not None:
+                reading.told = place
+            frame = Delivery((subscription_id,), chunk)
+        if place is not None:
+            self._sending.append((reading, place))
+        if mailbox.has_news:
+            self.ready[subscription_id] = None
+        return frame
+
+    def _last_word(self, subscription_id: str, reading: Reading) -> Ended | None:
+        mailbox = reading.subscription.mailbox
+        if mailbox.ended is None:
+            return None
+        if len(self._expected) < MAX_SUBSCRIPTIONS:
+            self._expected = {**self._expected, reading.selection: EXPECTED_TICKS}
+        self.remove(subscription_id)
+        return self._ended(subscription_id, mailbox.ended, mailbox.position)
 
     def progress(self) -> Iterator[Progress]:
         """Cursors of readers that had nothing to read, but may go on from a later place; for idle times."""
@@ -237,11 +242,6 @@ class Subscriptions:
             if position != reading.told:
                 reading.told = position
                 yield Progress((subscription_id,), position)
-
-    @property
-    def have_news(self) -> bool:
-        """Whether `next_frame` may have one."""
-        return bool(self._ready)
 
     def queues(self, inbox_limit: int) -> Iterator[QueueReport]:
         """What waits for this connection: for itself, and for each subscription by id."""
@@ -277,7 +277,7 @@ class Subscriptions:
         for one in self._all.values():
             one.subscription.close()
         self._all.clear()
-        self._ready.clear()
+        self.ready.clear()
         return lost
 
     def _place(self, reading: Reading) -> Cursor:

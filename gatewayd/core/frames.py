@@ -227,7 +227,7 @@ class Accepted:
 
 @value(frozen=True, slots=True)
 class Delivery:
-    subscription_ids: Sequence[str]
+    subscription_ids: tuple[str, ...]
     chunk: Chunk
 
 

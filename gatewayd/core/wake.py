@@ -6,15 +6,17 @@ import asyncio
 class Wake:
     """What `asyncio.Event` is for many waiters, for one: half the cost, which each frame of each reader pays."""
 
-    __slots__ = ("_set", "_waiter")
+    __slots__ = ("_loop", "_waiter", "is_set")
 
     def __init__(self) -> None:
-        self._set = False
+        self.is_set = False
+        """Whether there is something to do."""
         self._waiter: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def set(self) -> None:
         """There is something to do; remembered until `clear`."""
-        self._set = True
+        self.is_set = True
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
@@ -23,13 +25,14 @@ class Wake:
 
     def clear(self) -> None:
         """What there was to do is done, or looked for after this."""
-        self._set = False
+        self.is_set = False
 
     def wait(self) -> "asyncio.Future[None]":
         """To be awaited: until `set` is called, or was since `clear`. One task at a time."""
         assert self._waiter is None or self._waiter.done(), "one task waits at a time"
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._set:
+        loop = self._loop = self._loop or asyncio.get_running_loop()  # to ask for it each time is a call to the kernel
+        waiter: asyncio.Future[None] = loop.create_future()
+        if self.is_set:
             waiter.set_result(None)
         else:
             self._waiter = waiter

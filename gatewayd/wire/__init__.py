@@ -11,7 +11,7 @@ from gatewayd.wire.filters import filter_from_proto
 from gatewayd.wire.lists import list_events_bytes, publish_events
 from gatewayd.wire.published import MAX_EVENT_BYTES, Stamp, check_batch, content_digest, parse_event
 from gatewayd.wire.reports import settle
-from gatewayd.wire.server import encode_server_frame
+from gatewayd.wire.server import encode_delivery, encode_server_frame
 
 __all__ = [
     "MAX_EVENT_BYTES",
@@ -21,6 +21,7 @@ __all__ = [
     "data_of",
     "decode_client_frame",
     "decode_event",
+    "encode_delivery",
     "encode_event",
     "encode_server_frame",
     "error_to_proto",

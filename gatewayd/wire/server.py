@@ -25,15 +25,15 @@ _STATES = {state: execution_pb2.ExecutionState.Value(f"EXECUTION_STATE_{state.na
 def encode_server_frame(frame: frames.ServerFrame) -> bytes:
     """The encoding of one `gateway.v1.ConnectResponse`."""
     if isinstance(frame, frames.Delivery):
-        return _delivery(frame)
+        return encode_delivery(frame)
     return _WRITERS[type(frame)](frame).SerializeToString()
 
 
-def _delivery(frame: frames.Delivery) -> bytes:
-    """The frame that is frequent: its events are joined as they are, once for all readers of the chunk."""
-    chunk, ids = frame.chunk, tuple(frame.subscription_ids)
-    if chunk.frame is not None and chunk.frame[0] == ids:
-        return chunk.frame[1]
+def encode_delivery(frame: frames.Delivery) -> bytes:
+    """The same for the frame that is frequent: its events are joined as they are, once for all readers of the chunk."""
+    chunk, ids = frame.chunk, frame.subscription_ids
+    if (made := chunk.frame) is not None and made[0] == ids:
+        return made[1]
     if not chunk.body:
         chunk.body = frames_pb2.Delivery(events=[event_bytes(event) for event in chunk.events]).SerializeToString()
     # Fields of one message may be joined: the two differ in theirs. What is of no subscription moves no cursor.
@@ -77,15 +77,19 @@ def _refused(frame: frames.Refused) -> pb.ConnectResponse:
 
 
 def _accepted(frame: frames.Accepted) -> pb.ConnectResponse:
-    accepted = pb.Accepted(
-        cursor=_text(frame.cursor),
-        execution_id=frame.execution_id,
-        message_id=frame.message_id,
-        existed=frame.existed,
-        count=frame.count,
-        duplicate=frame.duplicate,
-    )
-    return pb.ConnectResponse(request_id=frame.request_id, accepted=accepted)
+    """The answer that is frequent: it mostly says no more than that, and each field that is given costs."""
+    response = pb.ConnectResponse(request_id=frame.request_id)
+    accepted = response.accepted
+    accepted.SetInParent()
+    if frame.cursor is not None:
+        accepted.cursor = str(frame.cursor)
+    if frame.execution_id or frame.message_id:
+        accepted.execution_id, accepted.message_id = frame.execution_id, frame.message_id
+    if frame.existed or frame.duplicate:
+        accepted.existed, accepted.duplicate = frame.existed, frame.duplicate
+    if frame.count:
+        accepted.count = frame.count
+    return response
 
 
 def _rejected(frame: frames.Rejected) -> pb.ConnectResponse:

@@ -26,6 +26,8 @@ class Source:
     def have_news(self) -> bool:
         return bool(self.frames)
 
+    ready = have_news
+
     def next_frame(self, room: int = 0) -> Any:
         self.rooms.append(room)
         return self.frames.pop(0) if self.frames else None
@@ -71,7 +73,10 @@ def test_who_takes_no_batches_gets_one_by_one() -> None:
     way = Way()
     way.answer("a")
     way.answer("b")
-    first, second = way.sent(together=False), way.sent(together=False)
+    first = way.sent(together=False)
+    assert way.outgoing.has_more
+    second = way.sent(together=False)
+    assert not way.outgoing.has_more
     assert first is not None
     assert second is not None
     assert [first.request_id, second.request_id] == ["a", "b"]
@@ -138,11 +143,13 @@ def test_the_requests_that_a_frame_answers_are_told() -> None:
 def test_a_frame_holds_the_next_by_what_it_cost() -> None:
     pace = Pace()
     assert pace.hold(5.0) <= 0
-    pace.sending(10.0, 1)
-    assert pace.hold(10.0 + LONGEST / 4) == pytest.approx(FACTOR * LONGEST / 4)
+    now = 10.0 + LONGEST / 4
+    pace.sent(10.0, now, 1)
+    assert pace.hold(now) == pytest.approx(FACTOR * LONGEST / 4)
+    assert pace.hold(now + LONGEST / 4) == pytest.approx((FACTOR - 1) * LONGEST / 4)
     assert pace.hold(11.0) <= 0
-    pace.sending(20.0, 1)
+    pace.sent(20.0, 29.0, 1)
     assert pace.hold(29.0) == pytest.approx(LONGEST)
     for frames, least in ((MANY - 1, 0.0), (MANY, SHORTEST)):
-        pace.sending(30.0, frames)
+        pace.sent(30.0, 30.0, frames)
         assert pace.hold(30.0) == pytest.approx(least)

@@ -16,7 +16,7 @@ from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.driving import HELLO_LIMIT
 from gatewayd.conversation.hub import ConversationHub
 from gatewayd.core.clock import SeededRandomness
-from gatewayd.core.event import Cursor
+from gatewayd.core.event import Cursor, EventType
 from gatewayd.rpc.connect import ConnectHandler
 from gatewayd.testing.store_cases import samples
 
@@ -197,3 +197,52 @@ async def test_a_shorter_heartbeat_interval_holds_at_once(line):
     assert len(beats) == 1
     await line.clock.advance(4.0)
     assert len(beats) == 3
+
+
+class TakesTime(FakeStream):
+    """Each frame takes its client a millisecond."""
+
+    def __init__(self, clock: Any) -> None:
+        super().__init__()
+        self._clock = clock
+
+    async def write(self, data: bytes) -> None:
+        await self._clock.sleep(0.001)
+        await super().write(data)
+
+
+async def test_right_after_a_frame_events_go_at_once_and_answers_wait_for_more(line):
+    """Of a client that takes several frames in one; the bus has gathered the events already."""
+    stream = TakesTime(line.clock)
+    line.tasks.append(asyncio.create_task(line.handler.serve(None, stream)))
+    wanted = event_pb2.EventFilter(types=[event_type_pb2.EVENT_TYPE_CUSTOM])
+    for frame in (
+        pb.ConnectRequest(hello=pb.Hello(client_id="me", protocol_min=1, protocol_max=1, batches=True)),
+        pb.ConnectRequest(request_id="1", subscribe=pb.Subscribe(subscription_id="all", filter=wanted)),
+    ):
+        stream.says.put_nowait(frame.SerializeToString())
+    await line.clock.settle()
+    await line.clock.advance(0.1)
+    assert len(stream.heard) == 2
+
+    def ping(name: str) -> None:
+        stream.says.put_nowait(pb.ConnectRequest(request_id=name, ping=pb.Ping()).SerializeToString())
+
+    ping("a")
+    await line.clock.settle()
+    await line.clock.advance(0.001)  # it was idle: this one was not held
+    assert [one.request_id for one in stream.heard[2:]] == ["a"]
+    line.rig.bus.publish(samples.event("e", durable=False, type=EventType.CUSTOM, data={"json": {}}, custom_type="x"))
+    line.rig.bus.flush()
+    await line.clock.settle()
+    await line.clock.advance(0.001)
+    assert len(stream.heard) == 4
+    assert stream.heard[3].delivery.subscription_ids == ["all"]
+
+    ping("b")
+    await line.clock.settle()
+    ping("c")
+    await line.clock.advance(0.0019)
+    assert len(stream.heard) == 4
+    await line.clock.advance(0.0012)
+    assert [one.request_id for one in stream.heard[4].batch.responses] == ["b", "c"]

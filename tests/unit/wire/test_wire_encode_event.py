@@ -148,10 +148,10 @@ def test_joined_bytes_are_the_public_encoding() -> None:
     )
 
     chunk = Chunk(made)
-    frame = encode_server_frame(Delivery(["a", "b"], chunk))
+    frame = encode_server_frame(Delivery(("a", "b"), chunk))
 
-    assert encode_server_frame(Delivery(["a", "b"], chunk)) is frame
-    other = event_service_pb2.ConnectResponse.FromString(encode_server_frame(Delivery(["c"], chunk)))
+    assert encode_server_frame(Delivery(("a", "b"), chunk)) is frame
+    other = event_service_pb2.ConnectResponse.FromString(encode_server_frame(Delivery(("c",), chunk)))
     assert (other.delivery.subscription_ids, other.delivery.events) == (["c"], public.events)
     assert event_service_pb2.ConnectResponse.FromString(frame).delivery == public
     assert len(frame) == event_service_pb2.ConnectResponse(delivery=public).ByteSize()

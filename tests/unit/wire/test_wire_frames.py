@@ -250,7 +250,7 @@ CURSOR = Cursor("L1", 7)
         (frames.Accepted("r", existed=False), {"request_id": "r", "accepted": {}}),
         (frames.Rejected("r", ERROR), {"request_id": "r", "rejected": {"error": ERROR_TEXT}}),
         (
-            frames.Delivery(["s"], Chunk((Event("1", EventType.CUSTOM, "", "", 0.0, wire=b"\x0a\x011"),))),
+            frames.Delivery(("s",), Chunk((Event("1", EventType.CUSTOM, "", "", 0.0, wire=b"\x0a\x011"),))),
             {"delivery": {"subscription_ids": ["s"], "events": [{"id": "1"}]}},
         ),
         (
