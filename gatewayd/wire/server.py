@@ -84,6 +84,7 @@ def _accepted(frame: frames.Accepted) -> pb.ConnectResponse:
         existed=frame.existed,
         count=frame.count,
         duplicate=frame.duplicate,
+        left=frame.left,
     )
     return pb.ConnectResponse(request_id=frame.request_id, accepted=accepted)
 
