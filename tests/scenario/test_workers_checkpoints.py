@@ -104,10 +104,9 @@ async def test_its_execution_pauses_at_its_next_checkpoint_and_goes_on_when_it_i
         run = await asking.accepted()
         async with asyncio.timeout(60):
             await steps.reached[2].wait()
-            pausing = asyncio.create_task(rig.client.pause(run, reason="look at it first"))
-            await eventually(lambda: _is(not pausing.done()))
+            assert await rig.client.pause(run, reason="look at it first", timeout=0.01) == "running"
             go.set()
-            assert await pausing == "paused"
+            await in_state(rig, run, "paused")
             await eventually(lambda: _is(serving.open_calls == 0))
             assert (steps.left, len(steps.calls)) == (1, 1)
             kept = (await execution(rig, run)).checkpoints
@@ -115,7 +114,7 @@ async def test_its_execution_pauses_at_its_next_checkpoint_and_goes_on_when_it_i
                 ("s1", execution_pb2.CHECKPOINT_KIND_COMPLETE),
                 ("s2", execution_pb2.CHECKPOINT_KIND_COMPLETE),
             ]
-            assert await rig.client.resume(run) in ("queued", "running", "succeeded")
+            await rig.client.resume(run)
             answer = await asking.wait()
 
     assert answer.content == "1 2 3 4 "
