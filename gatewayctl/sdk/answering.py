@@ -14,11 +14,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal, NoReturn
-from uuid import uuid4
 
 from gateway.v1 import event_service_pb2 as pb
 
-from gatewayctl.sdk.errors import Cancelled, GatewayError
+from gatewayctl.sdk.errors import GatewayError
 from gatewayctl.sdk.keeping import Mark, Suspended, checkpoint_frame, wait_frame
 from gatewayctl.sdk.link import Link, LinkLost
 from gatewayctl.sdk.speaking import Speaking
@@ -65,10 +64,10 @@ class Call:
     """The type of the message, where `text` is the JSON of an object; '' for text."""
     traceparent: str = ""
     """The trace that the answer is a part of, as W3C Trace Context has it; '' without one."""
-    state: Mapping[str, Any] | None = None
+    state: Mapping[str, Any] | None = field(default=None, hash=False)
     """What the last checkpoint of the execution holds: go on from there, the text before it is said. None where it
     begins. An execution that was triggered with a session state begins with `{"memory": {...}, "paused_at": NODE}`."""
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What people said since, by the `node_id` that waited for it ('' without one). The next checkpoint takes it as
     read: what is needed of it belongs into its state."""
     _speaking: Speaking | None = field(default=None, repr=False, compare=False)
@@ -97,7 +96,7 @@ class Call:
         handler lets pass. `node_id` names the step, and `at` says whether that begins or is complete. InvalidArgument
         for what is no JSON, LimitExceeded for too much of it; GatewayError where the daemon is too old to keep it.
         """
-        await self._put_down(checkpoint_frame(self.call_id, state, node_id, at, uuid4().hex))
+        await self._put_down(checkpoint_frame(self.call_id, state, node_id, at))
 
     async def wait_for_input(
         self, prompt: str, state: Mapping[str, Any], *, node_id: str = "", client_facing: bool = True
@@ -109,7 +108,7 @@ class Call:
         client, which has an id, `node_input_blocked`. Errors as of `checkpoint`; InvalidArgument in a message of
         another agent, LimitExceeded where too many wait already.
         """
-        await self._put_down(wait_frame(self.call_id, prompt, state, node_id, uuid4().hex, client_facing=client_facing))
+        await self._put_down(wait_frame(self.call_id, prompt, state, node_id, client_facing=client_facing))
         raise Suspended
 
     async def _put_down(self, request: pb.ConnectRequest) -> None:
@@ -130,15 +129,23 @@ Handler = Callable[[Call], Awaitable[str] | AsyncIterator[str]]
 class Answering:
     """See the module's docstring. `link` gives the connection on which the agent is registered.
 
-    `before`: characters of the answer that the daemon has from another worker.
+    `before`: characters of the answer that the daemon has from another worker. `new_key` makes keys that nobody has.
     """
 
     def __init__(
-        self, call: Call, handler: Handler, link: Callable[[], Awaitable[Link]], current: Link | None, before: int = 0
+        self,
+        call: Call,
+        handler: Handler,
+        link: Callable[[], Awaitable[Link]],
+        current: Link | None,
+        *,
+        before: int,
+        new_key: Callable[[], str],
     ) -> None:
         self._call = replace(call, _keep=self._keep)
         self._handler = handler
         self._get_link = link
+        self._new_key = new_key
         self._link = current
         self._said: list[str | Mark] = []
         self._size = 0
@@ -168,7 +175,7 @@ class Answering:
             await asyncio.gather(work, return_exceptions=True)
             for one in self._said:
                 if isinstance(one, Mark):
-                    one.fail(Cancelled("the call is over", code=1, reason="CANCELLED"))
+                    one.is_over(left=self._left)
 
     def wake(self) -> None:
         """The agent is registered on another connection: say everything again there."""
@@ -215,7 +222,7 @@ class Answering:
     async def _keep(self, request: pb.ConnectRequest) -> None:
         if self._left:
             raise Suspended
-        mark = Mark(request)
+        mark = Mark(request, self._new_key())
         self._said.append(mark)
         self._news.set()
         if await asyncio.shield(mark.done):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import execution_pb2
 
-from gatewayctl.sdk.errors import GatewayError, InvalidArgument, NotFound
+from gatewayctl.sdk.errors import Cancelled, GatewayError, InvalidArgument, NotFound
 from gatewayctl.sdk.link import Link
 
 __all__ = ["Mark", "Suspended", "checkpoint_frame", "wait_frame"]
@@ -27,8 +27,10 @@ class Suspended(BaseException):
 class Mark:
     """One request, at its place in the answer. `done` says whether the execution has left with it, or why not."""
 
-    def __init__(self, request: pb.ConnectRequest) -> None:
+    def __init__(self, request: pb.ConnectRequest, key: str) -> None:
+        """`key` is what the daemon knows it by when it is said again."""
         self._request = request
+        getattr(request, request.WhichOneof("frame") or "").idempotency_key = key
         self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.done.add_done_callback(lambda done: done.cancelled() or done.exception())
 
@@ -57,6 +59,12 @@ class Mark:
         if not self.done.done():
             self.done.set_exception(error)
 
+    def is_over(self, *, left: bool) -> None:
+        """The call is over without it; harmless once it is done."""
+        if left and not self.done.done():
+            self.done.set_result(True)
+        self.fail(Cancelled("the call is over", code=1, reason="CANCELLED"))
+
     @property
     def left(self) -> bool:
         """Whether the execution has left with it."""
@@ -64,17 +72,17 @@ class Mark:
 
 
 def checkpoint_frame(
-    call_id: str, state: Mapping[str, Any], node_id: str, at: Literal["start", "complete"], key: str
+    call_id: str, state: Mapping[str, Any], node_id: str, at: Literal["start", "complete"]
 ) -> pb.ConnectRequest:
     """InvalidArgument for what is no JSON object."""
     if at not in _PLACES:
         raise InvalidArgument(f"at: {at!r} is neither 'start' nor 'complete'", code=3, reason="INVALID_ARGUMENT")
-    saved = pb.SaveCheckpoint(call_id=call_id, state=_json(state), node_id=node_id, at=_PLACES[at], idempotency_key=key)
+    saved = pb.SaveCheckpoint(call_id=call_id, state=_json(state), node_id=node_id, at=_PLACES[at])
     return pb.ConnectRequest(save_checkpoint=saved)
 
 
 def wait_frame(
-    call_id: str, prompt: str, state: Mapping[str, Any], node_id: str, key: str, *, client_facing: bool
+    call_id: str, prompt: str, state: Mapping[str, Any], node_id: str, *, client_facing: bool
 ) -> pb.ConnectRequest:
     """InvalidArgument for what is no JSON object."""
     wait = pb.WaitForInput(
@@ -83,7 +91,6 @@ def wait_frame(
         state=_json(state),
         node_id=node_id,
         internal=not client_facing,
-        idempotency_key=key,
     )
     return pb.ConnectRequest(wait_for_input=wait)
 

@@ -140,7 +140,14 @@ class Serving:
         if call.call_id in self._calls or self._error is not None:
             return
         made = _call(call, self._speaking)
-        answering = Answering(made, self._handler, self.registered, self._link, call.offset)
+        answering = Answering(
+            made,
+            self._handler,
+            self.registered,
+            self._link,
+            before=call.offset,
+            new_key=self._conversation.new_key,
+        )
         task = self._start(answering.run(), f"call {call.call_id}")
         self._calls[call.call_id] = (answering, task)
         task.add_done_callback(lambda _: self._calls.pop(call.call_id, None))

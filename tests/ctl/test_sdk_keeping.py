@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -53,7 +54,15 @@ class Rig:
             return self.link
 
         made = _call(told, None)  # type: ignore[arg-type]
-        self.answering = Answering(made, handler, current, link, told.offset)  # type: ignore[arg-type]
+        keys = (f"k{number}" for number in count())
+        self.answering = Answering(
+            made,
+            handler,
+            current,
+            link,  # type: ignore[arg-type]
+            before=told.offset,
+            new_key=lambda: next(keys),
+        )
         self.task = asyncio.create_task(self.answering.run())
 
     def reconnect(self, link: Link) -> None:

@@ -1104,7 +1104,8 @@ Global___UnregisterAgent: _TypeAlias = UnregisterAgent  # noqa: Y015
 @_typing.final
 class CallReply(_message.Message):
     """Part or all of the answer to a call. NOT_FOUND if the call has ended, was cancelled or is not this client's;
-    LIMIT_EXCEEDED beyond 2 MiB of text in all, which fails the call.
+    LIMIT_EXCEEDED beyond 2 MiB of text in all, which fails the call; INVALID_ARGUMENT, beside what its fields say, while a
+    `save_checkpoint` or `wait_for_input` of the call has no answer yet.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
