@@ -18,10 +18,12 @@ MAX_CALL = 3584 * 1024
 class Mark:
     """One thing that was put down. `done` says whether the execution left with it; it fails where it was refused."""
 
-    __slots__ = ("before", "connection", "done", "frame")
+    __slots__ = ("_frame", "before", "connection", "done", "key", "kind")
 
     def __init__(self, frame: LeaveRequest, connection: object, before: "Kept | None") -> None:
-        self.frame = frame
+        self._frame: LeaveRequest | None = frame
+        """Until it is carried out: a state that is read takes many times its size."""
+        self.key, self.kind = frame.idempotency_key, type(frame)
         self.connection = connection
         """Over which it came; it is answered there."""
         self.before = before
@@ -31,8 +33,8 @@ class Mark:
 
     async def carry_out(self, ctx: AgentContext) -> None:
         """Raises `Suspended` if the execution leaves with it. What refuses it is told to the worker alone."""
-        frame = self.frame
-        if self.done.done():  # the call was over before it came to this
+        frame, self._frame = self._frame, None
+        if frame is None or self.done.done():  # the call was over before it came to this
             return
         try:
             if isinstance(frame, SaveCheckpoint):
@@ -105,8 +107,8 @@ def put_down(
     mark = before.mark if before is not None else None
     if before is not None and mark is not None and not mark.failed:
         key = frame.idempotency_key
-        if key and key == mark.frame.idempotency_key:
-            if (type(frame), frame.state) != (type(mark.frame), before.state):
+        if key and key == mark.key:
+            if (type(frame), frame.state) != (mark.kind, before.state):
                 raise IdConflict(f"the key {key!r} was given with another state of the call", metadata={"key": key})
             mark.connection = connection
             return before

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -9,9 +10,10 @@ from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import execution_pb2, runtime_service_pb2
 
 from tests.rigs.house import House
+from tests.rigs.process import Daemon
 from tests.rigs.stream import RawStream, reason_of
 from tests.rigs.websocket import RawSocket, http_port
-from tests.rigs.working import READER, nobody_serves, register, reply, save, wait_for, worker, workers_house
+from tests.rigs.working import READER, SOON, nobody_serves, register, reply, save, wait_for, worker, workers_house
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -166,3 +168,25 @@ async def test_a_worker_leaves_and_comes_back_over_a_websocket(rig: House) -> No
             await raw.ask(pb.ConnectRequest(ping=pb.Ping()))
             await raw.take("pong")
         assert not [frame for frame in raw._kept if frame.HasField("cancel_call")]
+
+
+async def test_another_worker_goes_on_from_the_checkpoint_of_one_that_is_gone(tmp_path: Path) -> None:
+    """One comes back as a new process, one stays away; a worker that was there all the time is told in the end."""
+    async with Daemon(tmp_path, SOON) as daemon, daemon.client() as client, RawStream(daemon.address) as second:
+        asking = client.stream("lookup", "x")
+        async with RawStream(daemon.address) as first:
+            await worker(first, "first")
+            call = (await first.take("call")).call
+            await first.accepted(await first.ask(reply(call.call_id, "one ")))
+            await first.accepted(await first.ask(save(call.call_id, '{"n": 1}', idempotency_key="k")))
+        async with RawStream(daemon.address) as anew:
+            await worker(anew, "first")
+            told = (await anew.take("call")).call
+            assert (told.call_id, told.state, told.offset) == (call.call_id, '{"n": 1}', 4)
+            await anew.accepted(await anew.ask(reply(call.call_id, "two ", offset=4)))
+            await anew.accepted(await anew.ask(save(call.call_id, '{"n": 2}', idempotency_key="k2")))
+            await worker(second, "second")
+        told = (await second.take("call")).call
+        assert (told.call_id, told.state, told.offset, told.redelivered) == (call.call_id, '{"n": 2}', 8, False)
+        await second.accepted(await second.ask(reply(call.call_id, "three", offset=8, final=True)))
+        assert (await asking.wait()).content == "one two three"
