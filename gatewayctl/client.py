@@ -38,6 +38,7 @@ from gatewayctl.sdk.errors import (
 )
 from gatewayctl.sdk.facade import Client
 from gatewayctl.sdk.goals import Criterion, Goal
+from gatewayctl.sdk.keeping import Suspended
 from gatewayctl.sdk.membership import Membership
 from gatewayctl.sdk.messages import Loaded, Published
 from gatewayctl.sdk.serving import Serving
@@ -83,6 +84,7 @@ __all__ = [
     "StateConflict",
     "StateKey",
     "Subscription",
+    "Suspended",
     "Tls",
     "TopicEnded",
     "TopicMessage",

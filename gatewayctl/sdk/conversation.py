@@ -102,6 +102,10 @@ class Conversation:
         """For whoever tries again something of its own."""
         return Backoff(self._chance)
 
+    def new_key(self) -> str:
+        """What a request is known by when it is said again: nobody else has it."""
+        return self._chance.token(16).hex()
+
     async def link(self) -> Link:
         """The open link, waiting for it if need be. GatewayError once the daemon has refused us for good."""
         while True:

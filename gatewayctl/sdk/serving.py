@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Protocol
@@ -138,7 +139,15 @@ class Serving:
         """Take a call; one that is here already is told again, and goes on."""
         if call.call_id in self._calls or self._error is not None:
             return
-        answering = Answering(_call(call, self._speaking), self._handler, self.registered, self._link)
+        made = _call(call, self._speaking)
+        answering = Answering(
+            made,
+            self._handler,
+            self.registered,
+            self._link,
+            before=call.offset,
+            new_key=self._conversation.new_key,
+        )
         task = self._start(answering.run(), f"call {call.call_id}")
         self._calls[call.call_id] = (answering, task)
         task.add_done_callback(lambda _: self._calls.pop(call.call_id, None))
@@ -214,11 +223,12 @@ class Serves(Messages):
         """Answer for an agent whose configuration says `remote: true`, from now on: see `Serving`.
 
         `handler` takes a `Call` and returns the answer, or yields it in pieces; it raises CallFailed to tell the user
-        why not, and is cancelled when nobody waits for the answer any more. Lost connections are its concern only if
-        they last longer than the daemon's `reconnect_timeout`. `max_concurrent`: calls at a time, to 1000. With
-        `history` calls bring the conversation before. `topics` (`TYPE`, or `BEGINNING*`) are what the agent hears while
-        this worker serves it: what is published there comes as a call with a `topic`. The client should have a
-        `client_id` of its own: by it a worker that was cut off is known again.
+        why not, and is cancelled when nobody waits for the answer any more. What it keeps with `call.checkpoint`, a
+        call after a pause or a crash brings in `call.state`. Lost connections are its concern only if they last longer
+        than the daemon's `reconnect_timeout`. `max_concurrent`: calls at a time, to 1000. With `history` calls bring
+        the conversation before. `topics` (`TYPE`, or `BEGINNING*`) are what the agent hears while this worker serves
+        it: what is published there comes as a call with a `topic`. The client should have a `client_id` of its own: by
+        it a worker that was cut off is known again.
         """
         self._need_open()
         check_handler(handler)
@@ -243,6 +253,8 @@ def _call(call: pb.Call, speaking: Speaking) -> Call:
         sender=call.sender,
         traceparent=call.traceparent,
         data_type=call.data_type,
+        state=json.loads(call.state) if call.state else None,
+        inputs=dict(call.inputs),
         _speaking=speaking,
         history=tuple((enum_name(session_pb2.SessionRole.DESCRIPTOR, one.role), one.content) for one in call.history),
     )

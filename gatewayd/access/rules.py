@@ -176,6 +176,8 @@ FRAMES: Mapping[str, Permission] = MappingProxyType(
         "unregister_agent": AUTHENTICATED,
         "call_reply": _REGISTER,
         "publish_message": _SEND,
+        "save_checkpoint": _REGISTER,
+        "wait_for_input": _REGISTER,
         "batch": AUTHENTICATED,
     }
 )

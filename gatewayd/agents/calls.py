@@ -5,11 +5,12 @@ import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 
-from gatewayd.agents.base import Turn
+from gatewayd.agents.base import MAX_ANSWER, Turn
+from gatewayd.agents.keeping import Kept, Mark, not_open, put_down, still_open
 from gatewayd.agents.messages import Sends
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import GatewayError, Unavailable
-from gatewayd.core.workers import Call, Said, WorkerFrame
+from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, Unavailable, Violation
+from gatewayd.core.workers import Call, CallReply, LeaveRequest, Said, WorkerFrame
 
 DEFAULT_CONCURRENT = 16
 """Calls that a worker has at a time if it does not say."""
@@ -34,6 +35,7 @@ class OpenCall:
         "execution_id",
         "final",
         "id",
+        "kept",
         "length",
         "news",
         "over",
@@ -56,6 +58,7 @@ class OpenCall:
         since: float,
         limit: float,
         trace: str = "",
+        kept: Kept | None = None,
     ) -> None:
         self.id = call_id
         self.pool = pool
@@ -72,7 +75,10 @@ class OpenCall:
         """When it began to wait for a worker; this and `deadline` by the monotonic clock."""
         self.deadline = since + limit
         self.worker: Worker | None = None
-        self.pieces: deque[str] = deque()
+        self.kept = kept
+        """What it goes on from; None where it begins."""
+        self.pieces: deque[str | Mark] = deque()
+        """Of the answer, with what was put down in between."""
         self.length = 0
         """Characters that have arrived; `size` is their bytes."""
         self.size = 0
@@ -83,8 +89,53 @@ class OpenCall:
     def close(self) -> None:
         """It is with nobody any more."""
         self.over = True
+        if self.kept is not None and self.kept.mark is not None:
+            self.kept.mark.fail(not_open(self.id))
         for task in self.asking:
             task.cancel()
+
+    def add(self, reply: CallReply) -> None:
+        """Take text of the answer, as far as it is new.
+
+        `InvalidArgument` if something before it is missing, or while something that was put down is not carried out;
+        `LimitExceeded` when the answer is too long.
+        """
+        before = self.length if reply.offset is None else reply.offset
+        if before > self.length:
+            what = f"is {before}, but only {self.length} characters have arrived"
+            raise InvalidArgument(f"call_reply.offset: {what}", violations=(Violation("call_reply.offset", what),))
+        new = reply.content[self.length - before :]
+        if (new or reply.final or reply.error) and self.kept is not None and self.kept.is_open:
+            raise still_open(self.id)
+        size = self.size + len(new.encode())
+        if size > MAX_ANSWER:
+            raise LimitExceeded(f"an answer has at most {MAX_ANSWER} bytes", metadata={"limit": "answer"})
+        if new:
+            self.pieces.append(new)
+            self.length, self.size = self.length + len(new), size
+            self.news.set()
+
+    def keep(self, frame: LeaveRequest, tell: Tell) -> asyncio.Future[bool]:
+        """Take what it is to go on from; done when that is carried out. Raises what refuses it."""
+        kept = put_down(frame, tell, self.kept, call_id=self.id, text=self.turn.text, length=self.length)
+        assert kept.mark is not None, "it was put down"
+        if kept is not self.kept:
+            self.kept = kept
+            self.pieces.append(kept.mark)
+            self.news.set()
+        return kept.mark.done
+
+    @property
+    def left_over(self) -> object:
+        """The connection over which somebody hears that its execution has left with it; None if it has not."""
+        mark = self.kept.mark if self.kept is not None else None
+        return mark.connection if mark is not None and mark.left else None
+
+    @property
+    def may_move(self) -> bool:
+        """Whether another worker can go on with it: nothing was said, or nothing behind what was put down last."""
+        kept = self.kept.valid if self.kept is not None else None
+        return self.length == (kept.length if kept is not None else 0)
 
     async def until_news(self, patience: float | None, clock: Clock) -> None:
         """Wait for news, at most `patience` seconds (`TimeoutError`); None is for as long as it takes."""
@@ -156,6 +207,14 @@ class Pool:
         for call in self.waiting.values():
             call.news.set()
 
+    def take_back(self, call: OpenCall) -> None:
+        """It waits again, before all others."""
+        if call.worker is not None:
+            del call.worker.calls[call.id]
+        call.worker = None
+        self.waiting[call.id] = call
+        self.waiting.move_to_end(call.id, last=False)
+
     def chosen(self, name: str) -> Worker | None:
         """Of the workers with room the first in the ranking for a session, or for an execution without one."""
         free = [worker for worker in self.workers.values() if worker.is_there and len(worker.calls) < worker.most]
@@ -164,7 +223,7 @@ class Pool:
 
 def frame_of(call: OpenCall, worker: Worker, now: float, *, redelivered: bool = False) -> Call:
     """What the worker is told of a call; `now` by the monotonic clock."""
-    turn = call.turn
+    turn, kept = call.turn, call.kept.valid if call.kept is not None else None
     return Call(
         call_id=call.id,
         agent=call.pool.agent,
@@ -181,6 +240,8 @@ def frame_of(call: OpenCall, worker: Worker, now: float, *, redelivered: bool = 
         sender=turn.sender,
         data_type=turn.data_type,
         traceparent=call.trace,
+        state=kept.state if kept is not None else "",
+        inputs=kept.inputs if kept is not None else {},
     )
 
 

@@ -11,19 +11,21 @@ without anybody for `reconnect_timeout` seconds.
 **Who is lost.** A worker that is cut off keeps its calls for `reconnect_timeout`. One that resumes and registers again
 is told of them again, with the number of characters that have arrived, and goes on there; else they fail. One that says
 goodbye, or comes back as a new process, has let go of them: what nothing was said on yet goes to another, the rest
-fails.
+fails. A call with a checkpoint goes to another in each of these cases, if nothing was said behind that.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
 from gatewayd.agents.absence import Absence
-from gatewayd.agents.base import MAX_ANSWER, AgentFailed, Turn
+from gatewayd.agents.base import AgentFailed, Turn
 from gatewayd.agents.calls import DEFAULT_CONCURRENT, ClientKey, OpenCall, Pool, Tell, Worker, absent, cut_off, frame_of
+from gatewayd.agents.keeping import Kept, Mark, not_open
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import InvalidArgument, LimitExceeded, NotFound, Violation
+from gatewayd.core.errors import LimitExceeded
 from gatewayd.core.ids import IdSource
-from gatewayd.core.workers import CallReply, CancelCall
+from gatewayd.core.workers import CallReply, CancelCall, LeaveRequest
 from gatewayd.service import TaskSet
 
 log = logging.getLogger("gatewayd.agents")
@@ -68,17 +70,19 @@ class Workers:
 
     # Asking
 
-    def ask(self, agent: str, turn: Turn, execution_id: str, limit: float, trace: str = "") -> OpenCall:
+    def ask(
+        self, agent: str, turn: Turn, execution_id: str, limit: float, *, trace: str = "", kept: Kept | None = None
+    ) -> OpenCall:
         """Have a turn answered within `limit` seconds; whoever asks calls `end`, whatever comes of it."""
         pool, now = self._pool(agent), self._clock.monotonic()
-        call = OpenCall(self._ids.new(), pool, turn, execution_id, since=now, limit=limit, trace=trace)
+        call = OpenCall(self._ids.new(), pool, turn, execution_id, since=now, limit=limit, trace=trace, kept=kept)
         self._calls[call.id] = call
         pool.waiting[call.id] = call
         self._hand_out(pool)
         return call
 
-    async def next_piece(self, call: OpenCall) -> str | None:
-        """The next text of the answer, None after the last. Raises `AgentFailed`, or `Unavailable` without a worker."""
+    async def next_piece(self, call: OpenCall) -> str | Mark | None:
+        """The next of the answer, None after the last. Raises `AgentFailed`, or `Unavailable` without a worker."""
         while True:
             if call.pieces:
                 return call.pieces.popleft()
@@ -98,7 +102,7 @@ class Workers:
                     self._fail(call, absent(call.pool.agent))
 
     def end(self, call: OpenCall, reason: str) -> None:
-        """Nobody waits for the answer any more; a worker that still works on it is told so."""
+        """Nobody waits for the answer any more; a worker that still works on it, and does not know, is told so."""
         if call.id in self._calls:
             self._cancel(call, reason)
 
@@ -114,7 +118,7 @@ class Workers:
         """An open call that this client has; `NotFound`."""
         call = self._calls.get(call_id)
         if call is None or call.worker is None or call.worker.key != key:
-            raise NotFound(f"no call {call_id!r} is open here", metadata={"call_id": call_id})
+            raise not_open(call_id)
         return call
 
     def register(
@@ -172,26 +176,13 @@ class Workers:
 
     def reply(self, key: ClientKey, tell: Tell, reply: CallReply) -> None:
         """Part or end of an answer. Raises, and changes nothing, unless the call is open and with that client."""
-        call = self._calls.get(reply.call_id)
-        worker = call.worker if call is not None else None
-        if call is None or worker is None or worker.key != key or worker.tell != tell:
-            raise NotFound(
-                f"no call {reply.call_id!r} is open here: it has ended, was cancelled, or is not this client's",
-                metadata={"call_id": reply.call_id},
-            )
-        before = call.length if reply.offset is None else reply.offset
-        if before > call.length:
-            what = f"is {before}, but only {call.length} characters have arrived"
-            raise InvalidArgument(f"call_reply.offset: {what}", violations=(Violation("call_reply.offset", what),))
-        new = reply.content[call.length - before :]
-        size = call.size + len(new.encode())
-        if size > MAX_ANSWER:
-            self._fail(call, AgentFailed("The answer is too long.", cause=f"more than {MAX_ANSWER} bytes"))
+        call = self._held(key, tell, reply.call_id)
+        try:
+            call.add(reply)
+        except LimitExceeded as error:
+            self._fail(call, AgentFailed("The answer is too long.", cause=error.message))
             tell(CancelCall(call.id, "the answer is too long"))
-            raise LimitExceeded(f"an answer has at most {MAX_ANSWER} bytes", metadata={"limit": "answer"})
-        if new:
-            call.pieces.append(new)
-            call.length, call.size = call.length + len(new), size
+            raise
         if reply.error:
             self._fail(call, AgentFailed(reply.error, cause=f"worker {key[1]}: {reply.error}"))
         elif reply.final:
@@ -199,13 +190,21 @@ class Workers:
             self._close(call)
         call.news.set()
 
+    def keep(self, key: ClientKey, tell: Tell, frame: LeaveRequest) -> asyncio.Future[bool]:
+        """What a call goes on from; once that is carried out, whether its execution has left. Raises as `reply`."""
+        return self._held(key, tell, frame.call_id).keep(frame, tell)
+
     # Within
 
+    def _held(self, key: ClientKey, tell: Tell, call_id: str) -> OpenCall:
+        call = self._calls.get(call_id)
+        worker = call.worker if call is not None else None
+        if call is None or worker is None or worker.key != key or worker.tell != tell:
+            raise not_open(call_id)
+        return call
+
     def _pool(self, agent: str) -> Pool:
-        pool = self._pools.get(agent)
-        if pool is None:
-            pool = self._pools[agent] = Pool(agent)
-        return pool
+        return self._pools.get(agent) or self._pools.setdefault(agent, Pool(agent))
 
     def _hand_out(self, pool: Pool) -> None:
         while pool.waiting:
@@ -229,22 +228,23 @@ class Workers:
             self._give_up(worker)
 
     def _give_up(self, worker: Worker) -> None:
-        """It is lost for good, and its calls with it."""
-        for call in list(worker.calls.values()):
-            self._fail(call, cut_off(worker.pool.agent))
-        self._remove(worker)
+        """It is lost for good, and its calls with it, but for those that another can go on with."""
+        self._pass_on(worker, [call for call in worker.calls.values() if call.kept is not None and call.may_move])
 
     def _let_go(self, worker: Worker) -> None:
         """It is gone in order: what it has not begun to answer goes to another."""
-        pool, worker.tell = worker.pool, None
-        for call in reversed(list(worker.calls.values())):
-            if call.length or (call.is_message and not pool.present):
-                self._fail(call, cut_off(worker.pool.agent))
-                continue
-            del worker.calls[call.id]
-            call.worker, call.since = None, self._clock.monotonic()
-            pool.waiting[call.id] = call
-            pool.waiting.move_to_end(call.id, last=False)
+        pool, worker.tell, now = worker.pool, None, self._clock.monotonic()
+        moving = [call for call in worker.calls.values() if call.may_move and (pool.present or not call.is_message)]
+        for call in moving:
+            call.since = now
+        self._pass_on(worker, moving)
+
+    def _pass_on(self, worker: Worker, moving: Sequence[OpenCall]) -> None:
+        pool = worker.pool
+        for call in reversed(moving):
+            pool.take_back(call)
+        for call in list(worker.calls.values()):
+            self._fail(call, cut_off(pool.agent))
         self._remove(worker)
         self._hand_out(pool)
 
@@ -273,7 +273,7 @@ class Workers:
     def _cancel(self, call: OpenCall, reason: str) -> None:
         worker = call.worker
         self._close(call)
-        if worker is not None and worker.tell is not None:
+        if worker is not None and worker.tell is not None and worker.tell != call.left_over:
             worker.tell(CancelCall(call.id, reason))
 
     def _fail(self, call: OpenCall, error: Exception) -> None:

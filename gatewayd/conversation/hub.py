@@ -47,7 +47,7 @@ log = logging.getLogger("gatewayd.conversation")
 
 FEATURES = (
     *("subscribe", "publish", "send", "resume", "addressed", "snapshot", "workers", "trigger", "controls"),
-    *("batches", "worker_messages"),
+    *("batches", "worker_messages", "worker_checkpoints"),
 )
 """What this version speaks on a stream; `push` comes with it where it is enabled."""
 

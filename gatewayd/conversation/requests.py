@@ -46,7 +46,7 @@ from gatewayd.core.frames import (
 )
 from gatewayd.core.push import Push, PushRequest
 from gatewayd.core.work import ExecutionState
-from gatewayd.core.workers import CallReply, PublishMessage, RegisterAgent, UnregisterAgent
+from gatewayd.core.workers import CallReply, PublishMessage, RegisterAgent, UnregisterAgent, WithinCall
 from gatewayd.routing.router import Caller, Submitted
 from gatewayd.service import TaskSet
 
@@ -115,14 +115,15 @@ class Requests:
         self._put(Rejected(frame.request_id, error))
 
     async def _begin(self, frame: Request) -> None:
+        if isinstance(frame, WithinCall):
+            await self._later(frame, partial(self._within, frame))
+            return
         match frame:
             case Publish():
                 self._rates.check_publish(len(frame.events))
                 await self._publish(frame)
             case Send() if frame.call_id:
                 self._ask(frame)
-            case PublishMessage():
-                await self._later(frame, partial(self._announced, frame))
             case Send():
                 self._rates.check_send()
                 await self._later(frame, partial(self._sent, frame))
@@ -241,8 +242,10 @@ class Requests:
         work = self._doors.speaking.answer(frame, call, self._put)
         self._tasks.start(self._answer(frame, work), name=f"ask {frame.request_id}")
 
-    def _announced(self, frame: PublishMessage) -> Coroutine[None, None, None]:
-        """Whether a worker may publish it is looked at in its turn: the end of its call may be behind it in a batch."""
+    def _within(self, frame: WithinCall) -> Coroutine[None, None, None]:
+        """Whether a worker may do it is looked at in its turn: the end of its call may be behind it in a batch."""
+        if not isinstance(frame, PublishMessage):
+            return self._serving.keep(frame, self._put)
         call = self._doors.speaking.begin_publishing(frame, self._principal, self._client_id)
         return self._doors.speaking.announce(frame, call, self._put)
 

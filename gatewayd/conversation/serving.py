@@ -3,8 +3,9 @@
 A worker is a client, not a connection: when its connection breaks, the next one of the same client takes up its calls.
 """
 
+import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
@@ -17,10 +18,10 @@ from gatewayd.core.workers import (
     Call,
     CallReply,
     CancelCall,
+    LeaveRequest,
     RegisterAgent,
     UnregisterAgent,
     WorkerFrame,
-    WorkerRequest,
 )
 
 
@@ -102,7 +103,7 @@ class Serving:
 
     # Requests
 
-    def begin(self, frame: WorkerRequest) -> Accepted:
+    def begin(self, frame: RegisterAgent | UnregisterAgent | CallReply) -> Accepted:
         """Do what is asked; raises what refuses it."""
         match frame:
             case RegisterAgent():
@@ -116,6 +117,11 @@ class Serving:
             case CallReply():
                 self._workers.reply(self._key, self._take, frame)
                 return Accepted(frame.request_id)
+
+    def keep(self, frame: LeaveRequest, put: Callable[[Accepted], None]) -> Coroutine[None, None, None]:
+        """Begin to put down what a call goes on from; raises what refuses it. It is answered when it is on disk."""
+        kept = self._workers.keep(self._key, self._take, frame)
+        return _answer(frame.request_id, kept, put)
 
     def _register(self, frame: RegisterAgent) -> Accepted:
         try:
@@ -140,3 +146,7 @@ class Serving:
 
     def _gone(self, agent: str, reason: str) -> None:
         self._record(EventType.DISCONNECT, agent, {"client_id": self._key[1], "reason": reason})
+
+
+async def _answer(request_id: str, kept: asyncio.Future[bool], put: Callable[[Accepted], None]) -> None:
+    put(Accepted(request_id, left=await asyncio.shield(kept)))

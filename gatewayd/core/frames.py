@@ -223,6 +223,8 @@ class Accepted:
     that waited; for a join, those that wait."""
     duplicate: bool = False
     """For a trigger, whether its idempotency key was known, and the execution is that of the first."""
+    left: bool = False
+    """For what a worker puts down of a call, whether the execution has left with it."""
 
 
 @value(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """Frames of programs that answer for an agent (workers), free of any encoding; see `core.frames`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from typing import Any, Literal
 
 from gatewayd.core.value import value
 
@@ -38,7 +40,39 @@ class CallReply:
     """What went wrong, for the user; the call has failed."""
 
 
-WorkerRequest = RegisterAgent | UnregisterAgent | CallReply
+@value(frozen=True, slots=True)
+class SaveCheckpoint:
+    """What a call goes on from."""
+
+    request_id: str
+    call_id: str
+    state: str
+    """A JSON object, as the worker has written it."""
+    values: Mapping[str, Any]
+    """The same, read."""
+    node_id: str = ""
+    at: Literal["start", "complete"] = "complete"
+    idempotency_key: str = ""
+    """The one that was taken last is known again by it; '' for one that is always new."""
+
+
+@value(frozen=True, slots=True)
+class WaitForInput:
+    """The same, to be gone on from when somebody has answered."""
+
+    request_id: str
+    call_id: str
+    prompt: str
+    state: str
+    values: Mapping[str, Any]
+    node_id: str = ""
+    internal: bool = False
+    """Whether it is not the client that is asked."""
+    idempotency_key: str = ""
+
+
+LeaveRequest = SaveCheckpoint | WaitForInput
+WorkerRequest = RegisterAgent | UnregisterAgent | CallReply | LeaveRequest
 
 
 @value(frozen=True, slots=True)
@@ -53,6 +87,10 @@ class PublishMessage:
     """The JSON of an object, where it has a type."""
     data_type: str = ""
     """The name of its type; '' for text."""
+
+
+WithinCall = PublishMessage | LeaveRequest
+"""What a worker asks for from within a call, and what takes a while."""
 
 
 # Frames of the server
@@ -88,6 +126,10 @@ class Call:
     data_type: str = ""
     traceparent: str = ""
     """The trace that the answer is a part of; '' for none."""
+    state: str = ""
+    """What the last checkpoint holds, a JSON object; '' where the execution begins."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """What people said since, by the node that waited for it."""
 
 
 @value(frozen=True, slots=True)

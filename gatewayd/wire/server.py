@@ -85,8 +85,8 @@ def _accepted(frame: frames.Accepted) -> pb.ConnectResponse:
         accepted.cursor = str(frame.cursor)
     if frame.execution_id or frame.message_id:
         accepted.execution_id, accepted.message_id = frame.execution_id, frame.message_id
-    if frame.existed or frame.duplicate:
-        accepted.existed, accepted.duplicate = frame.existed, frame.duplicate
+    if frame.existed or frame.duplicate or frame.left:
+        accepted.existed, accepted.duplicate, accepted.left = frame.existed, frame.duplicate, frame.left
     if frame.count:
         accepted.count = frame.count
     return response

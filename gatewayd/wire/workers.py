@@ -1,16 +1,18 @@
 """Frames of programs that answer for an agent ↔ `core.workers`."""
 
+import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any, Final, Literal, NoReturn
 
 from gateway.internal.v1 import frames_pb2
 from gateway.v1 import event_service_pb2 as pb
-from gateway.v1 import session_pb2
+from gateway.v1 import execution_pb2, session_pb2
 
 from gatewayd.core import workers
 from gatewayd.core.agents import TopicFilter
 from gatewayd.core.errors import InvalidArgument
-from gatewayd.wire.names import MAX_ID, required
+from gatewayd.wire.names import MAX_ID, name, required
 from gatewayd.wire.values import fill_time, refuse, span, valid_text
 
 MAX_CONCURRENT = 1000
@@ -19,6 +21,8 @@ MAX_TOPICS = 100
 """Topics that a worker may name."""
 MAX_ERROR = 4096
 """Longest sentence of what went wrong, in characters."""
+MAX_PROMPT = 16 * 1024
+"""Longest question to people, in bytes."""
 
 _ROLES = {"user": session_pb2.SESSION_ROLE_USER, "assistant": session_pb2.SESSION_ROLE_AGENT}
 
@@ -61,8 +65,73 @@ def _call_reply(frame: frames_pb2.ConnectRequest) -> workers.CallReply:
     )
 
 
+_PLACES: Final[Mapping[int, Literal["start", "complete"]]] = MappingProxyType(
+    {
+        execution_pb2.CHECKPOINT_KIND_UNSPECIFIED: "complete",
+        execution_pb2.CHECKPOINT_KIND_START: "start",
+        execution_pb2.CHECKPOINT_KIND_COMPLETE: "complete",
+    }
+)
+
+
+def _save_checkpoint(frame: frames_pb2.ConnectRequest) -> workers.SaveCheckpoint:
+    saved, path = frame.save_checkpoint, "save_checkpoint."
+    at = _PLACES.get(saved.at)
+    if at is None:
+        raise refuse(f"{path}at", "is neither START nor COMPLETE")
+    return workers.SaveCheckpoint(
+        request_id=frame.request_id,
+        call_id=required(saved.call_id, f"{path}call_id", MAX_ID),
+        state=saved.state,
+        values=_object(saved.state, f"{path}state"),
+        node_id=name(saved.node_id, f"{path}node_id"),
+        at=at,
+        idempotency_key=name(saved.idempotency_key, f"{path}idempotency_key"),
+    )
+
+
+def _wait_for_input(frame: frames_pb2.ConnectRequest) -> workers.WaitForInput:
+    wait, path = frame.wait_for_input, "wait_for_input."
+    if not wait.prompt.strip():
+        raise refuse(f"{path}prompt", "is required")
+    if len(wait.prompt.encode()) > MAX_PROMPT:
+        raise refuse(f"{path}prompt", f"is longer than {MAX_PROMPT} bytes")
+    if wait.internal and not wait.node_id:
+        raise refuse(f"{path}node_id", "is required where `internal` is set")
+    return workers.WaitForInput(
+        request_id=frame.request_id,
+        call_id=required(wait.call_id, f"{path}call_id", MAX_ID),
+        prompt=wait.prompt,
+        state=wait.state,
+        values=_object(wait.state, f"{path}state"),
+        node_id=name(wait.node_id, f"{path}node_id"),
+        internal=wait.internal,
+        idempotency_key=name(wait.idempotency_key, f"{path}idempotency_key"),
+    )
+
+
+def _object(text: str, path: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise refuse(path, f"is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise refuse(path, "is not a JSON object")
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number there")
+
+
 READERS: Mapping[str, Callable[[frames_pb2.ConnectRequest], workers.WorkerRequest]] = MappingProxyType(
-    {"register_agent": _register_agent, "unregister_agent": _unregister_agent, "call_reply": _call_reply}
+    {
+        "register_agent": _register_agent,
+        "unregister_agent": _unregister_agent,
+        "call_reply": _call_reply,
+        "save_checkpoint": _save_checkpoint,
+        "wait_for_input": _wait_for_input,
+    }
 )
 
 
@@ -82,6 +151,8 @@ def call(frame: workers.Call) -> pb.ConnectResponse:
         sender=frame.sender,
         data_type=frame.data_type,
         traceparent=frame.traceparent,
+        state=frame.state,
+        inputs={node: valid_text(said) for node, said in frame.inputs.items()},
     )
     for said in frame.history:
         entry = message.history.add(

@@ -28,7 +28,7 @@ PUBLIC = {
         "Addressed Answer Call CallFailed Cancelled Client ClientClosed Conflict ConnectionReplaced Criterion "
         "DeadlineExceeded Event EventFilter EventsLost ExecutionFailed Gap GatewayError Goal HistoryLost "
         "InvalidArgument LimitExceeded Loaded Membership NotFound PermissionDenied Presence Published Reply "
-        "Result Serving State StateConflict StateKey Subscription Tls TopicEnded TopicMessage Topics "
+        "Result Serving State StateConflict StateKey Subscription Suspended Tls TopicEnded TopicMessage Topics "
         "Triggered Unauthenticated Unavailable event_filter new_event"
     ),
 }

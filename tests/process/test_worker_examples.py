@@ -44,9 +44,9 @@ def command_of(language: str) -> list[str]:
 
 
 @asynccontextmanager
-async def running(language: str, daemon: Daemon, port: int) -> AsyncIterator[Process]:
+async def running(language: str, daemon: Daemon, address: str) -> AsyncIterator[Process]:
     """The worker, once it is registered."""
-    environ = {**os.environ, "GATEWAYD_ADDRESS": f"127.0.0.1:{port}", "GATEWAYD_TOKEN": daemon.token}
+    environ = {**os.environ, "GATEWAYD_ADDRESS": address, "GATEWAYD_TOKEN": daemon.token}
     process = await asyncio.create_subprocess_exec(*command_of(language), env=environ, stdout=PIPE)
     try:
         assert process.stdout is not None
@@ -65,7 +65,7 @@ async def test_a_worker_answers_over_a_cut_connection_and_starts_anew_after_a_ki
     tmp_path: Path, language: str
 ) -> None:
     async with Daemon(tmp_path, CONFIG) as daemon, daemon.client("asker") as asker, _proxy()(daemon.port) as proxy:
-        async with running(language, daemon, proxy.port) as process:
+        async with running(language, daemon, f"127.0.0.1:{proxy.port}") as process:
             assert (await asker.send("lookup", "Where is order 7?")).content == ANSWER
             with pytest.raises(ExecutionFailed, match=r"^Ask me for an order"):
                 await asker.send("lookup", "Hello?")
@@ -84,8 +84,32 @@ async def test_a_worker_answers_over_a_cut_connection_and_starts_anew_after_a_ki
             await process.wait()
             asking = asker.stream("lookup", "order 7")
             await asking.accepted()
-        async with running(language, daemon, proxy.port) as process:
+        async with running(language, daemon, f"127.0.0.1:{proxy.port}") as process:
             async with asyncio.timeout(60):
                 assert (await asking.wait()).content == ANSWER
                 process.send_signal(signal.SIGTERM)
                 assert await process.wait() == 0
+
+
+@pytest.mark.slow
+async def test_a_worker_without_the_sdk_goes_on_from_its_checkpoint_after_a_pause_and_a_kill(tmp_path: Path) -> None:
+    """In Node: each line once, whatever happens between two of them."""
+    numbers = range(100, 160)
+    async with Daemon(tmp_path, CONFIG) as daemon, daemon.client("asker") as asker:
+        async with running("node", daemon, daemon.address) as process:
+            assert process.stdout is not None
+            asking = asker.stream("lookup", f"orders {' '.join(map(str, numbers))}")
+            run = await asking.accepted()
+            pieces = aiter(asking)
+            async with asyncio.timeout(60):
+                await anext(pieces)
+                assert await asker.pause(run) == "paused"
+                assert json.loads(await process.stdout.readline())["step"] == "left"
+                await asker.resume(run)
+                await anext(pieces)
+                await daemon.kill()
+                await daemon.stop()
+                await daemon.start()
+                assert json.loads(await process.stdout.readline())["step"] == "cancelled"
+                answer = await asking.wait()
+    assert answer.content == "".join(f"Order {number} is on its way.\n" for number in numbers)

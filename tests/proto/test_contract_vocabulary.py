@@ -105,9 +105,11 @@ OTHER_NAMES = {
     ("Trigger", "given"): {"session_state"},
     ("PublishMessage", "text"): {"text", "json"},
     ("Delivery", "chunk"): {"cursor", "events"},
+    ("SaveCheckpoint", "values"): {"state"},
+    ("WaitForInput", "values"): {"state"},
 }
 """A boolean whose default is true is turned round on the wire, where the default is false; the input of an entry point
-is text in the end; what readers share of a delivery is one value."""
+is text in the end; what readers share of a delivery is one value; a state is read once, and kept as it came."""
 
 
 @pytest.mark.parametrize("envelope", sorted(FRAMES))

@@ -14,6 +14,7 @@ from tests.rigs.stream import RawStream
 
 SOON = "gateway: {reconnect_timeout: 300ms}\nagents: {lookup: {remote: true}}\n"
 TOKEN = f"gw_robot_{'0' * 43}"
+READER = f"gw_reader_{'1' * 43}"
 CONFIG = """
 gateway: {reconnect_timeout: 2m, http: {port: 0, websocket: true}}
 agents:
@@ -27,13 +28,20 @@ clients:
   robot:
     token_sha256: DIGEST
     scopes: ["agents.register:other", "events.publish:*@*"]
+  reader:
+    token_sha256: READS
+    scopes: ["agents.send:*"]
 """
 
 
 @contextlib.asynccontextmanager
 async def workers_house(folder: Path) -> AsyncIterator[House]:
-    """A daemon whose agents are answered by workers, but for `echo`; the client `robot` may serve `other` alone."""
+    """A daemon whose agents are answered by workers, but for `echo`.
+
+    The client `robot` may serve `other` alone, and `reader` none.
+    """
     config = CONFIG.replace("DIGEST", hashlib.sha256(TOKEN.encode()).hexdigest())
+    config = config.replace("READS", hashlib.sha256(READER.encode()).hexdigest())
     async with house(folder, config) as rig:
         yield rig
 
@@ -75,3 +83,13 @@ async def worker(stream: RawStream, client_id: str = "raw", agent: str = "lookup
 
 def unregister(agent: str) -> pb.ConnectRequest:
     return pb.ConnectRequest(unregister_agent=pb.UnregisterAgent(agent=agent))
+
+
+def save(call_id: str, state: str, **more: object) -> pb.ConnectRequest:
+    put = pb.SaveCheckpoint(call_id=call_id, state=state, **more)  # type: ignore[arg-type]
+    return pb.ConnectRequest(save_checkpoint=put)
+
+
+def wait_for(call_id: str, prompt: str, state: str, **more: object) -> pb.ConnectRequest:
+    wait = pb.WaitForInput(call_id=call_id, prompt=prompt, state=state, **more)  # type: ignore[arg-type]
+    return pb.ConnectRequest(wait_for_input=wait)

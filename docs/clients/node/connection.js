@@ -123,6 +123,27 @@ export class Connection {
     return this.#request({ callReply });
   }
 
+  // Keeps `state`, a JSON object, as what the execution of a call goes on from; it is on disk when this resolves, to
+  // whether the execution leaves here. Then the call is over without an answer, and a later one brings it in `state`.
+  async checkpoint(callId, state, more = {}) {
+    this.#needs('worker_checkpoints');
+    const saveCheckpoint = { callId, state: JSON.stringify(state), idempotencyKey: randomUUID(), ...more };
+    return (await this.#request({ saveCheckpoint })).left;
+  }
+
+  // Asks people, and leaves: when somebody has answered, another call brings `state` and their `inputs`.
+  async waitForInput(callId, prompt, state, more = {}) {
+    this.#needs('worker_checkpoints');
+    const waitForInput = { callId, prompt, state: JSON.stringify(state), idempotencyKey: randomUUID(), ...more };
+    await this.#request({ waitForInput });
+  }
+
+  // A daemon that does not know a kind of frame ends the stream over it.
+  #needs(feature) {
+    if (this.welcome?.features.includes(feature)) return;
+    throw new GatewayError(`the daemon does not know ${feature}`, { code: grpc.status.UNIMPLEMENTED });
+  }
+
   #request(frame, onReply = null) {
     return new Promise((resolve, reject) => {
       this.#closing.signal.throwIfAborted();

@@ -12,7 +12,25 @@ const say = (line) => console.log(JSON.stringify(line));
 // Thrown for the user to read; of any other error the user learns only that it happened.
 class CannotAnswer extends Error {}
 
+// Thrown when the execution leaves: the call is over, and another one goes on.
+class Left extends Error {}
+
+// "orders 7 8 9": a line for each. What is said is kept, so that after a pause or a crash it goes on with the next.
+async function* lookUpAll(connection, call, numbers, signal) {
+  const { said } = call.state ? JSON.parse(call.state) : { said: 0 };
+  for (let next = said; next < numbers.length; next += 1) {
+    await sleep(PAUSE, null, { signal });
+    yield `Order ${numbers[next]} is on its way.\n`;
+    if (await connection.checkpoint(call.callId, { said: next + 1 })) throw new Left();
+  }
+}
+
 async function* lookUp(connection, call, signal) {
+  const several = call.text.match(/orders((?: \d+)+)/i);
+  if (several) {
+    yield* lookUpAll(connection, call, several[1].trim().split(' '), signal);
+    return;
+  }
   const [, number] = call.text.match(/order (\d+)/i) ?? [];
   if (!number) throw new CannotAnswer('Ask me for an order, such as "order 7".');
   // What it does for its answer is an event of the execution, for whoever may see that.
@@ -33,7 +51,7 @@ async function* lookUp(connection, call, signal) {
 }
 
 async function answer(connection, call, signal) {
-  let offset = 0; // in code points, as every language can count them
+  let offset = Number(call.offset); // in code points, as every language can count them
   const reply = async (more) => {
     signal.throwIfAborted();
     await connection.reply({ callId: call.callId, offset, ...more });
@@ -44,6 +62,10 @@ async function answer(connection, call, signal) {
     await reply({ final: true });
     say({ step: 'answered', call: call.callId, resumed: connection.resumed });
   } catch (error) {
+    if (error instanceof Left) {
+      say({ step: 'left', call: call.callId });
+      return;
+    }
     if (signal.aborted || error.reason === 'ERROR_REASON_NOT_FOUND') { // nobody waits for it any more
       say({ step: 'cancelled', call: call.callId });
       return;

@@ -6,79 +6,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
+from workers_rig import TIMEOUT, Program, ended, turn, workers_of
 
 from gatewayd.agents.base import AgentFailed, Turn
 from gatewayd.agents.calls import MAX_HISTORY, OpenCall
 from gatewayd.agents.remote import MAX_TEXT, RemoteAgent
 from gatewayd.agents.workers import Workers
-from gatewayd.core.clock import SeededRandomness
-from gatewayd.core.errors import GatewayError, NotFound, Unavailable
-from gatewayd.core.ids import IdSource
-from gatewayd.core.workers import Call, CallReply, CancelCall, WorkerFrame
+from gatewayd.core.errors import NotFound, Unavailable
+from gatewayd.core.workers import Call, CallReply, WorkerFrame
 from gatewayd.storage.records import HistoryEntry
 from gatewayd.testing.agent_contract import AgentContract, AgentSubject
 from gatewayd.testing.fakes import FakeClock, FakeContext, collect, until
-
-TIMEOUT = 10.0
-
-
-def workers_of(clock: FakeClock) -> Workers:
-    workers = Workers(clock, IdSource(clock, SeededRandomness(1)))
-    workers.reconnect_timeout = TIMEOUT
-    return workers
-
-
-def turn(session: str = "s", text: str = "hello", history: tuple[HistoryEntry, ...] = ()) -> Turn:
-    return Turn(text=text, session_id=session, principal="p", history=history)
-
-
-class Program:
-    """A worker: one client, over as many connections as the test gives it."""
-
-    def __init__(self, workers: Workers, name: str) -> None:
-        self.workers = workers
-        self.key = ("p", name)
-        self.calls: dict[str, Call] = {}
-        self.cancelled: list[str] = []
-        self.tell = self._new_connection()
-
-    def _new_connection(self):  # type: ignore[no-untyped-def]
-        def tell(frame: WorkerFrame) -> None:
-            assert self.tell is tell, "told over a connection that is gone"
-            if isinstance(frame, CancelCall):
-                self.cancelled.append(frame.call_id)
-                del self.calls[frame.call_id]
-            else:
-                self.calls[frame.call_id] = frame
-
-        return tell
-
-    def register(self, most: int = 0, *, history: bool = False) -> int:
-        return self.workers.register(self.key, "a", self.tell, most=most, history=history)
-
-    def say(self, call_id: str, content: str = "", **more: object) -> None:
-        self.workers.reply(self.key, self.tell, CallReply("r", call_id, content, **more))  # type: ignore[arg-type]
-
-    def lose(self) -> None:
-        self.workers.lost(self.key, self.tell)
-        self.tell = self._new_connection()
-
-    def restart(self) -> None:
-        """A new process under the same client id."""
-        self.lose()
-        self.calls.clear()
-        self.workers.began_anew(self.key)
-
-
-async def ended(workers: Workers, call: OpenCall) -> str | GatewayError | AgentFailed:
-    """What came of a call that has ended."""
-    said = []
-    try:
-        while (piece := await workers.next_piece(call)) is not None:
-            said.append(piece)
-    except (GatewayError, AgentFailed) as error:
-        return error
-    return "".join(said)
 
 
 @dataclass

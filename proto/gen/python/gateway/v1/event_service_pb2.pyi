@@ -178,6 +178,8 @@ class ConnectRequest(_message.Message):
     UNREGISTER_AGENT_FIELD_NUMBER: _builtins.int
     CALL_REPLY_FIELD_NUMBER: _builtins.int
     PUBLISH_MESSAGE_FIELD_NUMBER: _builtins.int
+    SAVE_CHECKPOINT_FIELD_NUMBER: _builtins.int
+    WAIT_FOR_INPUT_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the client, unique among its open requests (a second one is refused with INVALID_ARGUMENT, and the first
@@ -268,6 +270,14 @@ class ConnectRequest(_message.Message):
         """Publishes a message on a topic of agents, from within a call. Answered by `accepted`."""
 
     @_builtins.property
+    def save_checkpoint(self) -> Global___SaveCheckpoint:
+        """Keeps what a call goes on from. Answered by `accepted` once it is on disk."""
+
+    @_builtins.property
+    def wait_for_input(self) -> Global___WaitForInput:
+        """Lets go of a call until somebody gives input to its execution. Answered by `accepted` once that is on disk."""
+
+    @_builtins.property
     def batch(self) -> Global___RequestBatch:
         """Several frames in one. Has no answer of its own: each request in it has one."""
 
@@ -296,13 +306,15 @@ class ConnectRequest(_message.Message):
         unregister_agent: Global___UnregisterAgent | None = ...,
         call_reply: Global___CallReply | None = ...,
         publish_message: Global___PublishMessage | None = ...,
+        save_checkpoint: Global___SaveCheckpoint | None = ...,
+        wait_for_input: Global___WaitForInput | None = ...,
         batch: Global___RequestBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "batch", b"batch", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "publish_message", b"publish_message", "push", b"push", "register_agent", b"register_agent", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "batch", b"batch", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "publish_message", b"publish_message", "push", b"push", "register_agent", b"register_agent", "resume", b"resume", "save_checkpoint", b"save_checkpoint", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence", "wait_for_input", b"wait_for_input"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "batch", b"batch", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "publish_message", b"publish_message", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "batch", b"batch", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "publish_message", b"publish_message", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "resume", b"resume", "save_checkpoint", b"save_checkpoint", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence", "wait_for_input", b"wait_for_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "trigger", "pause", "resume", "inject_input", "register_agent", "unregister_agent", "call_reply", "publish_message", "batch"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "trigger", "pause", "resume", "inject_input", "register_agent", "unregister_agent", "call_reply", "publish_message", "save_checkpoint", "wait_for_input", "batch"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -1028,7 +1040,8 @@ class RegisterAgent(_message.Message):
     A worker whose connection breaks keeps its calls for `policy.reconnect_timeout`. When it resumes, it registers again:
     `accepted.count` calls are told again, and it goes on behind the `offset` of each. A client that comes back without
     its resume token has let go of its calls, like one that ends its stream in order: those that nothing was answered to
-    yet go to another worker, the others fail. A client that registers nothing in time loses them all.
+    yet go to another worker, the others fail. A client that registers nothing in time loses them all. A call with a
+    checkpoint behind which nothing was answered goes on with another worker in any of these cases.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1091,7 +1104,8 @@ Global___UnregisterAgent: _TypeAlias = UnregisterAgent  # noqa: Y015
 @_typing.final
 class CallReply(_message.Message):
     """Part or all of the answer to a call. NOT_FOUND if the call has ended, was cancelled or is not this client's;
-    LIMIT_EXCEEDED beyond 2 MiB of text in all, which fails the call.
+    LIMIT_EXCEEDED beyond 2 MiB of text in all, which fails the call; INVALID_ARGUMENT, beside what its fields say, while a
+    `save_checkpoint` or `wait_for_input` of the call has no answer yet.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1134,6 +1148,109 @@ class CallReply(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__offset) -> _WhichOneofReturnType__offset | None: ...
 
 Global___CallReply: _TypeAlias = CallReply  # noqa: Y015
+
+@_typing.final
+class SaveCheckpoint(_message.Message):
+    """Keeps the state of a call as what its execution goes on from after a pause, a crash of the daemon or the loss of this
+    worker: the next `call` of the execution brings it. One unit with the text that was answered before. If the execution
+    is to pause it leaves here, and `accepted.left` says so; else the call goes on. Which checkpoints are written says the
+    daemon's `runtime.checkpoints`; in a call that is a message of another agent none is. Daemons that know it have
+    `worker_checkpoints` in `welcome.features`.
+
+    NOT_FOUND if the call has ended, was cancelled or is not this client's; INVALID_ARGUMENT while another of the same call
+    has no answer yet; LIMIT_EXCEEDED if state and text of the call have more than 3.5 MiB together. What is refused leaves
+    the call as it was.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """The call. Required."""
+    state: _builtins.str
+    """What to go on from: the text of a JSON object, which is the worker's own; numbers, depth and length are kept as they
+    are. Required.
+    """
+    node_id: _builtins.str
+    """The step that makes it, for lists; at most 256 characters. May be empty."""
+    at: _execution_pb2.CheckpointKind.ValueType
+    """Whether it stands before a step (START) or behind one (COMPLETE); unspecified means COMPLETE. Others are
+    INVALID_ARGUMENT.
+    """
+    idempotency_key: _builtins.str
+    """The checkpoint that was taken last comes to nothing when it is said again with its key, as after a lost connection,
+    and is accepted; with another state it is ID_CONFLICT. At most 256 characters; empty means every one is new.
+    """
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        state: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        at: _execution_pb2.CheckpointKind.ValueType = ...,
+        idempotency_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "call_id", b"call_id", "idempotency_key", b"idempotency_key", "node_id", b"node_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SaveCheckpoint: _TypeAlias = SaveCheckpoint  # noqa: Y015
+
+@_typing.final
+class WaitForInput(_message.Message):
+    """Asks people, and lets go of the call: its execution leaves with the state and waits for input, through restarts of the
+    daemon, too. `accepted` has `left`; when somebody has answered, a new `call` brings the state and the input. With the
+    rules of `save_checkpoint`. INVALID_ARGUMENT in a call that is a message of another agent; LIMIT_EXCEEDED if too many
+    executions rest already.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    INTERNAL_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """The call. Required."""
+    prompt: _builtins.str
+    """What people are asked; at most 16 KiB. Required."""
+    state: _builtins.str
+    """What to go on from, as in `save_checkpoint`. Required."""
+    node_id: _builtins.str
+    """The step that waits: input is given to it by this name, and comes in `call.inputs` under it. At most 256 characters;
+    may be empty.
+    """
+    internal: _builtins.bool
+    """Whether it is not the client that is asked: then NODE_INPUT_BLOCKED tells of it instead of CLIENT_INPUT_REQUESTED,
+    nothing is said in a chat, and `node_id` is required. Default false.
+    """
+    idempotency_key: _builtins.str
+    """As in `save_checkpoint`."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        prompt: _builtins.str = ...,
+        state: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        internal: _builtins.bool = ...,
+        idempotency_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "idempotency_key", b"idempotency_key", "internal", b"internal", "node_id", b"node_id", "prompt", b"prompt", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitForInput: _TypeAlias = WaitForInput  # noqa: Y015
 
 @_typing.final
 class ConnectResponse(_message.Message):
@@ -1450,6 +1567,7 @@ class Accepted(_message.Message):
     EXISTED_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """For `publish`, the place of its last durable event, empty if there was none; for `subscribe`, where the
     subscription starts; else empty.
@@ -1468,6 +1586,10 @@ class Accepted(_message.Message):
     """
     duplicate: _builtins.bool
     """For `trigger`, whether the idempotency key was seen before, and the execution is the first request's; else false."""
+    left: _builtins.bool
+    """For `save_checkpoint` and `wait_for_input`, whether the execution has left with it: the call is over, and is to be
+    ended without an answer; a later call of the same execution brings the state. Else false.
+    """
     def __init__(
         self,
         *,
@@ -1477,10 +1599,11 @@ class Accepted(_message.Message):
         existed: _builtins.bool = ...,
         count: _builtins.int = ...,
         duplicate: _builtins.bool = ...,
+        left: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "cursor", b"cursor", "duplicate", b"duplicate", "execution_id", b"execution_id", "existed", b"existed", "message_id", b"message_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "cursor", b"cursor", "duplicate", b"duplicate", "execution_id", b"execution_id", "existed", b"existed", "left", b"left", "message_id", b"message_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1701,6 +1824,26 @@ class Call(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class InputsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CALL_ID_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     EXECUTION_ID_FIELD_NUMBER: _builtins.int
@@ -1716,6 +1859,8 @@ class Call(_message.Message):
     SENDER_FIELD_NUMBER: _builtins.int
     DATA_TYPE_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Names the call in its replies."""
     agent: _builtins.str
@@ -1733,7 +1878,7 @@ class Call(_message.Message):
     redelivered: _builtins.bool
     """Whether this client was told of the call on an earlier connection; it may have been lost with that."""
     offset: _builtins.int
-    """Characters of the answer that have arrived; the next reply goes on there."""
+    """Characters of the answer that have arrived, from another worker, too; the next reply goes on there."""
     topic: _builtins.str
     """What the message was published about, as `TYPE/SOURCE`. Then nobody waits for an answer: a final reply ends the
     call, and needs no text. Empty for a message to this agent.
@@ -1744,6 +1889,10 @@ class Call(_message.Message):
     """The name of the type of the message, when `text` is the JSON of an object; empty for text."""
     traceparent: _builtins.str
     """The trace that the answer is a part of, as `traceparent` of W3C Trace Context; empty without one."""
+    state: _builtins.str
+    """What the last checkpoint of the execution holds, as the text of a JSON object: go on from there. Text that was
+    answered before it is part of the answer already. Empty where the execution begins.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How much time is left for the answer; after it the call is cancelled."""
@@ -1752,6 +1901,12 @@ class Call(_message.Message):
     def history(self) -> _containers.RepeatedCompositeFieldContainer[_session_pb2.SessionMessage]:
         """The end of the conversation before this turn, oldest first, at most 256 KiB; only if `register_agent.history` says
         so.
+        """
+
+    @_builtins.property
+    def inputs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What people have said since that checkpoint, by the `node_id` that waited for it. The next checkpoint takes it as
+        read: what is needed of it belongs into its state.
         """
 
     def __init__(
@@ -1772,10 +1927,12 @@ class Call(_message.Message):
         sender: _builtins.str = ...,
         data_type: _builtins.str = ...,
         traceparent: _builtins.str = ...,
+        state: _builtins.str = ...,
+        inputs: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "data_type", b"data_type", "execution_id", b"execution_id", "history", b"history", "offset", b"offset", "principal", b"principal", "redelivered", b"redelivered", "sender", b"sender", "session_id", b"session_id", "text", b"text", "timeout", b"timeout", "topic", b"topic", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "data_type", b"data_type", "execution_id", b"execution_id", "history", b"history", "inputs", b"inputs", "offset", b"offset", "principal", b"principal", "redelivered", b"redelivered", "sender", b"sender", "session_id", b"session_id", "state", b"state", "text", b"text", "timeout", b"timeout", "topic", b"topic", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -147,7 +147,7 @@ class _CheckpointKind:
 class _CheckpointKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckpointKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CHECKPOINT_KIND_UNSPECIFIED: _CheckpointKind.ValueType  # 0
-    """Never sent."""
+    """In a request, COMPLETE; never sent by the server."""
     CHECKPOINT_KIND_START: _CheckpointKind.ValueType  # 1
     """Before a step."""
     CHECKPOINT_KIND_COMPLETE: _CheckpointKind.ValueType  # 2
@@ -161,7 +161,7 @@ class CheckpointKind(_CheckpointKind, metaclass=_CheckpointKindEnumTypeWrapper):
     """Where in its work an execution was when a checkpoint was made."""
 
 CHECKPOINT_KIND_UNSPECIFIED: CheckpointKind.ValueType  # 0
-"""Never sent."""
+"""In a request, COMPLETE; never sent by the server."""
 CHECKPOINT_KIND_START: CheckpointKind.ValueType  # 1
 """Before a step."""
 CHECKPOINT_KIND_COMPLETE: CheckpointKind.ValueType  # 2

@@ -26,7 +26,7 @@ from gateway.v1 import event_service_pb2 as gateway_dot_v1_dot_event__service__p
 from gateway.v1 import topic_pb2 as gateway_dot_v1_dot_topic__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gateway/internal/v1/frames.proto\x12\x13gateway.internal.v1\x1a\x1egateway/v1/event_service.proto\x1a\x16gateway/v1/topic.proto\"\xe8\x07\n\x0e\x43onnectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x05hello\x18\x02 \x01(\x0b\x32\x11.gateway.v1.HelloH\x00\x12*\n\tsubscribe\x18\x03 \x01(\x0b\x32\x15.gateway.v1.SubscribeH\x00\x12.\n\x0bunsubscribe\x18\x04 \x01(\x0b\x32\x17.gateway.v1.UnsubscribeH\x00\x12/\n\x07publish\x18\x05 \x01(\x0b\x32\x1c.gateway.internal.v1.PublishH\x00\x12 \n\x04send\x18\x06 \x01(\x0b\x32\x10.gateway.v1.SendH\x00\x12$\n\x06\x63\x61ncel\x18\x07 \x01(\x0b\x32\x12.gateway.v1.CancelH\x00\x12 \n\x04ping\x18\x08 \x01(\x0b\x32\x10.gateway.v1.PingH\x00\x12+\n\njoin_topic\x18\t \x01(\x0b\x32\x15.gateway.v1.JoinTopicH\x00\x12-\n\x0bleave_topic\x18\n \x01(\x0b\x32\x16.gateway.v1.LeaveTopicH\x00\x12 \n\x04push\x18\x0b \x01(\x0b\x32\x10.gateway.v1.PushH\x00\x12\x35\n\x0fupdate_presence\x18\x0c \x01(\x0b\x32\x1a.gateway.v1.UpdatePresenceH\x00\x12\x1e\n\x03\x61\x63k\x18\r \x01(\x0b\x32\x0f.gateway.v1.AckH\x00\x12 \n\x04nack\x18\x0e \x01(\x0b\x32\x10.gateway.v1.NackH\x00\x12&\n\x07trigger\x18\x0f \x01(\x0b\x32\x13.gateway.v1.TriggerH\x00\x12\"\n\x05pause\x18\x10 \x01(\x0b\x32\x11.gateway.v1.PauseH\x00\x12$\n\x06resume\x18\x11 \x01(\x0b\x32\x12.gateway.v1.ResumeH\x00\x12/\n\x0cinject_input\x18\x12 \x01(\x0b\x32\x17.gateway.v1.InjectInputH\x00\x12\x33\n\x0eregister_agent\x18\x14 \x01(\x0b\x32\x19.gateway.v1.RegisterAgentH\x00\x12\x37\n\x10unregister_agent\x18\x15 \x01(\x0b\x32\x1b.gateway.v1.UnregisterAgentH\x00\x12+\n\ncall_reply\x18\x16 \x01(\x0b\x32\x15.gateway.v1.CallReplyH\x00\x12\x35\n\x0fpublish_message\x18\x17 \x01(\x0b\x32\x1a.gateway.v1.PublishMessageH\x00\x12\x32\n\x05\x62\x61tch\x18\x1e \x01(\x0b\x32!.gateway.internal.v1.RequestBatchH\x00\x42\x07\n\x05\x66rame\"E\n\x0cRequestBatch\x12\x35\n\x08requests\x18\x01 \x03(\x0b\x32#.gateway.internal.v1.ConnectRequest\"\x19\n\x07Publish\x12\x0e\n\x06\x65vents\x18\x01 \x03(\x0c\"\xc0\x01\n\x0f\x43onnectResponse\x12\x31\n\x08\x64\x65livery\x18\x06 \x01(\x0b\x32\x1d.gateway.internal.v1.DeliveryH\x00\x12<\n\x0etopic_delivery\x18\r \x01(\x0b\x32\".gateway.internal.v1.TopicDeliveryH\x00\x12\x33\n\x05\x62\x61tch\x18\x1e \x01(\x0b\x32\".gateway.internal.v1.ResponseBatchH\x00\x42\x07\n\x05\x66rame\"\"\n\rResponseBatch\x12\x11\n\tresponses\x18\x01 \x03(\x0c\"h\n\rTopicDelivery\x12\x10\n\x08messages\x18\x01 \x03(\x0c\x12\x34\n\x10presence_changes\x18\x02 \x03(\x0b\x32\x1a.gateway.v1.PresenceChange\x12\x0f\n\x07\x64ropped\x18\x03 \x01(\x03\"%\n\x06Packed\x12\x12\n\x08\x64\x65livery\x18\x06 \x01(\x0cH\x00\x42\x07\n\x05\x66rame\"D\n\x08\x44\x65livery\x12\x18\n\x10subscription_ids\x18\x01 \x03(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x0e\n\x06\x65vents\x18\x03 \x03(\x0c\"=\n\x12ListEventsResponse\x12\x0e\n\x06\x65vents\x18\x01 \x03(\x0c\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gateway/internal/v1/frames.proto\x12\x13gateway.internal.v1\x1a\x1egateway/v1/event_service.proto\x1a\x16gateway/v1/topic.proto\"\xd3\x08\n\x0e\x43onnectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x05hello\x18\x02 \x01(\x0b\x32\x11.gateway.v1.HelloH\x00\x12*\n\tsubscribe\x18\x03 \x01(\x0b\x32\x15.gateway.v1.SubscribeH\x00\x12.\n\x0bunsubscribe\x18\x04 \x01(\x0b\x32\x17.gateway.v1.UnsubscribeH\x00\x12/\n\x07publish\x18\x05 \x01(\x0b\x32\x1c.gateway.internal.v1.PublishH\x00\x12 \n\x04send\x18\x06 \x01(\x0b\x32\x10.gateway.v1.SendH\x00\x12$\n\x06\x63\x61ncel\x18\x07 \x01(\x0b\x32\x12.gateway.v1.CancelH\x00\x12 \n\x04ping\x18\x08 \x01(\x0b\x32\x10.gateway.v1.PingH\x00\x12+\n\njoin_topic\x18\t \x01(\x0b\x32\x15.gateway.v1.JoinTopicH\x00\x12-\n\x0bleave_topic\x18\n \x01(\x0b\x32\x16.gateway.v1.LeaveTopicH\x00\x12 \n\x04push\x18\x0b \x01(\x0b\x32\x10.gateway.v1.PushH\x00\x12\x35\n\x0fupdate_presence\x18\x0c \x01(\x0b\x32\x1a.gateway.v1.UpdatePresenceH\x00\x12\x1e\n\x03\x61\x63k\x18\r \x01(\x0b\x32\x0f.gateway.v1.AckH\x00\x12 \n\x04nack\x18\x0e \x01(\x0b\x32\x10.gateway.v1.NackH\x00\x12&\n\x07trigger\x18\x0f \x01(\x0b\x32\x13.gateway.v1.TriggerH\x00\x12\"\n\x05pause\x18\x10 \x01(\x0b\x32\x11.gateway.v1.PauseH\x00\x12$\n\x06resume\x18\x11 \x01(\x0b\x32\x12.gateway.v1.ResumeH\x00\x12/\n\x0cinject_input\x18\x12 \x01(\x0b\x32\x17.gateway.v1.InjectInputH\x00\x12\x33\n\x0eregister_agent\x18\x14 \x01(\x0b\x32\x19.gateway.v1.RegisterAgentH\x00\x12\x37\n\x10unregister_agent\x18\x15 \x01(\x0b\x32\x1b.gateway.v1.UnregisterAgentH\x00\x12+\n\ncall_reply\x18\x16 \x01(\x0b\x32\x15.gateway.v1.CallReplyH\x00\x12\x35\n\x0fpublish_message\x18\x17 \x01(\x0b\x32\x1a.gateway.v1.PublishMessageH\x00\x12\x35\n\x0fsave_checkpoint\x18\x18 \x01(\x0b\x32\x1a.gateway.v1.SaveCheckpointH\x00\x12\x32\n\x0ewait_for_input\x18\x19 \x01(\x0b\x32\x18.gateway.v1.WaitForInputH\x00\x12\x32\n\x05\x62\x61tch\x18\x1e \x01(\x0b\x32!.gateway.internal.v1.RequestBatchH\x00\x42\x07\n\x05\x66rame\"E\n\x0cRequestBatch\x12\x35\n\x08requests\x18\x01 \x03(\x0b\x32#.gateway.internal.v1.ConnectRequest\"\x19\n\x07Publish\x12\x0e\n\x06\x65vents\x18\x01 \x03(\x0c\"\xc0\x01\n\x0f\x43onnectResponse\x12\x31\n\x08\x64\x65livery\x18\x06 \x01(\x0b\x32\x1d.gateway.internal.v1.DeliveryH\x00\x12<\n\x0etopic_delivery\x18\r \x01(\x0b\x32\".gateway.internal.v1.TopicDeliveryH\x00\x12\x33\n\x05\x62\x61tch\x18\x1e \x01(\x0b\x32\".gateway.internal.v1.ResponseBatchH\x00\x42\x07\n\x05\x66rame\"\"\n\rResponseBatch\x12\x11\n\tresponses\x18\x01 \x03(\x0c\"h\n\rTopicDelivery\x12\x10\n\x08messages\x18\x01 \x03(\x0c\x12\x34\n\x10presence_changes\x18\x02 \x03(\x0b\x32\x1a.gateway.v1.PresenceChange\x12\x0f\n\x07\x64ropped\x18\x03 \x01(\x03\"%\n\x06Packed\x12\x12\n\x08\x64\x65livery\x18\x06 \x01(\x0cH\x00\x42\x07\n\x05\x66rame\"D\n\x08\x44\x65livery\x12\x18\n\x10subscription_ids\x18\x01 \x03(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x0e\n\x06\x65vents\x18\x03 \x03(\x0c\"=\n\x12ListEventsResponse\x12\x0e\n\x06\x65vents\x18\x01 \x03(\x0c\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,21 +34,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gateway.internal.v1.frames_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONNECTREQUEST']._serialized_start=114
-  _globals['_CONNECTREQUEST']._serialized_end=1114
-  _globals['_REQUESTBATCH']._serialized_start=1116
-  _globals['_REQUESTBATCH']._serialized_end=1185
-  _globals['_PUBLISH']._serialized_start=1187
-  _globals['_PUBLISH']._serialized_end=1212
-  _globals['_CONNECTRESPONSE']._serialized_start=1215
-  _globals['_CONNECTRESPONSE']._serialized_end=1407
-  _globals['_RESPONSEBATCH']._serialized_start=1409
-  _globals['_RESPONSEBATCH']._serialized_end=1443
-  _globals['_TOPICDELIVERY']._serialized_start=1445
-  _globals['_TOPICDELIVERY']._serialized_end=1549
-  _globals['_PACKED']._serialized_start=1551
-  _globals['_PACKED']._serialized_end=1588
-  _globals['_DELIVERY']._serialized_start=1590
-  _globals['_DELIVERY']._serialized_end=1658
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1660
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=1721
+  _globals['_CONNECTREQUEST']._serialized_end=1221
+  _globals['_REQUESTBATCH']._serialized_start=1223
+  _globals['_REQUESTBATCH']._serialized_end=1292
+  _globals['_PUBLISH']._serialized_start=1294
+  _globals['_PUBLISH']._serialized_end=1319
+  _globals['_CONNECTRESPONSE']._serialized_start=1322
+  _globals['_CONNECTRESPONSE']._serialized_end=1514
+  _globals['_RESPONSEBATCH']._serialized_start=1516
+  _globals['_RESPONSEBATCH']._serialized_end=1550
+  _globals['_TOPICDELIVERY']._serialized_start=1552
+  _globals['_TOPICDELIVERY']._serialized_end=1656
+  _globals['_PACKED']._serialized_start=1658
+  _globals['_PACKED']._serialized_end=1695
+  _globals['_DELIVERY']._serialized_start=1697
+  _globals['_DELIVERY']._serialized_end=1765
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=1767
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1828
 # @@protoc_insertion_point(module_scope)

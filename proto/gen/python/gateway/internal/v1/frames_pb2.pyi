@@ -53,6 +53,8 @@ class ConnectRequest(_message.Message):
     UNREGISTER_AGENT_FIELD_NUMBER: _builtins.int
     CALL_REPLY_FIELD_NUMBER: _builtins.int
     PUBLISH_MESSAGE_FIELD_NUMBER: _builtins.int
+    SAVE_CHECKPOINT_FIELD_NUMBER: _builtins.int
+    WAIT_FOR_INPUT_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """As in the public message."""
@@ -141,6 +143,14 @@ class ConnectRequest(_message.Message):
         """As in the public message."""
 
     @_builtins.property
+    def save_checkpoint(self) -> _event_service_pb2.SaveCheckpoint:
+        """As in the public message."""
+
+    @_builtins.property
+    def wait_for_input(self) -> _event_service_pb2.WaitForInput:
+        """As in the public message."""
+
+    @_builtins.property
     def batch(self) -> Global___RequestBatch:
         """The twin."""
 
@@ -169,13 +179,15 @@ class ConnectRequest(_message.Message):
         unregister_agent: _event_service_pb2.UnregisterAgent | None = ...,
         call_reply: _event_service_pb2.CallReply | None = ...,
         publish_message: _event_service_pb2.PublishMessage | None = ...,
+        save_checkpoint: _event_service_pb2.SaveCheckpoint | None = ...,
+        wait_for_input: _event_service_pb2.WaitForInput | None = ...,
         batch: Global___RequestBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "batch", b"batch", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "publish_message", b"publish_message", "push", b"push", "register_agent", b"register_agent", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "batch", b"batch", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "publish_message", b"publish_message", "push", b"push", "register_agent", b"register_agent", "resume", b"resume", "save_checkpoint", b"save_checkpoint", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence", "wait_for_input", b"wait_for_input"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "batch", b"batch", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "publish_message", b"publish_message", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "resume", b"resume", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "batch", b"batch", "call_reply", b"call_reply", "cancel", b"cancel", "frame", b"frame", "hello", b"hello", "inject_input", b"inject_input", "join_topic", b"join_topic", "leave_topic", b"leave_topic", "nack", b"nack", "pause", b"pause", "ping", b"ping", "publish", b"publish", "publish_message", b"publish_message", "push", b"push", "register_agent", b"register_agent", "request_id", b"request_id", "resume", b"resume", "save_checkpoint", b"save_checkpoint", "send", b"send", "subscribe", b"subscribe", "trigger", b"trigger", "unregister_agent", b"unregister_agent", "unsubscribe", b"unsubscribe", "update_presence", b"update_presence", "wait_for_input", b"wait_for_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "trigger", "pause", "resume", "inject_input", "register_agent", "unregister_agent", "call_reply", "publish_message", "batch"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "subscribe", "unsubscribe", "publish", "send", "cancel", "ping", "join_topic", "leave_topic", "push", "update_presence", "ack", "nack", "trigger", "pause", "resume", "inject_input", "register_agent", "unregister_agent", "call_reply", "publish_message", "save_checkpoint", "wait_for_input", "batch"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
