@@ -101,6 +101,7 @@ def _reply(frame: frames.Reply) -> pb.ConnectResponse:
         offset=frame.offset,
         state=_STATES[frame.state] if frame.state else execution_pb2.EXECUTION_STATE_UNSPECIFIED,
         error=error_to_proto(frame.error) if frame.error else None,
+        reason=valid_text(frame.reason),
     )
     return pb.ConnectResponse(request_id=frame.request_id, reply=reply)
 
