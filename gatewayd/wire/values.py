@@ -138,7 +138,10 @@ def fill_value(target: Value, value: Any, path: str, depth: int = 1) -> None:
     if value is None:
         target.null_value = NULL_VALUE
     elif isinstance(value, str):
-        target.string_value = valid_text(value)
+        try:
+            target.string_value = value
+        except UnicodeEncodeError:
+            target.string_value = valid_text(value)
     elif isinstance(value, bool):
         target.bool_value = value
     elif isinstance(value, int | float):
