@@ -195,5 +195,11 @@ def span_from(duration: Duration, path: str) -> float:
 
 def span(seconds: float) -> Duration:
     """The message for that many seconds."""
-    whole, nanos = divmod(round(seconds * _NANOS), _NANOS)
-    return Duration(seconds=whole, nanos=nanos)
+    duration = Duration()
+    fill_span(duration, seconds)
+    return duration
+
+
+def fill_span(target: Duration, seconds: float) -> None:
+    """Write that many seconds."""
+    target.seconds, target.nanos = divmod(round(seconds * _NANOS), _NANOS)
