@@ -15,14 +15,24 @@ AGENTS = "agents: {echo: {model: offline/echo}, slow: {model: offline/slow}}\n"
 
 
 async def test_a_crash_loses_nothing_that_was_triggered_and_ends_it_once(tmp_path: Path) -> None:
-    """kill -9 with one running and one queued: both go on after the start, and each ends once; keys are remembered."""
+    """kill -9 with one running and two queued: all go on after the start, and each ends once; keys are remembered.
+
+    Who waited for one goes on waiting, though it gave no key.
+    """
     config = f"{AGENTS}entry_points: {{one: {{agent: slow, max_concurrent: 1}}}}\n"
     async with house(tmp_path, config) as rig:
         running = await rig.client.trigger("one", "1s the first", idempotency_key="a")
         queued = await rig.client.trigger("one", {"n": 2}, idempotency_key="b")
         await execution_is(rig, running.execution_id, "running")
+        waiting = asyncio.create_task(rig.client.trigger_and_wait("one", "1ms the third"))
+
+        async def all_there() -> bool:
+            return len(await executions(rig, "one")) == 3
+
+        await eventually(all_there)
         await rig.daemon.kill()
         await rig.daemon.start()
+        third = await asyncio.wait_for(waiting, 60)
         await rig.reconnect()
 
         again = await rig.client.trigger("one", {"n": 2}, idempotency_key="b")
@@ -32,10 +42,11 @@ async def test_a_crash_loses_nothing_that_was_triggered_and_ends_it_once(tmp_pat
         assert (first.output, first.attempts) == ("the first", 2)
         assert (again.execution_id, again.duplicate) == (queued.execution_id, True)
         assert (second.execution_id, second.state) == (queued.execution_id, "succeeded")
-        for one in (running, queued):
+        assert (third.state, third.output, third.duplicate) == ("succeeded", "the third", False)
+        for one in (running, queued, third):
             ends = await rig.events("execution_completed", execution_id=one.execution_id)
             assert len(ends) == 1
-        assert len(await executions(rig, "one")) == 2
+        assert len(await executions(rig, "one")) == 3
 
 
 async def test_a_stop_puts_back_what_is_not_done(tmp_path: Path) -> None:
