@@ -1,8 +1,4 @@
-"""A message to an agent and its answer, over as many connections as it takes.
-
-Every send has an idempotency key. When the connection is lost the same send goes out again on the next one; the
-daemon knows the key, runs nothing twice and gives the answer of the first.
-"""
+"""A message to an agent and its answer, as it comes."""
 
 from __future__ import annotations
 
@@ -14,15 +10,12 @@ from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import execution_pb2
 
 from gatewayctl.plain import enum_name
+from gatewayctl.sdk.asked import Asked
 from gatewayctl.sdk.conversation import Conversation
-from gatewayctl.sdk.errors import DeadlineExceeded, ExecutionFailed, GatewayError, from_frame
-from gatewayctl.sdk.link import Link, LinkLost
+from gatewayctl.sdk.errors import ExecutionFailed, GatewayError, from_frame
 from gatewayctl.system import Clock
 
 __all__ = ["Answer", "Reply"]
-
-GRACE = 5.0
-"""Seconds that the client waits longer than it has asked the daemon to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +39,22 @@ class Answer:
     def __init__(self, conversation: Conversation, send: pb.Send, clock: Clock, timeout: float | None) -> None:
         self.reply: Reply | None = None
         """The whole answer, once it is there."""
-        self.execution_id = ""
-        self.message_id = ""
-        self._conversation = conversation
-        self._send = send
-        self._clock = clock
-        self._until = None if timeout is None else clock.monotonic() + timeout
+        self._asked = Asked(conversation, pb.ConnectRequest(send=send), clock, timeout)
         self._text = ""
         self._taken = 0
         self._error: GatewayError | None = None
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def execution_id(self) -> str:
+        """What answers; empty before the daemon has accepted it."""
+        return self._asked.execution_id
+
+    @property
+    def message_id(self) -> str:
+        """In the ledger; empty before the daemon has accepted it."""
+        return self._asked.message_id
 
     def begin(self, start: Callable[..., asyncio.Task[None]]) -> Answer:
         """Send it, in a task of the client's."""
@@ -115,10 +113,9 @@ class Answer:
 
     async def _run(self) -> None:
         try:
-            async with asyncio.timeout(self._left(GRACE)):
-                await self._converse()
+            await self._asked.replies(self._on_reply, self._news.set)
         except TimeoutError:
-            self._error = self._late("there was no answer in time")
+            self._error = self._asked.late()
         except GatewayError as error:
             if self.execution_id:
                 error.metadata.setdefault("execution_id", self.execution_id)
@@ -128,32 +125,6 @@ class Answer:
             raise
         finally:
             self._news.set()
-
-    def _left(self, more: float = 0.0) -> float | None:
-        return None if self._until is None else max(0.0, self._until - self._clock.monotonic()) + more
-
-    async def _converse(self) -> None:
-        while self.reply is None:
-            link = await self._conversation.link()
-            try:
-                await self._once(link)
-            except LinkLost:
-                continue
-
-    async def _once(self, link: Link) -> None:
-        frame = pb.ConnectRequest(request_id=link.new_id(), send=self._send)
-        if (left := self._left()) is not None:
-            frame.send.timeout.FromMilliseconds(max(1, int(left * 1000)))
-        done = link.expect_replies(frame.request_id, self._on_reply)
-        try:
-            accepted = await link.request(frame)
-            self.execution_id, self.message_id = accepted.execution_id, accepted.message_id
-            self._news.set()
-            await done
-        finally:
-            link.forget(frame.request_id)
-        if self._error is not None:
-            raise self._error
 
     def _on_reply(self, reply: pb.Reply) -> None:
         if not reply.final:
@@ -169,18 +140,12 @@ class Answer:
         if reply.HasField("error"):
             self._error = from_frame(reply.error)
         elif reply.state in (execution_pb2.EXECUTION_STATE_RUNNING, execution_pb2.EXECUTION_STATE_QUEUED):
-            self._error = self._late("the agent has not answered in time; it goes on")
+            self._error = self._asked.late("the agent has not answered in time; it goes on")
         elif reply.state == execution_pb2.EXECUTION_STATE_FAILED:
             self._error = ExecutionFailed("the agent has failed", code=10, reason="EXECUTION_FAILED")
         else:
             state = enum_name(execution_pb2.ExecutionState.DESCRIPTOR, reply.state)
-            self.execution_id = reply.execution_id or self.execution_id
-            self.message_id = reply.message_id or self.message_id
-            self.reply = Reply(reply.content, self.execution_id, self.message_id, state)
+            self.reply = Reply(reply.content, reply.execution_id, reply.message_id, state)
             self._text = reply.content if reply.content.startswith(self._text) else self._text
         if self._error is not None:
             self._error.metadata.setdefault("execution_id", reply.execution_id)
-
-    def _late(self, message: str) -> DeadlineExceeded:
-        facts = {"execution_id": self.execution_id} if self.execution_id else {}
-        return DeadlineExceeded(message, code=4, reason="DEADLINE_EXCEEDED", metadata=facts)

@@ -9,7 +9,8 @@ from gateway.v1 import runtime_service_pb2 as pb
 from google.protobuf.message import Message
 
 from gatewayctl.plain import enum_name
-from gatewayctl.sdk.triggers import FOREVER, GRACE, Triggers
+from gatewayctl.sdk.asked import GRACE
+from gatewayctl.sdk.triggers import FOREVER, Triggers
 
 __all__ = ["Controls"]
 

@@ -77,6 +77,8 @@ class Conversation:
     ) -> None:
         self.connects = 0
         """How often a welcome came."""
+        self.features: frozenset[str] = frozenset()
+        """What the daemon said that it can do, when it last welcomed us."""
         self.last_error: GatewayError | None = None
         """Why there is no link; None while there is one."""
         self._dial = dial
@@ -193,7 +195,7 @@ class Conversation:
         began = self._clock.monotonic()
         self.connects += 1
         self._backoff.ease()
-        self._link, self.last_error = link, None
+        self._link, self.last_error, self.features = link, None, link.features
         self._changed.set()
         try:
             cause = await link.run()

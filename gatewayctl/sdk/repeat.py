@@ -1,4 +1,4 @@
-"""Requests that may be said again without harm, until they are answered."""
+"""Requests that may be said again without harm, until they are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting entry points: single calls; with an idempotency key, one whose answer was lost can be made again."""
+"""Starting entry points: on the stream, over as many connections as it takes; by single calls to an older daemon."""
 
 from __future__ import annotations
 
@@ -6,23 +6,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from gateway.v1 import execution_pb2
+from gateway.v1 import event_service_pb2, execution_pb2
 from gateway.v1 import runtime_service_pb2 as pb
 from google.protobuf.message import Message
 
 from gatewayctl.plain import enum_name
+from gatewayctl.sdk.asked import GRACE, Asked
+from gatewayctl.sdk.conversation import Conversation
+from gatewayctl.sdk.errors import from_frame
 from gatewayctl.sdk.objects import fill
+from gatewayctl.sdk.pace import Ids
+from gatewayctl.sdk.repeat import repeated
+from gatewayctl.system import Clock
 
 __all__ = ["Result", "Triggered", "Triggers", "trigger_request"]
 
 _Answer = TypeVar("_Answer", bound=Message)
 FOREVER = 86_400.0
 """Seconds that a call without a timeout of its own may take."""
-GRACE = 5.0
-"""Seconds that the call may take longer than the daemon was asked to wait."""
+FEATURE = "trigger"
+"""How a daemon says that it takes them on the stream."""
+_ENDED = (
+    execution_pb2.EXECUTION_STATE_SUCCEEDED,
+    execution_pb2.EXECUTION_STATE_FAILED,
+    execution_pb2.EXECUTION_STATE_CANCELLED,
+)
 
 
 class _Calls(Protocol):
+    _conversation: Conversation
+    _ids: Ids
+    _clock: Clock
+    _timeout: float
+
+    def _need_open(self) -> None: ...
+
     async def call(
         self, method: str, request: Message, answer: type[_Answer], *, timeout: float | None = None
     ) -> _Answer: ...
@@ -36,7 +54,10 @@ class Triggered:
     message_id: str
     """In the ledger; `gatewayctl trace` takes it."""
     duplicate: bool
-    """Whether the idempotency key was known, and this is the execution of the first call."""
+    """Whether the idempotency key was known, and this is the execution of the first call.
+
+    After a lost connection that may have been this call itself.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +88,24 @@ class Triggers:
         memory: Mapping[str, Any] | None = None,
         paused_at: str = "",
     ) -> Triggered:
-        """Start an entry point; returns once its execution is on disk.
+        """Start an entry point; returns once its execution is on disk. A lost connection does not lose it.
 
         `input` is text, or a JSON object of which the agent reads the text. The same key with the same input gives the
         first execution; with another input it is Conflict. NotFound for an unknown entry point, LimitExceeded when too
-        much waits. With `memory` (a JSON object) or `paused_at` (a node) it begins with that instead of with nothing.
+        much waits, DeadlineExceeded when the daemon has not answered within the client's `timeout`. With `memory`
+        (a JSON object) or `paused_at` (a node) it begins with that instead of with nothing.
         """
+        self._need_open()
         request = trigger_request(
             entry_point, input, correlation_id, idempotency_key, memory=memory, paused_at=paused_at
         )
-        answer = await self.call("RuntimeService/Trigger", request, pb.TriggerResponse)
-        return Triggered(answer.execution_id, answer.message_id, answer.duplicate)
+        if FEATURE not in self._conversation.features:
+            answer = await self.call("RuntimeService/Trigger", request, pb.TriggerResponse)
+            return Triggered(answer.execution_id, answer.message_id, answer.duplicate)
+        frame = _frame(request, self._ids)
+        frame.trigger.no_reply = True
+        accepted = await repeated(self._conversation, frame, self._timeout)
+        return Triggered(accepted.execution_id, accepted.message_id, accepted.duplicate and bool(idempotency_key))
 
     async def trigger_and_wait(
         self: _Calls,
@@ -92,12 +120,16 @@ class Triggers:
     ) -> Result:
         """Start an entry point and wait for its result; an execution that fails is a result, no exception.
 
-        `timeout` in seconds; None for as long as the agent may take. Errors as for `trigger`, and Unavailable when the
-        daemon stops meanwhile: the execution goes on after its next start.
+        `timeout` in seconds; None for as long as the agent may take. Errors as for `trigger`. A lost connection does
+        not lose it: the execution goes on, also over a restart of the daemon, and so does the waiting.
         """
+        self._need_open()
         request = trigger_request(
             entry_point, input, correlation_id, idempotency_key, memory=memory, paused_at=paused_at
         )
+        if FEATURE in self._conversation.features:
+            asked = Asked(self._conversation, _frame(request, self._ids), self._clock, timeout)
+            return await _result(asked, keyed=bool(idempotency_key))
         wanted = pb.TriggerAndWaitRequest(trigger=request)
         if timeout is not None:
             wanted.timeout.FromMilliseconds(max(1, int(timeout * 1000)))
@@ -112,6 +144,42 @@ class Triggers:
             answer.outcome == pb.TRIGGER_OUTCOME_TIMED_OUT,
             answer.duplicate,
         )
+
+
+def _frame(request: pb.TriggerRequest, ids: Ids) -> event_service_pb2.ConnectRequest:
+    """The same for the stream, where whatever is sent can be sent again."""
+    frame = event_service_pb2.ConnectRequest()
+    trigger = frame.trigger
+    trigger.entry_point, trigger.correlation_id = request.entry_point, request.correlation_id
+    trigger.idempotency_key = request.idempotency_key or ids.new()
+    if request.HasField("text"):
+        trigger.text = request.text
+    elif request.HasField("json"):
+        trigger.json.CopyFrom(request.json)
+    if request.HasField("session_state"):
+        trigger.session_state.CopyFrom(request.session_state)
+    return frame
+
+
+async def _result(asked: Asked, *, keyed: bool) -> Result:
+    """What its final reply says; raises the error of a reply that tells of no execution."""
+    replies: list[event_service_pb2.Reply] = []
+    try:
+        await asked.replies(replies.append)
+    except TimeoutError:
+        raise asked.late() from None
+    reply = replies[-1]
+    if not reply.state:
+        raise from_frame(reply.error)
+    failed = reply.state == execution_pb2.EXECUTION_STATE_FAILED
+    return Result(
+        reply.execution_id,
+        enum_name(execution_pb2.ExecutionState.DESCRIPTOR, reply.state),
+        reply.content if reply.state == execution_pb2.EXECUTION_STATE_SUCCEEDED else "",
+        (reply.error.message if failed else "") or reply.reason,
+        reply.state not in _ENDED,
+        asked.duplicate and keyed,
+    )
 
 
 def trigger_request(

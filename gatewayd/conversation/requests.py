@@ -150,8 +150,8 @@ class Requests:
 
     # Under way
 
-    async def _later(self, frame: Request, begin: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Serve a request beside the others; `begin` may refuse it at once."""
+    async def _later(self, frame: Request, begin: Callable[[], Coroutine[None, None, Waiting | None]]) -> None:
+        """Serve a request beside the others; `begin` may refuse it at once. What it gives is answered once more."""
         if self._slots.are_taken:
             await self._slots.freed()
         work = begin()
@@ -159,22 +159,25 @@ class Requests:
         self._open[frame.request_id] = None
         self._tasks.start(self._answer(frame, work), name=f"request {frame.request_id}")
 
-    async def _answer(self, frame: Request, work: Coroutine[None, None, None]) -> None:
-        request_id = frame.request_id
+    async def _answer(self, frame: Request, work: Coroutine[None, None, Waiting | None]) -> None:
+        request_id, waiting = frame.request_id, None
         try:
-            await work
+            waiting = await work
         except GatewayError as error:
             self._refuse(frame, error)
         except Exception:  # the boundary of one request: the client gets an answer, the log the traceback
             log.exception("request_crashed", extra={"client": self._client_id, "request": request_id})
             self._put(Rejected(request_id, Internal("the gateway failed on this request; its log says more")))
         finally:
-            if request_id not in self._waiting:
+            if waiting is None:
                 self._open.pop(request_id, None)
             if isinstance(frame, Send) and frame.call_id:
                 self._asking -= 1
             else:
                 self._slots.give_back()
+        if waiting is not None:  # here, since a task of its own would cost more than all the rest of it
+            self._waiting[request_id] = waiting
+            await self._reply(waiting)
 
     # Events
 
@@ -216,20 +219,19 @@ class Requests:
 
     # Messages to agents
 
-    async def _sent(self, frame: Send) -> None:
-        self._started(frame, *await self._doors.sends.submit(frame, Caller(self._principal, self._client_id)))
+    async def _sent(self, frame: Send) -> Waiting | None:
+        return self._started(frame, *await self._doors.sends.submit(frame, Caller(self._principal, self._client_id)))
 
-    async def _triggered(self, frame: Trigger) -> None:
-        self._started(frame, *await self._doors.triggering.submit(frame, self._principal))
+    async def _triggered(self, frame: Trigger) -> Waiting | None:
+        return self._started(frame, *await self._doors.triggering.submit(frame, self._principal))
 
-    def _started(self, frame: Send | Trigger, submitted: Submitted, waiting: Waiting) -> None:
-        """What answers is on disk."""
+    def _started(self, frame: Send | Trigger, submitted: Submitted, waiting: Waiting) -> Waiting | None:
+        """What answers is on disk; gives what is to be waited for."""
         accepted = submitted.accepted
         ids = (accepted.execution_id, accepted.message_id)
         is_known = isinstance(frame, Trigger) and accepted.duplicate
         self._put(Accepted(frame.request_id, execution_id=ids[0], message_id=ids[1], duplicate=is_known))
-        if frame.await_reply:
-            self.await_reply(waiting)
+        return waiting if frame.await_reply else None
 
     def _ask(self, frame: Send) -> None:
         """A worker asks another agent. It takes no slot: the answer that it waits for may come on this connection."""
@@ -254,7 +256,7 @@ class Requests:
         self._put(Accepted(frame.request_id, execution_id=frame.execution_id))
 
     def await_reply(self, waiting: Waiting) -> None:
-        """Give the reply of an accepted send when it comes; also for one that an earlier connection sent."""
+        """Give the reply of a send when it comes that an earlier connection sent."""
         self._waiting[waiting.request_id] = waiting
         self._tasks.start(self._reply(waiting), name=f"reply {waiting.request_id}")
 

@@ -68,15 +68,25 @@ class Sends:
             async with self._clock.timeout(left):
                 outcome = await _shielded(live)
         except TimeoutError:
-            error = DeadlineExceeded(
-                f"no reply in time; execution {waiting.execution_id} goes on, and keeps its answer",
-                metadata={"execution_id": waiting.execution_id},
-            )
-            return _final(waiting, "", live.state, error)
-        return _final(waiting, outcome.output, outcome.state, failure(outcome.state, outcome.error, outcome.reason))
+            return await self._late(waiting)
+        error = failure(outcome.state, outcome.error, outcome.reason)
+        return _final(waiting, outcome.output, outcome.state, error, outcome.reason)
+
+    async def _late(self, waiting: Waiting) -> Reply:
+        """Its time is over. It may have ended, or left, meanwhile: the row says."""
+        execution = await self._store.get_execution(waiting.execution_id)
+        if execution is None or execution.state.terminal:
+            return self._from_row(waiting, execution)
+        error = DeadlineExceeded(
+            f"no reply in time; execution {waiting.execution_id} goes on, and keeps its answer",
+            metadata={"execution_id": waiting.execution_id},
+        )
+        return _final(waiting, "", execution.state, error, execution.reason)
 
     async def _stored(self, waiting: Waiting) -> Reply:
-        execution = await self._store.get_execution(waiting.execution_id)
+        return self._from_row(waiting, await self._store.get_execution(waiting.execution_id))
+
+    def _from_row(self, waiting: Waiting, execution: Execution | None) -> Reply:
         if execution is None:
             return _final(waiting, "", None, NotFound(f"execution {waiting.execution_id} is no longer kept"))
         return stored_reply(waiting, execution)
@@ -85,7 +95,7 @@ class Sends:
 def stored_reply(waiting: Waiting, execution: Execution) -> Reply:
     """The final reply from an execution's row."""
     error = failure(execution.state, execution.error, execution.reason)
-    return _final(waiting, execution.output, execution.state, error)
+    return _final(waiting, execution.output, execution.state, error, execution.reason)
 
 
 def failure(state: ExecutionState, error: str, reason: str) -> GatewayError | None:
@@ -99,7 +109,9 @@ def failure(state: ExecutionState, error: str, reason: str) -> GatewayError | No
     return DeadlineExceeded(f"the execution is {state.value}: {reason}" if reason else f"it is {state.value}")
 
 
-def _final(waiting: Waiting, content: str, state: ExecutionState | None, error: GatewayError | None) -> Reply:
+def _final(
+    waiting: Waiting, content: str, state: ExecutionState | None, error: GatewayError | None, reason: str = ""
+) -> Reply:
     return Reply(
         waiting.request_id,
         waiting.execution_id,
@@ -108,6 +120,7 @@ def _final(waiting: Waiting, content: str, state: ExecutionState | None, error: 
         final=True,
         state=state,
         error=error,
+        reason=reason,
     )
 
 

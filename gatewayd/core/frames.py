@@ -245,6 +245,8 @@ class Reply:
     """Characters that came before this part."""
     state: ExecutionState | None = None
     error: GatewayError | None = None
+    reason: str = ""
+    """Why the execution is in that state."""
 
 
 @value(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Origin(StrEnum):
     @property
     def is_entry_point(self) -> bool:
         """Whether the work came through an entry point."""
-        return self in (Origin.TRIGGER, Origin.EVENT, Origin.TIMER)
+        return self in _ENTRY_POINTS
 
 
 class ExecutionState(StrEnum):
@@ -44,7 +44,12 @@ class ExecutionState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        return self in (ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED)
+        return self in _ENDS
+
+
+# Here, and not where they are asked for: a member of an enumeration is found by a call of Python's own.
+_ENTRY_POINTS = (Origin.TRIGGER, Origin.EVENT, Origin.TIMER)
+_ENDS = (ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED)
 
 
 class LedgerState(StrEnum):
@@ -63,7 +68,10 @@ class LedgerState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        return self not in (LedgerState.QUEUED, LedgerState.EXECUTED)
+        return self not in _UNTOLD
+
+
+_UNTOLD = (LedgerState.QUEUED, LedgerState.EXECUTED)
 
 
 @value(frozen=True, slots=True)

@@ -37,7 +37,6 @@ from gatewayd.runtime.speaking import Door, Voice, Work, deliver, work_of
 from gatewayd.runtime.views import Views
 from gatewayd.service import Deadline
 from gatewayd.storage.base import Store
-from gatewayd.storage.records import Published
 
 log = logging.getLogger("gatewayd.runtime")
 
@@ -231,4 +230,4 @@ class Messaging:
             self._publish(event)
 
     def _record(self, event: Event) -> None:
-        self._store.append([Published(event)], scope="")
+        self._store.note(event)

@@ -103,6 +103,13 @@ class Store(Views, PushTables, StateTables, EntryPointTables, CheckpointTables, 
         """
         ...
 
+    def note(self, event: Event) -> None:
+        """Append an event that nobody waits for: in its order, on disk with whatever is written next or soon after.
+
+        A failure goes to the store's log.
+        """
+        ...
+
     async def read_forward(self, after: int, selection: EventFilter, limit: int) -> EventPage:
         """Events with seq > `after`, oldest first."""
         ...

@@ -70,30 +70,37 @@ def _read(data: Message, key: str, kind: Kind) -> Any:
     return values.seconds_from(value) if data.HasField(key) else None
 
 
-def fill_data(event: event_pb2.Event, kind: EventType, data: Mapping[str, Any]) -> None:
-    """Write `data` into the message's member of that type.
+def fill_data(event: event_pb2.Event, kind: EventType, label: str, data: Mapping[str, Any]) -> None:
+    """Write `data` into the message's member of that type, whose name is `label`.
 
     Raises `InvalidArgument` for a key that the catalogue does not know and for a value of another kind.
     """
-    target = getattr(event, kind.label)
+    target = getattr(event, label)
     target.SetInParent()
-    if isinstance(target, event_data_pb2.CustomData):
+    if kind is EventType.CUSTOM:
         _fill_custom(target, data)
         return
     kinds = CATALOGUE[kind].data
     for key, value in data.items():
-        path = f"{kind.label}.{key}"
         if key not in kinds:
-            raise values.refuse(path, "is no key of this type")
+            raise values.refuse(f"{label}.{key}", "is no key of this type")
         if value is not None:
-            _fill(target, key, kinds[key], value, path)
+            _fill(target, key, kinds[key], value, label)
 
 
-def _fill(target: Message, key: str, kind: Kind, value: Any, path: str) -> None:
+def _fill(target: Message, key: str, kind: Kind, value: Any, label: str) -> None:
+    if kind in _SCALARS:
+        try:
+            setattr(target, key, value)
+            return
+        except (TypeError, ValueError, AttributeError):  # a text that is no UTF-8 is mended below
+            pass
+    path = f"{label}.{key}"
     try:
         if kind is Kind.STRUCT:
-            getattr(target, key).SetInParent()
-            values.fill_struct(getattr(target, key), value, path)
+            struct = getattr(target, key)
+            struct.SetInParent()
+            values.fill_struct(struct, value, path)
         elif kind is Kind.VALUE:
             values.fill_value(getattr(target, key), value, path)
         elif kind is Kind.TIME:

@@ -77,19 +77,24 @@ def _refused(frame: frames.Refused) -> pb.ConnectResponse:
 
 
 def _accepted(frame: frames.Accepted) -> pb.ConnectResponse:
-    """The answer that is frequent: it mostly says no more than that, and each field that is given costs."""
-    response = pb.ConnectResponse(request_id=frame.request_id)
-    accepted = response.accepted
-    accepted.SetInParent()
+    """As the other frames that are frequent, member by member, and only those that say something: it costs half."""
+    message = pb.ConnectResponse()
+    message.request_id = frame.request_id
+    accepted = message.accepted
+    accepted.existed = frame.existed  # says at once which kind of frame it is
     if frame.cursor is not None:
         accepted.cursor = str(frame.cursor)
-    if frame.execution_id or frame.message_id:
-        accepted.execution_id, accepted.message_id = frame.execution_id, frame.message_id
-    if frame.existed or frame.duplicate or frame.left:
-        accepted.existed, accepted.duplicate, accepted.left = frame.existed, frame.duplicate, frame.left
+    if frame.execution_id:
+        accepted.execution_id = frame.execution_id
+    if frame.message_id:
+        accepted.message_id = frame.message_id
     if frame.count:
         accepted.count = frame.count
-    return response
+    if frame.duplicate:
+        accepted.duplicate = True
+    if frame.left:
+        accepted.left = True
+    return message
 
 
 def _rejected(frame: frames.Rejected) -> pb.ConnectResponse:
@@ -97,16 +102,22 @@ def _rejected(frame: frames.Rejected) -> pb.ConnectResponse:
 
 
 def _reply(frame: frames.Reply) -> pb.ConnectResponse:
-    reply = pb.Reply(
-        execution_id=frame.execution_id,
-        message_id=frame.message_id,
-        content=valid_text(frame.content),
-        final=frame.final,
-        offset=frame.offset,
-        state=_STATES[frame.state] if frame.state else execution_pb2.EXECUTION_STATE_UNSPECIFIED,
-        error=error_to_proto(frame.error) if frame.error else None,
-    )
-    return pb.ConnectResponse(request_id=frame.request_id, reply=reply)
+    message = pb.ConnectResponse()
+    message.request_id = frame.request_id
+    reply = message.reply
+    reply.execution_id = frame.execution_id
+    reply.message_id = frame.message_id
+    reply.content = valid_text(frame.content)
+    reply.final = frame.final
+    if frame.offset:
+        reply.offset = frame.offset
+    if frame.state is not None:
+        reply.state = _STATES[frame.state]
+    if frame.error is not None:
+        reply.error.CopyFrom(error_to_proto(frame.error))
+    if frame.reason:
+        reply.reason = valid_text(frame.reason)
+    return message
 
 
 def _progress(frame: frames.Progress) -> pb.ConnectResponse:

@@ -138,7 +138,10 @@ def fill_value(target: Value, value: Any, path: str, depth: int = 1) -> None:
     if value is None:
         target.null_value = NULL_VALUE
     elif isinstance(value, str):
-        target.string_value = valid_text(value)
+        try:
+            target.string_value = value
+        except UnicodeEncodeError:
+            target.string_value = valid_text(value)
     elif isinstance(value, bool):
         target.bool_value = value
     elif isinstance(value, int | float):
@@ -192,5 +195,11 @@ def span_from(duration: Duration, path: str) -> float:
 
 def span(seconds: float) -> Duration:
     """The message for that many seconds."""
-    whole, nanos = divmod(round(seconds * _NANOS), _NANOS)
-    return Duration(seconds=whole, nanos=nanos)
+    duration = Duration()
+    fill_span(duration, seconds)
+    return duration
+
+
+def fill_span(target: Duration, seconds: float) -> None:
+    """Write that many seconds."""
+    target.seconds, target.nanos = divmod(round(seconds * _NANOS), _NANOS)

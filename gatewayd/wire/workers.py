@@ -13,7 +13,7 @@ from gatewayd.core import workers
 from gatewayd.core.agents import TopicFilter
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.wire.names import MAX_ID, name, required
-from gatewayd.wire.values import fill_time, refuse, span, valid_text
+from gatewayd.wire.values import fill_span, fill_time, refuse, valid_text
 
 MAX_CONCURRENT = 1000
 """Calls that a worker may take at a time."""
@@ -134,32 +134,30 @@ READERS: Mapping[str, Callable[[frames_pb2.ConnectRequest], workers.WorkerReques
     }
 )
 
+_SELDOM = ("session_id", "channel", "redelivered", "offset", "topic", "sender", "data_type", "traceparent", "state")
+"""What a call often says nothing in."""
+
 
 def call(frame: workers.Call) -> pb.ConnectResponse:
-    message = pb.Call(
-        call_id=frame.call_id,
-        agent=frame.agent,
-        execution_id=frame.execution_id,
-        session_id=frame.session_id,
-        text=valid_text(frame.text),
-        principal=valid_text(frame.principal),
-        channel=frame.channel,
-        timeout=span(frame.timeout),
-        redelivered=frame.redelivered,
-        offset=frame.offset,
-        topic=frame.topic,
-        sender=frame.sender,
-        data_type=frame.data_type,
-        traceparent=frame.traceparent,
-        state=frame.state,
-        inputs={node: valid_text(said) for node, said in frame.inputs.items()},
-    )
+    response = pb.ConnectResponse()
+    message = response.call
+    message.call_id = frame.call_id
+    message.agent = frame.agent
+    message.execution_id = frame.execution_id
+    message.text = valid_text(frame.text)
+    message.principal = valid_text(frame.principal)
+    fill_span(message.timeout, frame.timeout)
+    for field in _SELDOM:
+        if value := getattr(frame, field):
+            setattr(message, field, value)
+    for node, input_ in frame.inputs.items():
+        message.inputs[node] = valid_text(input_)
     for said in frame.history:
         entry = message.history.add(
             role=_ROLES.get(said.role, session_pb2.SESSION_ROLE_UNSPECIFIED), content=valid_text(said.content)
         )
         fill_time(entry.time, said.time, "time")
-    return pb.ConnectResponse(call=message)
+    return response
 
 
 def cancel_call(frame: workers.CancelCall) -> pb.ConnectResponse:

@@ -72,6 +72,7 @@ class FakeGateway(grpc.GenericRpcHandler):
         self.streams: list[Stream] = []
         self.cuts: dict[str, int] = {}
         self.max_message_bytes = 4 << 20
+        self.features: tuple[str, ...] = ()
         self.half_closed = 0
         self.on_hello: Callable[[int], None] = lambda number: None
         self.refuse_hello: pb.Refused | None = None
@@ -172,9 +173,9 @@ class FakeGateway(grpc.GenericRpcHandler):
             kind = frame.WhichOneof("frame")
             if self._cut_at(f"got_{kind}", stream):
                 return
-            if kind == "send":
+            if kind in ("send", "trigger"):
                 # Like the daemon: one request does not hold up the next.
-                task = asyncio.create_task(self._send(stream, frame))
+                task = asyncio.create_task(getattr(self, f"_{kind}")(stream, frame))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             elif kind in FakePush.REQUESTS:
@@ -208,6 +209,7 @@ class FakeGateway(grpc.GenericRpcHandler):
             welcome=pb.Welcome(
                 protocol=1,
                 server_version="fake",
+                features=self.features,
                 policy=policy,
                 resume_token=f"resume-{len(self.hellos)}",
                 resumed=bool(frame.hello.resume_token),
@@ -309,6 +311,27 @@ class FakeGateway(grpc.GenericRpcHandler):
         else:
             final = pb.Reply(final=True, content=text, state=execution_pb2.EXECUTION_STATE_SUCCEEDED)
         final.execution_id, final.message_id = f"x-{key}", f"m-{key}"
+        stream.say(request_id=frame.request_id, reply=final)
+
+    async def _trigger(self, stream: Stream, frame: pb.ConnectRequest) -> None:
+        trigger = frame.trigger
+        key, known = trigger.idempotency_key, trigger.idempotency_key in self.runs
+        if not known:
+            self.runs.append(key)
+        ids = {"execution_id": f"x-{key}", "message_id": f"m-{key}"}
+        if self._cut_at("trigger_stored", stream):
+            return
+        stream.say(request_id=frame.request_id, accepted=pb.Accepted(**ids, duplicate=known))
+        if trigger.no_reply:
+            return
+        if self.cuts.pop("trigger_accepted", 0):
+            stream.out.put_nowait(None)  # that arrives, then the stream ends
+            return
+        await self.answer_gate.wait()
+        reply = self.answers.get("trigger")
+        assert isinstance(reply, pb.Reply)
+        final = pb.Reply(**ids, final=True)
+        final.MergeFrom(reply)
         stream.say(request_id=frame.request_id, reply=final)
 
     def _topics(self, stream: Stream, frame: pb.ConnectRequest) -> None:

@@ -4,8 +4,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from gateway.v1 import runtime_service_pb2 as pb
 
 from gatewayctl.client import NotFound, Unavailable
+from gatewayctl.sdk.triggers import trigger_request
 from tests.rigs.entry_points import entry_points, execution, execution_is, executions, reload, state_name
 from tests.rigs.house import eventually, house
 
@@ -13,14 +15,24 @@ AGENTS = "agents: {echo: {model: offline/echo}, slow: {model: offline/slow}}\n"
 
 
 async def test_a_crash_loses_nothing_that_was_triggered_and_ends_it_once(tmp_path: Path) -> None:
-    """kill -9 with one running and one queued: both go on after the start, and each ends once; keys are remembered."""
+    """kill -9 with one running and two queued: all go on after the start, and each ends once; keys are remembered.
+
+    Who waited for one goes on waiting, though it gave no key.
+    """
     config = f"{AGENTS}entry_points: {{one: {{agent: slow, max_concurrent: 1}}}}\n"
     async with house(tmp_path, config) as rig:
         running = await rig.client.trigger("one", "1s the first", idempotency_key="a")
         queued = await rig.client.trigger("one", {"n": 2}, idempotency_key="b")
         await execution_is(rig, running.execution_id, "running")
+        waiting = asyncio.create_task(rig.client.trigger_and_wait("one", "1ms the third"))
+
+        async def all_there() -> bool:
+            return len(await executions(rig, "one")) == 3
+
+        await eventually(all_there)
         await rig.daemon.kill()
         await rig.daemon.start()
+        third = await asyncio.wait_for(waiting, 60)
         await rig.reconnect()
 
         again = await rig.client.trigger("one", {"n": 2}, idempotency_key="b")
@@ -30,20 +42,28 @@ async def test_a_crash_loses_nothing_that_was_triggered_and_ends_it_once(tmp_pat
         assert (first.output, first.attempts) == ("the first", 2)
         assert (again.execution_id, again.duplicate) == (queued.execution_id, True)
         assert (second.execution_id, second.state) == (queued.execution_id, "succeeded")
-        for one in (running, queued):
+        assert (third.state, third.output, third.duplicate) == ("succeeded", "the third", False)
+        for one in (running, queued, third):
             ends = await rig.events("execution_completed", execution_id=one.execution_id)
             assert len(ends) == 1
-        assert len(await executions(rig, "one")) == 2
+        assert len(await executions(rig, "one")) == 3
 
 
 async def test_a_stop_puts_back_what_is_not_done(tmp_path: Path) -> None:
-    """A clean stop with live executions: who waits is told, and they go on after the next start, the queued one too."""
+    """A clean stop with live executions: they go on after the next start, the queued one too, and so does the waiting.
+
+    Who waits by a single call is told: that ends with its connection.
+    """
     config = f"gateway: {{drain_timeout: 1}}\n{AGENTS}entry_points: {{one: {{agent: slow, max_concurrent: 1}}}}\n"
     async with house(tmp_path, config) as rig:
         words = ["5s the first", "0s the second"]
+        alone = pb.TriggerAndWaitRequest(trigger=trigger_request("one", words[0], idempotency_key=words[0]))
+        calls = [
+            rig.client.call("RuntimeService/TriggerAndWait", alone, pb.TriggerAndWaitResponse, timeout=60),
+            rig.client.trigger_and_wait("one", words[1], idempotency_key=words[1]),
+        ]
         waiters = []
-        for number, text in enumerate(words, 1):
-            call = rig.client.trigger_and_wait("one", text, idempotency_key=text)
+        for number, call in enumerate(calls, 1):
             waiters.append(asyncio.create_task(call))
 
             async def there(count: int = number) -> list[str] | None:
@@ -53,15 +73,16 @@ async def test_a_stop_puts_back_what_is_not_done(tmp_path: Path) -> None:
             ids = await eventually(there)
         await execution_is(rig, ids[0], "running")
         assert await rig.daemon.stop() == 0
-        told = await asyncio.gather(*waiters, return_exceptions=True)
+        with pytest.raises(Unavailable) as told:
+            await waiters[0]
         await rig.daemon.start()
-        await rig.reconnect()
+        first = await rig.client.trigger_and_wait("one", words[0], idempotency_key=words[0])
+        second = await waiters[1]
 
-        assert all(isinstance(one, Unavailable) and one.reason == "DRAINING" for one in told), told
-        assert sorted(one.metadata["execution_id"] for one in told if isinstance(one, Unavailable)) == ids
-        results = [await rig.client.trigger_and_wait("one", text, idempotency_key=text) for text in words]
-        assert sorted(one.execution_id for one in results) == ids
-        assert [one.output for one in results] == ["the first", "the second"]
+        assert (told.value.reason, told.value.metadata["execution_id"]) == ("DRAINING", first.execution_id)
+        assert sorted([first.execution_id, second.execution_id]) == ids
+        assert (first.output, first.duplicate) == ("the first", True)
+        assert (second.output, second.duplicate) == ("the second", False)
 
 
 async def test_the_higher_priority_goes_first_and_so_many_run_at_once(tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ class Gathering:
             self._soon = True
             loop.call_soon(self.hand_over)
 
+    @property
+    def last(self) -> Unit | None:
+        """The unit that came last, while the thread has not been given it."""
+        return self._units[-1] if self._units else None
+
     def hand_over(self) -> None:
         """Pass on what there is, now."""
         self._soon = False

@@ -18,6 +18,8 @@ Key = tuple[str, str]
 Seen = tuple[bytes, str]
 """What is known of an id that was seen: the digest of its content, and what became of it."""
 
+TOGETHER = 256
+"""Ids of one scope in a batch of what several units have brought: whoever asks for one of them reads all."""
 SCOPES = 4096
 """Scopes whose greatest id is kept in memory from group to group; one more forgets all."""
 _NOWHERE = ("", "")
@@ -52,6 +54,16 @@ class Batch(NamedTuple):
         crc = seal_batch(self.scope, ids, self.digests, refs, self.time)
         return (self.number, self.scope, ids, self.digests, refs, self.time, crc)
 
+    @classmethod
+    def joined(cls, batches: "Sequence[Batch]") -> "Batch":
+        """These of one scope as one, which is as young as the youngest of them."""
+        if len(batches) == 1:
+            return batches[0]
+        ids = [id_ for batch in batches for id_ in batch.ids]
+        refs = [ref for batch in batches for ref in batch.refs]
+        digests = b"".join([batch.digests for batch in batches])
+        return cls(batches[0].number, batches[0].scope, ids, digests, refs, max(batch.time for batch in batches))
+
     def without(self, count: int) -> "Batch":
         """What is left of it when its first ids are forgotten."""
         cut = len(self.digests) // len(self.ids) * count
@@ -68,9 +80,10 @@ class SeenIds:
     """The writer keeps it from group to group."""
 
     def __init__(self) -> None:
-        self.batches: list[tuple[Any, ...]] = []
+        self.batches: list[Any] = []
         self.ids: list[tuple[str, str, int]] = []
-        """Rows that were gathered for the tables, to be written with the group's others."""
+        """What was gathered for the tables, to be written with the group's others: batches, of which `pack` makes rows,
+        and rows."""
         self._execute: Execute | None = None
         self._count: Callable[[str, int, int], None] | None = None
         self._known: dict[Key, Seen | None] = {}
@@ -124,11 +137,28 @@ class SeenIds:
         self._last = number = number + 1
         scope, ids = keys[0][0], [id_ for _, id_ in keys]
         self._greatest[scope] = max(self._greatest[scope], *ids)
-        self.batches.append(Batch(number, scope, ids, b"".join(digests), list(refs), time).row())
+        self.batches.append(Batch(number, scope, ids, b"".join(digests), list(refs), time))
         self.ids.extend([(scope, id_, number) for id_ in ids])
         self._known.update(zip(keys, zip(digests, refs, strict=True), strict=True))
         assert self._count is not None
         self._count("seen", len(ids), sum(map(len, ids)) + sum(map(len, refs)))
+
+    def pack(self) -> None:
+        """Make rows of what was gathered, right before it is written: few batches, which cost more than their ids."""
+        joined: list[list[Batch]] = []
+        last: dict[tuple[str, int], list[Batch]] = {}
+        room: dict[tuple[str, int], int] = {}
+        number_of: dict[int, int] = {}
+        for batch in self.batches:
+            key = (batch.scope, len(batch.digests) // len(batch.ids))
+            room[key] = room.get(key, 0) - len(batch.ids)
+            if room[key] < 0:
+                last[key], room[key] = [], TOGETHER - len(batch.ids)
+                joined.append(last[key])
+            last[key].append(batch)
+            number_of[batch.number] = last[key][0].number
+        self.batches[:] = [Batch.joined(batches).row() for batches in joined]
+        self.ids[:] = [(scope, id_, number_of[number]) for scope, id_, number in self.ids]
 
     def undo(self, kept: int) -> None:
         """The ids that were gathered behind the first so many are new again."""

@@ -132,6 +132,9 @@ class SQLiteStore(SQLiteViews, SQLitePush, SQLiteState, SQLiteEntryPoints, SQLit
             size=sum(len(item.event.wire) for item in published),
         )
 
+    def note(self, event: Event) -> None:
+        self._writer.note(event)
+
     async def read_forward(self, after: int, selection: EventFilter, limit: int) -> EventPage:
         return await self._reader.run(self._events.forward, self.log, after, selection, limit)
 

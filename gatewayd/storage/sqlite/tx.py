@@ -241,6 +241,8 @@ class Tx:
     def flush(self) -> None:
         """Write what was gathered, for the commit or for a unit that is about to ask SQL about it."""
         try:
+            if self.seen.batches:
+                self.seen.pack()
             for table in self._gathered:
                 self.flush_rows(table)
             for live in self._live.all:

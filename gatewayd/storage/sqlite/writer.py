@@ -10,9 +10,8 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from gatewayd.core.errors import GatewayError, StoreBusy, StoreCorrupt, StoreFailed, StoreFull
 from gatewayd.core.event import Event
@@ -20,8 +19,10 @@ from gatewayd.core.failpoints import Failpoints
 from gatewayd.storage.base import EventSink
 from gatewayd.storage.records import StoreHealth
 from gatewayd.storage.sqlite.faults import BUSY_RETRY, verdict
+from gatewayd.storage.sqlite.file import DatabaseFile
 from gatewayd.storage.sqlite.gather import Gathering
 from gatewayd.storage.sqlite.group import run_group
+from gatewayd.storage.sqlite.notes import Notes
 from gatewayd.storage.sqlite.seen import Key
 from gatewayd.storage.sqlite.tx import Books, Live, Tx
 from gatewayd.storage.sqlite.unit import Receipt, Unit
@@ -36,30 +37,12 @@ UNIT_BYTES = 512
 _log = logging.getLogger("gatewayd.storage")
 
 
-class File(Protocol):
-    """What the thread needs to know of the database's file."""
-
-    path: Path
-
-    def check_in_place(self) -> None:
-        """Raise `StoreFailed` when the file that is written to is not the one at its path any more."""
-        ...
-
-    def written(self, connection: sqlite3.Connection, *, erased: bool) -> None:
-        """A group was committed: move the log into the file when it is long; at once after an erasure."""
-        ...
-
-    def first_seq(self, connection: sqlite3.Connection) -> int:
-        """The oldest event's seq; 0 when there is none."""
-        ...
-
-
 class Writer:
     """Owns the writing connection's thread. Made by the store; `run` first opens the connection in it."""
 
     def __init__(
         self,
-        file: File,
+        file: DatabaseFile,
         *,
         sink: EventSink,
         encode: Callable[[Event], bytes],
@@ -141,6 +124,18 @@ class Writer:
         assert self._loop is not None
         self._gathering.add(Unit(apply, receipt, size, streams, keys), self._loop, patient=patient)
         return receipt
+
+    def note(self, event: Event) -> None:
+        """Write an event that nobody waits for: patiently, and in one unit with those right before it."""
+        unit, size = self._gathering.last, len(event.wire)
+        notes = unit.apply if unit is not None else None
+        if unit is None or not isinstance(notes, Notes) or self._refusal() is not None or not notes.add(event):
+            notes = Notes(event)
+            self.submit(notes, streams=notes.streams, size=size, patient=True)
+            return
+        unit.size += size + UNIT_BYTES
+        self._waiting_bytes += size + UNIT_BYTES
+        self._sink.expected((event.stream_id,))
 
     def fail(self, failure: StoreFailed) -> None:
         """The store cannot promise durability any more: refuse everything from now on and say so, once."""

@@ -64,6 +64,32 @@ class EventCases:
         await receipt
         assert harness.sink.heard[1:] == [("committed", ["e1", "e2"])]
 
+    async def test_what_is_noted_comes_in_its_order_among_the_rest(self, harness: Harness) -> None:
+        await harness.store.accept(acceptance(1))
+        harness.sink.heard.clear()
+        for number in range(3):
+            harness.store.note(event(f"n{number}", stream="a"))
+        ended = harness.store.finish(finish(1, events=(event("end", stream="a"),)))
+        harness.store.note(event("after", stream="a"))
+        assert harness.sink.heard == [("expected", ["a"])] * 5
+        await ended
+        await harness.store.append(published("last"), scope="ann")
+        found = (await harness.store.read_forward(0, ALL, 10)).events
+        assert [one.id for one in found][-6:] == ["n0", "n1", "n2", "end", "after", "last"]
+        assert [one.id for one in harness.sink.events][-6:] == ["n0", "n1", "n2", "end", "after", "last"]
+
+    async def test_what_is_noted_is_written_though_nothing_else_is(self, harness: Harness) -> None:
+        harness.store.note(event("n0"))
+        await harness.reopen()
+        assert [one.id for one in (await harness.store.read_forward(0, ALL, 10)).events] == ["n0"]
+
+    async def test_a_noted_event_that_cannot_be_written_costs_the_others_nothing(self, harness: Harness) -> None:
+        for one in (event("n0"), event("n1", node_id="\ud800"), event("n2")):
+            harness.store.note(one)
+        await harness.store.append(published("last"), scope="ann")
+        assert [one.id for one in harness.sink.events] == ["n0", "n2", "last"]
+        assert ("abandoned", ["agent"]) in harness.sink.heard
+
     async def test_publishing_twice_gives_the_first_place_and_no_second_event(self, harness: Harness) -> None:
         first = await harness.store.append(published("e1", "e2"), scope="ann")
         again = await harness.store.append(published("e1", "e2"), scope="ann")

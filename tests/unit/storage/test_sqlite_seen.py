@@ -85,6 +85,42 @@ async def test_digests_of_different_length_in_one_batch_are_told_apart(harness: 
         await harness.store.append([Published(event("e3"), b"a")], scope="ann")
 
 
+async def test_what_units_of_one_group_bring_is_one_batch_for_each_scope(
+    harness: SQLiteHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to so many ids; each is known as what it was, over a restart, a sweep, and a unit that was undone."""
+    monkeypatch.setattr(seen, "TOGETHER", 3)
+    names = ["e5", "e1", "e4", "e2", "e3"]
+    receipts: list[Any] = []
+    for name in names:
+        for scope in ("ann", "bob"):
+            receipts.append(harness.store.append([*published(name, digest=name.encode())], scope=scope))
+    refused = harness.store.append([*published("x"), *published("e5", digest=b"other")], scope="ann")
+    with pytest.raises(IdConflict):
+        await refused
+    first = {(scope, name): (await receipts.pop(0))[0].seq for name in names for scope in ("ann", "bob")}
+    assert sorted(first.values()) == list(range(1, 11))
+    await harness.store.close()
+    with closing(sqlite3.connect(harness.path)) as connection:
+        found = connection.execute("SELECT scope, ids FROM seen_batches ORDER BY number").fetchall()
+    await harness.reopen()
+    assert found == [
+        ("event ann", '["e5", "e1", "e4"]'),
+        ("event bob", '["e5", "e1", "e4"]'),
+        ("event ann", '["e2", "e3"]'),
+        ("event bob", '["e2", "e3"]'),
+    ]
+    for name in names:
+        for scope in ("ann", "bob"):
+            (again,) = await harness.store.append([*published(name, digest=name.encode())], scope=scope)
+            assert again.seq == first[scope, name]
+    assert await _places(harness, "x") == [11]
+    assert await harness.store.sweep(Retention({"seen": Limits(max_count=9)}), NOW) == {"seen": 2}
+    (again,) = await harness.store.append([*published("e4", digest=b"e4")], scope="ann")
+    assert again.seq == first["ann", "e4"]
+    assert await _places(harness, "e1") == [12]
+
+
 @pytest.mark.parametrize(
     "limits", [Limits(max_count=3), Limits(max_bytes=3 * (ROW_BYTES + 3))], ids=["by count", "by bytes"]
 )

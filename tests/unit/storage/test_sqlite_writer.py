@@ -14,6 +14,7 @@ import pytest
 from gatewayd.core.errors import ExecutionFinished, IdConflict, Internal, NotFound, StoreBusy, StoreFailed
 from gatewayd.core.work import ExecutionState
 from gatewayd.storage.records import StoreHealth
+from gatewayd.storage.sqlite import notes
 from gatewayd.storage.sqlite.tx import Tx
 from gatewayd.testing.store_cases.samples import ALL, NOW, acceptance, event, finish, piece, published, turn
 from gatewayd.testing.store_cases.sqlite import SQLiteHarness
@@ -208,3 +209,21 @@ def _break_an_index(path: Path) -> None:
     place = content.index(b"tg-7", (page - 1) * 4096)
     content[place : place + 4] = b"tg-Z"
     path.write_bytes(content)
+
+
+async def test_notes_that_come_together_are_one_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notes, "MAX_NOTES", 4)
+    harness = SQLiteHarness(tmp_path / "state" / "gateway.db")
+    await harness.store.open()
+    taken: list[int] = []
+    give = harness.store._writer._gathering._give
+    monkeypatch.setattr(
+        harness.store._writer._gathering, "_give", lambda units: (taken.append(len(units)), give(units))
+    )
+    for number in range(10):
+        harness.store.note(event(f"e{number}"))
+    await harness.store.append(published("last"), scope="ann")
+    assert taken == [4]
+    assert [found.id for found in harness.sink.events] == [*(f"e{number}" for number in range(10)), "last"]
+    assert (harness.store._writer._waiting, harness.store._writer._waiting_bytes) == (0, 0)
+    await harness.store.close()

@@ -1685,6 +1685,7 @@ class Reply(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """The execution that answers."""
     message_id: _builtins.str
@@ -1698,6 +1699,10 @@ class Reply(_message.Message):
     state: _execution_pb2.ExecutionState.ValueType
     """In the final reply, the state of the execution; RUNNING or QUEUED if only the waiting has ended.
     Unspecified in a partial one.
+    """
+    reason: _builtins.str
+    """In the final reply, why the execution was cancelled, is paused, or is whatever else `state` says; empty where there
+    is nothing to say, and with what a worker has asked from within a call.
     """
     @_builtins.property
     def error(self) -> _error_pb2.Error:
@@ -1715,10 +1720,11 @@ class Reply(_message.Message):
         offset: _builtins.int = ...,
         state: _execution_pb2.ExecutionState.ValueType = ...,
         error: _error_pb2.Error | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "error", b"error", "execution_id", b"execution_id", "final", b"final", "message_id", b"message_id", "offset", b"offset", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "error", b"error", "execution_id", b"execution_id", "final", b"final", "message_id", b"message_id", "offset", b"offset", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
