@@ -177,7 +177,7 @@ class Conversation:
     @property
     def pending_replies(self) -> int:
         """Sends that have no final reply yet."""
-        return self._requests.pending_replies if self._requests is not None else 0
+        return self._requests.replies.pending if self._requests is not None else 0
 
     # Out
 
@@ -203,7 +203,7 @@ class Conversation:
         self.subscriptions.sent()
         if (replying := self._outgoing.replying) and self._requests is not None:
             for request_id in replying:
-                self._requests.reply_sent(request_id)
+                self._requests.replies.sent(request_id)
             replying.clear()
         if self._batches:
             self._pace = self._pace or Pace()
@@ -254,7 +254,7 @@ class Conversation:
         if self.serving.is_serving:
             return
         if self._requests is not None:
-            self._requests.leave_when_answered(lambda: self.end(None))
+            self._requests.replies.leave_when_given(lambda: self.end(None))
         else:
             self.end(None)
 
@@ -271,7 +271,7 @@ class Conversation:
         self.wake.set()
         self.serving.detach(reason)
         self.topics.detach(lost=reason is not EndReason.UNSUBSCRIBED, active=self.active)
-        waiting = self._requests.give_up() if self._requests is not None else ()
+        waiting = self._requests.replies.give_up() if self._requests is not None else ()
         return self.subscriptions.lost(reason), waiting
 
     async def close(self, reason: EndReason) -> None:

@@ -15,19 +15,14 @@ from gatewayd.access.rules import required_for_frame
 from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.objections import ConnectionRates, taken
 from gatewayd.conversation.publishing import Batch
+from gatewayd.conversation.replies import Replies
 from gatewayd.conversation.sends import Waiting
 from gatewayd.conversation.serving import Serving
 from gatewayd.conversation.slots import Slots
 from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.conversation.topics import ConversationTopics
 from gatewayd.core.controls import Cancel, ControlRequest, InjectInput, Pause, Resume
-from gatewayd.core.errors import (
-    DeadlineExceeded,
-    GatewayError,
-    Internal,
-    LimitExceeded,
-    PermissionDenied,
-)
+from gatewayd.core.errors import GatewayError, Internal, LimitExceeded, PermissionDenied
 from gatewayd.core.frames import (
     Accepted,
     Ended,
@@ -36,7 +31,6 @@ from gatewayd.core.frames import (
     Pong,
     Publish,
     Rejected,
-    Reply,
     Request,
     Send,
     ServerFrame,
@@ -45,7 +39,6 @@ from gatewayd.core.frames import (
     Unsubscribe,
 )
 from gatewayd.core.push import Push, PushRequest
-from gatewayd.core.work import ExecutionState
 from gatewayd.core.workers import CallReply, PublishMessage, RegisterAgent, UnregisterAgent, WithinCall
 from gatewayd.routing.router import Caller, Submitted
 from gatewayd.service import TaskSet
@@ -86,10 +79,7 @@ class Requests:
         self._asking = 0
         self._open: dict[str, None] = {}
         """Ids of requests of this connection that have no last answer yet: an id names one of them."""
-        self._waiting: dict[str, Waiting] = {}
-        self._answered: dict[str, Waiting] = {}
-        """Sends whose final reply is queued, or on its way to the transport."""
-        self._leaving: Callable[[], None] | None = None
+        self.replies = Replies(doors.sends, put)
         self._rates = ConnectionRates(doors.clock, doors.settings)
 
     async def serve(self, frame: Request) -> None:
@@ -176,7 +166,7 @@ class Requests:
             else:
                 self._slots.give_back()
         if waiting is not None:  # here, since a task of its own would cost more than all the rest of it
-            self._waiting[request_id] = waiting
+            self.replies.owe(waiting)
             await self._reply(waiting)
 
     # Events
@@ -256,47 +246,10 @@ class Requests:
         self._put(Accepted(frame.request_id, execution_id=frame.execution_id))
 
     def await_reply(self, waiting: Waiting) -> None:
-        """Give the reply of a send when it comes that an earlier connection sent."""
-        self._waiting[waiting.request_id] = waiting
+        """Give the reply to a request of an earlier connection, when it comes."""
+        self.replies.owe(waiting)
         self._tasks.start(self._reply(waiting), name=f"reply {waiting.request_id}")
 
     async def _reply(self, waiting: Waiting) -> None:
-        try:
-            reply = await self._doors.sends.reply(waiting, self._put)
-        except GatewayError as error:  # the row that holds the answer cannot be read
-            reply = Reply(
-                waiting.request_id, waiting.execution_id, waiting.message_id, "", final=True, state=None, error=error
-            )
-        put_off = reply.state is ExecutionState.QUEUED and not isinstance(reply.error, DeadlineExceeded)
-        if self._leaving is not None and put_off:
-            return  # put off to the next start, where the client asks again by its key
-        if self._waiting.pop(waiting.request_id, None) is not None:
-            self._answered[waiting.request_id] = waiting
-        self._open.pop(waiting.request_id, None)
-        self._put(reply)
-        self._leave_if_done()
-
-    def leave_when_answered(self, leave: Callable[[], None]) -> None:
-        """Call `leave` once no reply is waited for any more; at once if none is."""
-        self._leaving = leave
-        self._leave_if_done()
-
-    def _leave_if_done(self) -> None:
-        if self._leaving is not None and not self._waiting:
-            self._leaving()
-
-    def reply_sent(self, request_id: str) -> None:
-        """The final reply of a send has been handed to the transport."""
-        self._answered.pop(request_id, None)
-
-    @property
-    def pending_replies(self) -> int:
-        """Sends that were accepted and have no final reply yet."""
-        return len(self._waiting)
-
-    def give_up(self) -> tuple[Waiting, ...]:
-        """The sends whose reply was not sent, for a next connection of this client to wait for."""
-        waiting = (*self._answered.values(), *self._waiting.values())
-        self._answered.clear()
-        self._waiting.clear()
-        return waiting
+        if await self.replies.give(waiting):
+            self._open.pop(waiting.request_id, None)
