@@ -203,7 +203,11 @@ async def test_a_node_waits_for_people_over_a_restart_and_each_execution_gets_it
         await give(rig, first, "ask", "Ada")
         (blocked,) = await rig.events("node_input_blocked", execution_id=second)
         assert (blocked.node_id, blocked.node_input_blocked.prompt) == ("approve", "May Bob come in?")
-        await eventually(lambda: rig.events("node_input_blocked", execution_id=first))
+
+        async def is_blocked() -> bool:
+            return bool(await rig.events("node_input_blocked", execution_id=first))
+
+        await eventually(is_blocked)
         await execution_is(rig, first, "input_required")
         await give(rig, first, "approve", "yes please")
         await give(rig, second, "approve", "no")
