@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn
 
@@ -95,8 +94,10 @@ class ExecutionContext(Emits):
             )
         if "node_id" in row.requires and not node_id:
             raise InvalidArgument(f"node_id is required for {kind.label}")
-        event = replace(
-            self._events.make(self._execution, kind, data),
+        event = self._events.make(
+            self._execution,
+            kind,
+            data,
             node_id=node_id,
             topic=check_topic(topic) if topic else "",
             custom_type=custom_type,

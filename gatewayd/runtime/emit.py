@@ -43,6 +43,8 @@ class ExecutionEvents:
         data: Mapping[str, Any],
         *,
         node_id: str = "",
+        topic: str = "",
+        custom_type: str = "",
         durable: bool | None = None,
     ) -> Event:
         """One event of that type about that execution, for its session's owner; `durable` by the catalogue if None."""
@@ -56,6 +58,8 @@ class ExecutionEvents:
             execution_id=execution.id,
             session_id=execution.session_id,
             correlation_id=execution.correlation_id,
+            topic=topic,
+            custom_type=custom_type,
             owner=execution.principal,
             durable=CATALOGUE[kind].durable if durable is None else durable,
             data=data,

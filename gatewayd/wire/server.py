@@ -77,24 +77,19 @@ def _refused(frame: frames.Refused) -> pb.ConnectResponse:
 
 
 def _accepted(frame: frames.Accepted) -> pb.ConnectResponse:
-    """As the other frames that are frequent, member by member, and only those that say something: it costs half."""
-    message = pb.ConnectResponse()
-    message.request_id = frame.request_id
-    accepted = message.accepted
-    accepted.existed = frame.existed  # says at once which kind of frame it is
+    """The answer that is frequent: it mostly says no more than that, and each field that is given costs."""
+    response = pb.ConnectResponse(request_id=frame.request_id)
+    accepted = response.accepted
+    accepted.SetInParent()
     if frame.cursor is not None:
         accepted.cursor = str(frame.cursor)
-    if frame.execution_id:
-        accepted.execution_id = frame.execution_id
-    if frame.message_id:
-        accepted.message_id = frame.message_id
+    if frame.execution_id or frame.message_id:
+        accepted.execution_id, accepted.message_id = frame.execution_id, frame.message_id
+    if frame.existed or frame.duplicate or frame.left:
+        accepted.existed, accepted.duplicate, accepted.left = frame.existed, frame.duplicate, frame.left
     if frame.count:
         accepted.count = frame.count
-    if frame.duplicate:
-        accepted.duplicate = True
-    if frame.left:
-        accepted.left = True
-    return message
+    return response
 
 
 def _rejected(frame: frames.Rejected) -> pb.ConnectResponse:

@@ -8,7 +8,7 @@ from gateway.v1.execution_pb2 import GraphQuality
 from gatewayctl.client import ExecutionFailed, GatewayError, NotFound
 from tests.rigs.entry_points import entry_points, execution, execution_is, reload, state_name
 from tests.rigs.graphs import Diary, give, pause, resume
-from tests.rigs.house import House, house
+from tests.rigs.house import House, eventually, house
 
 AGENTS = "provider: {retries: 0}\nagents:\n  echo: {model: offline/echo}\n  slow: {model: offline/slow}\n"
 
@@ -203,7 +203,11 @@ async def test_a_node_waits_for_people_over_a_restart_and_each_execution_gets_it
         await give(rig, first, "ask", "Ada")
         (blocked,) = await rig.events("node_input_blocked", execution_id=second)
         assert (blocked.node_id, blocked.node_input_blocked.prompt) == ("approve", "May Bob come in?")
-        await rig.event("node_input_blocked", execution_id=first)
+
+        async def is_blocked() -> bool:
+            return bool(await rig.events("node_input_blocked", execution_id=first))
+
+        await eventually(is_blocked)
         await execution_is(rig, first, "input_required")
         await give(rig, first, "approve", "yes please")
         await give(rig, second, "approve", "no")
