@@ -19,6 +19,7 @@ from gatewayd.bus.order import StreamOrder
 from gatewayd.bus.pacer import SHARE, Pacer
 from gatewayd.bus.roster import Roster
 from gatewayd.core.chunk import Chunk
+from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.frames import EndReason
@@ -72,7 +73,7 @@ class MemorySubscription:
 class MemoryBus:
     """The bus of one gateway."""
 
-    def __init__(self, tasks: TaskSet, *, share: int = SHARE) -> None:
+    def __init__(self, tasks: TaskSet, clock: Clock, *, share: int = SHARE) -> None:
         """`share`: readers that have their turn together when something is handed out."""
         self._tasks = tasks
         self._store: Store | None = None
@@ -84,7 +85,7 @@ class MemoryBus:
         """Those that have something to hand out, in the order of their turns."""
         self._prompt: list[Group] = []
         """The same of those that are handed out at once."""
-        self._pacer = Pacer(self._take_turn)
+        self._pacer = Pacer(self._take_turn, clock)
         self._order = StreamOrder(self._deliver)
         self._held = Held(self._order, self._deliver)
         self._delivered_seq = 0

@@ -8,9 +8,11 @@ has had its own: too short a pause leaves no air to gather in, and no time to re
 import asyncio
 from collections.abc import Callable
 
+from gatewayd.core.clock import Clock
+
 SHARE = 25
 """Readers that have a turn together: with fewer, the pauses are shorter than the loop's timers can keep."""
-FACTOR = 1.0
+FACTOR = 0.7
 """A pause is so many times what was measured."""
 LONGEST = 0.25
 """Seconds that no pause is longer than."""
@@ -19,11 +21,12 @@ RESOLUTION = 0.001
 
 
 class Pacer:
-    """Calls `turn` for what `due` asked for, again while it says so. Times are the loop's: it paces its own work."""
+    """Calls `turn` for what `due` asked for, again while it says so."""
 
-    def __init__(self, turn: Callable[[], bool]) -> None:
+    def __init__(self, turn: Callable[[], bool], clock: Clock) -> None:
         """`turn` hands out to some readers, and says whether others wait."""
         self._turn = turn
+        self._now = clock.monotonic  # the loop's own time stands still in a turn, and counts whole milliseconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = False
         self._measuring = False
@@ -39,7 +42,7 @@ class Pacer:
 
     def _schedule(self) -> None:
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        wait = self._free - loop.time()
+        wait = self._free - self._now()
         if wait < RESOLUTION / 2:
             loop.call_soon(self._run)
         else:
@@ -47,7 +50,7 @@ class Pacer:
 
     def _run(self) -> None:
         assert self._loop is not None
-        began = self._loop.time()
+        began = self._now()
         self._due, self._measuring = False, True
         try:
             if self._turn():
@@ -57,8 +60,7 @@ class Pacer:
             self._loop.call_soon(self._measured, began)
 
     def _measured(self, began: float) -> None:
-        assert self._loop is not None
-        now = self._loop.time()
+        now = self._now()
         cost = now - began
         early = max(0.0, self._free - began)
         self._measuring = False

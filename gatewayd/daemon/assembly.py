@@ -88,7 +88,7 @@ class Assembly:
         events = ExecutionEvents(clock, ids)
         intake = Intake(clock, ids, events)
 
-        self.bus = MemoryBus(self.tasks)
+        self.bus = MemoryBus(self.tasks, clock)
         self.store = SQLiteStore(
             _database(options, config.storage.url),
             clock=clock,

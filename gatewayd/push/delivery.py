@@ -62,7 +62,7 @@ class Delivery:
     ) -> None:
         self._held = held
         self._woken: dict[Client, None] = {}
-        self._pacer = Pacer(self._wake_next)
+        self._pacer = Pacer(self._wake_next, clock)
         self._store = store
         self._topics = topics
         self._settings = settings

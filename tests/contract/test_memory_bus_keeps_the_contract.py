@@ -20,8 +20,8 @@ class TestMemoryBus(BusContract):
     async def bus(self, tmp_path: Path) -> AsyncIterator[Wired]:
         tasks = TaskSet("test")
         failures: list[StoreFailed] = []
-        bus = MemoryBus(tasks)
         clock = SystemClock()
+        bus = MemoryBus(tasks, clock)
         store = SQLiteStore(
             tmp_path / "state" / "gatewayd.db",
             clock=clock,

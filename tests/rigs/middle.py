@@ -81,7 +81,7 @@ class Middle:
         self.offered: list[OutboxRow] = []
         self.resent: list[OutboxRow] = []
         self.tasks = TaskSet("middle")
-        self.bus = MemoryBus(self.tasks)
+        self.bus = MemoryBus(self.tasks, self.clock)
         randomness = EvenRandomness()
         ids = self.ids = IdSource(self.clock, randomness)
         events = ExecutionEvents(self.clock, ids)

@@ -24,7 +24,7 @@ class Rig:
         self.clock = SystemClock()
         self.ids = IdSource(self.clock, SeededRandomness(1))
         self.tasks = TaskSet("bus")
-        self.bus = MemoryBus(self.tasks, share=share)
+        self.bus = MemoryBus(self.tasks, self.clock, share=share)
         self.store = SQLiteStore(
             place / "gateway.db",
             clock=self.clock,

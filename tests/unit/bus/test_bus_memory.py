@@ -133,3 +133,17 @@ async def test_the_end_and_the_oldest_place_are_those_of_the_log(rig: Rig) -> No
 
     assert rig.bus.end == place
     assert await reader.take(1) == [1]
+
+
+async def test_others_have_their_turn_between_readers(tmp_path: Path) -> None:
+    """A handing-out to many does not keep the loop until the last of them has it."""
+    async with Rig(tmp_path, share=2) as rig:
+        readers = [rig.subscribe() for _ in range(10)]
+        rig.bus.publish(rig.event(1, durable=False))
+        told = [0]
+        async with asyncio.timeout(60):
+            while told[-1] < len(readers):
+                await asyncio.sleep(0)
+                told.append(sum(1 for reader in readers if reader.subscription.mailbox.has_news))
+
+    assert {after - before for before, after in zip(told, told[1:], strict=False)} == {0, 2}

@@ -8,14 +8,14 @@ from gatewayd.bus.pacer import FACTOR, LONGEST, RESOLUTION, Pacer
 
 
 class Loop:
-    """A loop whose time the test moves; it runs what is ready, in order."""
+    """A loop and its clock, which the test moves; it runs what is ready, in order."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.ready: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         self.later: list[tuple[float, Callable[[], None]]] = []
 
-    def time(self) -> float:
+    def monotonic(self) -> float:
         return self.now
 
     def call_soon(self, call: Callable[..., None], *arguments: object) -> None:
@@ -45,7 +45,7 @@ def loop() -> Loop:
 
 def pacer(loop: Loop, flush: Callable[[], object]) -> Pacer:
     """One that hands out with `flush`, all in one turn unless that says something else."""
-    made = Pacer(lambda: flush() is True)
+    made = Pacer(lambda: flush() is True, loop)  # type: ignore[arg-type]
     made._loop = loop  # type: ignore[assignment]
     return made
 

@@ -39,7 +39,7 @@ class Story:
         self.chance = chance
         self.clock = FakeClock()
         self.tasks = TaskSet("story")
-        self.bus = MemoryBus(self.tasks)
+        self.bus = MemoryBus(self.tasks, self.clock)
         self.store = SQLiteStore(
             place / "gateway.db",
             clock=self.clock,

@@ -28,7 +28,7 @@ class Reader:
     def __init__(self, place: Path) -> None:
         clock = FakeClock()
         self.tasks = TaskSet("bus")
-        self.bus = MemoryBus(self.tasks)
+        self.bus = MemoryBus(self.tasks, clock)
         self.store = SQLiteStore(
             place / "gateway.db",
             clock=clock,

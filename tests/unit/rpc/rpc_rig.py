@@ -159,7 +159,7 @@ class Rig:
         self.clock = FakeClock()
         self.ids = IdSource(self.clock, SeededRandomness(7))
         self.tasks = TaskSet("test")
-        self.bus = MemoryBus(self.tasks)
+        self.bus = MemoryBus(self.tasks, self.clock)
         self.store = SQLiteStore(
             path,
             clock=self.clock,

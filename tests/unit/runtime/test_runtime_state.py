@@ -41,7 +41,7 @@ class Rig:
         self.clock = FakeClock()
         ids = IdSource(self.clock, SeededRandomness(3))
         self.tasks = TaskSet("test")
-        self.bus = MemoryBus(self.tasks)
+        self.bus = MemoryBus(self.tasks, self.clock)
         self.store = SQLiteStore(
             path,
             clock=self.clock,
