@@ -12,7 +12,7 @@ from gatewayd.core.clock import Clock
 
 SHARE = 25
 """Readers that have a turn together: with fewer, the pauses are shorter than the loop's timers can keep."""
-FACTOR = 0.7
+FACTOR = 0.5
 """A pause is so many times what was measured."""
 LONGEST = 0.25
 """Seconds that no pause is longer than."""
