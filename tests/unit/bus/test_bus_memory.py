@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -146,4 +147,4 @@ async def test_others_have_their_turn_between_readers(tmp_path: Path) -> None:
                 await asyncio.sleep(0)
                 told.append(sum(1 for reader in readers if reader.subscription.mailbox.has_news))
 
-    assert {after - before for before, after in zip(told, told[1:], strict=False)} == {0, 2}
+    assert {after - before for before, after in pairwise(told)} == {0, 2}
