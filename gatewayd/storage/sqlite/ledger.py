@@ -19,9 +19,14 @@ INBOX_COLUMNS = "message_id, origin, principal, channel, chat, peer, platform_id
 
 def write_steps(steps: Iterable[Step]) -> str:
     """Steps as the column keeps them: to add one is to append a text."""
-    return "".join(
-        f"{step.name}{_FIELD}{float(step.time)}{_FIELD}{step.detail.translate(_PLAIN)}{_LINE}" for step in steps
-    )
+    text, time, time_text = "", -1.0, "-1.0"
+    for step in steps:
+        if step.time != time:  # most have that of the one before, and to write it out is dear
+            time = float(step.time)
+            time_text = str(time)
+        detail = step.detail if step.detail.isprintable() else step.detail.translate(_PLAIN)
+        text += f"{step.name}{_FIELD}{time_text}{_FIELD}{detail}{_LINE}"
+    return text
 
 
 def read_steps(text: str) -> tuple[Step, ...]:
