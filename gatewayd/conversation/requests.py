@@ -166,6 +166,7 @@ class Requests:
             else:
                 self._slots.give_back()
         if waiting is not None:  # here, since a task of its own would cost more than all the rest of it
+            del frame, work  # what was said is kept by its execution: who waits, maybe for days, keeps only its ids
             self.replies.owe(waiting)
             await self._reply(waiting)
 
