@@ -1,4 +1,4 @@
-"""The subscriptions of one filter: what they get alike is gathered, joined and counted once.
+"""Subscriptions of one filter: what they get alike is gathered, joined and counted once.
 
 Events that only some of them may see (a target, an owner) keep their place among the others and go to those alone.
 """

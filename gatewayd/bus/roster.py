@@ -24,7 +24,7 @@ class Roster:
         self.share = share
         self._dirty = {False: soon, True: at_once}
         self._groups: dict[tuple[EventFilter, bool], list[Group]] = {}
-        """Each list ends with a group that has room, if any has."""
+        """In each list those with room are behind those that are full, so that the last has room if any has."""
         self._delivered = 0
         """Events that groups which are no more have handed out."""
 
@@ -46,6 +46,9 @@ class Roster:
             self._groups.setdefault(key, []).append(group)
             self._index.add(selection, group)
         group.join(member)
+        if len(group) >= self.share:
+            groups = self._groups[key]
+            groups.insert(0, groups.pop())
         return group
 
     def _with_room(self, key: tuple[EventFilter, bool]) -> Group | None:

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
 from gatewayd.conversation.snapshots import Snapshots
+from gatewayd.core.errors import HistoryLost, SlowConsumer
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
+from gatewayd.core.frames import Ended, EndReason
 
 
 class Reading:
@@ -34,6 +36,20 @@ class Reading:
         self.subscription = subscription = bus.subscribe(spec, self._wake)
         self.told = self.sent = subscription.mailbox.position
         return self.sent
+
+    def last_word(self, oldest: Callable[[], Cursor]) -> Ended:
+        """Why it ended, and where to go on; `oldest` is the first place that the log still reaches back to."""
+        mailbox = self.subscription.mailbox
+        reason, position = mailbox.ended, mailbox.position
+        assert reason is not None, "it has ended"
+        if reason is EndReason.HISTORY_LOST:
+            first = oldest()
+            error = HistoryLost(f"events after {position} are no longer kept", metadata={"oldest_cursor": str(first)})
+            return Ended(self._name, reason, first, error)
+        if reason is EndReason.SLOW_CONSUMER:
+            slow = SlowConsumer("the reader did not keep up", metadata={"cursor": str(position)}, retry_after=1.0)
+            return Ended(self._name, reason, position, slow)
+        return Ended(self._name, reason, position)
 
     def _wake(self) -> None:
         self._news(self._name)

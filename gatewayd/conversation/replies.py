@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 from gatewayd.conversation.sends import Sends, Waiting
-from gatewayd.core.errors import DeadlineExceeded, GatewayError
+from gatewayd.core.errors import GatewayError
 from gatewayd.core.frames import Reply, ServerFrame
-from gatewayd.core.work import ExecutionState
 
 
 class Replies:
@@ -23,22 +22,18 @@ class Replies:
         """From now on the connection waits for this one; `give` comes after it."""
         self._waiting[waiting.request_id] = waiting
 
-    async def give(self, waiting: Waiting) -> bool:
-        """Wait for a reply and send it. False if it is put off to the next start, where the client asks again."""
+    async def give(self, waiting: Waiting) -> None:
+        """Wait for a reply and send it."""
         try:
             reply = await self._sends.reply(waiting, self._put)
         except GatewayError as error:  # the row that holds the answer cannot be read
             reply = Reply(
                 waiting.request_id, waiting.execution_id, waiting.message_id, "", final=True, state=None, error=error
             )
-        put_off = reply.state is ExecutionState.QUEUED and not isinstance(reply.error, DeadlineExceeded)
-        if self._leaving is not None and put_off:
-            return False
         if self._waiting.pop(waiting.request_id, None) is not None:
             self._answered[waiting.request_id] = waiting
         self._put(reply)
         self._leave_if_done()
-        return True
 
     def leave_when_given(self, leave: Callable[[], None]) -> None:
         """Call `leave` once no reply is waited for any more; at once if none is."""

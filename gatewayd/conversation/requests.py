@@ -166,6 +166,7 @@ class Requests:
             else:
                 self._slots.give_back()
         if waiting is not None:  # here, since a task of its own would cost more than all the rest of it
+            del frame, work  # what was said is kept by its execution: who waits, maybe for days, keeps only its ids
             self.replies.owe(waiting)
             await self._reply(waiting)
 
@@ -251,5 +252,5 @@ class Requests:
         self._tasks.start(self._reply(waiting), name=f"reply {waiting.request_id}")
 
     async def _reply(self, waiting: Waiting) -> None:
-        if await self.replies.give(waiting):
-            self._open.pop(waiting.request_id, None)
+        await self.replies.give(waiting)
+        self._open.pop(waiting.request_id, None)

@@ -9,7 +9,7 @@ from gatewayd.bus.budget import Budget
 from gatewayd.conversation.inbox import Inbox
 from gatewayd.conversation.reading import Reading, Sight
 from gatewayd.conversation.snapshots import FRAME_EVENTS, Snapshots
-from gatewayd.core.errors import AlreadyExists, HistoryLost, LimitExceeded, SlowConsumer
+from gatewayd.core.errors import AlreadyExists, LimitExceeded
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import (
@@ -52,6 +52,7 @@ class Subscriptions:
         "_expected",
         "_news",
         "_oldest",
+        "_over",
         "_sending",
         "_wake",
         "inbox",
@@ -77,6 +78,8 @@ class Subscriptions:
         """Those for which `next_frame` may have something, in the order of their turns."""
         self._sending: list[tuple[Reading, Cursor]] = []
         """What the frames that are on their way bring `sent` to."""
+        self._over: dict[str, Reading] = {}
+        """Those whose last word is on its way: if it is lost, the next connection tells of them."""
         self._budget = Budget()
         self._expected: Mapping[EventFilter, int] = _NONE_EXPECTED
         """Of lost subscriptions, and in how many ticks they are given up: their cursors bring what is kept."""
@@ -162,6 +165,8 @@ class Subscriptions:
             for reading, place in self._sending:
                 reading.sent = place
             self._sending.clear()
+        if self._over:
+            self._over.clear()
 
     def next_frame(self, room: int = MAX_FRAME) -> ServerFrame | None:
         """One frame of the next subscription that has something to send; they take turns. `room`: bytes of events.
@@ -224,13 +229,13 @@ class Subscriptions:
         return frame
 
     def _last_word(self, subscription_id: str, reading: Reading) -> Ended | None:
-        mailbox = reading.subscription.mailbox
-        if mailbox.ended is None:
+        if reading.subscription.mailbox.ended is None:
             return None
         if len(self._expected) < MAX_SUBSCRIPTIONS:
             self._expected = {**self._expected, reading.selection: EXPECTED_TICKS}
         self.remove(subscription_id)
-        return self._ended(subscription_id, mailbox.ended, mailbox.position)
+        self._over[subscription_id] = reading
+        return reading.last_word(self._oldest)
 
     def progress(self) -> Iterator[Progress]:
         """Cursors of readers that had nothing to read, but may go on from a later place; for idle times."""
@@ -264,19 +269,25 @@ class Subscriptions:
             )
 
     @property
+    def _unfinished(self) -> dict[str, Reading]:
+        """Those that are not known to have had their last word."""
+        return {**self._over, **self._all}
+
+    @property
     def filters(self) -> tuple[EventFilter, ...]:
-        """What the subscriptions select."""
-        return tuple([reading.selection for reading in self._all.values()])
+        """What the subscriptions select, in the order of `lost`."""
+        return tuple([reading.selection for reading in self._unfinished.values()])
 
     def lost(self, reason: EndReason) -> tuple[LostSubscription, ...]:
         """Close all, and tell where each may be taken up: behind what was handed to the transport as a whole."""
         lost = tuple(
             LostSubscription(subscription_id, one.subscription.mailbox.ended or reason, self._place(one))
-            for subscription_id, one in self._all.items()
+            for subscription_id, one in self._unfinished.items()
         )
         for one in self._all.values():
             one.subscription.close()
         self._all.clear()
+        self._over.clear()
         self.ready.clear()
         return lost
 
@@ -284,13 +295,3 @@ class Subscriptions:
         mailbox = reading.subscription.mailbox
         on_its_way = any(one is reading for one, _ in self._sending)
         return reading.sent if on_its_way or mailbox.dropped else mailbox.position
-
-    def _ended(self, subscription_id: str, reason: EndReason, position: Cursor) -> Ended:
-        if reason is EndReason.HISTORY_LOST:
-            oldest = self._oldest()
-            error = HistoryLost(f"events after {position} are no longer kept", metadata={"oldest_cursor": str(oldest)})
-            return Ended(subscription_id, reason, oldest, error)
-        if reason is EndReason.SLOW_CONSUMER:
-            slow = SlowConsumer("the reader did not keep up", metadata={"cursor": str(position)}, retry_after=1.0)
-            return Ended(subscription_id, reason, position, slow)
-        return Ended(subscription_id, reason, position)

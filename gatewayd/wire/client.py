@@ -14,7 +14,7 @@ from gatewayd.core.tracing import checked_traceparent
 from gatewayd.wire.controls import READERS as CONTROL_READERS
 from gatewayd.wire.depth import text_of, too_deep
 from gatewayd.wire.filters import cursor_from, filter_from_proto
-from gatewayd.wire.members import MAX_BATCH, check_members
+from gatewayd.wire.members import MAX_BATCH, by_itself, check_members, no_frame
 from gatewayd.wire.names import MAX_ID, name, required
 from gatewayd.wire.published import check_batch
 from gatewayd.wire.push import READERS as PUSH_READERS
@@ -53,7 +53,7 @@ def decode_client_frame(data: bytes) -> frames.ClientFrame:
         ):
             error.metadata["request_id"] = request_id
             raise error from None
-        raise ProtocolViolation("frame: is not the encoding of a ConnectRequest") from None
+        raise no_frame() from None
     kind = frame.WhichOneof("frame")
     if kind == "batch":
         return _batch(frame.batch)
@@ -69,7 +69,7 @@ def _batch(batch: frames_pb2.RequestBatch) -> frames.RequestBatch:
     for number, one in enumerate(batch.requests):
         kind = one.WhichOneof("frame")
         if kind in ("hello", "batch"):
-            raise ProtocolViolation(f"batch.requests[{number}]: holds a {kind}, which comes by itself")
+            raise by_itself(number, kind)
         readers.append(_reader(kind))
     return frames.RequestBatch(tuple(_taken(*one) for one in zip(readers, batch.requests, strict=True)))
 

@@ -63,6 +63,15 @@ class House:
 
         return await eventually(ended)
 
+    async def sent(self, reference: str, channel: str, count: int) -> None:
+        """Until so many pieces that belong to a message are known as sent: one that was only heard is ambiguous."""
+
+        async def known() -> bool:
+            parts = (await self.trace(reference, channel)).parts
+            return len(parts) == count and all(part.state == message_pb2.OUTBOUND_STATE_SENT for part in parts)
+
+        await eventually(known)
+
     async def channel(self, name: str) -> channel_pb2.Channel:
         """How a channel is."""
         answer = await self.client.call(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from gateway.v1 import execution_pb2, message_pb2, runtime_service_pb2, session_pb2, session_service_pb2
+from gateway.v1 import execution_pb2, runtime_service_pb2, session_pb2, session_service_pb2
 
 from gatewayctl.plain import enum_name
 from tests.rigs.house import House, eventually, house, state_of
@@ -81,16 +81,6 @@ async def rests(rig: House, count: int = 1) -> list[execution_pb2.Execution]:
     return await eventually(look)
 
 
-async def sent(rig: House, message: str, channel: str, count: int) -> None:
-    """Until so many pieces that belong to it are known as sent: what is heard and not known as sent is ambiguous."""
-
-    async def look() -> bool:
-        parts = (await rig.trace(message, channel)).parts
-        return len(parts) == count and all(part.state == message_pb2.OUTBOUND_STATE_SENT for part in parts)
-
-    await eventually(look)
-
-
 async def remembered(rig: House, session_id: str) -> list[tuple[str, str]]:
     request = session_service_pb2.GetSessionRequest(session_id=session_id, history_size=100)
     answer = await rig.client.call("SessionService/GetSession", request, session_service_pb2.GetSessionResponse)
@@ -132,14 +122,14 @@ async def test_question_and_answer_outlive_kills(rig: House) -> None:
     first = rig.network.say("home", "ann", "x", token="twice")
     assert await rig.hear("home", 1, timeout=60) == ["Your name?"]
     await rests(rig)
-    await sent(rig, first, "twice", 1)
+    await rig.sent(first, "twice", 1)
     await rig.daemon.kill()
     second = rig.network.say("home", "ann", "Ann", token="twice")
     await rig.daemon.start()
     await rig.reconnect()
     assert (await rig.hear("home", 2, timeout=60))[1] == "Please say how to go on."
     await rests(rig)
-    await sent(rig, first, "twice", 2)
+    await rig.sent(first, "twice", 2)
     await rig.daemon.kill()
     await rig.daemon.start()
     await rig.reconnect()

@@ -154,6 +154,7 @@ async def test_a_worker_asks_in_a_chat_and_the_next_message_is_the_answer_over_a
         first = rig.network.say("bea", "bea", "hello", token="shop")
         assert await rig.hear("bea") == ["Your name?"]
         await eventually(lambda: _rests(rig))
+        await rig.sent(first, "shop", 1)
         await rig.daemon.kill()
         await rig.daemon.stop()
         await rig.daemon.start()

@@ -50,16 +50,19 @@ def test_a_group_is_full_at_its_bound() -> None:
     assert world.at_once == []
 
 
-def test_a_place_that_was_left_is_taken_again() -> None:
-    """Groups do not grow in number with those that come and go."""
+def test_places_that_were_left_are_taken_again() -> None:
+    """Groups do not grow in number with those that come and go, however many do at a time."""
     world = World()
     chance = random.Random(3)
     members = [world.join(str(number)) for number in range(9)]
-    for number in range(500):
-        world.leave(members.pop(chance.randrange(len(members))))
-        members.append(world.join(str(number)))
+    for _ in range(200):
+        chance.shuffle(members)
+        count = chance.randint(1, 9)
+        for member in members[:count]:
+            world.leave(member)
+        members[:count] = [world.join(str(number)) for number in range(count)]
 
-        assert len(set(world.places.values())) <= 4
+        assert [len(group) for group in set(world.places.values())] == [3, 3, 3]
 
     for member in members:
         world.leave(member)

@@ -124,6 +124,33 @@ async def test_what_was_dropped_and_not_told_lies_behind_the_place(reader: Reade
     assert reader.lost() == gap.cursor
 
 
+async def test_a_last_word_that_is_on_its_way_may_be_lost(reader: Reader) -> None:
+    """The next connection tells of the subscription, and why it ended; once that was handed over, of none."""
+    for is_sent in (False, True):
+        start = reader.subscribe(buffer=4096)
+        for _ in range(20):
+            await reader.append()
+        ended = reader.subscriptions.next_frame()
+        assert isinstance(ended, Ended)
+        if is_sent:
+            reader.subscriptions.sent()
+        assert len(reader.subscriptions.filters) == (not is_sent)
+        told = [] if is_sent else [("s", EndReason.SLOW_CONSUMER, start)]
+        lost = reader.subscriptions.lost(EndReason.CONNECTION_LOST)
+        assert [(one.subscription_id, one.reason, one.cursor) for one in lost] == told
+
+
+async def test_one_that_began_anew_behind_a_last_word_is_lost_once(reader: Reader) -> None:
+    """The client had read it, and the write was not over yet."""
+    reader.subscribe(buffer=4096)
+    for _ in range(20):
+        last = await reader.append()
+    assert isinstance(reader.subscriptions.next_frame(), Ended)
+    reader.subscribe()
+
+    assert reader.lost() == last
+
+
 async def test_a_frame_on_its_way_says_nothing_of_a_new_subscription_with_its_id(reader: Reader) -> None:
     """The client unsubscribed and began anew from an earlier place while the frame was written."""
     start = reader.subscribe()

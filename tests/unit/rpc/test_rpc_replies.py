@@ -1,6 +1,7 @@
 """Replies of sends: none is lost with the connection that it was meant for, and none is waited for in vain."""
 
 import asyncio
+import gc
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from test_rpc_connect import FakeStream, Line
 
 from gatewayd.conversation.sends import Waiting
 from gatewayd.core.errors import StoreFailed
-from gatewayd.core.frames import Reply
+from gatewayd.core.frames import Reply, Send
 from gatewayd.core.work import ExecutionState
 
 
@@ -106,6 +107,15 @@ async def test_a_reply_that_was_sent_is_not_sent_again(line):
 
     assert again.welcome.resumed
     assert replies(again) == []
+
+
+async def test_who_waits_for_a_reply_does_not_keep_what_was_said(line):
+    """It is large, and people may be asked in between."""
+    stream = FakeStream()
+    await begin(line, stream, "large")
+    assert [each.WhichOneof("frame") for each in stream.heard] == ["welcome", "accepted"]
+    gc.collect()
+    assert not [each for each in gc.get_objects() if type(each) is Send and each.request_id == "large"]
 
 
 async def test_an_answer_that_cannot_be_read_is_told(line):

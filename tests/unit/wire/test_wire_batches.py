@@ -16,6 +16,9 @@ from gatewayd.wire.members import LARGE, MAX_BATCH
 from gatewayd.wire.speaking import content_of, send_within
 from gatewayd.wire.values import MAX_DEPTH
 
+PASSED_OVER = b"\xfb\x01\xfc\x01"
+"""A group, which proto3 does not have: decoders read on behind it."""
+
 
 def batch(*requests: pb.ConnectRequest) -> bytes:
     return pb.ConnectRequest(batch=pb.RequestBatch(requests=requests)).SerializeToString()
@@ -25,9 +28,13 @@ def ping(request_id: str) -> pb.ConnectRequest:
     return pb.ConnectRequest(request_id=request_id, ping=pb.Ping())
 
 
-def length(data: bytes) -> bytes:
-    """As protobuf writes it; two bytes are enough here."""
-    return bytes([len(data) & 127 | 128, len(data) >> 7]) if len(data) > 127 else bytes([len(data)])
+def counted(data: bytes) -> bytes:
+    """Behind its length, as protobuf writes it."""
+    number, found = len(data), b""
+    while number > 127:
+        found += bytes([number & 127 | 128])
+        number >>= 7
+    return found + bytes([number]) + data
 
 
 def test_a_batch_keeps_the_order_and_refuses_what_is_wrong_by_itself() -> None:
@@ -68,8 +75,7 @@ def test_a_batch_that_is_none_ends_the_stream(data: bytes, what: str) -> None:
 def test_a_batch_nested_deeper_than_anything_ends_the_stream() -> None:
     data = ping("1").SerializeToString()
     for _ in range(200):
-        inner = b"\x0a" + length(data) + data
-        data = b"\xf2\x01" + length(inner) + inner
+        data = b"\xf2\x01" + counted(b"\x0a" + counted(data))
     with pytest.raises(ProtocolViolation):
         decode_client_frame(data)
 
@@ -105,23 +111,52 @@ def test_answers_are_joined_as_they_are() -> None:
 
 
 def test_a_large_frame_of_nothing_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever stands before its members, and in however many pieces they come."""
-    nothing = pb.RequestBatch(requests=[pb.ConnectRequest()] * LARGE).SerializeToString()
-    whole = b"\xf2\x01" + varint(len(nothing)) + nothing
+    """Whatever stands before its members, in however many pieces they come, and however deep they are."""
+    whole = b"\xf2\x01" + counted(b"\x0a\x00" * LARGE)
     pieces = b"\xf2\x01\x02\x0a\x00" * LARGE
     named = pb.ConnectRequest(request_id="r").SerializeToString()
     unknown = b"\xf8\x3f\x00" * LARGE
+    within = b"\xf2\x01" + counted(b"\x0a" + counted(named + whole))
+    behind = b"\xf2\x01" + counted(b"\x0a" + counted(PASSED_OVER) + b"\x0a\x00" * LARGE)
+    assert isinstance(decode_client_frame(PASSED_OVER + ping("1").SerializeToString()), frames.Ping)
 
     def decoded(*_: object) -> None:
         raise AssertionError("it was decoded")
 
     monkeypatch.setattr("gatewayd.wire.client.frames_pb2", SimpleNamespace(ConnectRequest=decoded))
     monkeypatch.setattr("gatewayd.wire.json.json_format", SimpleNamespace(ParseDict=decoded))
-    with pytest.raises(ProtocolViolation, match="more"):
-        request_from_json(json.dumps({"batch": {"requests": [{}] * (MAX_BATCH + 1)}}))
-    for data, what in ((whole, "more"), (pieces, "fields|more"), (named + whole, "more"), (unknown + whole, "fields")):
+    many = {"batch": {"requests": [{}] * (MAX_BATCH + 1)}}
+    for found, what in ((many, "more"), ({"batch": {"requests": [{}, many]}}, r"requests\[1\]: holds a batch")):
+        with pytest.raises(ProtocolViolation, match=what):
+            request_from_json(json.dumps(found))
+    for data, what in (
+        (whole, "more"),
+        (pieces, "more"),
+        (named + whole, "more"),
+        (unknown + whole, "fields"),
+        (within, r"requests\[0\]: holds a batch"),
+        (PASSED_OVER + whole, "not the encoding"),
+        (behind, "more|not the encoding"),
+    ):
         with pytest.raises(ProtocolViolation, match=what):
             decode_client_frame(data)
+
+
+def test_of_too_many_events_in_json_no_more_are_read_than_say_so() -> None:
+    """Each costs ten microseconds there. The others of a batch go on, as ever."""
+    publish = {"requestId": "p", "publish": {"events": [{}] * 2000}}
+    for text in (json.dumps(publish), json.dumps({"batch": {"requests": [publish, {"requestId": "q", "ping": {}}]}})):
+        data = request_from_json(text)
+        sent = pb.ConnectRequest.FromString(data)
+        assert len((sent.batch.requests[0] if sent.HasField("batch") else sent).publish.events) == 1001
+        if not sent.HasField("batch"):
+            with pytest.raises(InvalidArgument, match="from 1 to 1000") as refused:
+                decode_client_frame(data)
+            assert refused.value.metadata == {"request_id": "p"}
+            continue
+        found = decode_client_frame(data)
+        assert isinstance(found, frames.RequestBatch)
+        assert [type(one) for one in found.requests] == [frames.Rejected, frames.Ping]
 
 
 def test_a_large_frame_of_something_is_read() -> None:
@@ -134,15 +169,6 @@ def test_a_large_frame_of_something_is_read() -> None:
     assert isinstance(decode_client_frame(alone.SerializeToString()), frames.Send)
     with pytest.raises(ProtocolViolation, match="is not the encoding"):
         decode_client_frame(b"\xff" * LARGE)
-
-
-def varint(number: int) -> bytes:
-    """As protobuf writes it."""
-    found = b""
-    while number > 127:
-        found += bytes([number & 127 | 128])
-        number >>= 7
-    return found + bytes([number])
 
 
 def test_a_message_from_within_a_call() -> None:
