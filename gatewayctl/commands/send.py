@@ -19,6 +19,8 @@ CONTEXTS = ("dm", "group", "channel")
 PATIENCE = 120.0
 """Seconds to wait for the answer, unless `--timeout` says otherwise."""
 MAX_STDIN = 1 << 20
+_OF_QUESTIONS = ("prompt", "node_id")
+"""Fields that an answer has nothing in."""
 
 
 def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
     if ctl.out.for_people:
         ctl.out.text(answer.content)
     else:
-        ctl.out.values(plain(answer))
+        ctl.out.values({name: each for name, each in plain(answer).items() if name not in _OF_QUESTIONS})
 
 
 def _addressee(args: argparse.Namespace) -> tuple[str, str]:
