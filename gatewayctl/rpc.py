@@ -60,34 +60,6 @@ class Daemon:
             raise self._failure(error, limit) from None
         return answer
 
-    def first(self, *calls: tuple[str, Request, float]) -> Iterator[tuple[int, bytes]]:
-        """Begin calls (method, request, seconds), in this order, and yield each one's place and answer as they come.
-
-        Who stops reading cuts the others off. The refusal of the last is a Failure; another's is left out: it only
-        helps.
-        """
-        from queue import SimpleQueue  # noqa: PLC0415 - one command has several calls
-
-        done: SimpleQueue[int] = SimpleQueue()
-        begun = []
-        for place, (method, request, limit) in enumerate(calls):
-            call = self._channel.unary_unary(f"/{PACKAGE}.{method}", None, None).future(
-                request.SerializeToString(), timeout=limit, metadata=bearer(self.token)
-            )
-            call.add_done_callback(lambda _call, at=place: done.put(at))  # type: ignore[misc] # of a default's type
-            begun.append(call)
-        try:
-            for _ in calls:
-                place = done.get()
-                try:
-                    yield place, begun[place].result()
-                except grpc.RpcError as error:
-                    if place == len(calls) - 1:
-                        raise self._failure(error, calls[place][2]) from None
-        finally:
-            for call in begun:
-                call.cancel()  # type: ignore[no-untyped-call] # in the stubs of grpc
-
     def pages(
         self, call: Callable[[str, int], tuple[list[Answer], str]], limit: int, page_size: int = 500
     ) -> Iterator[Answer]:

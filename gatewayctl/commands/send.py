@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from gatewayctl.asked import how_to_answer, it_asks
-from gatewayctl.failures import FAILED, NOT_RUNNING, USAGE, Failure
+from gatewayctl.failures import FAILED, USAGE, Failure
 
 if TYPE_CHECKING:
     import argparse
@@ -19,6 +19,8 @@ CONTEXTS = ("dm", "group", "channel")
 PATIENCE = 120.0
 """Seconds to wait for the answer, unless `--timeout` says otherwise."""
 MAX_STDIN = 1 << 20
+_OF_QUESTIONS = ("prompt", "node_id")
+"""Fields that an answer has nothing in."""
 
 
 def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
@@ -36,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser)
 
 def run(args: argparse.Namespace, ctl: Ctl) -> None:
     agent, text = _addressee(args)
-    from gateway.v1 import agent_service_pb2  # noqa: PLC0415 - usage errors come first, and fast
+    from gateway.v1 import agent_service_pb2, execution_pb2  # noqa: PLC0415 - usage errors come first, and fast
     from gateway.v1.channel_pb2 import ChatContext  # noqa: PLC0415
 
     from gatewayctl.plain import enum_number, plain  # noqa: PLC0415
@@ -49,16 +51,20 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
         text=text,
         session_id=args.session,
         idempotency_key=args.idempotency_key,
+        until_asked=True,  # nobody answers it here
     )
     request.timeout.FromMilliseconds(int(patience * 1000))
     if args.stream and ctl.out.for_people:
         _stream(request, patience, ctl)
         return
-    answer = _answer(request, patience, ctl)
+    answer_type = agent_service_pb2.SendMessageResponse
+    answer = ctl.daemon.call("AgentService/SendMessage", request, answer_type, patience + 2)
+    if answer.state == execution_pb2.EXECUTION_STATE_INPUT_REQUIRED:
+        raise _asks(answer.prompt, answer.execution_id, answer.node_id)
     if ctl.out.for_people:
         ctl.out.text(answer.content)
     else:
-        ctl.out.values(plain(answer))
+        ctl.out.values({name: each for name, each in plain(answer).items() if name not in _OF_QUESTIONS})
 
 
 def _addressee(args: argparse.Namespace) -> tuple[str, str]:
@@ -76,38 +82,6 @@ def _addressee(args: argparse.Namespace) -> tuple[str, str]:
     if not text.strip():
         raise Failure("there is nothing to send: the text is empty", USAGE)
     return agent, text
-
-
-def _answer(
-    request: agent_service_pb2.SendMessageRequest, patience: float, ctl: Ctl
-) -> agent_service_pb2.SendMessageResponse:
-    """What the agent answers. It may ask for something instead, which is told at once: nobody answers it here."""
-    from gateway.v1.agent_service_pb2 import SendMessageResponse  # noqa: PLC0415 - as in `run`
-    from gateway.v1.event_pb2 import EventFilter  # noqa: PLC0415
-    from gateway.v1.event_service_pb2 import WaitForEventRequest, WaitForEventResponse  # noqa: PLC0415
-    from gateway.v1.event_type_pb2 import EventType  # noqa: PLC0415
-
-    from gatewayctl.system import SystemChance  # noqa: PLC0415
-
-    request.correlation_id = SystemChance().token(16).hex()  # it tells this question from others
-    asked = EventFilter(types=[EventType.EVENT_TYPE_CLIENT_INPUT_REQUESTED], correlation_id=request.correlation_id)
-    look = WaitForEventRequest(filter=asked)
-    look.timeout.SetInParent()  # 0 s: it only says where the log ends
-    try:
-        place = ctl.daemon.call("EventService/WaitForEvent", look, WaitForEventResponse).cursor
-    except Failure as failure:
-        if failure.code == NOT_RUNNING:
-            raise
-        place = ""  # who may not see events is not told of questions
-    wait = WaitForEventRequest(filter=asked, since=place)
-    calls = [("EventService/WaitForEvent", wait, patience + 2)] if place else []
-    for call, answer in ctl.daemon.first(*calls, ("AgentService/SendMessage", request, patience + 2)):
-        if call == len(calls):
-            return SendMessageResponse.FromString(answer)
-        event = WaitForEventResponse.FromString(answer).event
-        if event.execution_id:
-            raise _asks(event.client_input_requested.prompt, event.execution_id, event.node_id)
-    raise AssertionError("the last call has answered or failed")
 
 
 def _asks(prompt: str, execution_id: str, node_id: str) -> Failure:

@@ -207,6 +207,10 @@ class Pool:
         for call in self.waiting.values():
             call.news.set()
 
+    def first(self) -> OpenCall | None:
+        """Of those that wait the next one; what a worker that is gone has put down of it is carried out first."""
+        return next((call for call in self.waiting.values() if call.kept is None or not call.kept.is_open), None)
+
     def take_back(self, call: OpenCall) -> None:
         """It waits again, before all others."""
         if call.worker is not None:

@@ -76,8 +76,7 @@ class Workers:
         """Have a turn answered within `limit` seconds; whoever asks calls `end`, whatever comes of it."""
         pool, now = self._pool(agent), self._clock.monotonic()
         call = OpenCall(self._ids.new(), pool, turn, execution_id, since=now, limit=limit, trace=trace, kept=kept)
-        self._calls[call.id] = call
-        pool.waiting[call.id] = call
+        self._calls[call.id] = pool.waiting[call.id] = call
         self._hand_out(pool)
         return call
 
@@ -86,6 +85,8 @@ class Workers:
         while True:
             if call.pieces:
                 return call.pieces.popleft()
+            if call.worker is None and call.kept is not None:
+                self._hand_out(call.pool)  # it may have waited until this was carried out
             if call.error is not None:
                 raise call.error
             if call.final:
@@ -197,9 +198,8 @@ class Workers:
     # Within
 
     def _held(self, key: ClientKey, tell: Tell, call_id: str) -> OpenCall:
-        call = self._calls.get(call_id)
-        worker = call.worker if call is not None else None
-        if call is None or worker is None or worker.key != key or worker.tell != tell:
+        call = self.held(key, call_id)
+        if call.worker is None or call.worker.tell != tell:
             raise not_open(call_id)
         return call
 
@@ -207,8 +207,10 @@ class Workers:
         return self._pools.get(agent) or self._pools.setdefault(agent, Pool(agent))
 
     def _hand_out(self, pool: Pool) -> None:
-        while pool.waiting:
-            call = next(iter(pool.waiting.values()))
+        while (call := pool.first()) is not None:
+            if not call.may_move:  # what its last worker had put down was refused
+                self._fail(call, cut_off(pool.agent))
+                continue
             worker = pool.chosen(call.turn.session_id or call.execution_id)
             if worker is None or worker.tell is None:
                 return

@@ -6,7 +6,10 @@ it waited for, whether the execution still runs or has ended.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
+from gatewayd.core.checkpoint import Question
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import DeadlineExceeded, ExecutionFailed, GatewayError, NotFound, Unavailable
 from gatewayd.core.frames import Reply, Send
@@ -46,9 +49,18 @@ class Sends:
             send.request_id, accepted.execution_id, accepted.message_id, send.partial_replies, deadline
         )
 
-    async def reply(self, waiting: Waiting, put: Callable[[Reply], None]) -> Reply:
-        """The final reply; partial ones are handed to `put` before."""
-        live = await self._router.runtime.watched(waiting.execution_id)
+    async def question(self, waiting: Waiting, live: LiveExecution) -> Question | None:
+        """What it asks its client for, once it does; None once it has ended, or the time of the request is over."""
+        asked = live.asks()
+        either: tuple[asyncio.Future[Any], ...] = (live.done, asked)
+        with suppress(TimeoutError):
+            async with self._clock.timeout(self._left(waiting)):
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return asked.result() if asked.done() and not live.done.done() else None
+
+    async def reply(self, waiting: Waiting, put: Callable[[Reply], None], live: LiveExecution | None = None) -> Reply:
+        """The final reply; partial ones are handed to `put` before. `live` saves looking for it."""
+        live = live or await self._router.runtime.watched(waiting.execution_id)
         if live is None:
             return await self._stored(waiting)
 
@@ -63,14 +75,16 @@ class Sends:
             live.unlisten(on_piece)
 
     async def _await(self, waiting: Waiting, live: LiveExecution) -> Reply:
-        left = max(0.0, waiting.deadline - self._clock.monotonic()) if waiting.deadline else None
         try:
-            async with self._clock.timeout(left):
+            async with self._clock.timeout(self._left(waiting)):
                 outcome = await _shielded(live)
         except TimeoutError:
             return await self._late(waiting)
         error = failure(outcome.state, outcome.error, outcome.reason)
         return _final(waiting, outcome.output, outcome.state, error, outcome.reason)
+
+    def _left(self, waiting: Waiting) -> float | None:
+        return max(0.0, waiting.deadline - self._clock.monotonic()) if waiting.deadline else None
 
     async def _late(self, waiting: Waiting) -> Reply:
         """Its time is over. It may have ended, or left, meanwhile: the row says."""

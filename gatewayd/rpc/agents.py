@@ -49,6 +49,7 @@ class AgentService(MessageCalls, agent_service_pb2_grpc.AgentServiceServicer):
             send = send_of(request, time_left(context), traceparent_of(context))
             self._rates.send(principal.id)
             # A unary call has no client id of its own: its session is that of the principal and the agent.
-            return answer_message(await ask(self._sends, self._store, send, Caller(principal, "")))
+            caller = Caller(principal, "")
+            return answer_message(await ask(self._sends, self._store, send, caller, until_asked=request.until_asked))
 
         return await self._guard.unary(f"{_NAME}SendMessage", context, run)

@@ -196,12 +196,15 @@ def send_of(request: agent_service_pb2.SendMessageRequest, left: float | None, t
 
 def answer_message(answer: Answer) -> agent_service_pb2.SendMessageResponse:
     """The answer to a send."""
-    execution = answer.execution
+    execution, question = answer.execution, answer.question
+    state = ExecutionState.SUCCEEDED if question is None else ExecutionState.INPUT_REQUIRED
     return agent_service_pb2.SendMessageResponse(
         execution_id=execution.id,
         message_id=execution.message_id,
         session_id=execution.session_id,
         agent=execution.agent,
         content=valid_text(answer.content),
-        state=execution_pb2.EXECUTION_STATE_SUCCEEDED,
+        state=_EXECUTION[state],
+        prompt=valid_text(question.prompt) if question is not None else "",
+        node_id=question.node_id if question is not None else "",
     )

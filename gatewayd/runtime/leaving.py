@@ -99,6 +99,7 @@ class Leaving:
         kind = EventType.CLIENT_INPUT_REQUESTED if client_facing else EventType.NODE_INPUT_BLOCKED
         now, execution = self._clock.now(), self._live.execution
         asked = self._prompt(execution, prompt, now) if client_facing else ()
+        question = Question(execution.id, node_id, prompt, now)
         told = with_wire(self._events.make(self._live.execution, kind, {"prompt": prompt}, node_id=node_id))
         await self._write(
             state,
@@ -108,9 +109,10 @@ class Leaving:
             leaves_as=ExecutionState.INPUT_REQUIRED,
             reason=f"waits for input at {node_id}" if node_id else "waits for input",
             events=(told,),
-            question=Question(execution.id, node_id, prompt, now) if asked else None,
+            question=question if asked else None,
             outbox=asked,
         )
+        self._live.question = question if client_facing else None
         raise Suspended
 
     async def _write(

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from gatewayd.core.checkpoint import Question
 from gatewayd.core.event import Event
 from gatewayd.core.execution_log import MAX_ENTRIES, LogEntry
 from gatewayd.core.graph_result import GraphResult
@@ -50,6 +51,9 @@ class LiveExecution:
         """The unit by which it leaves; on disk when this is done without an error."""
         self.asked: tuple[OutboxRow, ...] = ()
         """What it has asked in its chat by leaving."""
+        self.question: Question | None = None
+        """What it has asked its client by leaving, in a chat or not."""
+        self._asking: asyncio.Future[Question] | None = None
         self.resuming = False
         """Whether there may be a checkpoint that it goes on from."""
         self.rests = asyncio.Event()
@@ -123,6 +127,19 @@ class LiveExecution:
         asked, self.asked = self.asked, ()
         return asked
 
+    def asks(self) -> asyncio.Future[Question]:
+        """Done when it rests and has asked its client for input; now, if it does so now. It may never be."""
+        if self._asking is None or (self._asking.done() and self.question is None):
+            self._asking = asyncio.get_running_loop().create_future()
+            if self.state is ExecutionState.INPUT_REQUIRED:
+                self.tell_question()
+        return self._asking
+
+    def tell_question(self) -> None:
+        """It rests now: wake who waits for what it asks."""
+        if self.question is not None and self._asking is not None and not self._asking.done():
+            self._asking.set_result(self.question)
+
     def restore(self, text: str) -> None:
         """Begin with the text that was put out before; who listens has heard it."""
         self._pieces, self._length, self.size = [text], len(text), len(text.encode(errors="replace"))
@@ -130,7 +147,7 @@ class LiveExecution:
     def come_back(self) -> None:
         """Be queued once more, for another run."""
         self.state = ExecutionState.QUEUED
-        self.task, self.leaving, self.pause_reason = None, None, ""
+        self.task, self.leaving, self.pause_reason, self.question = None, None, "", None
         self.begun = False
         self.resuming = True
         self.steerable = False  # what it goes on from is its own

@@ -100,6 +100,7 @@ class Suspending:
         self._awaited[live.execution.id] = live
         self._more(live.execution, live.state)
         self.offer(live.take_asked())
+        live.tell_question()
         live.rests.set()
 
     def awaited(self, execution_id: str) -> LiveExecution | None:

@@ -17,13 +17,14 @@ PublishRequest = agent_service_pb2.PublishMessageRequest | event_service_pb2.Pub
 """The two messages that say it; their fields in common have the same names."""
 
 _APART = ("channel", "context", "session_id", "correlation_id", "idempotency_key")
+_APART_IN_CALL = (*_APART, "until_asked")
 _APART_IN_FRAME = (*_APART, "partial_replies", "no_reply", "traceparent")
 """Fields of a message of the client's own."""
 
 
 def send_within(wanted: SendRequest, path: str = "", request_id: str = "") -> Send:
     """A message to an agent; `InvalidArgument` names the field. `path` is where its fields are in the request."""
-    for field in _APART_IN_FRAME if path else _APART:
+    for field in _APART_IN_FRAME if path else _APART_IN_CALL:
         if getattr(wanted, field):
             raise refuse(f"{path}{field}", "does not go with `call_id`")
     if not wanted.text.strip():

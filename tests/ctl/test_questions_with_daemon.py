@@ -246,7 +246,8 @@ async def test_send_says_at_once_what_is_asked_and_how_to_answer(daemon: Daemon,
     ]
 
 
-async def test_who_may_not_see_questions_is_told(daemon: Daemon, tmp_path: Path) -> None:
+async def as_sender(daemon: Daemon, tmp_path: Path) -> tuple[str, ...]:
+    """The options by which a command speaks for a client that may send, and nothing else."""
     made = json.loads((await run(daemon, "-o", "json", "token", "new", "sender", "--scope", "agents.send:*")).out)
     daemon.write(f"{CONFIG}clients: {json.dumps(made['clients'])}\n")
     assert (await run(daemon, "reload")).code == 0
@@ -254,9 +255,27 @@ async def test_who_may_not_see_questions_is_told(daemon: Daemon, tmp_path: Path)
     tokens = tmp_path / "token"
     tokens.write_text(f"{address} {made['token']}\n")
     tokens.chmod(0o600)
-    words = ("--address", address, "--token-file", str(tokens), "chat", "echo")
+    return ("--address", address, "--token-file", str(tokens))
 
-    done = await (await Process.start(*words)).end("hello\n")
 
+async def test_send_needs_no_right_to_see_events_and_asks_for_nothing_that_it_may_not(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    words = await as_sender(daemon, tmp_path)
+
+    asked = await (await Process.start(*words, "send", "desk", "ann")).end()
+    answered = await (await Process.start(*words, "send", "echo", "hello")).end()
+
+    assert (asked.code, asked.err.splitlines()[0]) == (1, "gatewayctl: it asks: Which order, ann?")
+    assert (answered.code, answered.out) == (0, "hello\n")
+    assert "denied" not in daemon.log.read_text()
+
+
+async def test_who_may_not_see_questions_is_told(daemon: Daemon, tmp_path: Path) -> None:
+    words = await as_sender(daemon, tmp_path)
+
+    done = await (await Process.start(*words, "chat", "echo")).end("hello\n")
+
+    assert "denied" in daemon.log.read_text(), "what the test before looks for is what the daemon writes"
     assert (done.code, done.out) == (0, "hello\n")
     assert "events.subscribe:client_input_requested@*" in done.err

@@ -9,6 +9,7 @@ from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.client import Client, ClientClosed, DeadlineExceeded, NotFound
 from gatewayctl.sdk import asked
+from gatewayctl.system import SystemClock
 from tests.ctl.fake_gateway import FakeGateway, Refusal
 from tests.ctl.sdk_rig import client_of
 
@@ -127,10 +128,37 @@ async def test_a_daemon_that_says_nothing_is_not_waited_for_for_ever(
     monkeypatch.setattr(asked, "GRACE", 0.05)
     daemon.answer_gate.clear()
     async with asyncio.timeout(60), client_of(daemon) as client:
-        with pytest.raises(DeadlineExceeded) as late:
+        with pytest.raises(DeadlineExceeded, match="no answer in time"):
             await client.trigger_and_wait("report", idempotency_key="k", timeout=0.05)
 
-    assert late.value.metadata == {"execution_id": "x-k"}
+
+class Silent:
+    """A conversation with a daemon that accepts what it is asked, and never answers it."""
+
+    async def link(self) -> "Silent":
+        return self
+
+    def new_id(self) -> str:
+        return "1.1"
+
+    def expect_replies(self, _request_id: str, _on_reply: object) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+    async def request(self, _frame: pb.ConnectRequest) -> pb.Accepted:
+        return pb.Accepted(execution_id="x", message_id="m")
+
+    def forget(self, _request_id: str) -> None: ...
+
+
+async def test_what_was_accepted_and_is_late_names_its_execution(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asked, "GRACE", 0.01)
+    frame = pb.ConnectRequest(trigger=pb.Trigger(entry_point="report"))
+    one = asked.Asked(Silent(), frame, SystemClock(), 0.01)  # type: ignore[arg-type]
+    async with asyncio.timeout(60):
+        with pytest.raises(TimeoutError):
+            await one.replies(lambda _reply: None)
+
+    assert one.late().metadata == {"execution_id": "x"}
 
 
 async def test_an_older_daemon_is_asked_by_single_calls(gateway: FakeGateway) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gateway.v1 import agent_service_pb2
@@ -186,7 +187,7 @@ async def test_a_single_call_speaks_only_for_the_client_that_has_the_call(tmp_pa
             async with asyncio.timeout(60):
                 call = await asked.get()
 
-            async def say(**who: str) -> str:
+            async def say(**who: Any) -> str:
                 request = agent_service_pb2.SendMessageRequest(agent="clerk", text="mine", **who)
                 answer = agent_service_pb2.SendMessageResponse
                 return (await client.call("AgentService/SendMessage", request, answer)).content
@@ -203,6 +204,8 @@ async def test_a_single_call_speaks_only_for_the_client_that_has_the_call(tmp_pa
                     with pytest.raises(InvalidArgument) as wrong:
                         await door(**incomplete)
                     assert [field for field, _ in wrong.value.violations] == ["client_id"]
+            with pytest.raises(InvalidArgument, match="until_asked"):
+                await say(call_id=call.call_id, client_id="w", until_asked=True)
             assert await say(call_id=call.call_id, client_id="w") == "clerk/default 1 mine"
             assert await tell(call_id=call.call_id, client_id="w") == 1
             over.set()

@@ -303,6 +303,65 @@ async def test_one_that_leaves_while_its_worker_is_on_another_connection_is_call
     assert begun.program.cancelled == [call]
 
 
+@pytest.mark.parametrize("how", ["restart", "goodbye", "for good"])
+async def test_another_worker_goes_on_when_what_was_put_down_is_carried_out(how: str) -> None:
+    """Before that it could say nothing, and would not know why."""
+    begun, gate = await slow()
+    call = await begun.call()
+    first, second = begun.program, Program(begun.workers, "second")
+    second.register()
+    first.say(call, "one ")
+    first.keep(call, '{"n": 1}')
+    await until(lambda: not begun.workers._calls[call].pieces)
+    if how == "restart":
+        first.restart()
+    elif how == "goodbye":
+        begun.workers.left(first.key, first.tell)
+    else:
+        first.lose()
+        await begun.clock.advance(TIMEOUT + 1)
+    third = Program(begun.workers, "third")
+    third.register()
+    assert not second.calls
+    assert not third.calls
+
+    gate.set()
+    await until(lambda: call in {**second.calls, **third.calls})
+    other = second if call in second.calls else third
+    assert (other.calls[call].state, other.calls[call].offset) == ('{"n": 1}', 4)
+    other.say(call, "two", offset=4, final=True)
+    await begun.run.task
+    assert begun.run.said == "one two"
+
+
+class SlowlyRefusing(Slow):
+    """It refuses when it is let go."""
+
+    async def checkpoint(
+        self, state: Mapping[str, Any], *, node_id: str = "", at: Literal["start", "complete"] = "complete"
+    ) -> None:
+        await self.gate.wait()
+        raise LimitExceeded("too much")
+
+
+async def test_what_was_said_before_something_that_is_refused_fails_with_its_worker() -> None:
+    """Another worker would say it once more."""
+    SlowlyRefusing.gate = asyncio.Event()
+    begun = Begun(SlowlyRefusing(FakeClock()))
+    call = await begun.call()
+    second = Program(begun.workers, "second")
+    second.register()
+    begun.program.say(call, "said")
+    begun.program.keep(call, '{"n": 1}')
+    begun.program.restart()
+    SlowlyRefusing.gate.set()
+
+    with pytest.raises(Unavailable, match="cut off"):
+        await asyncio.wait_for(begun.run.task, 60)
+    assert not second.calls
+    assert begun.is_over
+
+
 async def test_what_was_not_carried_out_when_the_call_ended_comes_to_nothing() -> None:
     begun, _ = await slow()
     call = await begun.call()

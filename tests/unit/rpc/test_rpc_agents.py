@@ -11,6 +11,7 @@ from rpc_rig import Aborted, FakeCall
 
 from gatewayd.config.checking import read
 from gatewayd.config.model import GatewayConfig
+from gatewayd.core.checkpoint import Question
 from gatewayd.core.errors import DeadlineExceeded, ExecutionFailed
 from gatewayd.core.frames import Reply
 from gatewayd.core.work import ExecutionState
@@ -21,9 +22,9 @@ from gatewayd.testing.store_cases import samples
 class OneAnswer:
     """Stands in for `Sends`: accepts everything as one execution, and gives one reply."""
 
-    def __init__(self, *, error=None, live=True):
+    def __init__(self, *, error=None, live=True, asks=None):
         self.sent, self.callers = [], []
-        self._error, self._live = error, live
+        self._error, self._live, self._asks = error, live, asks
 
     async def submit(self, send, caller):
         self.sent.append(send)
@@ -31,7 +32,10 @@ class OneAnswer:
         live = SimpleNamespace(execution=samples.execution(1)) if self._live else None
         return SimpleNamespace(accepted=Accepted("m0001", "x0001", not self._live), live=live), None
 
-    async def reply(self, _waiting, _put):
+    async def question(self, _waiting, _live):
+        return self._asks
+
+    async def reply(self, _waiting, _put, _live):
         return Reply("", "x0001", "m0001", "hi", final=True, state=ExecutionState.SUCCEEDED, error=self._error)
 
 
@@ -45,11 +49,24 @@ async def test_the_answer_says_all_about_its_execution(rig, live):
     await rig.work(1)
     rig.sends = OneAnswer(live=live)
     answer = await ask(rig)
-    assert {field.name for field, _ in answer.ListFields()} == {field.name for field in answer.DESCRIPTOR.fields}
+    told = {field.name for field, _ in answer.ListFields()}
+    assert told == {field.name for field in answer.DESCRIPTOR.fields} - {"prompt", "node_id"}
     assert (answer.execution_id, answer.session_id, answer.agent, answer.content) == ("x0001", "s1", "helper", "hi")
     assert answer.state == execution_pb2.EXECUTION_STATE_SUCCEEDED
     (caller,) = rig.sends.callers
     assert (caller.principal.id, caller.client_id) == ("ann", "")
+
+
+@pytest.mark.parametrize("until_asked", [True, False])
+async def test_what_it_asks_is_told_to_whoever_wants_to_know(rig, until_asked):
+    rig.sends = OneAnswer(asks=Question("x0001", "ask", "Which?", 0.0))
+    answer = await ask(rig, until_asked=until_asked)
+    if until_asked:
+        assert (answer.state, answer.content) == (execution_pb2.EXECUTION_STATE_INPUT_REQUIRED, "")
+        assert (answer.execution_id, answer.prompt, answer.node_id) == ("x0001", "Which?", "ask")
+    else:
+        assert (answer.state, answer.content) == (execution_pb2.EXECUTION_STATE_SUCCEEDED, "hi")
+        assert (answer.prompt, answer.node_id) == ("", "")
 
 
 @pytest.mark.parametrize("error", [ExecutionFailed("no"), DeadlineExceeded("late", metadata={"execution_id": "x0001"})])

@@ -79,6 +79,31 @@ async def test_input_survives_a_restart_before_it_is_read(tmp_path: Path) -> Non
         assert after.inputs == [{"ask": "yes"}]
 
 
+async def test_who_waits_for_what_it_asks_is_told_once_it_rests(both: tuple[Middle, Steps]) -> None:
+    """Not of a pause; each time that it asks; and at once while it waits."""
+    middle, steps = both
+    steps.asks_at = {"go": 3}
+    gate = steps.hold(1)
+    submitted = await middle.send("go")
+    live, execution_id = submitted.live, submitted.accepted.execution_id
+    asked = live.asks()
+    await steps.at(1)
+    await middle.router.controls.pause(execution_id, middle.caller())
+    gate.set()
+    await in_state(middle, execution_id, ExecutionState.PAUSED)
+    await live.rests.wait()
+    assert not asked.done()
+    await middle.router.controls.resume(execution_id, middle.caller())
+
+    question = await asyncio.wait_for(asked, 60)
+    assert (question.execution_id, question.node_id, question.prompt) == (execution_id, "ask", "go?")
+    assert (await live.asks()) == question
+    await middle.router.controls.give_input(execution_id, "ask", "yes", middle.caller())
+    again = live.asks()
+    assert (await asyncio.wait_for(live.done, 60)).state is ExecutionState.SUCCEEDED
+    assert not again.done()
+
+
 async def test_what_rests_for_too_long_fails(both: tuple[Middle, Steps]) -> None:
     """By the age of its last checkpoint; the text that it had put out is a partial answer."""
     middle, steps = both

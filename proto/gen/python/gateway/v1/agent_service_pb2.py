@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egateway/v1/agent_service.proto\x12\ngateway.v1\x1a\x18gateway/v1/channel.proto\x1a\x1agateway/v1/execution.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x8e\x02\n\x12SendMessageRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12(\n\x07\x63ontext\x18\x03 \x01(\x0e\x32\x17.gateway.v1.ChatContext\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x12\n\nsession_id\x18\x05 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12*\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x63\x61ll_id\x18\x14 \x01(\t\x12\x0b\n\x03key\x18\x15 \x01(\t\x12\x11\n\tclient_id\x18\x16 \x01(\t\"\x9e\x01\n\x13SendMessageResponse\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\t\x12)\n\x05state\x18\x06 \x01(\x0e\x32\x1a.gateway.v1.ExecutionState\"\xd2\x01\n\x15PublishMessageRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\'\n\x04json\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x11\n\tdata_type\x18\x04 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x07 \x01(\t\x12\x11\n\tclient_id\x18\x08 \x01(\tB\t\n\x07\x63ontent\"[\n\x16PublishMessageResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\x12\x32\n\nexecutions\x18\x02 \x03(\x0b\x32\x1e.gateway.v1.PublishedExecution\"L\n\x12PublishedExecution\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x02 \x01(\t\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"Q\n\x19ListAgentInstancesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\"c\n\x1aListAgentInstancesResponse\x12,\n\tinstances\x18\x01 \x03(\x0b\x32\x19.gateway.v1.AgentInstance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\rAgentInstance\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07running\x18\x03 \x01(\x05\x12\x0e\n\x06queued\x18\x04 \x01(\x05\"0\n\x10SaveStateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x61gents\x18\x02 \x03(\t\"9\n\x11SaveStateResponse\x12\r\n\x05saved\x18\x01 \x03(\t\x12\x15\n\rsubscriptions\x18\x02 \x01(\x05\"0\n\x10LoadStateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x61gents\x18\x02 \x03(\t\"K\n\x11LoadStateResponse\x12\x0e\n\x06loaded\x18\x01 \x03(\t\x12\x0f\n\x07unknown\x18\x02 \x03(\t\x12\x15\n\rsubscriptions\x18\x03 \x01(\x05\x32\xb0\x03\n\x0c\x41gentService\x12N\n\x0bSendMessage\x12\x1e.gateway.v1.SendMessageRequest\x1a\x1f.gateway.v1.SendMessageResponse\x12W\n\x0ePublishMessage\x12!.gateway.v1.PublishMessageRequest\x1a\".gateway.v1.PublishMessageResponse\x12\x63\n\x12ListAgentInstances\x12%.gateway.v1.ListAgentInstancesRequest\x1a&.gateway.v1.ListAgentInstancesResponse\x12H\n\tSaveState\x12\x1c.gateway.v1.SaveStateRequest\x1a\x1d.gateway.v1.SaveStateResponse\x12H\n\tLoadState\x12\x1c.gateway.v1.LoadStateRequest\x1a\x1d.gateway.v1.LoadStateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egateway/v1/agent_service.proto\x12\ngateway.v1\x1a\x18gateway/v1/channel.proto\x1a\x1agateway/v1/execution.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xa3\x02\n\x12SendMessageRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12(\n\x07\x63ontext\x18\x03 \x01(\x0e\x32\x17.gateway.v1.ChatContext\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x12\n\nsession_id\x18\x05 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12*\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x63\x61ll_id\x18\x14 \x01(\t\x12\x0b\n\x03key\x18\x15 \x01(\t\x12\x11\n\tclient_id\x18\x16 \x01(\t\x12\x13\n\x0buntil_asked\x18\x17 \x01(\x08\"\xbf\x01\n\x13SendMessageResponse\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\t\x12)\n\x05state\x18\x06 \x01(\x0e\x32\x1a.gateway.v1.ExecutionState\x12\x0e\n\x06prompt\x18\x07 \x01(\t\x12\x0f\n\x07node_id\x18\x08 \x01(\t\"\xd2\x01\n\x15PublishMessageRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\'\n\x04json\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x11\n\tdata_type\x18\x04 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x07 \x01(\t\x12\x11\n\tclient_id\x18\x08 \x01(\tB\t\n\x07\x63ontent\"[\n\x16PublishMessageResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\x12\x32\n\nexecutions\x18\x02 \x03(\x0b\x32\x1e.gateway.v1.PublishedExecution\"L\n\x12PublishedExecution\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x02 \x01(\t\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"Q\n\x19ListAgentInstancesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\"c\n\x1aListAgentInstancesResponse\x12,\n\tinstances\x18\x01 \x03(\x0b\x32\x19.gateway.v1.AgentInstance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\rAgentInstance\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07running\x18\x03 \x01(\x05\x12\x0e\n\x06queued\x18\x04 \x01(\x05\"0\n\x10SaveStateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x61gents\x18\x02 \x03(\t\"9\n\x11SaveStateResponse\x12\r\n\x05saved\x18\x01 \x03(\t\x12\x15\n\rsubscriptions\x18\x02 \x01(\x05\"0\n\x10LoadStateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x61gents\x18\x02 \x03(\t\"K\n\x11LoadStateResponse\x12\x0e\n\x06loaded\x18\x01 \x03(\t\x12\x0f\n\x07unknown\x18\x02 \x03(\t\x12\x15\n\rsubscriptions\x18\x03 \x01(\x05\x32\xb0\x03\n\x0c\x41gentService\x12N\n\x0bSendMessage\x12\x1e.gateway.v1.SendMessageRequest\x1a\x1f.gateway.v1.SendMessageResponse\x12W\n\x0ePublishMessage\x12!.gateway.v1.PublishMessageRequest\x1a\".gateway.v1.PublishMessageResponse\x12\x63\n\x12ListAgentInstances\x12%.gateway.v1.ListAgentInstancesRequest\x1a&.gateway.v1.ListAgentInstancesResponse\x12H\n\tSaveState\x12\x1c.gateway.v1.SaveStateRequest\x1a\x1d.gateway.v1.SaveStateResponse\x12H\n\tLoadState\x12\x1c.gateway.v1.LoadStateRequest\x1a\x1d.gateway.v1.LoadStateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,29 +36,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gateway.v1.agent_service_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SENDMESSAGEREQUEST']._serialized_start=163
-  _globals['_SENDMESSAGEREQUEST']._serialized_end=433
-  _globals['_SENDMESSAGERESPONSE']._serialized_start=436
-  _globals['_SENDMESSAGERESPONSE']._serialized_end=594
-  _globals['_PUBLISHMESSAGEREQUEST']._serialized_start=597
-  _globals['_PUBLISHMESSAGEREQUEST']._serialized_end=807
-  _globals['_PUBLISHMESSAGERESPONSE']._serialized_start=809
-  _globals['_PUBLISHMESSAGERESPONSE']._serialized_end=900
-  _globals['_PUBLISHEDEXECUTION']._serialized_start=902
-  _globals['_PUBLISHEDEXECUTION']._serialized_end=978
-  _globals['_LISTAGENTINSTANCESREQUEST']._serialized_start=980
-  _globals['_LISTAGENTINSTANCESREQUEST']._serialized_end=1061
-  _globals['_LISTAGENTINSTANCESRESPONSE']._serialized_start=1063
-  _globals['_LISTAGENTINSTANCESRESPONSE']._serialized_end=1162
-  _globals['_AGENTINSTANCE']._serialized_start=1164
-  _globals['_AGENTINSTANCE']._serialized_end=1240
-  _globals['_SAVESTATEREQUEST']._serialized_start=1242
-  _globals['_SAVESTATEREQUEST']._serialized_end=1290
-  _globals['_SAVESTATERESPONSE']._serialized_start=1292
-  _globals['_SAVESTATERESPONSE']._serialized_end=1349
-  _globals['_LOADSTATEREQUEST']._serialized_start=1351
-  _globals['_LOADSTATEREQUEST']._serialized_end=1399
-  _globals['_LOADSTATERESPONSE']._serialized_start=1401
-  _globals['_LOADSTATERESPONSE']._serialized_end=1476
-  _globals['_AGENTSERVICE']._serialized_start=1479
-  _globals['_AGENTSERVICE']._serialized_end=1911
+  _globals['_SENDMESSAGEREQUEST']._serialized_end=454
+  _globals['_SENDMESSAGERESPONSE']._serialized_start=457
+  _globals['_SENDMESSAGERESPONSE']._serialized_end=648
+  _globals['_PUBLISHMESSAGEREQUEST']._serialized_start=651
+  _globals['_PUBLISHMESSAGEREQUEST']._serialized_end=861
+  _globals['_PUBLISHMESSAGERESPONSE']._serialized_start=863
+  _globals['_PUBLISHMESSAGERESPONSE']._serialized_end=954
+  _globals['_PUBLISHEDEXECUTION']._serialized_start=956
+  _globals['_PUBLISHEDEXECUTION']._serialized_end=1032
+  _globals['_LISTAGENTINSTANCESREQUEST']._serialized_start=1034
+  _globals['_LISTAGENTINSTANCESREQUEST']._serialized_end=1115
+  _globals['_LISTAGENTINSTANCESRESPONSE']._serialized_start=1117
+  _globals['_LISTAGENTINSTANCESRESPONSE']._serialized_end=1216
+  _globals['_AGENTINSTANCE']._serialized_start=1218
+  _globals['_AGENTINSTANCE']._serialized_end=1294
+  _globals['_SAVESTATEREQUEST']._serialized_start=1296
+  _globals['_SAVESTATEREQUEST']._serialized_end=1344
+  _globals['_SAVESTATERESPONSE']._serialized_start=1346
+  _globals['_SAVESTATERESPONSE']._serialized_end=1403
+  _globals['_LOADSTATEREQUEST']._serialized_start=1405
+  _globals['_LOADSTATEREQUEST']._serialized_end=1453
+  _globals['_LOADSTATERESPONSE']._serialized_start=1455
+  _globals['_LOADSTATERESPONSE']._serialized_end=1530
+  _globals['_AGENTSERVICE']._serialized_start=1533
+  _globals['_AGENTSERVICE']._serialized_end=1965
 # @@protoc_insertion_point(module_scope)

@@ -39,6 +39,7 @@ class SendMessageRequest(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     CLIENT_ID_FIELD_NUMBER: _builtins.int
+    UNTIL_ASKED_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent to send to."""
     channel: _builtins.str
@@ -72,6 +73,11 @@ class SendMessageRequest(_message.Message):
     may have gone on to another client of the same principal, and then that one alone speaks in it. Required with
     `call_id`, and goes with it alone.
     """
+    until_asked: _builtins.bool
+    """Whether to answer as soon as the execution asks its client for input (CLIENT_INPUT_REQUESTED), and not only when it
+    has ended. What it had asked before this request came, with a key that is sent again, need not be told. Default
+    false. Does not go with `call_id`.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How long to wait for the answer; absent means as long as the agent may take. The call's own deadline holds
@@ -92,10 +98,11 @@ class SendMessageRequest(_message.Message):
         call_id: _builtins.str = ...,
         key: _builtins.str = ...,
         client_id: _builtins.str = ...,
+        until_asked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "client_id", b"client_id", "context", b"context", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "key", b"key", "session_id", b"session_id", "text", b"text", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "channel", b"channel", "client_id", b"client_id", "context", b"context", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "key", b"key", "session_id", b"session_id", "text", b"text", "timeout", b"timeout", "until_asked", b"until_asked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -113,6 +120,8 @@ class SendMessageResponse(_message.Message):
     AGENT_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """The execution that answered."""
     message_id: _builtins.str
@@ -124,7 +133,13 @@ class SendMessageResponse(_message.Message):
     content: _builtins.str
     """The answer. Empty if the agent had nothing to say."""
     state: _execution_pb2.ExecutionState.ValueType
-    """How the execution ended: SUCCEEDED."""
+    """How the execution ended: SUCCEEDED. With `until_asked` also INPUT_REQUIRED: it goes on when somebody has given input
+    (`RuntimeService.InjectInput`), and keeps its answer.
+    """
+    prompt: _builtins.str
+    """With INPUT_REQUIRED, what it asks."""
+    node_id: _builtins.str
+    """With INPUT_REQUIRED, the node that waits for the input; empty for an agent without nodes."""
     def __init__(
         self,
         *,
@@ -134,10 +149,12 @@ class SendMessageResponse(_message.Message):
         agent: _builtins.str = ...,
         content: _builtins.str = ...,
         state: _execution_pb2.ExecutionState.ValueType = ...,
+        prompt: _builtins.str = ...,
+        node_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "content", b"content", "execution_id", b"execution_id", "message_id", b"message_id", "session_id", b"session_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "content", b"content", "execution_id", b"execution_id", "message_id", b"message_id", "node_id", b"node_id", "prompt", b"prompt", "session_id", b"session_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
