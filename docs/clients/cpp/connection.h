@@ -128,6 +128,9 @@ class Connection {
 
   const Options options_;
   const OnFailure on_failure_;
+  // Kept, because gRPC shuts down, in threads of its own, whenever the last of its objects goes: that would be after
+  // each connection, while the next is dialled.
+  const std::shared_ptr<grpc::ChannelCredentials> credentials_ = grpc::InsecureChannelCredentials();
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable closed_;
   bool is_closed_ = false;

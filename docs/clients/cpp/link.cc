@@ -31,7 +31,7 @@ grpc::ChannelArguments ChannelArguments() {
 // One connection from dialling to its end; returns the reason.
 GatewayError Connection::Converse() {
   auto link = std::make_shared<Link>();
-  auto channel = grpc::CreateCustomChannel(options_.address, grpc::InsecureChannelCredentials(), ChannelArguments());
+  auto channel = grpc::CreateCustomChannel(options_.address, credentials_, ChannelArguments());
   link->stub = gateway::v1::EventService::NewStub(channel);
   link->context.AddMetadata("authorization", "Bearer " + options_.token);
   {
