@@ -9,6 +9,7 @@ from arm import AGENTS, BusArm, main
 
 from gatewayd.bus.handlers import Handlers
 from gatewayd.bus.memory import MemoryBus
+from gatewayd.core.clock import SystemClock
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.service import TaskSet
@@ -19,7 +20,7 @@ class Gatewayd(BusArm):
     """See `BusArm`."""
 
     async def start(self) -> None:
-        self._bus = MemoryBus(TaskSet("bench"))
+        self._bus = MemoryBus(TaskSet("bench"), SystemClock())
         self._bus.attach(SimpleNamespace(log=LogState("bench", 0, 0)))  # type: ignore[arg-type]  # no durable event comes
         self._handlers = Handlers(self._bus, lambda: 1)
         wanted = EventFilter(frozenset({EventType.CUSTOM}))
