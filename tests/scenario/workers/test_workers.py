@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from gatewayctl.client import (
     Call,
@@ -21,20 +20,9 @@ from gatewayctl.client import (
 )
 from tests.rigs.house import House, eventually
 from tests.rigs.process import Daemon
-from tests.rigs.working import SOON, TOKEN, nobody_serves, workers_house, workers_of
+from tests.rigs.working import SOON, TOKEN, workers_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with workers_house(tmp_path_factory.mktemp("workers")) as rig:
-        yield rig
-
-
-@pytest_asyncio.fixture(autouse=True, loop_scope="module")
-async def alone(rig: House) -> None:
-    await nobody_serves(rig)
 
 
 async def test_a_worker_answers_in_pieces(rig: House) -> None:

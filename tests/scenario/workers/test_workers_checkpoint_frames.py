@@ -1,11 +1,9 @@
 """Checkpoints of workers, frame by frame: what is kept, once, by whom, and what is refused."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import execution_pb2, runtime_service_pb2
 
@@ -13,20 +11,9 @@ from tests.rigs.house import House
 from tests.rigs.process import Daemon
 from tests.rigs.stream import RawStream, reason_of
 from tests.rigs.websocket import RawSocket, http_port
-from tests.rigs.working import READER, SOON, nobody_serves, register, reply, save, wait_for, worker, workers_house
+from tests.rigs.working import READER, SOON, register, reply, save, wait_for, worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with workers_house(tmp_path_factory.mktemp("workers")) as rig:
-        yield rig
-
-
-@pytest_asyncio.fixture(autouse=True, loop_scope="module")
-async def alone(rig: House) -> None:
-    await nobody_serves(rig)
 
 
 async def kept(rig: House, execution_id: str) -> list[tuple[str, str]]:

@@ -1,11 +1,9 @@
 """Workers without the SDK, frame by frame: what is refused, bounded, told again, and told of."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.client import ExecutionFailed, Unavailable, event_filter
@@ -13,20 +11,9 @@ from tests.rigs.house import House
 from tests.rigs.process import Daemon
 from tests.rigs.stream import RawStream, reason_of
 from tests.rigs.websocket import RawSocket, http_port
-from tests.rigs.working import SOON, nobody_serves, register, reply, unregister, worker, workers_house
+from tests.rigs.working import SOON, register, reply, unregister, worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with workers_house(tmp_path_factory.mktemp("workers")) as rig:
-        yield rig
-
-
-@pytest_asyncio.fixture(autouse=True, loop_scope="module")
-async def alone(rig: House) -> None:
-    await nobody_serves(rig)
 
 
 async def test_a_reply_to_what_is_not_ones_own_is_refused_and_changes_nothing(rig: House) -> None:

@@ -6,26 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from gateway.v1 import admin_service_pb2
 
 from gatewayctl.client import Call, InvalidArgument
 from tests.rigs.house import House, eventually
 from tests.rigs.process import Daemon
-from tests.rigs.working import nobody_serves, workers_house, workers_of
+from tests.rigs.working import workers_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with workers_house(tmp_path_factory.mktemp("workers")) as rig:
-        yield rig
-
-
-@pytest_asyncio.fixture(autouse=True, loop_scope="module")
-async def alone(rig: House) -> None:
-    await nobody_serves(rig)
 
 
 async def test_a_worker_that_is_cut_off_goes_on_with_its_answer_when_it_is_back(rig: House) -> None:

@@ -4,26 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from gateway.v1 import execution_pb2, runtime_service_pb2
 
 from gatewayctl.client import Call, InvalidArgument, LimitExceeded, Suspended
 from gatewayctl.plain import enum_name
 from tests.rigs.house import House, eventually
-from tests.rigs.working import nobody_serves, workers_house
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with workers_house(tmp_path_factory.mktemp("workers")) as rig:
-        yield rig
-
-
-@pytest_asyncio.fixture(autouse=True, loop_scope="module")
-async def alone(rig: House) -> None:
-    await nobody_serves(rig)
 
 
 class Steps:
