@@ -99,8 +99,7 @@ def _turn(
     gc.disable()
     gc.set_threshold(*COLLECT_AFTER)
     # Only now: neither uvloop nor grpc nor a thread may exist before the process has detached.
-    import uvloop  # noqa: PLC0415
-
+    from gatewayd.daemon.loop import Loop  # noqa: PLC0415
     from gatewayd.daemon.supervise import Supervisor, explain  # noqa: PLC0415
 
     hard_stop = HardStop(parts.clock, parts.logs.flush)
@@ -110,7 +109,7 @@ def _turn(
         code, said = await supervisor.run(lambda: report(Exit.OK, ""))
         return code, said, bool(supervisor.leftovers)
 
-    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    runner = asyncio.Runner(loop_factory=Loop)
     try:
         ended = runner.run(live())
     except Exception as error:  # the gateway could not even be made

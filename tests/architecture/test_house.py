@@ -22,6 +22,7 @@ OWNERS: dict[str, set[str]] = {
     "secrets": {"gatewayd/core/clock.py", "gatewayctl/system.py", "gatewayctl/commands/token.py"},
     "uuid": set(),
     "socket": {
+        "gatewayd/daemon/loop.py",
         "gatewayd/daemon/notify.py",
         "gatewayd/rpc/server.py",
         "gatewayd/channels/sim_link.py",
