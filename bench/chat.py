@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import praisonai_chat
-import sim_chat
-from load import Round, load, summary
-from report import Row
+from bench import praisonai_chat, sim_chat
+from bench.load import Round, load, summary
+from bench.report import Row
 
 TARGET, AIM = 1.0, 3.0
 IN_FLIGHT = (1, 16, 32, 64)

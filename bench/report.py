@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from processes import ROOT
+from bench.processes import ROOT
 
 _PACKAGES = ("grpcio", "protobuf", "uvloop", "pyyaml")
 

@@ -15,19 +15,20 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-import chat
-import praisonai_chat
 import uvloop
-from chart import bars
-from events import autogen, nats
-from events.parts import PARTS
-from events.plain import cpp_installed
-from inprocess import compare
-from processes import WrongAnswer
-from report import Row, markdown, text
-from start import cold_ctl, ready_and_memory
+
+from bench import chat, praisonai_chat
+from bench.chart import bars
+from bench.events import autogen, nats
+from bench.events.parts import PARTS, Part
+from bench.events.plain import cpp_installed
+from bench.inprocess import compare
+from bench.processes import WrongAnswer
+from bench.report import Row, markdown, text
+from bench.start import cold_ctl, ready_and_memory
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 LEFT = Path(__file__).resolve().parent / "LEFT.md"
@@ -83,6 +84,10 @@ def _first(error: BaseException) -> str:
     return str(error) if isinstance(error, WrongAnswer) else f"{type(error).__name__}: {error}"
 
 
+def _events(part: Part, quick: bool, with_peers: bool) -> list[Row]:
+    return uvloop.run(part(quick, with_peers))
+
+
 def _measure(arguments: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
     quick, only = arguments.quick, arguments.only
@@ -97,7 +102,7 @@ def _measure(arguments: argparse.Namespace) -> list[Row]:
         "start": lambda: ready_and_memory(5 if quick else 15, settled=2 if quick else 3),
         "ctl": lambda: [cold_ctl(7 if quick else 15)],
         "chat": chats,
-        **{name: lambda part=part: uvloop.run(part(quick, with_peers)) for name, part in PARTS.items()},
+        **{name: partial(_events, part, quick, with_peers) for name, part in PARTS.items()},
         "inprocess": lambda: compare.measure(quick=quick, with_peers=with_peers),
     }
     for name, measure in parts.items():

@@ -8,8 +8,8 @@ executions are started as are needed, since each may send so many messages only.
 
 import asyncio
 
-from events.asking import main, take_orders
-from events.worker_requests import MAX_AT_ONCE, answer
+from bench.events.asking import main, take_orders
+from bench.events.worker_requests import MAX_AT_ONCE, answer
 from gatewayctl.client import Call, Client
 
 MESSAGES = 9_900

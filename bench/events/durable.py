@@ -12,15 +12,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gateway.v1 import event_service_pb2
-from processes import Running, WrongAnswer
-from report import Row
 
-from events.envelope import PAYLOAD_BYTES, entry, event, event_filter
-from events.gateway import Gateway, GatewayClients
-from events.load import Round, trouble
-from events.nats import Connection, Nats, NatsClients, subject
-from events.payload import EVENT_BYTES, Inspector, payload
-from events.talk import Talk
+from bench.events.envelope import PAYLOAD_BYTES, entry, event, event_filter
+from bench.events.gateway import Gateway, GatewayClients
+from bench.events.load import Round, trouble
+from bench.events.nats import Connection, Nats, NatsClients, subject
+from bench.events.payload import EVENT_BYTES, Inspector, payload
+from bench.events.talk import Talk
+from bench.processes import Running, WrongAnswer
+from bench.report import Row
 from gatewayctl.sdk.publisher import MAX_IN_FLIGHT
 
 TARGET = 20_000

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from gateway.v1 import event_service_pb2
-from report import Row
 
-from events.envelope import event_filter
-from events.gateway import Gateway, GatewayClients
-from events.load import Round, Session, Shape, session
-from events.talk import Talk
+from bench.events.envelope import event_filter
+from bench.events.gateway import Gateway, GatewayClients
+from bench.events.load import Round, Session, Shape, session
+from bench.events.talk import Talk
+from bench.report import Row
 
 FEW, MANY = 100, 100_000
 TARGET = 1.2

@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from report import Row
-
-from events.arms import Arm
-from events.fanout import CHECKED
-from events.load import DRAIN, Session, Shape, trouble
-from events.payload import payload
-from events.sessions import Sessions
+from bench.events.arms import Arm
+from bench.events.fanout import CHECKED
+from bench.events.load import DRAIN, Session, Shape, trouble
+from bench.events.payload import payload
+from bench.events.sessions import Sessions
+from bench.report import Row
 
 RATE = 2000
 """Events in a second."""

@@ -9,11 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from processes import Running, WrongAnswer
-
-from events.arms import Arm, Clients, Publisher, Subscriber
-from events.payload import Inspector
-from events.window import Window
+from bench.events.arms import Arm, Clients, Publisher, Subscriber
+from bench.events.payload import Inspector
+from bench.events.window import Window
+from bench.processes import Running, WrongAnswer
 
 WARM = 0.3
 """Seconds of load before it counts."""

@@ -3,15 +3,14 @@
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from report import Row
-
-from events import durable, fanout, filters, growth, latency, memory, requests
-from events.arms import Arm
-from events.autogen import Autogen
-from events.gateway import Gateway
-from events.load import Shape
-from events.nats import Nats
-from events.plain import Cpp, Plain
+from bench.events import durable, fanout, filters, growth, latency, memory, requests
+from bench.events.arms import Arm
+from bench.events.autogen import Autogen
+from bench.events.gateway import Gateway
+from bench.events.load import Shape
+from bench.events.nats import Nats
+from bench.events.plain import Cpp, Plain
+from bench.report import Row
 
 Part = Callable[[bool, bool], Coroutine[Any, Any, list[Row]]]
 """Told whether to be quick, and whether to measure peers."""

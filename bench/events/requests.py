@@ -17,15 +17,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gateway.v1 import event_pb2, event_service_pb2
-from load import Round, percentile, summary
-from processes import ROOT, Running, WrongAnswer, environment
-from report import Row
 
-from events.autogen import PYTHON, Autogen
-from events.envelope import PAYLOAD_BYTES, addressed_entry, event_filter
-from events.gateway import Gateway, GatewayClients
-from events.load import trouble
-from events.talk import Talk
+from bench.events.autogen import PYTHON, Autogen
+from bench.events.envelope import PAYLOAD_BYTES, addressed_entry, event_filter
+from bench.events.gateway import Gateway, GatewayClients
+from bench.events.load import trouble
+from bench.events.talk import Talk
+from bench.load import Round, percentile, summary
+from bench.processes import ROOT, Running, WrongAnswer, environment
+from bench.report import Row
 from gatewayctl.sdk.publisher import MAX_IN_FLIGHT
 
 IN_FLIGHT = (1, 64)
@@ -176,7 +176,7 @@ async def _program(arm: Gateway | Autogen, command: Callable[[Running], list[str
             *command(running),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=environment(running.home, {"PYTHONPATH": str(ROOT / "bench")} if isinstance(arm, Gateway) else {}),
+            env=environment(running.home, {"PYTHONPATH": str(ROOT)} if isinstance(arm, Gateway) else {}),
             limit=64 << 20,
         )
         assert process.stdin is not None
@@ -210,7 +210,7 @@ async def _program(arm: Gateway | Autogen, command: Callable[[Running], list[str
 def _own_command(module: str) -> Callable[[Running], list[str]]:
     def command(running: Running) -> list[str]:
         token = str(running.home / "state" / "token")
-        return [sys.executable, "-m", f"events.{module}", "--port", str(running.port), "--token-file", token]
+        return [sys.executable, "-m", f"bench.events.{module}", "--port", str(running.port), "--token-file", token]
 
     return command
 

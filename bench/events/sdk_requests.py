@@ -9,7 +9,7 @@ import asyncio
 
 from gateway.v1 import event_data_pb2, event_pb2, event_type_pb2
 
-from events.asking import main, take_orders
+from bench.events.asking import main, take_orders
 from gatewayctl.sdk.facade import Client
 
 

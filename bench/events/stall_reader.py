@@ -18,8 +18,8 @@ import uvloop
 from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import event_service_pb2_grpc
 
-from events.envelope import event_filter
-from events.payload import opened
+from bench.events.envelope import event_filter
+from bench.events.payload import opened
 
 EOF: Any = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not know it
 READ = 60.0

@@ -6,7 +6,7 @@ Each question is an execution: it is on disk before it is handed to the worker, 
 entry point starts it, since that needs no session. Orders are those of `asking`.
 """
 
-from events.asking import main, take_orders
+from bench.events.asking import main, take_orders
 from gatewayctl.client import Call, Client
 
 MAX_AT_ONCE = 64
