@@ -60,6 +60,11 @@ HEAD = (
 )
 
 
+def line(row: Row) -> str:
+    """For the terminal while the others are measured."""
+    return f"  {row.what}{_window(row)}: {row.figure}, {row.cells()[HEAD.index('ratio')]}, {row.verdict}"
+
+
 def text(rows: Sequence[Row]) -> str:
     """For the terminal: a block for each row, since a line would not hold it."""
     blocks = []
