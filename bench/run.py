@@ -110,7 +110,7 @@ def _first(error: BaseException) -> str:
 def parts_of(quick: bool, with_peers: bool) -> dict[str, Measure]:
     """What there is to measure, by name and in order."""
     return {
-        "start": lambda: ready_and_memory(5 if quick else 15, settled=2 if quick else 3),
+        "start": lambda: ready_and_memory(5 if quick else 15, settled=1 if quick else 3),
         "ctl": lambda: [cold_ctl(7 if quick else 15)],
         "chat": lambda: _chats(quick, with_peers),
         **{name: partial(_events, part, quick, with_peers) for name, part in PARTS.items()},

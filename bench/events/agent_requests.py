@@ -1,6 +1,6 @@
 """Messages between agents through the daemon, by the SDK: an agent of one worker asks an agent of another.
 
-    python -m events.agent_requests --port PORT --token-file FILE
+    python -m bench.events.agent_requests --port PORT --token-file FILE
 
 What is asked is part of an execution, which an entry point starts; nothing is written before it is handed on. As many
 executions are started as are needed, since each may send so many messages only. Orders are those of `asking`.

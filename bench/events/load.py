@@ -22,7 +22,7 @@ LONGER = 4
 """Times as long as wanted that a measurement may take for that."""
 CHECK = 60.0
 """Seconds that the events of a check may take to arrive."""
-DRAIN = 3.0
+DRAIN = 1.0
 """Seconds that what is under way may take to arrive after a round; a server that takes longer is begun anew."""
 JOINING = 50
 """Connections that are opened at a time."""

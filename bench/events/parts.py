@@ -60,7 +60,8 @@ async def _memory(quick: bool, with_peers: bool) -> list[Row]:
 
 
 async def _growth(quick: bool, _with_peers: bool) -> list[Row]:
-    return await growth.rows(rounds=2 if quick else 5, seconds=0.4 if quick else 1.5)
+    many = 30_000 if quick else 100_000
+    return await growth.rows(many=many, rounds=2 if quick else 5, seconds=0.4 if quick else 1.5)
 
 
 async def _publishers(quick: bool, with_peers: bool) -> list[Row]:

@@ -11,7 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,6 +48,8 @@ AIM_P99 = 3.0
 ANSWER = 60.0
 """Seconds that one answer may take."""
 WARM = 0.3
+END = 5.0
+"""Seconds that clients may take to end before they are killed."""
 
 Ask = Callable[[int, float], Coroutine[Any, Any, Round]]
 """So many requests at a time for so many seconds."""
@@ -202,9 +204,13 @@ async def _program(arm: Gateway | Autogen, command: Callable[[Running], list[str
             yield ask
         finally:
             stdin.close()
-            with suppress(ProcessLookupError):
+            try:
+                # What ends by itself leaves nothing behind that its server would wait for.
+                async with asyncio.timeout(END):
+                    await process.wait()
+            except TimeoutError:
                 process.kill()
-            await process.wait()
+                await process.wait()
 
 
 def _own_command(module: str) -> Callable[[Running], list[str]]:

@@ -1,6 +1,6 @@
 """Requests through the daemon with the SDK's clients, as `peers/autogen_requests.py` has them through AutoGen's host.
 
-    python -m events.sdk_requests --port PORT --token-file FILE
+    python -m bench.events.sdk_requests --port PORT --token-file FILE
 
 Orders are those of `asking`.
 """
