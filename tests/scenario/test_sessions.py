@@ -127,7 +127,7 @@ async def test_interrupts_in_a_burst_leave_one_answer(rig: House) -> None:
 
 async def test_steer_answers_what_came_meanwhile_in_one_turn(rig: House) -> None:
     """busy_mode: steer: messages that wait are given to the turn that runs; each has its own end."""
-    said = [rig.network.say("s", "ann", "100ms four words to say", token="steer")]
+    said = [rig.network.say("s", "ann", "400ms four words to say", token="steer")]
     await eventually(lambda: running(rig, "steer"))
     said += [rig.network.say("s", "ann", f"1ms more {number}", token="steer") for number in range(3)]
 
@@ -138,7 +138,7 @@ async def test_steer_answers_what_came_meanwhile_in_one_turn(rig: House) -> None
     assert len(heard) == 2
     (session,) = await sessions(rig, channel="steer")
     assert await export(rig, session.id) == [
-        "100ms four words to say",
+        "400ms four words to say",
         "four words to say",
         "1ms more 0",
         "1ms more 1",
