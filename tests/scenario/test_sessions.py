@@ -215,7 +215,7 @@ async def test_an_agent_with_all_its_conversations_tells_the_next_one(rig: House
 async def test_a_conversation_ends_when_it_was_idle_for_too_long(tmp_path: Path) -> None:
     """session_config.timeout, max_messages and max_bytes, in real time."""
     config = """
-gateway: {heartbeat_interval: 1s, session_config: {timeout: 1s, max_messages: 4, max_bytes: 1KiB}}
+gateway: {heartbeat_interval: 1s, session_config: {timeout: 3s, max_messages: 4, max_bytes: 1KiB}}
 agents: {memory: {model: offline/assistant}}
 """
     async with house(tmp_path, config) as rig:
@@ -231,7 +231,7 @@ agents: {memory: {model: offline/assistant}}
 
         idle_since = (await sessions(rig))[0].active_time.ToMilliseconds() / 1000
         async with rig.client.subscribe(event_filter(["heartbeat"])) as beats:
-            while (await anext(beats)).time < idle_since + 1.1:
+            while (await anext(beats)).time < idle_since + 3.1:
                 pass
         fresh = await rig.client.send("memory", HOW_MANY)
 
