@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import praisonai_chat
-import sim_chat
-from load import Round, load, summary
-from report import Row
+from bench import praisonai_chat, sim_chat
+from bench.load import Round, load, summary
+from bench.report import Row
 
 TARGET, AIM = 1.0, 3.0
 IN_FLIGHT = (1, 16, 32, 64)
+WARM = 60
+"""Messages before those that count, at least ten in each chat."""
 PEER_PREFIX = "You said: "
 
 
@@ -28,7 +29,7 @@ async def rows(*, rounds: int, messages: int, with_peer: bool, in_flight: Sequen
             theirs: list[Round] = []
             for number in range(rounds + 1):
                 name = f"c{chats}r{number}"
-                wanted = 200 if not number else messages // 3 if chats == 1 else messages
+                wanted = WARM if not number else messages // 3 if chats == 1 else messages
                 each = max(10, wanted // chats)
                 ours.append(await load(network.chat, name, chats=chats, messages=each, prefix="", cpu=running.cpu))
                 if peer is not None:

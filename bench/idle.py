@@ -12,13 +12,14 @@ import sys
 import time
 
 import uvloop
-from events import memory
-from events.envelope import entry, event, event_filter
-from events.gateway import Gateway, GatewayClients
-from events.payload import opened, payload
 from gateway.v1 import event_service_pb2
-from processes import Running, WrongAnswer
-from report import Row, text
+
+from bench.events import memory
+from bench.events.envelope import entry, event, event_filter
+from bench.events.gateway import Gateway, GatewayClients
+from bench.events.payload import opened, payload
+from bench.processes import Running, WrongAnswer
+from bench.report import Row, text
 
 SPARE = 200
 """Descriptors that are left for everything else."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from processes import WrongAnswer
+from bench.processes import WrongAnswer
 
 ANSWER = 20.0
 """Seconds that one answer may take."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from load import ANSWER, Ask
-from processes import ROOT, Running, WrongAnswer, end, environment, free_port
+
+from bench.load import ANSWER, Ask
+from bench.processes import ROOT, Running, WrongAnswer, end, environment, free_port
 
 PYTHON = ROOT / ".build/peers/praisonai/bin/python"
 SERVER = ROOT / "bench/peers/praisonai_server.py"

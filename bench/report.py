@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from processes import ROOT
+from bench.processes import ROOT
 
 _PACKAGES = ("grpcio", "protobuf", "uvloop", "pyyaml")
 
@@ -58,6 +58,11 @@ HEAD = (
     "in flight",
     "processes",
 )
+
+
+def line(row: Row) -> str:
+    """For the terminal while the others are measured."""
+    return f"  {row.what}{_window(row)}: {row.figure}, {row.cells()[HEAD.index('ratio')]}, {row.verdict}"
 
 
 def text(rows: Sequence[Row]) -> str:

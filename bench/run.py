@@ -8,54 +8,78 @@ acknowledged after fsync), memory (idle connections and streams), growth (subscr
 (1, 4 and 16 to 100) and filters (each subscriber gets a part); and inprocess (the message engine and the bus, without a
 wire). What each row means is in bench/README.md.
 
-Exit code 0: all is right, whether or not every target is met. 1: an answer was wrong. 2: a row could not be measured.
+Each part tells its rows on standard error when it is measured; all of them stand on standard output at the end. When a
+part fails, those measured before it stand there, and nothing is written.
+
+Exit code 0: all is right, whether or not every target is met. 1: an answer was wrong, or a part failed. 2: a row could
+not be measured.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-import chat
-import praisonai_chat
 import uvloop
-from chart import bars
-from events import autogen, nats
-from events.parts import PARTS
-from events.plain import cpp_installed
-from inprocess import compare
-from processes import WrongAnswer
-from report import Row, markdown, text
-from start import cold_ctl, ready_and_memory
+
+from bench import chat, praisonai_chat
+from bench.chart import bars
+from bench.events import autogen, nats
+from bench.events.parts import PARTS, Part
+from bench.events.plain import cpp_installed
+from bench.inprocess import compare
+from bench.processes import WrongAnswer
+from bench.report import Row, line, markdown, text
+from bench.start import cold_ctl, ready_and_memory
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 LEFT = Path(__file__).resolve().parent / "LEFT.md"
 
+Measure = Callable[[], list[Row]]
 
-def main() -> int:
-    """Measure, print, and for a full run write RESULTS.md."""
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and for a full run in which nothing failed write RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds; writes nothing")
     parser.add_argument("--without-peers", action="store_true", help="rows without their peer are no failure")
     parser.add_argument(
         "--only", choices=("start", "ctl", "chat", *PARTS, "inprocess"), help="one part; writes nothing"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     began = time.monotonic()
-    try:
-        rows = _measure(arguments)
-    except (Exception, ExceptionGroup) as error:
-        print(f"WRONG: {_first(error)}", file=sys.stderr)
-        return 1
-    print(text(rows))
+    rows: list[Row] = []
+    failed = _measure(parts_of(arguments.quick, not arguments.without_peers), arguments.only, rows)
     seconds = time.monotonic() - began
+    print(text(rows))
     aimed = [row for row in rows if row.target != "–"]
     print(f"\n{sum(row.met is True for row in aimed)} of {len(aimed)} targets met, {seconds:.0f} s")
+    if failed:
+        print(f"WRONG: {failed}", file=sys.stderr)
+        return 1
     if not arguments.quick and not arguments.only:
         _write(rows, seconds)
     missing = [row for row in rows if row.met is None]
     return 2 if missing and not arguments.without_peers else 0
+
+
+def _measure(parts: Mapping[str, Measure], only: str | None, rows: list[Row]) -> str:
+    """Append the rows of each part as it is measured; which part failed and of what, '' if none did."""
+    for name, measure in parts.items():
+        if only in (None, name):
+            began = time.monotonic()
+            try:
+                found = measure()
+            except (Exception, ExceptionGroup) as error:
+                if not isinstance(error, WrongAnswer):
+                    traceback.print_exception(error)
+                return f"part {name} failed, and what comes behind it was not measured: {_first(error)}"
+            rows += found
+            print(f"{name}: {time.monotonic() - began:.0f} s", *map(line, found), sep="\n", file=sys.stderr)
+    return ""
 
 
 def _write(rows: Sequence[Row], seconds: float) -> None:
@@ -83,29 +107,25 @@ def _first(error: BaseException) -> str:
     return str(error) if isinstance(error, WrongAnswer) else f"{type(error).__name__}: {error}"
 
 
-def _measure(arguments: argparse.Namespace) -> list[Row]:
-    rows: list[Row] = []
-    quick, only = arguments.quick, arguments.only
-    with_peers = not arguments.without_peers
-
-    def chats() -> list[Row]:
-        with_peer = bool(praisonai_chat.installed()) and with_peers
-        rounds, messages = (2, 600) if quick else (5, 1500)
-        return uvloop.run(chat.rows(rounds=rounds, messages=messages, with_peer=with_peer))
-
-    parts: dict[str, Callable[[], list[Row]]] = {
-        "start": lambda: ready_and_memory(5 if quick else 15, settled=2 if quick else 3),
+def parts_of(quick: bool, with_peers: bool) -> dict[str, Measure]:
+    """What there is to measure, by name and in order."""
+    return {
+        "start": lambda: ready_and_memory(5 if quick else 15, settled=1 if quick else 3),
         "ctl": lambda: [cold_ctl(7 if quick else 15)],
-        "chat": chats,
-        **{name: lambda part=part: uvloop.run(part(quick, with_peers)) for name, part in PARTS.items()},
+        "chat": lambda: _chats(quick, with_peers),
+        **{name: partial(_events, part, quick, with_peers) for name, part in PARTS.items()},
         "inprocess": lambda: compare.measure(quick=quick, with_peers=with_peers),
     }
-    for name, measure in parts.items():
-        if only in (None, name):
-            began = time.monotonic()
-            rows += measure()
-            print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
-    return rows
+
+
+def _chats(quick: bool, with_peers: bool) -> list[Row]:
+    with_peer = bool(praisonai_chat.installed()) and with_peers
+    rounds, messages = (2, 600) if quick else (5, 1500)
+    return uvloop.run(chat.rows(rounds=rounds, messages=messages, with_peer=with_peer))
+
+
+def _events(part: Part, quick: bool, with_peers: bool) -> list[Row]:
+    return uvloop.run(part(quick, with_peers))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-from load import Ask
-from processes import Running, WrongAnswer, daemon
-
+from bench.load import Ask
+from bench.processes import Running, WrongAnswer, daemon
 from gatewayd.channels.sim_network import SimPlatform
 from gatewayd.channels.sim_values import Sending
 from gatewayd.core.clock import SystemClock, SystemRandomness
@@ -56,7 +55,8 @@ class Network(SimPlatform):
         """One user in a room of her own."""
 
         async def ask(text: str) -> str:
-            answer = self._waiting[name] = asyncio.get_running_loop().create_future()
+            answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            self._waiting[name] = answer
             self.say(name, name, text)
             self.said += 1
             return await answer

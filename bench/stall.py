@@ -22,15 +22,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvloop
-from events.arms import Look
-from events.envelope import entry, event, event_filter
-from events.gateway import Gateway, GatewayClients, GatewaySubscriber
-from events.load import trouble
-from events.payload import Inspector, opened, payload
-from events.talk import Talk
-from load import percentile
-from processes import ROOT, Running, WrongAnswer, environment
-from report import Row, text
+
+from bench.events.arms import Look
+from bench.events.envelope import entry, event, event_filter
+from bench.events.gateway import Gateway, GatewayClients, GatewaySubscriber
+from bench.events.load import trouble
+from bench.events.payload import Inspector, opened, payload
+from bench.events.talk import Talk
+from bench.load import percentile
+from bench.processes import ROOT, Running, WrongAnswer, environment
+from bench.report import Row, text
 
 RATE, SIZE, SUBSCRIBERS = 500, 4096, 20
 """Events in a second, bytes of each, and who gets them: enough that what nobody reads fills every buffer in three
@@ -133,8 +134,8 @@ class Stalled:
 @asynccontextmanager
 async def _stalled(running: Running) -> AsyncIterator[Stalled]:
     token = str(running.home / "state" / "token")
-    command = ["-m", "events.stall_reader", "--port", str(running.port), "--token-file", token]
-    environ = environment(running.home, {"PYTHONPATH": str(ROOT / "bench")})
+    command = ["-m", "bench.events.stall_reader", "--port", str(running.port), "--token-file", token]
+    environ = environment(running.home, {"PYTHONPATH": str(ROOT)})
     process = await asyncio.create_subprocess_exec(sys.executable, *command, stdin=PIPE, stdout=PIPE, env=environ)
     try:
         stalled = Stalled(process)

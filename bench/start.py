@@ -9,11 +9,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import ctl_cold
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from processes import BIN, Memory, Running, WrongAnswer, bare, daemon, environment
-from report import Row
+
+from bench import ctl_cold
+from bench.processes import BIN, Memory, Running, WrongAnswer, bare, daemon, environment
+from bench.report import Row
 
 READY_TARGET, READY_AIM = 3.0, 1.7
 MEMORY_TARGET, MEMORY_AIM = 70.0, 55.0

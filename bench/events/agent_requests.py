@@ -1,6 +1,6 @@
 """Messages between agents through the daemon, by the SDK: an agent of one worker asks an agent of another.
 
-    python -m events.agent_requests --port PORT --token-file FILE
+    python -m bench.events.agent_requests --port PORT --token-file FILE
 
 What is asked is part of an execution, which an entry point starts; nothing is written before it is handed on. As many
 executions are started as are needed, since each may send so many messages only. Orders are those of `asking`.
@@ -8,8 +8,8 @@ executions are started as are needed, since each may send so many messages only.
 
 import asyncio
 
-from events.asking import main, take_orders
-from events.worker_requests import MAX_AT_ONCE, answer
+from bench.events.asking import main, take_orders
+from bench.events.worker_requests import MAX_AT_ONCE, answer
 from gatewayctl.client import Call, Client
 
 MESSAGES = 9_900

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from processes import Running
+from bench.processes import Running
 
 Take = Callable[[int], None]
 """Told how many more events a subscriber has got."""

@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from processes import ROOT, Running, WrongAnswer, free_port, peer
-
-from events.arms import Glance, Look, Take, ring
-from events.envelope import varint
-from events.h2 import Connection, Stream, connect, framed
-from events.payload import EVENT_BYTES, RING, payload
+from bench.events.arms import Glance, Look, Take, ring
+from bench.events.envelope import varint
+from bench.events.h2 import Connection, Stream, connect, framed
+from bench.events.payload import EVENT_BYTES, RING, payload
+from bench.processes import ROOT, Running, WrongAnswer, free_port, peer
 
 PYTHON = ROOT / ".build/peers/autogen/bin/python"
 HOST = ROOT / "bench/peers/autogen_host.py"

@@ -12,20 +12,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gateway.v1 import event_service_pb2
-from processes import Running, WrongAnswer
-from report import Row
 
-from events.envelope import PAYLOAD_BYTES, entry, event, event_filter
-from events.gateway import Gateway, GatewayClients
-from events.load import Round, trouble
-from events.nats import Connection, Nats, NatsClients, subject
-from events.payload import EVENT_BYTES, Inspector, payload
-from events.talk import Talk
+from bench.events.envelope import PAYLOAD_BYTES, entry, event, event_filter
+from bench.events.gateway import Gateway, GatewayClients
+from bench.events.load import Round, trouble
+from bench.events.nats import Connection, Nats, NatsClients, subject
+from bench.events.payload import EVENT_BYTES, Inspector, payload
+from bench.events.talk import Talk
+from bench.processes import Running, WrongAnswer
+from bench.report import Row
 from gatewayctl.sdk.publisher import MAX_IN_FLIGHT
 
 TARGET = 20_000
 IN_FLIGHT = 64
 CHECKED = 2_000
+BEGUN = 4 * IN_FLIGHT
+"""Messages that JetStream acknowledges before it is measured. What it keeps is asked for at the end, of all."""
 WARM = 0.3
 ANSWERS = 20.0
 """Seconds that the last acknowledgements may take."""
@@ -186,7 +188,7 @@ async def jetstream(name: str, sync: str) -> AsyncIterator[tuple[JetStream, Runn
             pump = JetStream(await _stream(clients))
             pump.going = True
             pump.pump()
-            while pump.acknowledged < CHECKED:
+            while pump.acknowledged < BEGUN:
                 await asyncio.sleep(0.005)
             await settle(pump)
             yield pump, running

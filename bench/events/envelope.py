@@ -5,7 +5,7 @@ from functools import cache
 from gateway.v1 import event_data_pb2, event_pb2, event_service_pb2, event_type_pb2
 from google.protobuf.message import Message
 
-from events.payload import EVENT_BYTES, payload
+from bench.events.payload import EVENT_BYTES, payload
 
 CONTENT_TYPE = "application/octet-stream"
 

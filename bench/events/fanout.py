@@ -3,11 +3,10 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
-from report import Row
-
-from events.arms import Arm
-from events.load import Round, Shape
-from events.sessions import Sessions
+from bench.events.arms import Arm
+from bench.events.load import Round, Shape
+from bench.events.sessions import Sessions
+from bench.report import Row
 
 CHECKED = 50_000
 """Deliveries of the check before a measurement, about."""

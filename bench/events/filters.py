@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from report import Row
-
-from events import fanout
-from events.arms import Arm
-from events.gateway import Gateway
-from events.load import Shape
-from events.nats import Nats
+from bench.events import fanout
+from bench.events.arms import Arm
+from bench.events.gateway import Gateway
+from bench.events.load import Shape
+from bench.events.nats import Nats
+from bench.report import Row
 
 STREAMS = TOPICS = 10
 SUBSCRIBERS, WINDOW = 100, 1000

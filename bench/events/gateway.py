@@ -9,13 +9,13 @@ from pathlib import Path
 
 from gateway.internal.v1 import frames_pb2 as twin
 from gateway.v1 import event_service_pb2
-from processes import Running, WrongAnswer, daemon
 
-from events.arms import Glance, Look, Take, ring
-from events.envelope import PAYLOAD_BYTES, entry, event, event_filter, payload_place
-from events.h2 import Connection, Metadata, connect
-from events.payload import RING, payload
-from events.talk import Talk
+from bench.events.arms import Glance, Look, Take, ring
+from bench.events.envelope import PAYLOAD_BYTES, entry, event, event_filter, payload_place
+from bench.events.h2 import Connection, Metadata, connect
+from bench.events.payload import RING, payload
+from bench.events.talk import Talk
+from bench.processes import Running, WrongAnswer, daemon
 from gatewayctl.sdk.publisher import MAX_EVENTS, MAX_IN_FLIGHT
 
 CONFIG = """

@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from report import Row
-
-from events.arms import Arm
-from events.fanout import CHECKED
-from events.load import DRAIN, Session, Shape, trouble
-from events.payload import payload
-from events.sessions import Sessions
+from bench.events.arms import Arm
+from bench.events.fanout import CHECKED
+from bench.events.load import Session, Shape, trouble
+from bench.events.payload import payload
+from bench.events.sessions import Sessions
+from bench.report import Row
 
 RATE = 2000
 """Events in a second."""
@@ -24,6 +23,8 @@ SUBSCRIBERS = 100
 TICK = 0.001
 """Seconds between two looks at the clock: the events that were due go out then."""
 WARM = 0.5
+PATIENCE = 3.0
+"""Seconds after the last event was due that are given to what has not arrived."""
 TARGET, AIM = 10.0, 3.0
 """Milliseconds, at the 99th percentile."""
 KEPT_UP = 0.99
@@ -95,7 +96,7 @@ async def paced(current: Session, seconds: float) -> Waits:
             await asyncio.sleep(TICK)
         used, own = current.running.cpu() - used, time.process_time() - own
         due_deliveries = int(seconds * RATE) * len(current.subscribers)
-        patience = time.perf_counter() + DRAIN
+        patience = time.perf_counter() + PATIENCE
         while len(timed.waits) < due_deliveries and time.perf_counter() < patience:
             await asyncio.sleep(0.01)
             if time.perf_counter() > timed.until + 0.5 and len(timed.waits) < due_deliveries * 0.7:

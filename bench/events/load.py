@@ -9,11 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from processes import Running, WrongAnswer
-
-from events.arms import Arm, Clients, Publisher, Subscriber
-from events.payload import Inspector
-from events.window import Window
+from bench.events.arms import Arm, Clients, Publisher, Subscriber
+from bench.events.payload import Inspector
+from bench.events.window import Window
+from bench.processes import Running, WrongAnswer
 
 WARM = 0.3
 """Seconds of load before it counts."""
@@ -23,7 +22,7 @@ LONGER = 4
 """Times as long as wanted that a measurement may take for that."""
 CHECK = 60.0
 """Seconds that the events of a check may take to arrive."""
-DRAIN = 3.0
+DRAIN = 1.0
 """Seconds that what is under way may take to arrive after a round; a server that takes longer is begun anew."""
 JOINING = 50
 """Connections that are opened at a time."""

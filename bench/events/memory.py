@@ -12,13 +12,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from processes import Running, WrongAnswer
-from report import Row
-
-from events.envelope import event_filter
-from events.gateway import Gateway, GatewayClients
-from events.h2 import CONNECT, Connection
-from events.plain import METHOD, Plain, PlainClients
+from bench.events.envelope import event_filter
+from bench.events.gateway import Gateway, GatewayClients
+from bench.events.h2 import CONNECT, Connection
+from bench.events.plain import METHOD, Plain, PlainClients
+from bench.processes import Running, WrongAnswer
+from bench.report import Row
 
 CONNECTION_TARGET, CONNECTION_AIM = 60.0, 40.0
 STREAM_TARGET, STREAM_AIM = 30.0, 15.0

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from processes import ROOT, Running, WrongAnswer, free_port, peer
-
-from events.arms import Glance, Look, Take, ring
-from events.payload import EVENT_BYTES, RING, payload
+from bench.events.arms import Glance, Look, Take, ring
+from bench.events.payload import EVENT_BYTES, RING, payload
+from bench.processes import ROOT, Running, WrongAnswer, free_port, peer
 
 SERVER = ROOT / ".build/peers/nats/bin/nats-server"
 SUBJECT = "bench"

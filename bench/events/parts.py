@@ -3,15 +3,14 @@
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from report import Row
-
-from events import durable, fanout, filters, growth, latency, memory, requests
-from events.arms import Arm
-from events.autogen import Autogen
-from events.gateway import Gateway
-from events.load import Shape
-from events.nats import Nats
-from events.plain import Cpp, Plain
+from bench.events import durable, fanout, filters, growth, latency, memory, requests
+from bench.events.arms import Arm
+from bench.events.autogen import Autogen
+from bench.events.gateway import Gateway
+from bench.events.load import Shape
+from bench.events.nats import Nats
+from bench.events.plain import Cpp, Plain
+from bench.report import Row
 
 Part = Callable[[bool, bool], Coroutine[Any, Any, list[Row]]]
 """Told whether to be quick, and whether to measure peers."""
@@ -61,7 +60,8 @@ async def _memory(quick: bool, with_peers: bool) -> list[Row]:
 
 
 async def _growth(quick: bool, _with_peers: bool) -> list[Row]:
-    return await growth.rows(rounds=2 if quick else 5, seconds=0.4 if quick else 1.5)
+    many = 30_000 if quick else 100_000
+    return await growth.rows(many=many, rounds=2 if quick else 5, seconds=0.4 if quick else 1.5)
 
 
 async def _publishers(quick: bool, with_peers: bool) -> list[Row]:

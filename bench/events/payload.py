@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 
-from processes import WrongAnswer
+from bench.processes import WrongAnswer
 
 RING = 4000
 """Events that are made for a load."""

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gateway.v1 import event_pb2
-from processes import ROOT, Running, free_port, peer
 
-from events.arms import Glance, Look, Take, ring
-from events.envelope import PAYLOAD_BYTES, event, payload_place
-from events.h2 import Connection, Stream, connect, framed
-from events.payload import RING, payload
+from bench.events.arms import Glance, Look, Take, ring
+from bench.events.envelope import PAYLOAD_BYTES, event, payload_place
+from bench.events.h2 import Connection, Stream, connect, framed
+from bench.events.payload import RING, payload
+from bench.processes import ROOT, Running, free_port, peer
 
 METHOD = "/bench.Plain/Connect"
 CPP = ROOT / ".build/peers/cpp/plain"

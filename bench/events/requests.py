@@ -11,21 +11,21 @@ import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from gateway.v1 import event_pb2, event_service_pb2
-from load import Round, percentile, summary
-from processes import ROOT, Running, WrongAnswer, environment
-from report import Row
 
-from events.autogen import PYTHON, Autogen
-from events.envelope import PAYLOAD_BYTES, addressed_entry, event_filter
-from events.gateway import Gateway, GatewayClients
-from events.load import trouble
-from events.talk import Talk
+from bench.events.autogen import PYTHON, Autogen
+from bench.events.envelope import PAYLOAD_BYTES, addressed_entry, event_filter
+from bench.events.gateway import Gateway, GatewayClients
+from bench.events.load import trouble
+from bench.events.talk import Talk
+from bench.load import Round, percentile, summary
+from bench.processes import ROOT, Running, WrongAnswer, environment
+from bench.report import Row
 from gatewayctl.sdk.publisher import MAX_IN_FLIGHT
 
 IN_FLIGHT = (1, 64)
@@ -48,6 +48,8 @@ AIM_P99 = 3.0
 ANSWER = 60.0
 """Seconds that one answer may take."""
 WARM = 0.3
+END = 5.0
+"""Seconds that clients may take to end before they are killed."""
 
 Ask = Callable[[int, float], Coroutine[Any, Any, Round]]
 """So many requests at a time for so many seconds."""
@@ -176,7 +178,7 @@ async def _program(arm: Gateway | Autogen, command: Callable[[Running], list[str
             *command(running),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=environment(running.home, {"PYTHONPATH": str(ROOT / "bench")} if isinstance(arm, Gateway) else {}),
+            env=environment(running.home, {"PYTHONPATH": str(ROOT)} if isinstance(arm, Gateway) else {}),
             limit=64 << 20,
         )
         assert process.stdin is not None
@@ -202,15 +204,19 @@ async def _program(arm: Gateway | Autogen, command: Callable[[Running], list[str
             yield ask
         finally:
             stdin.close()
-            with suppress(ProcessLookupError):
+            try:
+                # What ends by itself leaves nothing behind that its server would wait for.
+                async with asyncio.timeout(END):
+                    await process.wait()
+            except TimeoutError:
                 process.kill()
-            await process.wait()
+                await process.wait()
 
 
 def _own_command(module: str) -> Callable[[Running], list[str]]:
     def command(running: Running) -> list[str]:
         token = str(running.home / "state" / "token")
-        return [sys.executable, "-m", f"events.{module}", "--port", str(running.port), "--token-file", token]
+        return [sys.executable, "-m", f"bench.events.{module}", "--port", str(running.port), "--token-file", token]
 
     return command
 

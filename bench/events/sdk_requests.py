@@ -1,6 +1,6 @@
 """Requests through the daemon with the SDK's clients, as `peers/autogen_requests.py` has them through AutoGen's host.
 
-    python -m events.sdk_requests --port PORT --token-file FILE
+    python -m bench.events.sdk_requests --port PORT --token-file FILE
 
 Orders are those of `asking`.
 """
@@ -9,7 +9,7 @@ import asyncio
 
 from gateway.v1 import event_data_pb2, event_pb2, event_type_pb2
 
-from events.asking import main, take_orders
+from bench.events.asking import main, take_orders
 from gatewayctl.sdk.facade import Client
 
 

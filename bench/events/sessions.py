@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Self, TypeVar
 
-from events.arms import Arm
-from events.load import Session, Shape, session
+from bench.events.arms import Arm
+from bench.events.load import Session, Shape, session
 
 _Found = TypeVar("_Found")
 

@@ -1,6 +1,6 @@
 """A subscriber in a process of its own, to be stopped and woken: it says how it was cut, and goes on without a gap.
 
-    python -m events.stall_reader --port PORT --token-file FILE
+    python -m bench.events.stall_reader --port PORT --token-file FILE
 
 Writes a line of JSON when it is ready, when it was cut (how it was told, and the cursor), and when it has everything up
 to the number that a line on standard input names.
@@ -18,8 +18,8 @@ import uvloop
 from gateway.v1 import event_service_pb2 as pb
 from gateway.v1 import event_service_pb2_grpc
 
-from events.envelope import event_filter
-from events.payload import opened
+from bench.events.envelope import event_filter
+from bench.events.payload import opened
 
 EOF: Any = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not know it
 READ = 60.0

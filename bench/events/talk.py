@@ -6,10 +6,10 @@ from typing import Any
 
 from gateway.internal.v1 import frames_pb2 as twin
 from gateway.v1 import event_pb2, event_service_pb2
-from processes import WrongAnswer
 
-from events.envelope import varint
-from events.h2 import Stream
+from bench.events.envelope import varint
+from bench.events.h2 import Stream
+from bench.processes import WrongAnswer
 
 ANSWER = 60.0
 """Seconds that an answer to a request may take."""

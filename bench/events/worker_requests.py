@@ -1,12 +1,12 @@
 """Requests to a remote agent through the daemon, by the SDK: one client asks, another is the worker that answers.
 
-    python -m events.worker_requests --port PORT --token-file FILE
+    python -m bench.events.worker_requests --port PORT --token-file FILE
 
 Each question is an execution: it is on disk before it is handed to the worker, and its answer before it is told. An
 entry point starts it, since that needs no session. Orders are those of `asking`.
 """
 
-from events.asking import main, take_orders
+from bench.events.asking import main, take_orders
 from gatewayctl.client import Call, Client
 
 MAX_AT_ONCE = 64

@@ -1,6 +1,6 @@
 """AutoGen's single-threaded runtime, and agentopera's engine, which descends from it and is spoken to alike.
 
-python autogen_arm.py autogen_core | agentopera.core
+python -m bench.inprocess.autogen_arm autogen_core | agentopera.core
 """
 
 import importlib
@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from arm import AGENTS, EngineArm, main
+from bench.inprocess.arm import AGENTS, EngineArm, main
 
 library: Any = importlib.import_module(sys.argv[1])
 
@@ -23,13 +23,13 @@ class Told:
     number: int
 
 
-class Echo(library.RoutedAgent):  # type: ignore[misc]
+class Echo(library.RoutedAgent):
     """Answers."""
 
     def __init__(self) -> None:
         super().__init__("echo")
 
-    @library.message_handler  # type: ignore[misc]
+    @library.message_handler
     async def on_ask(self, message: Ask, ctx: library.MessageContext) -> Told:  # noqa: ARG002
         return Told(message.number)
 
@@ -42,13 +42,13 @@ class Peer(EngineArm):
         self._engine = engine()
         arm = self
 
-        class Listener(library.RoutedAgent):  # type: ignore[misc]
+        class Listener(library.RoutedAgent):
             """Counts."""
 
             def __init__(self) -> None:
                 super().__init__("listener")
 
-            @library.message_handler  # type: ignore[misc]
+            @library.message_handler
             async def on_told(self, message: Told, ctx: library.MessageContext) -> None:  # noqa: ARG002
                 arm.heard += 1
 

@@ -15,16 +15,14 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-sys.path.insert(0, str(HERE.parent))
-
-from report import Row, text  # noqa: E402 - beside the other benchmarks
+from bench.processes import ROOT, WrongAnswer
+from bench.report import Row, text
 
 AGENTS = 100
 _END = 60.0
@@ -35,7 +33,7 @@ _END = 60.0
 class Command:
     """What runs an arm."""
 
-    script: str
+    module: str
     environment: str = ""
     """A peer's own; '' for that of the benchmarks."""
     library: str = ""
@@ -43,15 +41,16 @@ class Command:
     def line(self) -> list[str] | None:
         """The command; None if its environment is not there."""
         python = ROOT / ".build/peers" / self.environment / "bin/python" if self.environment else Path(sys.executable)
-        return [str(python), self.script, *filter(None, [self.library])] if python.exists() else None
+        command = [str(python), "-m", f"bench.inprocess.{self.module}", *filter(None, [self.library])]
+        return command if python.exists() else None
 
 
-ENGINE, BUS = Command("gatewayd_arm.py"), Command("gatewayd_bus_arm.py")
+ENGINE, BUS = Command("gatewayd_arm"), Command("gatewayd_bus_arm")
 ENGINES = {
-    "AutoGen": Command("autogen_arm.py", "autogen", "autogen_core"),
-    "agentopera": Command("autogen_arm.py", "agentopera", "agentopera.core"),
+    "AutoGen": Command("autogen_arm", "autogen", "autogen_core"),
+    "agentopera": Command("autogen_arm", "agentopera", "agentopera.core"),
 }
-BUSES = {"Hive's algorithm": Command("hive_bus_arm.py")}
+BUSES = {"Hive's algorithm": Command("hive_bus_arm")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +87,10 @@ class Process:
     """One arm."""
 
     def __init__(self, command: list[str]) -> None:
+        self._command = " ".join(command)
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
-            command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
         self._answer()
 
@@ -97,7 +98,9 @@ class Process:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise AssertionError(f"{' '.join(map(str, self._process.args))} gave no answer")  # type: ignore[arg-type]
+            self._process.wait(_END)
+            self._log.seek(0)
+            raise WrongAnswer(f"{self._command} gave no answer:\n{self._log.read()[-2000:]}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -110,7 +113,7 @@ class Process:
         answer = self._answer()
         wanted = count * part.fan
         if answer["handled"] != wanted:
-            raise AssertionError(f"{part.name}: {answer['handled']} of {wanted} were handled")
+            raise WrongAnswer(f"{part.name}: {answer['handled']} of {wanted} were handled")
         return count / answer["seconds"], answer["cpu"] / count * 1e6
 
     def close(self) -> None:
@@ -122,6 +125,7 @@ class Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._log.close()
 
 
 def main() -> int:
@@ -131,7 +135,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         rows = measure(quick=arguments.quick)
-    except AssertionError as error:
+    except WrongAnswer as error:
         print(f"WRONG: {error}", file=sys.stderr)
         return 1
     print(text(rows))

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from arm import AGENTS, EngineArm, main
-
+from bench.inprocess.arm import AGENTS, EngineArm, main
 from gatewayd.core.agents import AgentId, TopicId
 from gatewayd.core.clock import SystemClock, SystemRandomness
 from gatewayd.core.ids import IdSource

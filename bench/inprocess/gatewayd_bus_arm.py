@@ -5,8 +5,7 @@ from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
 
-from arm import AGENTS, BusArm, main
-
+from bench.inprocess.arm import AGENTS, BusArm, main
 from gatewayd.bus.handlers import Handlers
 from gatewayd.bus.memory import MemoryBus
 from gatewayd.core.clock import SystemClock
@@ -21,7 +20,7 @@ class Gatewayd(BusArm):
 
     async def start(self) -> None:
         self._bus = MemoryBus(TaskSet("bench"), SystemClock())
-        self._bus.attach(SimpleNamespace(log=LogState("bench", 0, 0)))  # type: ignore[arg-type]  # no durable event comes
+        self._bus.attach(SimpleNamespace(log=LogState("bench", 0, 0)))  # no durable event comes
         self._handlers = Handlers(self._bus, lambda: 1)
         wanted = EventFilter(frozenset({EventType.CUSTOM}))
         for number in range(AGENTS):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from arm import AGENTS, BusArm, main
+from bench.inprocess.arm import AGENTS, BusArm, main
 
 _HISTORY = 1000
 _AT_ONCE = 10

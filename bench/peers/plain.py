@@ -29,8 +29,8 @@ class Plain:
             async for event in requests:
                 event.time = time.time()
                 event.source = "plain"
-                for queue in self._queues:
-                    queue.put_nowait(event)
+                for waiting in self._queues:
+                    waiting.put_nowait(event)
             return
         queue: asyncio.Queue[event_pb2.Event] = asyncio.Queue()
         self._queues.add(queue)

@@ -13,6 +13,7 @@ from gatewayd.core.failpoints import POINTS
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "gatewayd").rglob("*.py"), *(ROOT / "gatewayctl").rglob("*.py")])
+BENCHMARKS = sorted((ROOT / "bench").rglob("*.py"))
 MAX_LINES = 300
 
 OWNERS: dict[str, set[str]] = {
@@ -74,7 +75,7 @@ def test_nobody_opens_files_or_asks_the_wall_clock_behind_its_owners_back(path: 
             assert name_of(path) in OPENERS or name_of(path).startswith("gatewayctl/"), where
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+@pytest.mark.parametrize("path", [*SOURCES, *BENCHMARKS], ids=name_of)
 def test_a_file_holds_one_idea(path: Path) -> None:
     """At most 300 lines; a longer one says why in its docstring (`Longer than 300 lines because …`)."""
     text = path.read_text()
@@ -90,7 +91,7 @@ def test_the_median_file_is_short() -> None:
     assert 80 <= statistics.median(lengths) <= 150
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "__init__.py"], ids=name_of)
+@pytest.mark.parametrize("path", [path for path in [*SOURCES, *BENCHMARKS] if path.name != "__init__.py"], ids=name_of)
 def test_every_module_says_what_it_is(path: Path) -> None:
     """A docstring of its own."""
     assert ast.get_docstring(ast.parse(path.read_text())), f"{name_of(path)} has no docstring"

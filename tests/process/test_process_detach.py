@@ -15,10 +15,10 @@ def wait_gone(pid):
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
             return
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+        if state == "Z":
             return
         time.sleep(0.02)
     raise AssertionError(f"{pid} still runs")

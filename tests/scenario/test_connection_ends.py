@@ -83,7 +83,7 @@ async def test_a_second_connection_takes_the_place_of_the_first(rig: House, raw:
     """One connection per client id: the newer one is there now, with what the older one waited for."""
     async with raw(rig) as first, raw(rig) as second:
         token = (await first.hello("moving")).resume_token
-        send = pb.ConnectRequest(request_id="question", send=pb.Send(agent="slow", text="300ms moved"))
+        send = pb.ConnectRequest(request_id="question", send=pb.Send(agent="slow", text="1s moved"))
         await first.accepted(await first.ask(send))
 
         welcome = await second.hello("moving", token)

@@ -110,7 +110,7 @@ async def test_F24_while_it_drains_health_says_so_and_new_work_is_refused_with_a
         stream = connect()
         await stream.write(pb.ConnectRequest(hello=pb.Hello(client_id="raw", protocol_min=1, protocol_max=1)))
         assert (await stream.read()).HasField("welcome")
-        send = pb.Send(agent="slow", text="300ms still busy", idempotency_key="k1")
+        send = pb.Send(agent="slow", text="1s still busy", idempotency_key="k1")
         await stream.write(pb.ConnectRequest(request_id="1", send=send))
         assert (await stream.read()).accepted.execution_id
         health = health_pb2_grpc.HealthStub(channel)
@@ -189,9 +189,9 @@ async def test_F25_a_second_signal_ends_it_at_once_and_loses_no_acknowledged_wri
 async def test_F24_what_was_queued_goes_on_in_its_order_after_the_start(tmp_path: Path) -> None:
     """Three turns of one session, cut in the first: each is answered once, in the order in which they were asked."""
     network = SimPlatform(DaemonClock(), SystemRandomness())
-    config = CONFIG.replace("SIM", str(tmp_path / "net")).replace("timeout: 4", "timeout: 1")
+    config = CONFIG.replace("SIM", str(tmp_path / "net")).replace("timeout: 4", "timeout: 200ms")
     async with serving(network, tmp_path / "net"), Daemon(tmp_path, config) as daemon:
-        for text in ("1200ms first", "1ms second", "1ms third"):
+        for text in ("2s first", "1ms second", "1ms third"):
             network.say("room", "ann", text)
         await network.wait_acknowledged(timeout=60)
         assert await daemon.stop() == 0

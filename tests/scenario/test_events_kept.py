@@ -1,32 +1,19 @@
 """The log of events over crashes, stops and its own bound: a reader goes on without a gap, or is told."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from gateway.v1 import event_service_pb2 as pb
 
-from gatewayctl.client import Event, EventsLost, HistoryLost, event_filter, new_event
+from gatewayctl.client import EventsLost, HistoryLost, event_filter
 from tests.rigs.house import eventually, house
+from tests.rigs.notes import note, number_of, take
 
 CONFIG = """
 agents: {echo: {model: offline/echo}}
 bus: {history: {max_events: 100000}}
 """
-
-
-def note(number: int, topic: str) -> Event:
-    return new_event("custom", {"n": number}, custom_type="note", topic=topic)
-
-
-def number_of(event: Event) -> int:
-    return int(event.custom.json["n"])
-
-
-async def take(events: AsyncIterator[Event], count: int) -> list[Event]:
-    async with asyncio.timeout(60):
-        return [await anext(events) for _ in range(count)]
 
 
 async def test_a_subscription_lives_through_a_crash_and_a_stop_without_a_gap(tmp_path: Path) -> None:

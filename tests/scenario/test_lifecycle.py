@@ -278,8 +278,8 @@ async def test_the_watchdog_is_fed_and_a_dump_holds_no_text(tmp_path: Path) -> N
     daemon = Daemon(tmp_path, "agents: {a: {model: offline/slow}}\n")
     daemon.environ["WATCHDOG_USEC"] = "1000000"
     async with daemon, daemon.client() as client:
-        answer = client.stream("a", "200ms confidential words spoken")
-        await answer.accepted()
+        answer = client.stream("a", "700ms confidential words spoken")
+        await anext(answer)
         daemon.signal(signal.SIGUSR1)
         await daemon.noticed("WATCHDOG=1")
         log = await logged(daemon, "thread ")

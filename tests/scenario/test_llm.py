@@ -51,7 +51,7 @@ def configuration(url: str, place: Path) -> str:
     ]
     return "\n".join(
         [
-            f"provider: {{base_url: '{url}', api_key: {KEY}, timeout: 1s, retries: 1}}",
+            f"provider: {{base_url: '{url}', api_key: {KEY}, timeout: 2s, retries: 1}}",
             "agents:",
             *agents,
             f"channels: {{sim: {{server: 'unix:{place}/net', routing: {{dm: chatty}}}}}}",

@@ -31,7 +31,8 @@ _SCRIPTED = f"{_FAULTS}::test_a_network_of_the_channels_own_has_users_and_faults
 _PUSH, _RETRIES = "scenario/test_push_keys.py", "unit/push/test_push_retries.py"
 _HOOKS = "scenario/test_webhooks.py"
 _ENTRIES, _LIFE = "scenario/test_entry_points.py", "scenario/test_entry_points_life.py"
-_GOALS, _RECORD = "scenario/test_goals.py", "unit/runtime/test_runtime_goal_record.py"
+_GOALS, _REPORTED = "scenario/test_goals.py", "scenario/test_goals_reported.py"
+_RECORD = "unit/runtime/test_runtime_goal_record.py"
 _STARTED = "scenario/test_entry_points_events.py"
 _GRAPHS, _WALK = "scenario/test_graphs.py", "unit/agents/test_graph_walk.py"
 _SIM = "unit/channels/test_channel_sim.py"
@@ -132,7 +133,7 @@ PROOF = {
         "test_the_answer_of_an_entry_point_is_sent_to_its_chat"
         for key in ("channel", "channel_id")
     },
-    "entry_points.*.goal": f"{_GOALS}::test_gatewayctl_shows_goals_and_who_has_them",
+    "entry_points.*.goal": f"{_REPORTED}::test_gatewayctl_shows_goals_and_who_has_them",
     "entry_points.*.isolation_level": "scenario/test_isolation.py::test_an_entry_point_says_what_its_executions_share",
     **{
         f"goals.*.{key}": f"{_GOALS}::test_what_an_agent_reports_and_how_executions_end_is_the_progress"
@@ -143,7 +144,7 @@ PROOF = {
         f"goals.*.constraints.{key}": f"{_GOALS}::test_a_hard_violation_is_told_and_asks_for_an_adjustment"
         for key in ("id", "description", "kind")
     },
-    "goals.*.window": f"{_GOALS}::test_many_reports_at_once_all_count",
+    "goals.*.window": f"{_REPORTED}::test_many_reports_at_once_all_count",
     "goals.*.min_outcomes": f"{_RECORD}::test_a_share_of_too_few_outcomes_is_not_met",
     "entry_points.*.priority": f"{_LIFE}::test_the_higher_priority_goes_first_and_so_many_run_at_once",
     "entry_points.*.max_concurrent": f"{_ENTRIES}::test_what_runs_and_what_waits_is_cancelled_and_every_waiter_wakes",

@@ -324,13 +324,15 @@ async def test_a_place_is_listed_in_pages_by_size_and_by_count(tmp_path):
 
 async def test_a_key_expires_by_the_clock_and_the_watch_is_told(tmp_path):
     async with InProcess(tmp_path, CONFIG) as gateway, gateway.client("test") as client:
+        await client.state.set("stays", 1)
         news = client.state.watch()
+        await until(news, "stays", 1)
         entry = await client.state.set("short", 1, ttl=0.2)
         assert 0 < entry.expires - entry.time <= 0.21
         await until(news, "short", 1)
         await until(news, "short", None)
         assert await client.state.get("short") is None
-        assert await client.state.keys() == []
+        assert [one.key for one in await client.state.keys()] == ["stays"]
         state = gateway.house.shared.state
         assert await state.expire() == 0
 

@@ -122,6 +122,8 @@ async def test_paused_by_hand_it_survives_a_crash_and_goes_on_by_hand(tmp_path: 
         code, out, _ = await daemon.ctl("executions", "pause", started.execution_id)
         assert code == 0
         assert "paused by local" in out
+        asked = await client.trigger("ask", "later", idempotency_key="k")
+        await in_state(client, asked.execution_id, "input_required")
         result = await client.trigger_and_wait("ask", "later", idempotency_key="k", timeout=0.3)
         assert (result.state, result.timed_out) == ("input_required", True)
         await daemon.kill()

@@ -123,7 +123,7 @@ async def test_F24_a_drain_says_goodbye_and_closes_for_a_restart(tmp_path: Path)
         async with socket(rig) as page, socket(rig) as idle:
             await page.hello("waiting")
             await idle.hello("idle")
-            await page.accepted(await page.ask(pb.ConnectRequest(send=pb.Send(agent="slow", text="900ms last"))))
+            await page.accepted(await page.ask(pb.ConnectRequest(send=pb.Send(agent="slow", text="2s last"))))
             stopping = asyncio.create_task(rig.daemon.stop())
             goodbye = (await idle.take("goodbye", timeout=60)).goodbye
             assert await idle.closed() == (1012, "DRAINING")

@@ -1,108 +1,21 @@
-"""Entry points that wait for events: each event once, none of their own, and places that survive a restart."""
+"""Entry points that wait for events: each event once, in order, and none of their own."""
 
-import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from feeds_rig import HOOK, WATCH, config, feeds
 
-from gatewayd.core.clock import SystemClock
-from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, StoreBusy
+from gatewayd.core.errors import InvalidArgument, LimitExceeded, StoreBusy
 from gatewayd.core.event import Event, EventType
-from gatewayd.core.work import Origin, Trigger
+from gatewayd.core.work import Origin
 from gatewayd.runtime import lanes
 from gatewayd.runtime.emit import SOURCE
-from gatewayd.runtime.entry_points import EntryPointFeeds, shares
+from gatewayd.runtime.entry_points import shares
 from gatewayd.runtime.event_feed import input_of
 from gatewayd.storage.records import Published
 from gatewayd.wire import decode_event, event_bytes, with_wire
 from tests.rigs.house import eventually
-from tests.rigs.middle import Middle
-
-WATCH = {"agent": "a", "trigger": "event", "trigger_config": {"event_types": ["custom", "execution_completed"]}}
-HOOK = {"agent": "a", "trigger": "webhook", "trigger_config": {"source_id": "github"}}
-
-
-def config(**entry_points: Any) -> dict[str, Any]:
-    return {"entry_points": entry_points}
-
-
-class Feeds:
-    """A middle of the house, its feeds, and what they brought."""
-
-    def __init__(self, place: Path, settings: dict[str, Any]) -> None:
-        self.middle = Middle(place, settings, SystemClock())
-        self.brought: list[Trigger] = []
-        self.refusals: list[GatewayError] = []
-        self.told: list[tuple[EventType, str]] = []
-        self.feeds = EntryPointFeeds(
-            store=self.middle.store,
-            bus=self.middle.bus,
-            clock=self.middle.clock,
-            dispatch=self.dispatch,
-            tell=self.tell,
-        )
-        self.made = 0
-        for agent in self.middle.agents.values():
-            agent.may_end.set()
-
-    def tell(self, kind: EventType, _data: Mapping[str, object], stream_id: str, _correlation_id: str) -> None:
-        self.told.append((kind, stream_id))
-
-    async def dispatch(self, trigger: Trigger) -> None:
-        if self.refusals:
-            raise self.refusals.pop(0)
-        accepted = (await self.middle.router.accept_trigger(trigger)).accepted
-        if not accepted.duplicate:
-            self.brought.append(trigger)
-
-    async def reload(self, settings: dict[str, Any]) -> None:
-        self.middle.use(settings)
-        change = self.feeds.plan(self.middle.config)
-        await change.prepare()
-        change.commit()
-        await change.retire()
-
-    async def emit(self, kind: EventType = EventType.CUSTOM, stream: str = "s", **more: Any) -> Event:
-        self.made += 1
-        event = Event(
-            id=f"e{self.middle.ids.new()}",
-            type=kind,
-            source="test",
-            stream_id=stream,
-            time=1.0,
-            custom_type="note" if kind is EventType.CUSTOM else "",
-            **({"data": {"n": self.made} if kind is EventType.CUSTOM else {}} | more),
-        )
-        (stamped,) = await self.middle.store.append([Published(event)], scope="")
-        return stamped
-
-    async def brings(self, count: int) -> list[dict[str, Any]]:
-        """The events that were brought, once there are so many."""
-
-        async def there() -> bool:
-            return len(self.brought) >= count
-
-        await eventually(there, timeout=60)
-        await asyncio.sleep(0.05)  # one too many would be there by now
-        assert len(self.brought) == count
-        return [json.loads(one.text)["event"] for one in self.brought]
-
-
-@asynccontextmanager
-async def feeds(place: Path, settings: dict[str, Any]) -> AsyncIterator[Feeds]:
-    made = Feeds(place, settings)
-    async with made.middle:
-        await made.reload(settings)
-        await made.feeds.start()
-        try:
-            yield made
-        finally:
-            await made.feeds.stop()
 
 
 async def test_a_webhooks_requests_start_its_entry_point_and_no_other(tmp_path: Path) -> None:
@@ -221,107 +134,6 @@ async def test_an_agent_of_the_same_name_is_somebody_else(tmp_path: Path) -> Non
     assert told["type"] == "execution_completed"
 
 
-async def test_it_goes_on_where_it_was_after_a_restart(tmp_path: Path) -> None:
-    """What came while it was not there is brought; what was brought before is not."""
-    async with feeds(tmp_path, config(watch=WATCH)) as first:
-        await first.emit()
-        await first.brings(1)
-        await first.feeds.stop()
-        await first.emit()
-    async with feeds(tmp_path, config(watch=WATCH)) as second:
-        (told,) = await second.brings(1)
-
-    assert told["data"]["n"] == 2
-    assert (EventType.STREAM_STARTED, "watch") in second.told
-
-
-async def test_a_crash_before_the_mark_brings_nothing_twice(tmp_path: Path) -> None:
-    """The place in the log is the key of the execution."""
-    async with feeds(tmp_path, config(watch=WATCH)) as first:
-
-        async def marked() -> str | None:
-            return (await first.middle.store.marks("entry_point ")).get("entry_point watch")
-
-        await eventually(marked)
-        mark = await marked()
-        await first.emit()
-        await first.brings(1)
-        await first.feeds.stop()
-        await first.middle.store.set_mark("entry_point watch", mark)
-    async with feeds(tmp_path, config(watch=WATCH)) as second:
-        await second.emit()
-        (told,) = await second.brings(1)
-
-    assert told["data"]["n"] == 1  # the second house counts anew: this is its own event, and the only one
-
-
-async def test_the_mark_of_an_entry_point_that_is_gone_is_forgotten(tmp_path: Path) -> None:
-    """By a reload, and by a start without it; when it comes again, it begins with what happens then."""
-    async with feeds(tmp_path, config(watch=WATCH, hook=HOOK)) as made:
-        store = made.middle.store
-
-        async def marked() -> bool:
-            return len(await store.marks("entry_point ")) == 2
-
-        await eventually(marked)
-        await made.reload(config(hook=HOOK))
-        assert list(await store.marks("entry_point ")) == ["entry_point hook"]
-    async with feeds(tmp_path, config()) as later:
-        assert await later.middle.store.marks("entry_point ") == {}
-
-
-async def test_events_that_are_no_longer_kept_are_told_and_it_goes_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A place that the log does not reach back to costs what is gone, and nothing else."""
-    async with feeds(tmp_path, config(watch=WATCH)) as first:
-        await first.emit()
-        await first.brings(1)
-        await first.feeds.stop()
-        epoch = first.middle.store.log.epoch
-        await first.middle.store.set_mark("entry_point watch", f"{epoch}:999999")
-    with caplog.at_level(logging.ERROR):
-        async with feeds(tmp_path, config(watch=WATCH)) as second:
-            await second.emit()
-            await second.brings(1)
-
-    assert "entry_point_missed_events" in caplog.messages
-
-
-async def test_a_place_in_a_log_that_is_gone_is_told_and_it_begins_with_what_happens_then(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with feeds(tmp_path, config(watch=WATCH)) as first:
-        await first.emit()
-        await first.brings(1)
-        await first.feeds.stop()
-        await first.middle.store.set_mark("entry_point watch", "before:1")
-    with caplog.at_level(logging.ERROR):
-        async with feeds(tmp_path, config(watch=WATCH)) as second:
-
-            async def told() -> bool:
-                return "entry_point_missed_events" in caplog.messages
-
-            await eventually(told)
-            await second.emit()
-            await second.brings(1)
-
-
-async def test_a_reload_leaves_alone_what_waits_for_the_same(tmp_path: Path) -> None:
-    """A new priority or agent restarts no feed; another filter does."""
-    async with feeds(tmp_path, config(watch=WATCH)) as made:
-        feed = made.feeds._feeds["watch"]
-        await made.reload(config(watch=WATCH | {"priority": 5, "agent": "b"}))
-        assert made.feeds._feeds["watch"] is feed
-        await made.emit()
-        await made.brings(1)
-        await made.reload(config(watch=HOOK))
-        assert made.feeds._feeds["watch"] is not feed
-
-    assert made.told.count((EventType.STREAM_STARTED, "watch")) == 1
-    assert made.told.count((EventType.STREAM_STOPPED, "watch")) == 1
-
-
 def test_an_event_is_the_same_input_now_and_after_a_restart() -> None:
     """Also where its maker holds what the encoding does not: half a character, a number that is no double."""
     data = {"path": "/hooks/github", "method": "POST", "payload": {"half \ud800": 2**60 + 1, "whole": 1.0}}
@@ -331,40 +143,3 @@ def test_an_event_is_the_same_input_now_and_after_a_restart() -> None:
 
     assert given == input_of(decode_event(event_bytes(live)))
     assert json.loads(given.encode())["event"]["data"]["payload"] == {"half \ufffd": 2**60, "whole": 1}
-
-
-async def test_another_filter_goes_on_from_where_the_old_one_was(tmp_path: Path) -> None:
-    """What happened before the reload starts nothing, however old the mark in the store is; what comes then does."""
-    async with feeds(tmp_path, config(watch=HOOK)) as made:
-        feed = made.feeds._feeds["watch"]
-
-        async def looked_at() -> bool:
-            return feed.place == passed.cursor
-
-        passed = await made.emit()
-        await eventually(looked_at)
-        await made.reload(config(watch=WATCH))
-        await made.emit()
-        (told,) = await made.brings(1)
-
-    assert told["data"]["n"] == 2
-
-
-async def test_who_never_rests_is_marked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One event after another must not leave the mark where it was: a restart would read everything again."""
-    monkeypatch.setattr("gatewayd.runtime.log_reader.MARK_EVERY", 3600.0)
-    monkeypatch.setattr("gatewayd.runtime.log_reader.MARK_BEHIND", 5)
-    async with feeds(tmp_path, config(watch=WATCH)) as made:
-
-        async def mark() -> str | None:
-            return (await made.middle.store.marks("entry_point ")).get("entry_point watch")
-
-        first = await eventually(mark)
-        for _ in range(6):
-            await made.emit()
-        await made.brings(6)
-
-        async def moved() -> bool:
-            return await mark() != first
-
-        await eventually(moved)

@@ -1,0 +1,148 @@
+"""Where a feed of events goes on: behind a restart, a crash and a reload, and when its place is gone."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from feeds_rig import HOOK, WATCH, config, feeds
+
+from gatewayd.core.event import EventType
+from tests.rigs.house import eventually
+
+
+async def test_it_goes_on_where_it_was_after_a_restart(tmp_path: Path) -> None:
+    """What came while it was not there is brought; what was brought before is not."""
+    async with feeds(tmp_path, config(watch=WATCH)) as first:
+        await first.emit()
+        await first.brings(1)
+        await first.feeds.stop()
+        await first.emit()
+    async with feeds(tmp_path, config(watch=WATCH)) as second:
+        (told,) = await second.brings(1)
+
+    assert told["data"]["n"] == 2
+    assert (EventType.STREAM_STARTED, "watch") in second.told
+
+
+async def test_a_crash_before_the_mark_brings_nothing_twice(tmp_path: Path) -> None:
+    """The place in the log is the key of the execution."""
+    async with feeds(tmp_path, config(watch=WATCH)) as first:
+
+        async def marked() -> str | None:
+            return (await first.middle.store.marks("entry_point ")).get("entry_point watch")
+
+        await eventually(marked)
+        mark = await marked()
+        await first.emit()
+        await first.brings(1)
+        await first.feeds.stop()
+        await first.middle.store.set_mark("entry_point watch", mark)
+    async with feeds(tmp_path, config(watch=WATCH)) as second:
+        await second.emit()
+        (told,) = await second.brings(1)
+
+    assert told["data"]["n"] == 1  # the second house counts anew: this is its own event, and the only one
+
+
+async def test_the_mark_of_an_entry_point_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    """By a reload, and by a start without it; when it comes again, it begins with what happens then."""
+    async with feeds(tmp_path, config(watch=WATCH, hook=HOOK)) as made:
+        store = made.middle.store
+
+        async def marked() -> bool:
+            return len(await store.marks("entry_point ")) == 2
+
+        await eventually(marked)
+        await made.reload(config(hook=HOOK))
+        assert list(await store.marks("entry_point ")) == ["entry_point hook"]
+    async with feeds(tmp_path, config()) as later:
+        assert await later.middle.store.marks("entry_point ") == {}
+
+
+async def test_events_that_are_no_longer_kept_are_told_and_it_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A place that the log does not reach back to costs what is gone, and nothing else."""
+    async with feeds(tmp_path, config(watch=WATCH)) as first:
+        await first.emit()
+        await first.brings(1)
+        await first.feeds.stop()
+        epoch = first.middle.store.log.epoch
+        await first.middle.store.set_mark("entry_point watch", f"{epoch}:999999")
+    with caplog.at_level(logging.ERROR):
+        async with feeds(tmp_path, config(watch=WATCH)) as second:
+            await second.emit()
+            await second.brings(1)
+
+    assert "entry_point_missed_events" in caplog.messages
+
+
+async def test_a_place_in_a_log_that_is_gone_is_told_and_it_begins_with_what_happens_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with feeds(tmp_path, config(watch=WATCH)) as first:
+        await first.emit()
+        await first.brings(1)
+        await first.feeds.stop()
+        await first.middle.store.set_mark("entry_point watch", "before:1")
+    with caplog.at_level(logging.ERROR):
+        async with feeds(tmp_path, config(watch=WATCH)) as second:
+
+            async def told() -> bool:
+                return "entry_point_missed_events" in caplog.messages
+
+            await eventually(told)
+            await second.emit()
+            await second.brings(1)
+
+
+async def test_a_reload_leaves_alone_what_waits_for_the_same(tmp_path: Path) -> None:
+    """A new priority or agent restarts no feed; another filter does."""
+    async with feeds(tmp_path, config(watch=WATCH)) as made:
+        feed = made.feeds._feeds["watch"]
+        await made.reload(config(watch=WATCH | {"priority": 5, "agent": "b"}))
+        assert made.feeds._feeds["watch"] is feed
+        await made.emit()
+        await made.brings(1)
+        await made.reload(config(watch=HOOK))
+        assert made.feeds._feeds["watch"] is not feed
+
+    assert made.told.count((EventType.STREAM_STARTED, "watch")) == 1
+    assert made.told.count((EventType.STREAM_STOPPED, "watch")) == 1
+
+
+async def test_another_filter_goes_on_from_where_the_old_one_was(tmp_path: Path) -> None:
+    """What happened before the reload starts nothing, however old the mark in the store is; what comes then does."""
+    async with feeds(tmp_path, config(watch=HOOK)) as made:
+        feed = made.feeds._feeds["watch"]
+
+        async def looked_at() -> bool:
+            return feed.place == passed.cursor
+
+        passed = await made.emit()
+        await eventually(looked_at)
+        await made.reload(config(watch=WATCH))
+        await made.emit()
+        (told,) = await made.brings(1)
+
+    assert told["data"]["n"] == 2
+
+
+async def test_who_never_rests_is_marked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One event after another must not leave the mark where it was: a restart would read everything again."""
+    monkeypatch.setattr("gatewayd.runtime.log_reader.MARK_EVERY", 3600.0)
+    monkeypatch.setattr("gatewayd.runtime.log_reader.MARK_BEHIND", 5)
+    async with feeds(tmp_path, config(watch=WATCH)) as made:
+
+        async def mark() -> str | None:
+            return (await made.middle.store.marks("entry_point ")).get("entry_point watch")
+
+        first = await eventually(mark)
+        for _ in range(6):
+            await made.emit()
+        await made.brings(6)
+
+        async def moved() -> bool:
+            return await mark() != first
+
+        await eventually(moved)
