@@ -92,7 +92,6 @@ class Conversation:
             principal=principal,
             wake=wake,
             tell=self._served,
-            denied=doors.denied,
         )
         self.subscriptions = Subscriptions(bus=doors.bus, oldest=doors.oldest, wake=wake, begun=self._text_so_far)
         self._outgoing = Outgoing(self.serving, self.subscriptions, self.topics)

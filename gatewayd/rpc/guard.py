@@ -44,11 +44,18 @@ class Guard:
             try:
                 principal = self.admit(method, context)
                 opened.count(principal)
-                return await call(principal)
+                return await self._run(method, principal, call)
             except GatewayError as error:
                 await self.refuse(context, error)
             except Exception:  # the boundary of a handler: the caller gets an incident, the log the traceback
                 await self.refuse(context, self._gate.incident(method))
+
+    async def _run(self, method: str, principal: Principal, call: Callable[[Principal], Awaitable[_T]]) -> _T:
+        try:
+            return await call(principal)
+        except GatewayError as error:
+            self._gate.refused(principal, method, error)
+            raise
 
     def caller(
         self, method: str, context: Context, before_refusal: Callable[[], Awaitable[None]]
@@ -67,8 +74,12 @@ class Guard:
             try:
                 principal = self.admit(method, context)
                 opened.count(principal)
-                async for answer in serve(principal):
-                    yield answer
+                try:
+                    async for answer in serve(principal):
+                        yield answer
+                except GatewayError as error:
+                    self._gate.refused(principal, method, error)
+                    raise
             except GatewayError as error:
                 await self.refuse(context, error)
             except Exception:

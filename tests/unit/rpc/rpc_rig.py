@@ -58,6 +58,7 @@ SCOPES = {
     "ann": ["events.publish:*@>", "events.subscribe:*@>", "agents.send:*", "sessions:own"],
     "bob": ["events.publish:*@>", "events.subscribe:*@>", "agents.send:*", "sessions:own"],
     "narrow": ["events.subscribe:custom@orders.>", "state.read:orders.>", "sessions:own"],
+    "teller": ["events.publish:broadcast@*"],
     "nobody": [],
 }
 
@@ -181,7 +182,6 @@ class Rig:
         self.rates = Rates(lambda: self.router.config.gateway.limits, self.clock)
         gate = Gate(authenticator=cast(Any, ByName()), audit=self.audit, ids=self.ids, streams_per_client=lambda: 100)
         self.guard = Guard(gate)
-        self.denied: list[tuple[str, str, str]] = []
         self.directory = Directory(self.clock, is_agent=lambda name: name == "echo", queue_bytes=lambda: 1 << 20)
         self.publishing = Publishing(
             store=self.store,
@@ -192,7 +192,6 @@ class Rig:
             assignments=Workers(self.clock, self.ids),
             execution=lambda _: None,
             owner_of=self.sessions.owner_of,
-            denied=lambda who, action, subject: self.denied.append((who.id, action, subject)),
         )
         self.operations: Any = SimpleNamespace()
         self.sends: Any = SimpleNamespace()

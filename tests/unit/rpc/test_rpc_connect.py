@@ -67,7 +67,7 @@ class Line:
             oldest=lambda: Cursor("L", 0),
             settings=lambda: self.settings,
             clock=rig.clock,
-            denied=lambda *_: None,
+            refused=rig.audit.refused,
         )
         self.hub = ConversationHub(
             doors=doors,

@@ -53,7 +53,32 @@ async def test_a_batch_that_is_wrong_is_refused_as_a_whole(rig):
         await publish(rig, custom("a"), custom("b", source="me"))
     assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "SERVER_ONLY_FIELD")
     assert not (await listed(rig)).events
-    assert rig.denied == [("ann", "events.publish", "source")]
+
+
+async def test_whatever_is_refused_for_lack_of_right_is_audited_once_and_nothing_else_is(rig):
+    """A forged field, a type of the gateway's own, and filters and sends beyond the scopes (F60)."""
+    paid = event_pb2.EventFilter(types=[event_type_pb2.EVENT_TYPE_CUSTOM], topic="paid.eu")
+    for asked in (
+        publish(rig, custom("a"), custom("b", source="me")),
+        publish(rig, event_pb2.Event(type=event_type_pb2.EVENT_TYPE_EXECUTION_STARTED)),
+        publish(rig, custom("c"), who="teller"),
+        listed(rig, "narrow", filter=ALL),
+        wait(rig, "narrow", filter=paid),
+        publish(rig, custom("bad topic", topic="a b")),
+        wait(rig),
+    ):
+        with pytest.raises(Aborted):
+            await asked
+    await publish(rig, custom("flush"))  # the trail is written behind the answer
+    rows = [(row.principal, row.action, row.subject) for row in await rig.store.list_audit(limit=20)]
+    called = "/gateway.v1.EventService/Publish"
+    assert rows[::-1] == [
+        ("ann", called, "source"),
+        ("ann", called, "execution_started"),
+        ("teller", "events.publish", "custom@*"),
+        ("narrow", "events.subscribe", "*@*"),
+        ("narrow", "events.subscribe", "custom@paid.eu"),
+    ]
 
 
 @pytest.mark.parametrize("more", [{}, {"source": "me"}, {"custom_type": "x"}])

@@ -39,7 +39,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 6
     """UNAUTHENTICATED: no credentials, or wrong, expired or revoked ones."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 7
-    """PERMISSION_DENIED: the principal's scopes do not cover this."""
+    """PERMISSION_DENIED: the principal's scopes do not cover this, and `metadata.scope` is what it would take; or the type
+    of an event, `metadata.type`, is not for it to emit. Audited.
+    """
     ERROR_REASON_TOO_MANY_FAILURES: _ErrorReason.ValueType  # 8
     """RESOURCE_EXHAUSTED: too many failed authentications from one source; try again after `retry_after`."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 9
@@ -139,7 +141,9 @@ ERROR_REASON_UNSUPPORTED_PROTOCOL: ErrorReason.ValueType  # 5
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 6
 """UNAUTHENTICATED: no credentials, or wrong, expired or revoked ones."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 7
-"""PERMISSION_DENIED: the principal's scopes do not cover this."""
+"""PERMISSION_DENIED: the principal's scopes do not cover this, and `metadata.scope` is what it would take; or the type
+of an event, `metadata.type`, is not for it to emit. Audited.
+"""
 ERROR_REASON_TOO_MANY_FAILURES: ErrorReason.ValueType  # 8
 """RESOURCE_EXHAUSTED: too many failed authentications from one source; try again after `retry_after`."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 9
