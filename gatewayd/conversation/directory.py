@@ -125,6 +125,7 @@ class Directory:
             self._forget(client)
             return
         client.left = left
+        client.inbox.shrink(min(AWAY_BYTES, max(0, ALL_AWAY_BYTES - self._away_bytes)))
         self._away[key] = client
         self._away_bytes += client.inbox.bytes
         while len(self._away) > MAX_AWAY:

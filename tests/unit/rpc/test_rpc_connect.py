@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gateway.v1 import event_pb2, event_type_pb2
+from gateway.v1 import event_data_pb2, event_pb2, event_type_pb2
 from gateway.v1 import event_service_pb2 as pb
 from grpc import aio
 from rpc_rig import Aborted, FakeCall
@@ -30,6 +30,7 @@ class FakeStream(FakeCall):
         super().__init__(who)
         self.says: asyncio.Queue[Any] = asyncio.Queue()
         self.heard: list[pb.ConnectResponse] = []
+        self.broken = False
 
     async def read(self) -> Any:
         said = await self.says.get()
@@ -38,11 +39,18 @@ class FakeStream(FakeCall):
         return said
 
     async def write(self, data: bytes) -> None:
+        if self.broken:
+            raise aio.BaseError("the stream is gone")
         self.heard.append(pb.ConnectResponse.FromString(data))
 
     def hello(self, client_id: str, token: str = "") -> None:
         hello = pb.Hello(client_id=client_id, protocol_min=1, protocol_max=1, resume_token=token)
         self.says.put_nowait(pb.ConnectRequest(hello=hello).SerializeToString())
+
+    @property
+    def events(self) -> list[str]:
+        """The ids of the events that came."""
+        return [event.id for frame in self.heard for event in frame.delivery.events]
 
     @property
     def welcome(self) -> pb.Welcome:
@@ -90,6 +98,23 @@ class Line:
             stream.hello(client_id, token)
         await self.clock.settle()
         return stream, task
+
+    async def tell(self, target: str, *ids: str) -> None:
+        """Publish ephemeral events to that client."""
+        events = [
+            event_pb2.Event(
+                id=each,
+                type=event_type_pb2.EVENT_TYPE_CUSTOM,
+                target=target,
+                custom_type="n",
+                ephemeral=True,
+                custom=event_data_pb2.CustomData(),
+            )
+            for each in ids
+        ]
+        request = pb.PublishRequest(events=events).SerializeToString()
+        assert (await self.rig.events.Publish(request, FakeCall("root"))).count == len(ids)
+        await self.clock.settle()
 
     async def reasons(self) -> list[str]:
         """Why clients went, by the event log: it is flushed by an event of our own."""
@@ -167,6 +192,17 @@ async def test_a_client_that_is_cut_off_is_held_for_lost(line):
     again, _ = await line.open("lost", stream.welcome.resume_token)
     assert again.welcome.resumed
     assert await line.reasons() == ["connection_lost"]
+
+
+async def test_what_is_addressed_to_a_client_and_could_not_be_written_comes_on_its_next_connection(line):
+    stream, task = await line.open("lost")
+    await line.tell("lost", "a")
+    stream.broken = True
+    await line.tell("lost", "b", "c")
+    await task
+    await line.tell("lost", "d")
+    again, _ = await line.open("lost", stream.welcome.resume_token)
+    assert (stream.events, again.events) == (["a"], ["b", "c", "d"])
 
 
 @pytest.mark.parametrize("half_closes", [True, False])
