@@ -55,6 +55,16 @@ async def test_a_batch_that_is_wrong_is_refused_as_a_whole(rig):
     assert not (await listed(rig)).events
 
 
+@pytest.mark.parametrize("count", [0, 1001, 100_000])
+async def test_a_batch_of_too_many_or_of_nothing_is_the_callers_fault_at_any_size(rig, count):
+    """Not LIMIT_EXCEEDED with a delay after which the same would be refused again."""
+    request = b"\x0a\x00" * count
+    with pytest.raises(Aborted) as caught:
+        await rig.events.Publish(request, FakeCall("ann"))
+    assert caught.value.reason == "INVALID_ARGUMENT"
+    assert f"holds {count} events; from 1 to 1000" in caught.value.message
+
+
 async def test_whatever_is_refused_for_lack_of_right_is_audited_once_and_nothing_else_is(rig):
     """A forged field, a type of the gateway's own, and filters and sends beyond the scopes (F60)."""
     paid = event_pb2.EventFilter(types=[event_type_pb2.EVENT_TYPE_CUSTOM], topic="paid.eu")
