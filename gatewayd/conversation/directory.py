@@ -54,6 +54,12 @@ class Left:
     """When it broke, Unix seconds."""
     until: float
     """When all of it is forgotten, by the monotonic clock."""
+    earlier_token: str = ""
+    """That which the connection resumed with, if its welcome may not have arrived: the client knows of no other."""
+
+    def is_for(self, token: str) -> bool:
+        """Whether who has this token takes it up."""
+        return bool(token) and token in (self.token, self.earlier_token)
 
 
 class Client:
@@ -106,7 +112,7 @@ class Directory:
         left, client.left = client.left, None
         if self._away.pop(key, None) is not None:
             self._away_bytes -= client.inbox.bytes
-        resumed = left if left is not None and token and left.token == token else None
+        resumed = left if left is not None and left.is_for(token) else None
         client.conversation = conversation
         places = [one.cursor for one in resumed.lost] if resumed else []
         lost = list(zip(resumed.filters, places, strict=True)) if resumed else []

@@ -47,6 +47,14 @@ class FakeStream(FakeCall):
         hello = pb.Hello(client_id=client_id, protocol_min=1, protocol_max=1, resume_token=token)
         self.says.put_nowait(pb.ConnectRequest(hello=hello).SerializeToString())
 
+    def subscribe(self, name: str) -> None:
+        wanted = event_pb2.EventFilter(types=[event_type_pb2.EVENT_TYPE_CUSTOM])
+        frame = pb.ConnectRequest(request_id="r", subscribe=pb.Subscribe(subscription_id=name, filter=wanted))
+        self.says.put_nowait(frame.SerializeToString())
+
+    def ping(self) -> None:
+        self.says.put_nowait(pb.ConnectRequest(request_id="p", ping=pb.Ping()).SerializeToString())
+
     @property
     def events(self) -> list[str]:
         """The ids of the events that came."""
@@ -89,9 +97,12 @@ class Line:
         self.handler = ConnectHandler(self.hub, rig.guard, rig.clock)
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def open(self, client_id: str = "", token: str = "") -> tuple[FakeStream, asyncio.Task[None]]:
-        """A stream, which says hello if it has an id."""
+    async def open(
+        self, client_id: str = "", token: str = "", *, broken: bool = False
+    ) -> tuple[FakeStream, asyncio.Task[None]]:
+        """A stream, which says hello if it has an id. `broken`: nothing can be written to it."""
         stream = FakeStream()
+        stream.broken = broken
         task = asyncio.create_task(self.handler.serve(None, stream))  # type: ignore[arg-type]
         self.tasks.append(task)
         if client_id:
@@ -203,6 +214,33 @@ async def test_what_is_addressed_to_a_client_and_could_not_be_written_comes_on_i
     await line.tell("lost", "d")
     again, _ = await line.open("lost", stream.welcome.resume_token)
     assert (stream.events, again.events) == (["a"], ["b", "c", "d"])
+
+
+async def test_a_client_whose_welcome_was_lost_resumes_with_the_token_that_it_has(line):
+    """It knows of no other: what the connection before had left is still its own, however often that happens."""
+    stream, task = await line.open("unlucky")
+    stream.subscribe("s")
+    await line.clock.settle()
+    task.cancel()
+    await line.clock.settle()
+    token = stream.welcome.resume_token
+    for _ in range(3):
+        _, task = await line.open("unlucky", token, broken=True)
+        await task
+    again, task = await line.open("unlucky", token)
+    assert again.welcome.resumed
+    assert [one.subscription_id for one in again.welcome.lost] == ["s"]
+
+    task.cancel()
+    await line.clock.settle()
+    later, task = await line.open("unlucky", again.welcome.resume_token)
+    assert [one.subscription_id for one in later.welcome.lost] == ["s"], "it was not taken up"
+    later.ping()
+    await line.clock.settle()
+    task.cancel()
+    await line.clock.settle()
+    stale, _ = await line.open("unlucky", again.welcome.resume_token)
+    assert not stale.welcome.resumed, "it has spoken behind a younger one"
 
 
 @pytest.mark.parametrize("half_closes", [True, False])

@@ -370,8 +370,9 @@ class Hello(_message.Message):
     protocol_max: _builtins.int
     """Highest protocol version that the client speaks; 0 means the same as `protocol_min`."""
     resume_token: _builtins.str
-    """Token of the last `welcome`, to take up where that connection ended. Empty, unknown or older than
-    `reconnect_timeout` begins anew, and `welcome.resumed` says so.
+    """Token of the last `welcome` that came, to take up where that connection ended. Empty, unknown or older than
+    `reconnect_timeout` begins anew, and `welcome.resumed` says so. One that was resumed with stays good until the client
+    sends a frame behind that hello, since the new `welcome` may be lost with its connection.
     """
     client_version: _builtins.str
     """Name and version of the client's software, for lists and logs; at most 128 characters. May be empty."""
