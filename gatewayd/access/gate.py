@@ -11,6 +11,7 @@ from gatewayd.access.authenticator import Authenticator, Transport
 from gatewayd.access.calls import OpenCall, OpenCalls
 from gatewayd.access.principals import Principal
 from gatewayd.access.rules import required
+from gatewayd.access.waits import Waits
 from gatewayd.core.errors import GatewayError, Internal, PermissionDenied
 from gatewayd.core.ids import IdSource
 
@@ -27,6 +28,7 @@ class Gate:
         self._audit = audit
         self._ids = ids
         self._calls = OpenCalls(streams_per_client)
+        self.waits = Waits()
 
     def admit(self, method: str, token: str | None, transport: Transport, source: str) -> Principal:
         """Who calls, if they may: `Unauthenticated`, `TooManyFailures` or `PermissionDenied` otherwise.

@@ -106,7 +106,7 @@ class ByName:
     def authenticate(self, token: str | None, _transport: str, _source: str) -> Principal:
         if token not in SCOPES:
             raise Unauthenticated("the token is not valid")
-        return Principal(token, Scopes.parse(SCOPES[token]))
+        return Principal(token, Scopes.parse(SCOPES[token]), token_sha256=f"digest of {token}")
 
 
 class FakeRuntime:
@@ -180,7 +180,9 @@ class Rig:
         self.router = FakeRouter(self.runtime)
         self.sessions = SessionManager(store=self.store, clock=self.clock, ids=self.ids, config=self.config)
         self.rates = Rates(lambda: self.router.config.gateway.limits, self.clock)
-        gate = Gate(authenticator=cast(Any, ByName()), audit=self.audit, ids=self.ids, streams_per_client=lambda: 100)
+        self.gate = gate = Gate(
+            authenticator=cast(Any, ByName()), audit=self.audit, ids=self.ids, streams_per_client=lambda: 100
+        )
         self.guard = Guard(gate)
         self.directory = Directory(self.clock, is_agent=lambda name: name == "echo", queue_bytes=lambda: 1 << 20)
         self.publishing = Publishing(

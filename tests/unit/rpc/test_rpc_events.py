@@ -356,3 +356,25 @@ async def test_a_wait_takes_each_filter_back_and_forward(rig, field, look_back):
         answer = await asyncio.wait_for(waiting, 60)
     assert (answer.event.id, answer.timed_out) == ("yes", False)
     assert (await wait(rig, filter=selection, since=answer.cursor, timeout=Duration())).event.id == "later"
+
+
+async def test_F61_who_waits_for_an_event_waits_no_longer_than_the_token_is_good(rig):
+    """Neither is it told what comes in the moment of the revocation; others go on waiting."""
+    waiting = {who: asyncio.create_task(wait(rig, who, filter=ALL)) for who in ("root", "ann")}
+    await rig.clock.settle()
+    rig.gate.waits.end_revoked(frozenset({"digest of ann", "digest of nobody"}))
+    await publish(rig, custom("late"), who="bob")
+    with pytest.raises(Aborted) as ended:
+        await waiting["ann"]
+    assert ended.value.reason == "UNAUTHENTICATED"
+    assert (await waiting["root"]).event.id == "late"
+
+
+async def test_a_wait_that_is_cancelled_and_revoked_at_once_is_cancelled(rig):
+    waiting = asyncio.create_task(wait(rig, "ann", filter=ALL))
+    await rig.clock.settle()
+    rig.gate.waits.end_revoked(frozenset({"digest of ann"}))
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    rig.gate.waits.end_revoked(frozenset({"digest of ann"}))
