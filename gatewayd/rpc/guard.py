@@ -17,7 +17,7 @@ from gatewayd.access.gate import Gate, bearer
 from gatewayd.access.principals import Principal
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.tracing import checked_traceparent
-from gatewayd.wire import status_details
+from gatewayd.wire import status_details, status_message
 
 DETAILS = "grpc-status-details-bin"
 """Trailer of the rich error model (https://grpc.io/docs/guides/error)."""
@@ -100,7 +100,7 @@ class Guard:
         the client has open, and nobody can pile up such calls.
         """
         try:
-            await context.abort(_CODES[int(error.code)], error.message, ((DETAILS, status_details(error)),))
+            await context.abort(_CODES[int(error.code)], status_message(error), ((DETAILS, status_details(error)),))
         except aio.InternalError:  # the client went without taking it
             raise asyncio.CancelledError from None
 
