@@ -8,6 +8,7 @@ who may see the sessions of all principals may name the clients of others; to ev
 owner of a targeted event is the principal that it is for, so another's client of the same name does not get it.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 
@@ -25,6 +26,8 @@ from gatewayd.core.frames import LostSubscription
 from gatewayd.core.topic import TopicPattern
 from gatewayd.core.value import value
 from gatewayd.wire import with_wire
+
+log = logging.getLogger("gatewayd.conversation")
 
 MAX_AWAY = 10_000
 """Clients that are remembered while they are away; beyond it the one that went first is forgotten."""
@@ -137,8 +140,8 @@ class Directory:
         while len(self._away) > MAX_AWAY:
             self._forget(next(iter(self._away.values())))
 
-    def expire(self) -> int:
-        """Forget who has been away for too long; how many events that lets go of."""
+    def expire(self) -> None:
+        """Forget who has been away for too long, and tell how many events that lets go of."""
         now = self._clock.monotonic()
         gone = 0
         while (client := next(iter(self._away.values()), None)) is not None:
@@ -147,7 +150,8 @@ class Directory:
                 break
             gone += client.inbox.events
             self._forget(client)
-        return gone
+        if gone:
+            log.info("addressed_events_expired", extra={"events": gone})
 
     def _forget(self, client: Client) -> None:
         key = (client.principal, client.client_id)

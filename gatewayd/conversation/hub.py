@@ -80,7 +80,7 @@ class ConversationHub:
         self._draining = False
         self._tasks = TaskSet("hub")
         self._heartbeats = Heartbeats(
-            clock, interval=lambda: doors.settings().heartbeat_interval, beat=self._beat, upkeep=self._expire
+            clock, interval=lambda: doors.settings().heartbeat_interval, beat=self._beat, upkeep=directory.expire
         )
         doors.bus.on_addressed(directory.deliver)
 
@@ -248,10 +248,6 @@ class ConversationHub:
         if conversation.has_spoken:
             self._resumed.pop(conversation, None)
         self._doors.bus.publish(self._event(conversation, EventType.HEARTBEAT, {"interval": interval}))
-
-    def _expire(self) -> None:
-        if gone := self._directory.expire():
-            log.info("addressed_events_expired", extra={"events": gone})
 
     async def _watch_writes(self) -> None:
         while True:

@@ -243,6 +243,23 @@ async def test_a_client_whose_welcome_was_lost_resumes_with_the_token_that_it_ha
     assert not stale.welcome.resumed, "it has spoken behind a younger one"
 
 
+@pytest.mark.parametrize("by", ["a hello", "a publish"])
+async def test_what_nobody_came_for_is_told_whoever_finds_out(line, caplog, by):
+    _, task = await line.open("gone")
+    task.cancel()
+    await line.clock.settle()
+    await line.tell("gone", "a", "b")
+    await line.clock.advance(61.0)
+    with caplog.at_level("INFO", "gatewayd.conversation"):
+        if by == "a hello":
+            await line.open("another")
+        else:
+            with pytest.raises(Aborted):
+                await line.tell("gone", "late")
+    (told,) = [each for each in caplog.records if each.message == "addressed_events_expired"]
+    assert told.events == 2
+
+
 @pytest.mark.parametrize("half_closes", [True, False])
 async def test_after_goodbye_everybody_goes_for_the_drain(line, half_closes):
     stream, task = await line.open("parting")
