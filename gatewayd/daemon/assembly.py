@@ -252,7 +252,8 @@ class Assembly:
             ids=ids,
             streams_per_client=lambda: self.reloader.config.gateway.limits.streams_per_client,
         )
-        self.authenticator.on_revoked(gate.waits.end_revoked)
+        self.waits = gate.waits
+        self.authenticator.on_revoked(self.waits.end_revoked)
         guard = Guard(gate)
         ours = handlers(
             guard=guard,

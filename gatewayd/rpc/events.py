@@ -77,7 +77,7 @@ class EventService:
     ) -> event_service_pb2.WaitForEventResponse:
         async def run(principal: Principal) -> event_service_pb2.WaitForEventResponse:
             selection, visible = _wanted(request, principal, required=True)
-            with self._guard.waits.of(principal):
+            with self._guard.waits.of(principal, for_work=False):
                 waited = await wait_for(
                     self._bus,
                     self._store,

@@ -38,7 +38,7 @@ class Guard:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self.waits = gate.waits
-        """For calls that wait for long: they end with their token."""
+        """For calls that wait for long: they end with their token, or when the gateway stops."""
 
     async def unary(self, method: str, context: Context, call: Callable[[Principal], Awaitable[_T]]) -> _T:
         """Run one unary call as its caller."""

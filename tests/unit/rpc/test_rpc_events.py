@@ -378,3 +378,13 @@ async def test_a_wait_that_is_cancelled_and_revoked_at_once_is_cancelled(rig):
     with pytest.raises(asyncio.CancelledError):
         await waiting
     rig.gate.waits.end_revoked(frozenset({"digest of ann"}))
+
+
+async def test_who_waits_for_an_event_is_told_that_the_gateway_stops(rig):
+    waiting = asyncio.create_task(wait(rig, "ann", filter=ALL))
+    await rig.clock.settle()
+    rig.gate.waits.drain()
+    for asked in (waiting, wait(rig, "ann", filter=ALL)):
+        with pytest.raises(Aborted) as ended:
+            await asked
+        assert ended.value.reason == "DRAINING"
