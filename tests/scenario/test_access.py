@@ -314,6 +314,20 @@ async def test_F61_a_revoked_token_ends_its_streams_within_a_second_and_for_good
             pass
 
 
+async def test_F60_what_a_frame_forges_is_audited_once(rig: House) -> None:
+    """A type of the gateway's own, and a source: who wanted what (P3.4)."""
+    forged = new_event("custom", {}, custom_type="note")
+    forged.source = "gatewayd"
+    async with RawStream(f"127.0.0.1:{rig.daemon.port}", token=TOKENS["publisher"]) as stream:
+        await stream.hello("forger")
+        for event in (new_event("session_started"), forged):
+            await stream.rejected(await stream.ask(pb.ConnectRequest(publish=pb.Publish(events=[event]))))
+    lines = [line for line in rig.daemon.log.read_text().splitlines() if "action=publish" in line]
+
+    assert ["subject=session_started" in lines[0], "subject=source" in lines[1], len(lines)] == [True, True, 2]
+    assert all("principal=publisher" in line and "decision=denied" in line for line in lines)
+
+
 async def test_what_is_denied_is_audited(rig: House) -> None:
     """Who did what and what was decided (P13.3)."""
     log = rig.daemon.log.read_text()
