@@ -42,7 +42,8 @@ def failure_of_error(error: GatewayError, address: Address, *, has_token: bool) 
 def _refused(code: grpc.StatusCode, message: str, details: Details, address: Address, *, has_token: bool) -> Failure:
     lines = violation_lines(details.violations, message)
     if details.reason == "CONFIG_INVALID" and lines:
-        message = f"the configuration has {len(lines)} problem{'s' if len(lines) > 1 else ''}, nothing was changed"
+        count = int(details.metadata.get("violations", len(lines)))
+        message = f"the configuration has {count} problem{'s' if count > 1 else ''}, nothing was changed"
     if code is grpc.StatusCode.UNAUTHENTICATED:
         message = f"{message}: {_how_to_authenticate(address, has_token=has_token)}"
     if details.reason == "HISTORY_LOST" and (oldest := details.metadata.get("oldest_cursor")):

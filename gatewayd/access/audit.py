@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import GatewayError
+from gatewayd.core.errors import GatewayError, PermissionDenied, ServerOnlyField
 from gatewayd.storage.records import AuditRecord
 
 log = logging.getLogger(__name__)
@@ -59,3 +59,18 @@ class Audit:
         except GatewayError as error:
             self.lost += 1
             log.warning("audit_lost", extra={"reason": error.reason, "action": record.action})
+
+    def refused(self, principal: str, asked: str, error: GatewayError) -> None:
+        """Append that a request was refused for lack of right; any other error is none of the audit's.
+
+        `asked` is the RPC, or the kind of the frame. Where a scope is lacking, that says more: `events.publish` of
+        `custom@orders`.
+        """
+        if not isinstance(error, PermissionDenied | ServerOnlyField):
+            return
+        action, _, subject = error.metadata.get("scope", "").partition(":")
+        if not action:
+            subject = error.metadata.get("type") or ", ".join(one.field.rpartition(".")[2] for one in error.violations)
+        self.record(
+            principal=principal, action=action or asked, subject=subject, decision="denied", detail=error.reason
+        )

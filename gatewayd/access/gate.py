@@ -11,7 +11,8 @@ from gatewayd.access.authenticator import Authenticator, Transport
 from gatewayd.access.calls import OpenCall, OpenCalls
 from gatewayd.access.principals import Principal
 from gatewayd.access.rules import required
-from gatewayd.core.errors import Internal, PermissionDenied
+from gatewayd.access.waits import Waits
+from gatewayd.core.errors import GatewayError, Internal, PermissionDenied
 from gatewayd.core.ids import IdSource
 
 log = logging.getLogger("gatewayd.access")
@@ -27,6 +28,7 @@ class Gate:
         self._audit = audit
         self._ids = ids
         self._calls = OpenCalls(streams_per_client)
+        self.waits = Waits()
 
     def admit(self, method: str, token: str | None, transport: Transport, source: str) -> Principal:
         """Who calls, if they may: `Unauthenticated`, `TooManyFailures` or `PermissionDenied` otherwise.
@@ -43,6 +45,10 @@ class Gate:
             self._audit.record(principal=principal.id, action=method, decision="denied", detail=error.reason)
             raise
         return principal
+
+    def refused(self, principal: Principal, method: str, error: GatewayError) -> None:
+        """The call of somebody who was admitted ended with this error: audited if a right was lacking."""
+        self._audit.refused(principal.id, method, error)
 
     def call(self) -> OpenCall:
         """A call that has just come, and counts for nobody yet."""

@@ -17,7 +17,7 @@ for everybody whose filter selects them. The answer depends on these two fields 
 """
 
 from asyncio import Future
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from gatewayd.bus.budget import Budget
@@ -75,6 +75,11 @@ class Subscription(Protocol):
     @property
     def live(self) -> bool:
         """Whether it has caught up with the log, so that ephemeral events reach it, too."""
+        ...
+
+    def waiting(self) -> Iterable[Event]:
+        """The events on their way to the reader that it has not taken yet, in order; while it catches up, those that
+        were read."""
         ...
 
     def close(self) -> None:

@@ -113,6 +113,13 @@ class Group:
         audience = known[key] = tuple([member for member in self._members if member.visible(event)])
         return audience
 
+    def gathered_for(self, member: Member) -> Iterator[Event]:
+        """What waits to be handed out to this member, in order."""
+        personal = self._personal or {}
+        for place, event in enumerate(self._events):
+            if (audience := personal.get(place)) is None or member in audience:
+                yield event
+
     def flush(self) -> None:
         """Hand out what has gathered. A member that cannot keep up leaves, and may have been the last one."""
         if not self._events:

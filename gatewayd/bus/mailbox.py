@@ -1,7 +1,7 @@
 """A bounded queue of events for one subscriber, and what happens at its bound."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from gatewayd.bus.budget import Budget
 from gatewayd.core.chunk import EVENT_OVERHEAD, Chunk, joined
@@ -186,6 +186,11 @@ class Mailbox:
     def waiting_events(self) -> int:
         """Events that wait."""
         return sum(map(len, self._chunks))
+
+    def events(self) -> Iterator[Event]:
+        """Those that wait, in order; they stay."""
+        for chunk in self._chunks:
+            yield from chunk.events
 
     @property
     def head(self) -> Chunk | None:

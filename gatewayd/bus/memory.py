@@ -8,6 +8,7 @@ import logging
 from asyncio import Future
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 from gatewayd.bus.base import BusStats, SubscriptionSpec
 from gatewayd.bus.catchup import History, Page
@@ -62,6 +63,10 @@ class MemorySubscription:
     def live(self) -> bool:
         """See `Subscription.live`."""
         return self.group is not None
+
+    def waiting(self) -> Iterable[Event]:
+        """See `Subscription.waiting`."""
+        return chain(self.mailbox.events(), self.group.gathered_for(self) if self.group is not None else ())
 
     def close(self) -> None:
         if not self.closed:

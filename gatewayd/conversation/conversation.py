@@ -69,6 +69,8 @@ class Conversation:
         self.opened = doors.clock.now()
         self.active = self.opened
         """When its last frame came, Unix seconds."""
+        self.has_spoken = False
+        """Whether a frame came behind its hello."""
         self.error: GatewayError | None = None
         self.traceparent = ""
         """The trace of requests that name none: that which the connection was opened under; '' for none."""
@@ -92,7 +94,6 @@ class Conversation:
             principal=principal,
             wake=wake,
             tell=self._served,
-            denied=doors.denied,
         )
         self.subscriptions = Subscriptions(bus=doors.bus, oldest=doors.oldest, wake=wake, begun=self._text_so_far)
         self._outgoing = Outgoing(self.serving, self.subscriptions, self.topics)
@@ -114,6 +115,7 @@ class Conversation:
             return
         if self._requests is None:
             raise ProtocolViolation("the first frame of a stream must be hello")
+        self.has_spoken = True
         if isinstance(frame, RequestBatch):
             await self._receive_all(self._requests, frame)
         else:

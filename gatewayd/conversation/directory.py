@@ -8,6 +8,7 @@ who may see the sessions of all principals may name the clients of others; to ev
 owner of a targeted event is the principal that it is for, so another's client of the same name does not get it.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 
@@ -25,6 +26,8 @@ from gatewayd.core.frames import LostSubscription
 from gatewayd.core.topic import TopicPattern
 from gatewayd.core.value import value
 from gatewayd.wire import with_wire
+
+log = logging.getLogger("gatewayd.conversation")
 
 MAX_AWAY = 10_000
 """Clients that are remembered while they are away; beyond it the one that went first is forgotten."""
@@ -54,6 +57,12 @@ class Left:
     """When it broke, Unix seconds."""
     until: float
     """When all of it is forgotten, by the monotonic clock."""
+    earlier_token: str = ""
+    """That which the connection resumed with, if its welcome may not have arrived: the client knows of no other."""
+
+    def is_for(self, token: str) -> bool:
+        """Whether who has this token takes it up."""
+        return bool(token) and token in (self.token, self.earlier_token)
 
 
 class Client:
@@ -106,7 +115,7 @@ class Directory:
         left, client.left = client.left, None
         if self._away.pop(key, None) is not None:
             self._away_bytes -= client.inbox.bytes
-        resumed = left if left is not None and token and left.token == token else None
+        resumed = left if left is not None and left.is_for(token) else None
         client.conversation = conversation
         places = [one.cursor for one in resumed.lost] if resumed else []
         lost = list(zip(resumed.filters, places, strict=True)) if resumed else []
@@ -125,13 +134,14 @@ class Directory:
             self._forget(client)
             return
         client.left = left
+        client.inbox.shrink(min(AWAY_BYTES, max(0, ALL_AWAY_BYTES - self._away_bytes)))
         self._away[key] = client
         self._away_bytes += client.inbox.bytes
         while len(self._away) > MAX_AWAY:
             self._forget(next(iter(self._away.values())))
 
-    def expire(self) -> int:
-        """Forget who has been away for too long; how many events that lets go of."""
+    def expire(self) -> None:
+        """Forget who has been away for too long, and tell how many events that lets go of."""
         now = self._clock.monotonic()
         gone = 0
         while (client := next(iter(self._away.values()), None)) is not None:
@@ -140,7 +150,8 @@ class Directory:
                 break
             gone += client.inbox.events
             self._forget(client)
-        return gone
+        if gone:
+            log.info("addressed_events_expired", extra={"events": gone})
 
     def _forget(self, client: Client) -> None:
         key = (client.principal, client.client_id)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from gatewayd.access.principals import Principal
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
 from gatewayd.config.model import GatewaySection
@@ -12,6 +11,7 @@ from gatewayd.conversation.sends import Sends
 from gatewayd.conversation.speaking import Speaking
 from gatewayd.conversation.triggering import Triggering
 from gatewayd.core.clock import Clock
+from gatewayd.core.errors import GatewayError
 from gatewayd.core.event import Cursor
 from gatewayd.core.value import value
 from gatewayd.push.service import Push
@@ -34,5 +34,5 @@ class Doors:
     oldest: Callable[[], Cursor]
     settings: Callable[[], GatewaySection]
     clock: Clock
-    denied: Callable[[Principal, str, str], None]
-    """Told of each refusal for lack of right: principal, action, subject; for the audit."""
+    refused: Callable[[str, str, GatewayError], None]
+    """Told of each request that is refused: principal, kind of frame, error; for the audit."""

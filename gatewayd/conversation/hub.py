@@ -75,10 +75,12 @@ class ConversationHub:
         self._ids = ids
         self._end_of_log = end_of_log
         self._open: dict[Conversation, str] = {}
+        self._resumed: dict[Conversation, tuple[str, Left]] = {}
+        """By which token, and what they took up."""
         self._draining = False
         self._tasks = TaskSet("hub")
         self._heartbeats = Heartbeats(
-            clock, interval=lambda: doors.settings().heartbeat_interval, beat=self._beat, upkeep=self._expire
+            clock, interval=lambda: doors.settings().heartbeat_interval, beat=self._beat, upkeep=directory.expire
         )
         doors.bus.on_addressed(directory.deliver)
 
@@ -121,8 +123,10 @@ class ConversationHub:
         token = self._randomness.token(24).hex()
         self._open[conversation] = token
         self._heartbeats.add(conversation)
-        for waiting in before.waiting if before else ():
-            conversation.await_reply(waiting)
+        if before is not None:
+            self._resumed[conversation] = (hello.resume_token, before)
+            for waiting in before.waiting:
+                conversation.await_reply(waiting)
         data = {"client_id": hello.client_id, "kind": "client", "resumed": before is not None}
         self._record(conversation, EventType.CONNECT, data)
         settings = self._doors.settings()
@@ -167,14 +171,18 @@ class ConversationHub:
             self._directory.leave(conversation, None)
             self._went(conversation, reason.value if reason else "closed")
         self._open.pop(conversation, None)
+        self._resumed.pop(conversation, None)
         self._heartbeats.remove(conversation)
         await conversation.close(reason or EndReason.UNSUBSCRIBED)
 
     def _park(self, conversation: Conversation, token: str, reason: EndReason) -> None:
         self._open.pop(conversation, None)
         self._heartbeats.remove(conversation)
+        token_before, before = self._resumed.pop(conversation, ("", None))
         filters = conversation.subscriptions.filters
         lost, waiting = conversation.detach(reason)
+        if before is not None and not conversation.has_spoken:  # its welcome may have been lost
+            lost, filters = before.lost, before.filters
         held = self._doors.settings().reconnect_timeout
         left = Left(
             token=token,
@@ -185,6 +193,7 @@ class ConversationHub:
             opened=conversation.opened,
             since=self._clock.now(),
             until=self._clock.monotonic() + held,
+            earlier_token="" if conversation.has_spoken else token_before,
         )
         self._directory.leave(conversation, left if held else None)
 
@@ -236,11 +245,9 @@ class ConversationHub:
 
     def _beat(self, conversation: Conversation, interval: float) -> None:
         conversation.tick()
+        if conversation.has_spoken:
+            self._resumed.pop(conversation, None)
         self._doors.bus.publish(self._event(conversation, EventType.HEARTBEAT, {"interval": interval}))
-
-    def _expire(self) -> None:
-        if gone := self._directory.expire():
-            log.info("addressed_events_expired", extra={"events": gone})
 
     async def _watch_writes(self) -> None:
         while True:

@@ -1,13 +1,15 @@
 """What is addressed to one client itself, and to none of its subscriptions: bounded in bytes, the oldest go first.
 
-It outlives a connection that breaks: what waits, and what comes while the client is away, is there for the next one.
+It outlives a connection that breaks: what waits, what was not sent as a whole, and what comes while the client is away,
+is there for the next one.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from heapq import merge
 
 from gatewayd.core.chunk import Chunk, joined
-from gatewayd.core.event import Cursor, Event
+from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.frames import Overflow
 from gatewayd.core.idle import IDLE, queued
 from gatewayd.core.queues import QueueReport, QueueState, state_of
@@ -17,7 +19,7 @@ from gatewayd.wire.nesting import is_deep
 class Inbox:
     """One per client; `wake` is told when there is something to take."""
 
-    __slots__ = ("_chunks", "_dropped", "_dropped_to", "bytes", "total_dropped", "wake")
+    __slots__ = ("_chunks", "_dropped", "_dropped_to", "_sending", "_told", "bytes", "total_dropped", "wake")
 
     def __init__(self) -> None:
         self.wake: Callable[[], None] = _nobody
@@ -27,6 +29,10 @@ class Inbox:
         self._chunks: deque[Chunk] = IDLE
         self._dropped = 0
         self._dropped_to: Cursor | None = None
+        self._sending: tuple[Chunk, ...] = ()
+        """What was taken and is not known to be sent."""
+        self._told: tuple[int, Cursor | None] = (0, None)
+        """The gap that is not known to be told."""
 
     def put(self, chunk: Chunk, limit: int) -> None:
         """Queue one event as a chunk that others may share; what finds no room within `limit` bytes is dropped.
@@ -59,13 +65,45 @@ class Inbox:
             self.bytes -= chunk.size
             max_bytes -= chunk.content_bytes
             taken.append(chunk)
-        return joined(taken) if taken else None
+        if not taken:
+            return None
+        whole = joined(taken)
+        self._sending += (whole,)
+        return whole
 
     def take_gap(self) -> tuple[int, Cursor | None]:
         """How many were dropped before the next one to take, and the place of the last durable one."""
         gap = (self._dropped, self._dropped_to)
         self._dropped, self._dropped_to = 0, None
+        self._told = (self._told[0] + gap[0], gap[1] or self._told[1])
         return gap
+
+    def sent(self) -> None:
+        """What was taken has been handed to the transport."""
+        if self._sending or self._told[0]:
+            self._sending, self._told = (), (0, None)
+
+    def recall(self, brought: Sequence[Iterable[Event]]) -> None:
+        """The connection is over: what was not sent waits again, and with it what subscriptions have not `brought`.
+
+        Each way keeps its order. Heartbeats told of that connection alone.
+        """
+        own = [event for chunk in (*self._sending, *self._chunks) for event in chunk.events]
+        self._dropped += self._told[0]
+        self._dropped_to = self._dropped_to or self._told[1]
+        waiting = {
+            event.seq or -id(event): event
+            for event in merge(own, *brought, key=_published)
+            if event.type is not EventType.HEARTBEAT
+        }
+        self.sent()
+        self._chunks = deque(Chunk((event,)) for event in waiting.values()) if waiting else IDLE
+        self.bytes = sum(chunk.size for chunk in self._chunks)
+
+    def shrink(self, limit: int) -> None:
+        """Drop the oldest until no more than so many bytes wait; a single event may be larger, unless that is 0."""
+        while self.bytes > limit and (len(self._chunks) > 1 or (self._chunks and not limit)):
+            self._drop(self._chunks.popleft())
 
     def forget(self, known: Callable[[Event], bool]) -> None:
         """Let go of the events that come to the client in another way."""
@@ -105,6 +143,10 @@ class Inbox:
     def __bool__(self) -> bool:
         """Whether there is something to take or to be told."""
         return bool(self._chunks) or self._dropped > 0
+
+
+def _published(event: Event) -> float:
+    return event.time
 
 
 def _nobody() -> None:

@@ -1,4 +1,4 @@
-"""What waits to be sent on one connection, in its order: answers, then calls, then events, then what is pushed."""
+"""What waits to be sent on one connection: answers first, then calls, then events and what is pushed, in turn."""
 
 from collections import deque
 
@@ -24,6 +24,7 @@ class Outgoing:
         "_call",
         "_control",
         "_control_bytes",
+        "_pushed_first",
         "_serving",
         "_subscriptions",
         "_topics",
@@ -43,6 +44,8 @@ class Outgoing:
         """One that found no room in the frame before."""
         self._alone = False
         """Whether the frame that was made last cannot be put into another."""
+        self._pushed_first = False
+        """Whether what is pushed has waited while events were sent: then it is its turn."""
         self.replying: list[str] = []
         """The requests whose final reply is on its way."""
         self.joined = 1
@@ -107,16 +110,23 @@ class Outgoing:
             return self._next_call(room)
         if room < MIN_ROOM:
             return None
+        if self._pushed_first and (pushed := self._next_pushed(room)) is not None:
+            return pushed
         if (frame := self._subscriptions.next_frame(room)) is not None:
+            self._pushed_first = self._topics.have_news
             if isinstance(frame, Delivery):
                 chunk = frame.chunk
                 self.delivered += len(chunk.events)
                 self._alone = is_deep(chunk)
                 return encode_delivery(frame)
             return encode_server_frame(frame)
-        if self._topics.have_news and (pushed := self._topics.next_frame(room)) is not None:
-            return encode_server_frame(pushed)
-        return None
+        return self._next_pushed(room)
+
+    def _next_pushed(self, room: int) -> bytes | None:
+        if not self._topics.have_news or (frame := self._topics.next_frame(room)) is None:
+            return None
+        self._pushed_first = False
+        return encode_server_frame(frame)
 
     def _next_call(self, room: int) -> bytes | None:
         data, self._call = self._call, None

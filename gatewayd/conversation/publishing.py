@@ -13,7 +13,7 @@ from gatewayd.access.principals import Principal
 from gatewayd.bus.base import EventBus
 from gatewayd.core.catalogue import CATALOGUE, Emitter
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import GatewayError, InvalidArgument, NotFound, PermissionDenied, ServerOnlyField, Violation
+from gatewayd.core.errors import GatewayError, InvalidArgument, NotFound, PermissionDenied, Violation
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.ids import IdSource
 from gatewayd.core.work import Execution
@@ -77,7 +77,6 @@ class Publishing:
         assignments: Assignments,
         execution: Callable[[str], Execution | None],
         owner_of: Callable[[str], str | None],
-        denied: Callable[[Principal, str, str], None],
     ) -> None:
         self._store = store
         self._bus = bus
@@ -89,9 +88,6 @@ class Publishing:
         """An execution that is queued or runs."""
         self._owner_of = owner_of
         """The principal of a session that is going on; None for one that is not known."""
-        self._denied = denied
-        """Told of each refusal for lack of right: principal, action, subject (a type, or a field that is the server's);
-        for the audit."""
 
     def publish(self, raw: Sequence[bytes], principal: Principal, client_id: str) -> Batch:
         """Submit a batch, all or nothing.
@@ -111,7 +107,7 @@ class Publishing:
             self._find_fault(raw, stamp, principal, client_id)
             raise
         for kind, topic in {(event.type, event.topic) for event in events}:
-            self._check(kind, topic, principal)
+            principal.require_publish(kind, topic)
         count = 0
         before: dict[tuple[str, str], tuple[str, int]] = {}
         for place, event in enumerate(events):
@@ -133,9 +129,8 @@ class Publishing:
             mine = self._assignments.works_on((principal.id, client_id), event.execution_id)
             execution = self._execution(event.execution_id) if mine else None
             if execution is None or event.target:
-                self._denied(principal, "events.publish", event.type.label)
                 why = "has a target" if execution is not None else "belongs to no call that is with this client"
-                raise PermissionDenied(f"events[{place}]: {event.type.label} {why}")
+                raise PermissionDenied(f"events[{place}]: {event.type.label} {why}", metadata=_type(event.type))
             settle(event, execution, stamp)
 
     def _address(self, event: Event, place: int, principal: Principal) -> tuple[str, int]:
@@ -159,11 +154,7 @@ class Publishing:
         for number, one in enumerate(raw):
             path = f"events[{number}]"
             may_send = partial(self._check_emitter, principal, client_id, path, [])
-            try:
-                parse_event(one, stamp, stream_id="", new_id=str, path=path, may_send=may_send)
-            except ServerOnlyField as error:
-                self._denied(principal, "events.publish", error.violations[0].field.removeprefix(f"{path}."))
-                raise
+            parse_event(one, stamp, stream_id="", new_id=str, path=path, may_send=may_send)
 
     def _check_emitter(
         self, principal: Principal, client_id: str, path: str, reports: list[EventType], kind: EventType
@@ -175,16 +166,7 @@ class Publishing:
         if CATALOGUE[kind].emitter is Emitter.WORKER and self._assignments.works_on((principal.id, client_id), ""):
             reports.append(kind)
             return
-        if path:
-            self._denied(principal, "events.publish", kind.label)
-        raise PermissionDenied(f"{path}: {kind.label} events are the gateway's own to emit")
-
-    def _check(self, kind: EventType, topic: str, principal: Principal) -> None:
-        try:
-            principal.require_publish(kind, topic)
-        except PermissionDenied:
-            self._denied(principal, "events.publish", kind.label)
-            raise
+        raise PermissionDenied(f"{path}: {kind.label} events are the gateway's own to emit", metadata=_type(kind))
 
     def _submit(self, events: Sequence[Event], stamp: Stamp, principal: Principal, count: int) -> Batch:
         ids = tuple([event.id for event in events])
@@ -201,3 +183,8 @@ class Publishing:
             return Batch(ids, stored, count)
         self._bus.publish_with(events, stored)
         return Batch(ids, stored, count)
+
+
+def _type(kind: EventType) -> dict[str, str]:
+    """What an error says of an event that no scope allows."""
+    return {"type": kind.label}

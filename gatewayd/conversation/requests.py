@@ -22,7 +22,7 @@ from gatewayd.conversation.slots import Slots
 from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.conversation.topics import ConversationTopics
 from gatewayd.core.controls import Cancel, ControlRequest, InjectInput, Pause, Resume
-from gatewayd.core.errors import GatewayError, Internal, LimitExceeded, PermissionDenied
+from gatewayd.core.errors import GatewayError, Internal, LimitExceeded
 from gatewayd.core.frames import (
     Accepted,
     Ended,
@@ -94,14 +94,11 @@ class Requests:
         try:
             await self._begin(frame)
         except GatewayError as error:
-            # Those two look at each event, and at the agent, and have told the audit already.
-            self._refuse(frame, error, is_told=isinstance(frame, Publish | RegisterAgent))
+            self._refuse(frame, error)
 
-    def _refuse(self, frame: Request, error: GatewayError, *, is_told: bool = False) -> None:
+    def _refuse(self, frame: Request, error: GatewayError) -> None:
         """Answer `rejected`. What is refused for lack of right is audited."""
-        if isinstance(error, PermissionDenied) and not is_told:
-            action, _, subject = error.metadata.get("scope", "").partition(":")
-            self._doors.denied(self._principal, action or _KINDS[type(frame)], subject)
+        self._doors.refused(self._principal.id, _KINDS[type(frame)], error)
         self._put(Rejected(frame.request_id, error))
 
     async def _begin(self, frame: Request) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
 from gatewayd.agents.registry import AgentRegistry
-from gatewayd.core.errors import PermissionDenied
 from gatewayd.core.event import EventType
 from gatewayd.core.frames import Accepted, EndReason
 from gatewayd.core.idle import IDLE, queued
@@ -30,7 +29,6 @@ class Serving:
 
     __slots__ = (
         "_agents",
-        "_denied",
         "_frames",
         "_key",
         "_principal",
@@ -48,14 +46,12 @@ class Serving:
         principal: Principal,
         wake: Callable[[], None],
         tell: Callable[[EventType, str, Mapping[str, object]], None],
-        denied: Callable[[Principal, str, str], None],
     ) -> None:
         self._agents = agents
         self._workers = agents.workers
         self._principal = principal
         self._wake = wake
         self._record = tell
-        self._denied = denied
         self._key = (principal.id, "")
         self._resumed = False
         self._served: dict[str, None] = {}
@@ -124,11 +120,7 @@ class Serving:
         return _answer(frame.request_id, kept, put)
 
     def _register(self, frame: RegisterAgent) -> Accepted:
-        try:
-            self._principal.require(Action.REGISTER, frame.agent)
-        except PermissionDenied:
-            self._denied(self._principal, Action.REGISTER, frame.agent)
-            raise
+        self._principal.require(Action.REGISTER, frame.agent)
         self._agents.check_remote(frame.agent)
         count = self._workers.register(
             self._key,

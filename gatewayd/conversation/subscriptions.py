@@ -23,7 +23,7 @@ from gatewayd.core.frames import (
     ServerFrame,
     Subscribe,
 )
-from gatewayd.core.queues import QueueReport, state_of
+from gatewayd.core.queues import QueueReport
 from gatewayd.wire.nesting import is_deep
 
 MAX_SUBSCRIPTIONS = 1000
@@ -76,8 +76,8 @@ class Subscriptions:
         self._news = self._has_news  # one for all readings
         self.ready: dict[str, None] = {}
         """Those for which `next_frame` may have something, in the order of their turns."""
-        self._sending: list[tuple[Reading, Cursor]] = []
-        """What the frames that are on their way bring `sent` to."""
+        self._sending: list[tuple[Reading, Cursor | None, Sequence[Event]]] = []
+        """What the frames that are on their way bring `sent` to, and which events they hold."""
         self._over: dict[str, Reading] = {}
         """Those whose last word is on its way: if it is lost, the next connection tells of them."""
         self._budget = Budget()
@@ -162,9 +162,10 @@ class Subscriptions:
     def sent(self) -> None:
         """The frames that were given out have been handed to the transport."""
         if self._sending:
-            for reading, place in self._sending:
-                reading.sent = place
+            for reading, place, _ in self._sending:
+                reading.sent = place or reading.sent
             self._sending.clear()
+        self.inbox.sent()
         if self._over:
             self._over.clear()
 
@@ -209,6 +210,7 @@ class Subscriptions:
     def _frame(self, subscription_id: str, reading: Reading, room: int) -> ServerFrame | None:
         mailbox = reading.subscription.mailbox
         frame: ServerFrame
+        events: Sequence[Event] = ()
         if mailbox.dropped:
             dropped, place = mailbox.take_gap()
             frame = Gap(subscription_id, dropped, place)
@@ -221,9 +223,8 @@ class Subscriptions:
                 chunk = snapshots.fill(chunk)
             if (place := chunk.cursor) is not None:
                 reading.told = place
-            frame = Delivery((subscription_id,), chunk)
-        if place is not None:
-            self._sending.append((reading, place))
+            frame, events = Delivery((subscription_id,), chunk), chunk.events
+        self._sending.append((reading, place, events))
         if mailbox.has_news:
             self.ready[subscription_id] = None
         return frame
@@ -253,20 +254,7 @@ class Subscriptions:
         yield self.inbox.report(inbox_limit)
         end = self._bus.end.seq
         for subscription_id in sorted(self._all):
-            one = self._all[subscription_id].subscription
-            box = one.mailbox
-            waiting, limit = box.waiting_bytes, box.limit_bytes
-            yield QueueReport(
-                subscription_id=subscription_id,
-                state=state_of(ended=box.ended is not None, live=one.live, queued_bytes=waiting, limit_bytes=limit),
-                overflow=box.overflow,
-                limit_bytes=limit,
-                queued_bytes=waiting,
-                queued_events=box.waiting_events,
-                oldest=box.oldest,
-                behind=max(0, end - box.position.seq),
-                dropped=box.total_dropped,
-            )
+            yield self._all[subscription_id].report(end)
 
     @property
     def _unfinished(self) -> dict[str, Reading]:
@@ -279,19 +267,31 @@ class Subscriptions:
         return tuple([reading.selection for reading in self._unfinished.values()])
 
     def lost(self, reason: EndReason) -> tuple[LostSubscription, ...]:
-        """Close all, and tell where each may be taken up: behind what was handed to the transport as a whole."""
+        """Close all, and tell where each may be taken up: behind what was handed to the transport as a whole.
+
+        What is addressed to the client and was not waits in its inbox.
+        """
         lost = tuple(
             LostSubscription(subscription_id, one.subscription.mailbox.ended or reason, self._place(one))
             for subscription_id, one in self._unfinished.items()
         )
+        self.inbox.recall([self._unsent(one) for one in self._unfinished.values()])
+        self.inbox = Inbox()  # the other is for the next connection now
         for one in self._all.values():
             one.subscription.close()
         self._all.clear()
+        self._sending.clear()
         self._over.clear()
         self.ready.clear()
         return lost
 
+    def _unsent(self, reading: Reading) -> Iterator[Event]:
+        for one, _, events in self._sending:
+            if one is reading:
+                yield from reading.addressed(events)
+        yield from reading.addressed(reading.subscription.waiting())
+
     def _place(self, reading: Reading) -> Cursor:
         mailbox = reading.subscription.mailbox
-        on_its_way = any(one is reading for one, _ in self._sending)
+        on_its_way = any(one is reading and place for one, place, _ in self._sending)
         return reading.sent if on_its_way or mailbox.dropped else mailbox.position

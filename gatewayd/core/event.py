@@ -95,7 +95,7 @@ class Cursor:
     def parse(cls, text: str) -> "Cursor":
         """Read the text form, or raise `InvalidArgument`."""
         epoch, colon, digits = text.rpartition(":")
-        if not colon or not epoch or not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+        if not colon or not epoch or not (digits.isascii() and digits.isdigit()) or len(digits) > 18 or len(epoch) > 80:
             raise InvalidArgument(f"cursor {text[:80]!r} is not one that this gateway gave out")
         return cls(epoch, int(digits))
 

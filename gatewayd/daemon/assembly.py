@@ -13,7 +13,6 @@ from gatewayd import __version__
 from gatewayd.access.audit import Audit
 from gatewayd.access.authenticator import Authenticator
 from gatewayd.access.gate import Gate
-from gatewayd.access.principals import Principal
 from gatewayd.agents.factory import AgentFactory
 from gatewayd.agents.python import PythonAgents
 from gatewayd.agents.registry import AgentRegistry
@@ -211,7 +210,7 @@ class Assembly:
             router=self.router,
             engine=self.messaging.engine,
             config=lambda: self.reloader.config,
-            denied=self._denied,
+            refused=self.audit.refused,
         )
         self.hub, self.push = talk.hub, talk.push
         self.handlers = Handlers(self.bus, lambda: self.reloader.config.bus.handler_concurrency)
@@ -253,6 +252,8 @@ class Assembly:
             ids=ids,
             streams_per_client=lambda: self.reloader.config.gateway.limits.streams_per_client,
         )
+        self.waits = gate.waits
+        self.authenticator.on_revoked(self.waits.end_revoked)
         guard = Guard(gate)
         ours = handlers(
             guard=guard,
@@ -352,9 +353,6 @@ class Assembly:
 
     def _max_length(self, channel: str) -> int:
         return self.channels.max_message_length(channel)
-
-    def _denied(self, principal: Principal, action: str, subject: str) -> None:
-        self.audit.record(principal=principal.id, action=action, subject=subject, decision="denied")
 
 
 def _adapter(load: Callable[[], Any]) -> AdapterFactory:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from gatewayd.access.principals import Principal
 from gatewayd.access.rates import Rates
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
@@ -16,6 +15,7 @@ from gatewayd.conversation.sends import Sends
 from gatewayd.conversation.speaking import Speaking
 from gatewayd.conversation.triggering import Triggering
 from gatewayd.core.clock import Clock, Randomness
+from gatewayd.core.errors import GatewayError
 from gatewayd.core.ids import IdSource
 from gatewayd.engine.engine import MessageEngine
 from gatewayd.push.service import Push
@@ -40,7 +40,7 @@ class Conversations:
         router: Router,
         engine: MessageEngine,
         config: Callable[[], GatewayConfig],
-        denied: Callable[[Principal, str, str], None],
+        refused: Callable[[str, str, GatewayError], None],
     ) -> None:
         self.directory = Directory(
             clock,
@@ -56,7 +56,6 @@ class Conversations:
             assignments=agents.workers,
             execution=lambda id_: live.execution if (live := router.runtime.live(id_)) is not None else None,
             owner_of=sessions.owner_of,
-            denied=denied,
         )
         self.sends = Sends(router=router, store=store, clock=clock)
         self.rates = Rates(lambda: config().gateway.limits, clock)
@@ -76,7 +75,7 @@ class Conversations:
                 oldest=lambda: bus.oldest,
                 settings=lambda: config().gateway,
                 clock=clock,
-                denied=denied,
+                refused=refused,
             ),
             directory=self.directory,
             store=store,

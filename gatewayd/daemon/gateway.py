@@ -105,6 +105,7 @@ class Gateway:
         await deadline.run(house.channels.stop_receiving(), name="channels: stop receiving")
         house.hub.drain("the gateway is stopping")
         house.shared.drain()
+        house.waits.drain()
         work = deadline.run(house.runtime.idle(), name="executions", limit=deadline.remaining * _WORK_SHARE)
         if await work:
             await deadline.run(house.messaging.drain(), name="messages", limit=deadline.remaining * _WORK_SHARE)

@@ -77,7 +77,8 @@ class PollingDoor:
             try:
                 with self._gate.counted(principal):
                     text = await answer(principal, request)
-            except GatewayError:
+            except GatewayError as error:
+                self._gate.refused(principal, SERVICE + method, error)
                 raise
             except Exception:  # the boundary of a handler: the caller gets an incident, the log the traceback
                 raise self._gate.incident(SERVICE + method) from None

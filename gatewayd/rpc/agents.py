@@ -50,6 +50,8 @@ class AgentService(MessageCalls, agent_service_pb2_grpc.AgentServiceServicer):
             self._rates.send(principal.id)
             # A unary call has no client id of its own: its session is that of the principal and the agent.
             caller = Caller(principal, "")
-            return answer_message(await ask(self._sends, self._store, send, caller, until_asked=request.until_asked))
+            with self._guard.waits.of(principal):
+                answer = await ask(self._sends, self._store, send, caller, until_asked=request.until_asked)
+            return answer_message(answer)
 
         return await self._guard.unary(f"{_NAME}SendMessage", context, run)

@@ -77,15 +77,16 @@ class EventService:
     ) -> event_service_pb2.WaitForEventResponse:
         async def run(principal: Principal) -> event_service_pb2.WaitForEventResponse:
             selection, visible = _wanted(request, principal, required=True)
-            waited = await wait_for(
-                self._bus,
-                self._store,
-                self._clock,
-                selection=selection,
-                visible=visible,
-                timeout=_patience(request, context),
-                since=cursor_from(request.since, "since"),
-            )
+            with self._guard.waits.of(principal, for_work=False):
+                waited = await wait_for(
+                    self._bus,
+                    self._store,
+                    self._clock,
+                    selection=selection,
+                    visible=visible,
+                    timeout=_patience(request, context),
+                    since=cursor_from(request.since, "since"),
+                )
             return _waited_message(waited)
 
         return await self._guard.unary(f"{_NAME}WaitForEvent", context, run)

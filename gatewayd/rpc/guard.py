@@ -17,7 +17,7 @@ from gatewayd.access.gate import Gate, bearer
 from gatewayd.access.principals import Principal
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.tracing import checked_traceparent
-from gatewayd.wire import status_details
+from gatewayd.wire import status_details, status_message
 
 DETAILS = "grpc-status-details-bin"
 """Trailer of the rich error model (https://grpc.io/docs/guides/error)."""
@@ -37,6 +37,8 @@ class Guard:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self.waits = gate.waits
+        """For calls that wait for long: they end with their token, or when the gateway stops."""
 
     async def unary(self, method: str, context: Context, call: Callable[[Principal], Awaitable[_T]]) -> _T:
         """Run one unary call as its caller."""
@@ -44,11 +46,18 @@ class Guard:
             try:
                 principal = self.admit(method, context)
                 opened.count(principal)
-                return await call(principal)
+                return await self._run(method, principal, call)
             except GatewayError as error:
                 await self.refuse(context, error)
             except Exception:  # the boundary of a handler: the caller gets an incident, the log the traceback
                 await self.refuse(context, self._gate.incident(method))
+
+    async def _run(self, method: str, principal: Principal, call: Callable[[Principal], Awaitable[_T]]) -> _T:
+        try:
+            return await call(principal)
+        except GatewayError as error:
+            self._gate.refused(principal, method, error)
+            raise
 
     def caller(
         self, method: str, context: Context, before_refusal: Callable[[], Awaitable[None]]
@@ -67,8 +76,12 @@ class Guard:
             try:
                 principal = self.admit(method, context)
                 opened.count(principal)
-                async for answer in serve(principal):
-                    yield answer
+                try:
+                    async for answer in serve(principal):
+                        yield answer
+                except GatewayError as error:
+                    self._gate.refused(principal, method, error)
+                    raise
             except GatewayError as error:
                 await self.refuse(context, error)
             except Exception:
@@ -87,7 +100,7 @@ class Guard:
         the client has open, and nobody can pile up such calls.
         """
         try:
-            await context.abort(_CODES[int(error.code)], error.message, ((DETAILS, status_details(error)),))
+            await context.abort(_CODES[int(error.code)], status_message(error), ((DETAILS, status_details(error)),))
         except aio.InternalError:  # the client went without taking it
             raise asyncio.CancelledError from None
 

@@ -88,7 +88,8 @@ class EntryPointCalls:
             submitted = await self._triggering.start(trigger, principal)
             bounds = [seconds for seconds in (wanted, time_left(context)) if seconds is not None]
             timeout = min(bounds, default=None)
-            execution, graph = await wait_for_end(submitted, self._store, self._clock, timeout)
+            with self._guard.waits.of(principal):
+                execution, graph = await wait_for_end(submitted, self._store, self._clock, timeout)
             ended = execution.state.terminal
             return pb.TriggerAndWaitResponse(
                 outcome=pb.TRIGGER_OUTCOME_ENDED if ended else pb.TRIGGER_OUTCOME_TIMED_OUT,

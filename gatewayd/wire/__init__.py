@@ -5,7 +5,7 @@ With `gatewayd.rpc` this is the only package of the daemon that knows the genera
 
 from gatewayd.wire.client import decode_client_frame
 from gatewayd.wire.data import data_of
-from gatewayd.wire.errors import error_to_proto, reason_of, status_details
+from gatewayd.wire.errors import error_to_proto, reason_of, status_details, status_message
 from gatewayd.wire.events import decode_event, encode_event, event_bytes, with_snapshot, with_wire
 from gatewayd.wire.filters import filter_from_proto
 from gatewayd.wire.lists import list_events_bytes, publish_events
@@ -33,6 +33,7 @@ __all__ = [
     "reason_of",
     "settle",
     "status_details",
+    "status_message",
     "with_snapshot",
     "with_wire",
 ]

@@ -12,16 +12,30 @@ import pytest
 import pytest_asyncio
 from gateway.v1 import admin_service_pb2, agent_service_pb2, runtime_service_pb2, session_service_pb2
 from gateway.v1 import event_service_pb2 as pb
+from gateway.v1.event_service_pb2_grpc import EventServiceStub
+from grpc import aio
 
 from gatewayctl.client import Client, NotFound, PermissionDenied, Unauthenticated, event_filter, new_event
 from gatewayd.access.rules import METHODS
-from tests.rigs.house import House, house
+from tests.rigs.house import House, eventually, house
 from tests.rigs.stream import RawStream, reason_of
 from tests.rigs.unary import call
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-NAMES = ("talker", "publisher", "reader", "owner", "auditor", "operator", "nobody", "rotated", "expired", "doomed")
+NAMES = (
+    "talker",
+    "publisher",
+    "reader",
+    "owner",
+    "auditor",
+    "operator",
+    "nobody",
+    "rotated",
+    "expired",
+    "doomed",
+    "leaver",
+)
 TOKENS = {name: f"gw_{name}_{'0' * 43}" for name in NAMES} | {"rotated2": f"gw_rotated_{'2' * 43}"}
 
 STATUS = "/gateway.v1.AdminService/GetStatus"
@@ -49,6 +63,7 @@ clients:
   rotated: {{token_sha256: [{digest("rotated")}, {digest("rotated2")}], scopes: [admin.read]}}
   expired: {{token_sha256: {digest("expired")}, scopes: [admin.read], expires: "2020-01-01T00:00:00Z"}}
   doomed: {{token_sha256: {digest("doomed")}, scopes: ["agents.send:*", "events.subscribe:*@*"]}}
+  leaver: {{token_sha256: {digest("leaver")}, scopes: ["events.subscribe:*@*"]}}
 """
 
 
@@ -252,6 +267,32 @@ async def test_admin_read_writes_nothing(rig: House) -> None:
             )
 
 
+async def test_F61_a_revoked_token_ends_the_calls_that_wait(rig: House) -> None:
+    """A wait of minutes ends with its token, too (P13.2)."""
+
+    async def subscriptions() -> int:
+        request, answer = pb.GetEventStatsRequest(), pb.GetEventStatsResponse
+        return (await rig.client.call("EventService/GetEventStats", request, answer)).subscriptions
+
+    before = await subscriptions()
+    async with aio.insecure_channel(f"127.0.0.1:{rig.daemon.port}") as channel:
+        waiting = EventServiceStub(channel).WaitForEvent(
+            pb.WaitForEventRequest(filter=event_filter(["presence_update"])),
+            metadata=(("authorization", f"Bearer {TOKENS['leaver']}"),),
+        )
+
+        async def waits() -> bool:
+            return await subscriptions() == before + 1
+
+        await eventually(waits)
+        code, out, err = await rig.daemon.ctl("token", "revoke", "leaver")
+        with pytest.raises(aio.AioRpcError) as ended:
+            async with asyncio.timeout(60):
+                await waiting
+    assert code == 0, (out, err)
+    assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
 async def test_F61_a_revoked_token_ends_its_streams_within_a_second_and_for_good(rig: House) -> None:
     """`token revoke` ends live streams, even one that is in the middle of waiting; it survives a restart (P13.2)."""
     async with RawStream(f"127.0.0.1:{rig.daemon.port}", token=TOKENS["doomed"]) as stream:
@@ -271,6 +312,20 @@ async def test_F61_a_revoked_token_ends_its_streams_within_a_second_and_for_good
     with pytest.raises(Unauthenticated):
         async with client(rig, "doomed"):
             pass
+
+
+async def test_F60_what_a_frame_forges_is_audited_once(rig: House) -> None:
+    """A type of the gateway's own, and a source: who wanted what (P3.4)."""
+    forged = new_event("custom", {}, custom_type="note")
+    forged.source = "gatewayd"
+    async with RawStream(f"127.0.0.1:{rig.daemon.port}", token=TOKENS["publisher"]) as stream:
+        await stream.hello("forger")
+        for event in (new_event("session_started"), forged):
+            await stream.rejected(await stream.ask(pb.ConnectRequest(publish=pb.Publish(events=[event]))))
+    lines = [line for line in rig.daemon.log.read_text().splitlines() if "action=publish" in line]
+
+    assert ["subject=session_started" in lines[0], "subject=source" in lines[1], len(lines)] == [True, True, 2]
+    assert all("principal=publisher" in line and "decision=denied" in line for line in lines)
 
 
 async def test_what_is_denied_is_audited(rig: House) -> None:

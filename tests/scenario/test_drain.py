@@ -140,6 +140,28 @@ async def test_F24_while_it_drains_health_says_so_and_new_work_is_refused_with_a
         stream.cancel()
 
 
+async def test_F24_who_waits_for_an_event_is_told_to_come_again(tmp_path: Path) -> None:
+    """A wait of minutes does not end as a broken call: DRAINING, with a delay."""
+    async with Daemon(tmp_path, CONFIG.partition("channels:")[0]) as daemon, daemon.client() as client:
+        request = pb.WaitForEventRequest(filter=event_filter(["goal_achieved"]))
+        before = await subscriptions(client)
+        waiting = asyncio.create_task(client.call("EventService/WaitForEvent", request, pb.WaitForEventResponse))
+        async with asyncio.timeout(60):
+            while await subscriptions(client) == before:
+                await asyncio.sleep(0.01)
+        daemon.signal(signal.SIGTERM)
+        with pytest.raises(GatewayError) as refused:
+            await waiting
+        assert refused.value.reason == "DRAINING"
+        assert refused.value.retry_after
+        assert await daemon.ended() == 0
+
+
+async def subscriptions(client: Client) -> int:
+    request, answer = pb.GetEventStatsRequest(), pb.GetEventStatsResponse
+    return (await client.call("EventService/GetEventStats", request, answer)).subscriptions
+
+
 async def test_F25_a_second_signal_ends_it_at_once_and_loses_no_acknowledged_write(tmp_path: Path) -> None:
     """The long work is put back, what was published until then is there after the next start."""
     async with Daemon(tmp_path, CONFIG.partition("channels:")[0].replace("timeout: 4", "timeout: 60")) as daemon:

@@ -81,6 +81,12 @@ async def test_gatewayctl_reload_waits_plans_and_refuses(tmp_path: Path) -> None
             assert "gateway.yaml:2:28: agents.a.timout: unknown key (did you mean timeout?)" in out + err
 
         assert len([line for line in await logged(daemon, "decision=refused") if "action=reload" in line]) == 2
+        daemon.write("agents:\n" + "".join(f"  a{number}: {{timout: 1}}\n" for number in range(40)))
+        code, out, err = await daemon.ctl("reload")
+        assert code == 1
+        assert "the configuration has 80 problems" in out + err
+        assert "agents.a0.timout: unknown key" in out + err
+        assert re.search(r"^and \d+ more$", out + err, re.MULTILINE)
         daemon.write(OTHER)
         code, out, _ = await daemon.ctl("reload", "--plan")
         assert code == 0

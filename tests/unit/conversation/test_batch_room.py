@@ -65,6 +65,7 @@ class Bus:
     """Has one subscription, which the test fills."""
 
     live = True
+    end = Cursor("e", 0)
 
     def subscribe(self, spec: SubscriptionSpec, wake: Callable[[], None]) -> "Bus":
         end = Cursor("e", 0)

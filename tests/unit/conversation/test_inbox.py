@@ -56,6 +56,54 @@ def test_an_empty_one_takes_anything_but_where_nothing_may_wait() -> None:
     assert (inbox.events, inbox.bytes, inbox.dropped) == (0, 0, 2)
 
 
+def test_what_was_not_sent_waits_again_in_its_order_with_what_subscriptions_have_not_brought() -> None:
+    inbox = Inbox()
+    for number in (1, 4, 6):
+        inbox.put(chunk(number, durable=False), 1 << 20)
+    assert taken(inbox, 1) == [1]
+    inbox.sent()
+    assert taken(inbox, 1) == [4]
+
+    fifth = chunk(5).events[0]
+    inbox.recall([[chunk(3).events[0], fifth], [fifth, chunk(7).events[0]]])
+    assert inbox.bytes == 5 * COST
+    assert taken(inbox) == [3, 4, 5, 6, 7]
+
+
+def test_a_gap_that_was_not_told_is_told_again() -> None:
+    inbox = Inbox()
+    for number in range(1, 5):
+        inbox.put(chunk(number), 2 * COST)
+    assert inbox.take_gap()[0] == 2
+    inbox.put(chunk(5), 2 * COST)
+    inbox.recall([])
+    assert inbox.take_gap() == (3, chunk(3).cursor)
+    inbox.sent()
+    inbox.recall([])
+    assert inbox.dropped == 0
+
+
+def test_heartbeats_of_a_connection_that_is_over_are_nobodys() -> None:
+    inbox = Inbox()
+    inbox.put(Chunk((Event("h", EventType.HEARTBEAT, "x", "s", 1.0, durable=False, wire=b"x"),)), 1 << 20)
+    inbox.recall([])
+    assert not inbox
+    assert inbox.bytes == 0
+
+
+def test_a_smaller_bound_costs_the_oldest_and_they_are_told() -> None:
+    inbox = Inbox()
+    for number in range(1, 6):
+        inbox.put(chunk(number), 1 << 20)
+    inbox.shrink(2 * COST)
+    assert (inbox.events, inbox.take_gap()) == (2, (3, chunk(3).cursor))
+    inbox.shrink(1)
+    assert taken(inbox) == [5]
+    inbox.put(chunk(6), 1 << 20)
+    inbox.shrink(0)
+    assert (inbox.events, inbox.bytes, inbox.dropped) == (0, 0, 2)
+
+
 def test_its_reader_is_woken_for_events_and_for_gaps() -> None:
     inbox, woken = Inbox(), []
     inbox.wake = lambda: woken.append(inbox.events)

@@ -10,7 +10,7 @@ from gatewayd.conversation.pace import FACTOR, LONGEST, MANY, SHORTEST, Pace
 from gatewayd.conversation.subscriptions import MAX_FRAME, MIN_ROOM
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import Cursor
-from gatewayd.core.frames import Pong, Progress, Rejected
+from gatewayd.core.frames import Gap, Pong, Progress, Rejected
 from gatewayd.core.workers import CancelCall
 from gatewayd.wire import encode_server_frame
 
@@ -21,6 +21,8 @@ class Source:
     def __init__(self) -> None:
         self.frames: list[Any] = []
         self.rooms: list[int] = []
+        self.whole = False
+        """Whether its frames come only where there is all the room."""
 
     @property
     def have_news(self) -> bool:
@@ -30,6 +32,8 @@ class Source:
 
     def next_frame(self, room: int = 0) -> Any:
         self.rooms.append(room)
+        if self.whole and room < MAX_FRAME:
+            return None
         return self.frames.pop(0) if self.frames else None
 
 
@@ -115,6 +119,31 @@ def test_events_get_the_room_that_is_left_and_none_where_it_is_too_small() -> No
     way.answer("b", 1000)
     assert kinds(way.sent()) == ["rejected", "progress"]
     assert MAX_FRAME - 1200 < way.events.rooms[0] < MAX_FRAME - 1000
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_events_and_what_is_pushed_take_turns(together: bool) -> None:
+    way = Way()
+    for number in range(20):
+        way.events.frames.append(Gap("s", number, Cursor("L" * (MAX_FRAME - 1000), number)))
+    way.pushed.frames = [Pong(f"pushed {number}") for number in range(3)]
+
+    told = [kind for _ in range(9) for kind in kinds(way.sent(together=together))]
+    assert told.count("pong") == 3, "what is pushed starves"
+    assert told[:6] == ["gap", "pong"] * 3
+    assert told[6:].count("gap") >= 3
+
+
+def test_a_push_that_needs_a_frame_of_its_own_comes_first_in_the_next() -> None:
+    way = Way()
+    way.pushed.frames = [Pong("large" * (MAX_FRAME // 5))]
+    way.pushed.whole = True
+    way.events.frames = [Progress(("s",), Cursor("L", number)) for number in range(3)]
+
+    assert kinds(way.sent()) == ["progress", "progress", "progress"]
+    way.events.frames = [Progress(("s",), Cursor("L", 4))]
+    assert kinds(way.sent()) == ["pong"]
+    assert kinds(way.sent()) == ["progress"]
 
 
 def test_at_the_end_answers_alone_are_sent() -> None:

@@ -58,6 +58,7 @@ SCOPES = {
     "ann": ["events.publish:*@>", "events.subscribe:*@>", "agents.send:*", "sessions:own"],
     "bob": ["events.publish:*@>", "events.subscribe:*@>", "agents.send:*", "sessions:own"],
     "narrow": ["events.subscribe:custom@orders.>", "state.read:orders.>", "sessions:own"],
+    "teller": ["events.publish:broadcast@*"],
     "nobody": [],
 }
 
@@ -105,7 +106,7 @@ class ByName:
     def authenticate(self, token: str | None, _transport: str, _source: str) -> Principal:
         if token not in SCOPES:
             raise Unauthenticated("the token is not valid")
-        return Principal(token, Scopes.parse(SCOPES[token]))
+        return Principal(token, Scopes.parse(SCOPES[token]), token_sha256=f"digest of {token}")
 
 
 class FakeRuntime:
@@ -179,9 +180,10 @@ class Rig:
         self.router = FakeRouter(self.runtime)
         self.sessions = SessionManager(store=self.store, clock=self.clock, ids=self.ids, config=self.config)
         self.rates = Rates(lambda: self.router.config.gateway.limits, self.clock)
-        gate = Gate(authenticator=cast(Any, ByName()), audit=self.audit, ids=self.ids, streams_per_client=lambda: 100)
+        self.gate = gate = Gate(
+            authenticator=cast(Any, ByName()), audit=self.audit, ids=self.ids, streams_per_client=lambda: 100
+        )
         self.guard = Guard(gate)
-        self.denied: list[tuple[str, str, str]] = []
         self.directory = Directory(self.clock, is_agent=lambda name: name == "echo", queue_bytes=lambda: 1 << 20)
         self.publishing = Publishing(
             store=self.store,
@@ -192,7 +194,6 @@ class Rig:
             assignments=Workers(self.clock, self.ids),
             execution=lambda _: None,
             owner_of=self.sessions.owner_of,
-            denied=lambda who, action, subject: self.denied.append((who.id, action, subject)),
         )
         self.operations: Any = SimpleNamespace()
         self.sends: Any = SimpleNamespace()

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gateway.v1 import event_pb2, event_type_pb2
+from gateway.v1 import event_data_pb2, event_pb2, event_type_pb2
 from gateway.v1 import event_service_pb2 as pb
 from grpc import aio
 from rpc_rig import Aborted, FakeCall
@@ -30,6 +30,7 @@ class FakeStream(FakeCall):
         super().__init__(who)
         self.says: asyncio.Queue[Any] = asyncio.Queue()
         self.heard: list[pb.ConnectResponse] = []
+        self.broken = False
 
     async def read(self) -> Any:
         said = await self.says.get()
@@ -38,11 +39,26 @@ class FakeStream(FakeCall):
         return said
 
     async def write(self, data: bytes) -> None:
+        if self.broken:
+            raise aio.BaseError("the stream is gone")
         self.heard.append(pb.ConnectResponse.FromString(data))
 
     def hello(self, client_id: str, token: str = "") -> None:
         hello = pb.Hello(client_id=client_id, protocol_min=1, protocol_max=1, resume_token=token)
         self.says.put_nowait(pb.ConnectRequest(hello=hello).SerializeToString())
+
+    def subscribe(self, name: str) -> None:
+        wanted = event_pb2.EventFilter(types=[event_type_pb2.EVENT_TYPE_CUSTOM])
+        frame = pb.ConnectRequest(request_id="r", subscribe=pb.Subscribe(subscription_id=name, filter=wanted))
+        self.says.put_nowait(frame.SerializeToString())
+
+    def ping(self) -> None:
+        self.says.put_nowait(pb.ConnectRequest(request_id="p", ping=pb.Ping()).SerializeToString())
+
+    @property
+    def events(self) -> list[str]:
+        """The ids of the events that came."""
+        return [event.id for frame in self.heard for event in frame.delivery.events]
 
     @property
     def welcome(self) -> pb.Welcome:
@@ -67,7 +83,7 @@ class Line:
             oldest=lambda: Cursor("L", 0),
             settings=lambda: self.settings,
             clock=rig.clock,
-            denied=lambda *_: None,
+            refused=rig.audit.refused,
         )
         self.hub = ConversationHub(
             doors=doors,
@@ -81,15 +97,35 @@ class Line:
         self.handler = ConnectHandler(self.hub, rig.guard, rig.clock)
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def open(self, client_id: str = "", token: str = "") -> tuple[FakeStream, asyncio.Task[None]]:
-        """A stream, which says hello if it has an id."""
+    async def open(
+        self, client_id: str = "", token: str = "", *, broken: bool = False
+    ) -> tuple[FakeStream, asyncio.Task[None]]:
+        """A stream, which says hello if it has an id. `broken`: nothing can be written to it."""
         stream = FakeStream()
+        stream.broken = broken
         task = asyncio.create_task(self.handler.serve(None, stream))  # type: ignore[arg-type]
         self.tasks.append(task)
         if client_id:
             stream.hello(client_id, token)
         await self.clock.settle()
         return stream, task
+
+    async def tell(self, target: str, *ids: str) -> None:
+        """Publish ephemeral events to that client."""
+        events = [
+            event_pb2.Event(
+                id=each,
+                type=event_type_pb2.EVENT_TYPE_CUSTOM,
+                target=target,
+                custom_type="n",
+                ephemeral=True,
+                custom=event_data_pb2.CustomData(),
+            )
+            for each in ids
+        ]
+        request = pb.PublishRequest(events=events).SerializeToString()
+        assert (await self.rig.events.Publish(request, FakeCall("root"))).count == len(ids)
+        await self.clock.settle()
 
     async def reasons(self) -> list[str]:
         """Why clients went, by the event log: it is flushed by an event of our own."""
@@ -167,6 +203,61 @@ async def test_a_client_that_is_cut_off_is_held_for_lost(line):
     again, _ = await line.open("lost", stream.welcome.resume_token)
     assert again.welcome.resumed
     assert await line.reasons() == ["connection_lost"]
+
+
+async def test_what_is_addressed_to_a_client_and_could_not_be_written_comes_on_its_next_connection(line):
+    stream, task = await line.open("lost")
+    await line.tell("lost", "a")
+    stream.broken = True
+    await line.tell("lost", "b", "c")
+    await task
+    await line.tell("lost", "d")
+    again, _ = await line.open("lost", stream.welcome.resume_token)
+    assert (stream.events, again.events) == (["a"], ["b", "c", "d"])
+
+
+async def test_a_client_whose_welcome_was_lost_resumes_with_the_token_that_it_has(line):
+    """It knows of no other: what the connection before had left is still its own, however often that happens."""
+    stream, task = await line.open("unlucky")
+    stream.subscribe("s")
+    await line.clock.settle()
+    task.cancel()
+    await line.clock.settle()
+    token = stream.welcome.resume_token
+    for _ in range(3):
+        _, task = await line.open("unlucky", token, broken=True)
+        await task
+    again, task = await line.open("unlucky", token)
+    assert again.welcome.resumed
+    assert [one.subscription_id for one in again.welcome.lost] == ["s"]
+
+    task.cancel()
+    await line.clock.settle()
+    later, task = await line.open("unlucky", again.welcome.resume_token)
+    assert [one.subscription_id for one in later.welcome.lost] == ["s"], "it was not taken up"
+    later.ping()
+    await line.clock.settle()
+    task.cancel()
+    await line.clock.settle()
+    stale, _ = await line.open("unlucky", again.welcome.resume_token)
+    assert not stale.welcome.resumed, "it has spoken behind a younger one"
+
+
+@pytest.mark.parametrize("by", ["a hello", "a publish"])
+async def test_what_nobody_came_for_is_told_whoever_finds_out(line, caplog, by):
+    _, task = await line.open("gone")
+    task.cancel()
+    await line.clock.settle()
+    await line.tell("gone", "a", "b")
+    await line.clock.advance(61.0)
+    with caplog.at_level("INFO", "gatewayd.conversation"):
+        if by == "a hello":
+            await line.open("another")
+        else:
+            with pytest.raises(Aborted):
+                await line.tell("gone", "late")
+    (told,) = [each for each in caplog.records if each.message == "addressed_events_expired"]
+    assert told.events == 2
 
 
 @pytest.mark.parametrize("half_closes", [True, False])

@@ -53,7 +53,42 @@ async def test_a_batch_that_is_wrong_is_refused_as_a_whole(rig):
         await publish(rig, custom("a"), custom("b", source="me"))
     assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "SERVER_ONLY_FIELD")
     assert not (await listed(rig)).events
-    assert rig.denied == [("ann", "events.publish", "source")]
+
+
+@pytest.mark.parametrize("count", [0, 1001, 100_000])
+async def test_a_batch_of_too_many_or_of_nothing_is_the_callers_fault_at_any_size(rig, count):
+    """Not LIMIT_EXCEEDED with a delay after which the same would be refused again."""
+    request = b"\x0a\x00" * count
+    with pytest.raises(Aborted) as caught:
+        await rig.events.Publish(request, FakeCall("ann"))
+    assert caught.value.reason == "INVALID_ARGUMENT"
+    assert f"holds {count} events; from 1 to 1000" in caught.value.message
+
+
+async def test_whatever_is_refused_for_lack_of_right_is_audited_once_and_nothing_else_is(rig):
+    """A forged field, a type of the gateway's own, and filters and sends beyond the scopes (F60)."""
+    paid = event_pb2.EventFilter(types=[event_type_pb2.EVENT_TYPE_CUSTOM], topic="paid.eu")
+    for asked in (
+        publish(rig, custom("a"), custom("b", source="me")),
+        publish(rig, event_pb2.Event(type=event_type_pb2.EVENT_TYPE_EXECUTION_STARTED)),
+        publish(rig, custom("c"), who="teller"),
+        listed(rig, "narrow", filter=ALL),
+        wait(rig, "narrow", filter=paid),
+        publish(rig, custom("bad topic", topic="a b")),
+        wait(rig),
+    ):
+        with pytest.raises(Aborted):
+            await asked
+    await publish(rig, custom("flush"))  # the trail is written behind the answer
+    rows = [(row.principal, row.action, row.subject) for row in await rig.store.list_audit(limit=20)]
+    called = "/gateway.v1.EventService/Publish"
+    assert rows[::-1] == [
+        ("ann", called, "source"),
+        ("ann", called, "execution_started"),
+        ("teller", "events.publish", "custom@*"),
+        ("narrow", "events.subscribe", "*@*"),
+        ("narrow", "events.subscribe", "custom@paid.eu"),
+    ]
 
 
 @pytest.mark.parametrize("more", [{}, {"source": "me"}, {"custom_type": "x"}])
@@ -321,3 +356,35 @@ async def test_a_wait_takes_each_filter_back_and_forward(rig, field, look_back):
         answer = await asyncio.wait_for(waiting, 60)
     assert (answer.event.id, answer.timed_out) == ("yes", False)
     assert (await wait(rig, filter=selection, since=answer.cursor, timeout=Duration())).event.id == "later"
+
+
+async def test_F61_who_waits_for_an_event_waits_no_longer_than_the_token_is_good(rig):
+    """Neither is it told what comes in the moment of the revocation; others go on waiting."""
+    waiting = {who: asyncio.create_task(wait(rig, who, filter=ALL)) for who in ("root", "ann")}
+    await rig.clock.settle()
+    rig.gate.waits.end_revoked(frozenset({"digest of ann", "digest of nobody"}))
+    await publish(rig, custom("late"), who="bob")
+    with pytest.raises(Aborted) as ended:
+        await waiting["ann"]
+    assert ended.value.reason == "UNAUTHENTICATED"
+    assert (await waiting["root"]).event.id == "late"
+
+
+async def test_a_wait_that_is_cancelled_and_revoked_at_once_is_cancelled(rig):
+    waiting = asyncio.create_task(wait(rig, "ann", filter=ALL))
+    await rig.clock.settle()
+    rig.gate.waits.end_revoked(frozenset({"digest of ann"}))
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    rig.gate.waits.end_revoked(frozenset({"digest of ann"}))
+
+
+async def test_who_waits_for_an_event_is_told_that_the_gateway_stops(rig):
+    waiting = asyncio.create_task(wait(rig, "ann", filter=ALL))
+    await rig.clock.settle()
+    rig.gate.waits.drain()
+    for asked in (waiting, wait(rig, "ann", filter=ALL)):
+        with pytest.raises(Aborted) as ended:
+            await asked
+        assert ended.value.reason == "DRAINING"

@@ -61,7 +61,7 @@ async def test_a_revoked_token_ends_its_watches(rig: Rig) -> None:
         await call.synced.wait()
         rig.watches.end_revoked(frozenset({"another"}))
         await put(rig, "a")
-        rig.watches.end_revoked(frozenset({""}))
+        rig.watches.end_revoked(frozenset({"digest of root"}))
         with pytest.raises(Aborted) as ended:
             await watching
     assert ended.value.reason == "UNAUTHENTICATED"

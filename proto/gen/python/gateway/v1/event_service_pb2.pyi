@@ -370,8 +370,9 @@ class Hello(_message.Message):
     protocol_max: _builtins.int
     """Highest protocol version that the client speaks; 0 means the same as `protocol_min`."""
     resume_token: _builtins.str
-    """Token of the last `welcome`, to take up where that connection ended. Empty, unknown or older than
-    `reconnect_timeout` begins anew, and `welcome.resumed` says so.
+    """Token of the last `welcome` that came, to take up where that connection ended. Empty, unknown or older than
+    `reconnect_timeout` begins anew, and `welcome.resumed` says so. One that was resumed with stays good until the client
+    sends a frame behind that hello, since the new `welcome` may be lost with its connection.
     """
     client_version: _builtins.str
     """Name and version of the client's software, for lists and logs; at most 128 characters. May be empty."""
@@ -1649,8 +1650,11 @@ class Delivery(_message.Message):
     @_builtins.property
     def subscription_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The subscriptions that all of these events are for. Empty for events that are addressed to the client itself (its
-        `target`, HEARTBEAT, BROADCAST) and that no subscription of this connection brings: each comes once, at most, and
-        what comes while the client is away waits for it, within bounds, for `policy.reconnect_timeout`.
+        `target`, HEARTBEAT, BROADCAST) and that no subscription of this connection brings. What comes while the client is
+        away waits for it, within bounds, for `policy.reconnect_timeout`, and so does what its last connection had not
+        brought when it broke. What was handed to the transport as a whole is not sent again, though it may have been lost
+        with the connection: who needs more subscribes to durable events, and goes on from the cursor. What was being
+        written when the connection broke comes again; should it have arrived nevertheless, the `id` of each event tells.
         """
 
     @_builtins.property

@@ -95,7 +95,7 @@ class EventServiceServicer(object):
 
     def WaitForEvent(self, request, context):
         """Waits for the first event that matches. That none comes in time is an answer, not an error. HISTORY_LOST
-        if `since` is no longer kept.
+        if `since` is no longer kept; UNAUTHENTICATED when the token is revoked meanwhile, DRAINING when the daemon stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

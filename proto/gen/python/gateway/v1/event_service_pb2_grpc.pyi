@@ -51,7 +51,7 @@ class EventServiceStub:
     """Lists kept events, the newest first; with `since` those behind it, the oldest first, or HISTORY_LOST."""
     WaitForEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.WaitForEventRequest, _event_service_pb2.WaitForEventResponse]
     """Waits for the first event that matches. That none comes in time is an answer, not an error. HISTORY_LOST
-    if `since` is no longer kept.
+    if `since` is no longer kept; UNAUTHENTICATED when the token is revoked meanwhile, DRAINING when the daemon stops.
     """
     GetEventStats: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetEventStatsRequest, _event_service_pb2.GetEventStatsResponse]
     """Counts of the bus since the daemon started, and what it keeps."""
@@ -77,7 +77,7 @@ class EventServiceAsyncStub(EventServiceStub):
     """Lists kept events, the newest first; with `since` those behind it, the oldest first, or HISTORY_LOST."""
     WaitForEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.WaitForEventRequest, _event_service_pb2.WaitForEventResponse]  # type: ignore[assignment]
     """Waits for the first event that matches. That none comes in time is an answer, not an error. HISTORY_LOST
-    if `since` is no longer kept.
+    if `since` is no longer kept; UNAUTHENTICATED when the token is revoked meanwhile, DRAINING when the daemon stops.
     """
     GetEventStats: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetEventStatsRequest, _event_service_pb2.GetEventStatsResponse]  # type: ignore[assignment]
     """Counts of the bus since the daemon started, and what it keeps."""
@@ -124,7 +124,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_event_service_pb2.WaitForEventResponse, _abc.Awaitable[_event_service_pb2.WaitForEventResponse]]:
         """Waits for the first event that matches. That none comes in time is an answer, not an error. HISTORY_LOST
-        if `since` is no longer kept.
+        if `since` is no longer kept; UNAUTHENTICATED when the token is revoked meanwhile, DRAINING when the daemon stops.
         """
 
     @_abc_1.abstractmethod
