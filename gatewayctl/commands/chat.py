@@ -38,7 +38,9 @@ def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser)
     parser.add_argument(
         "--channel", default="", metavar="NAME", help="let the routing of this channel choose the agent"
     )
-    parser.add_argument("--session", default="", metavar="ID", help="go on with this session, and with what it waits for")
+    parser.add_argument(
+        "--session", default="", metavar="ID", help="go on with this session, and with what it waits for"
+    )
     parser.set_defaults(run=run)
 
 
