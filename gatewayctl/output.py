@@ -69,6 +69,7 @@ class Output:
             self.values(values)
         else:
             self._print(_json(values))
+        self.stream.flush()
 
     def record(self, values: Row, fields: Iterable[tuple[str, object]]) -> None:
         """One thing: for people the fields (name, text) that have a text."""
@@ -96,8 +97,9 @@ class Output:
             self._print("  ".join(self.paint(text) for text in padded).rstrip())
 
     def text(self, text: str, end: str = "\n") -> None:
-        """Words of an agent or a person, as they are, made harmless."""
+        """Words of an agent or a person, as they are, made harmless; there at once, also in a pipe."""
         self._print(printable(text, lines=True), end=end)
+        self.stream.flush()
 
     def paint(self, text: str) -> str:
         """A state in its colour; anything else as it is."""
@@ -111,7 +113,7 @@ class Output:
         return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if self.colour else text
 
     def _print(self, text: str, end: str = "\n") -> None:
-        print(text, file=self.stream, end=end, flush=end != "\n" or self.form != "table")
+        print(text, file=self.stream, end=end)
 
 
 def _json(values: object, indent: int | None = None) -> str:
