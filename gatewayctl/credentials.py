@@ -25,6 +25,8 @@ def find_token(
         token = env["GATEWAYD_TOKEN"].strip() or None
     else:
         token = _from_file(address, env)
+    if token and not (token.isascii() and token.isprintable()):
+        raise Failure(f"the token for {address.text} has characters that are in no token: copy it again", USAGE)
     if token and not address.is_local and not encrypted:
         raise Failure(
             f"a token would cross the network to {address.text} in the clear: name with --ca whom to trust, or "

@@ -12,6 +12,7 @@ from gateway.v1.event_type_pb2 import EventType
 from google.protobuf import json_format
 
 from gatewayctl.plain import enum_name, enum_names, enum_number, plain
+from gatewayctl.sdk.objects import TOO_DEEP, is_too_deep
 
 __all__ = [
     "Event",
@@ -71,6 +72,8 @@ def new_event(
     member = Event.DESCRIPTOR.fields_by_number.get(number + 100)
     if member is None:
         raise ValueError(f"this version does not know the data of the event type {kind!r}")
+    if any(map(is_too_deep, [data] if member.name == "custom" else (data or {}).values())):
+        raise ValueError(f"the data of the event type {kind}: {TOO_DEEP}")
     value = getattr(event, member.name)
     value.SetInParent()
     try:

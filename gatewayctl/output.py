@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gatewayctl.words import printable
+from gatewayctl.words import is_obeyed, printable
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -55,7 +55,10 @@ class Output:
         if self.form == "yaml":
             import yaml  # noqa: PLC0415 - heavy
 
-            self._print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip("\n"))
+            text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+            if not _is_harmless(text):
+                text = yaml.safe_dump(values, sort_keys=False)
+            self._print(text.rstrip("\n"))
         else:
             self._print(_json(values, indent=2))
 
@@ -66,6 +69,7 @@ class Output:
             self.values(values)
         else:
             self._print(_json(values))
+        self.stream.flush()
 
     def record(self, values: Row, fields: Iterable[tuple[str, object]]) -> None:
         """One thing: for people the fields (name, text) that have a text."""
@@ -93,8 +97,9 @@ class Output:
             self._print("  ".join(self.paint(text) for text in padded).rstrip())
 
     def text(self, text: str, end: str = "\n") -> None:
-        """Words of an agent or a person, as they are, made harmless."""
+        """Words of an agent or a person, as they are, made harmless; there at once, also in a pipe."""
         self._print(printable(text, lines=True), end=end)
+        self.stream.flush()
 
     def paint(self, text: str) -> str:
         """A state in its colour; anything else as it is."""
@@ -108,13 +113,19 @@ class Output:
         return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if self.colour else text
 
     def _print(self, text: str, end: str = "\n") -> None:
-        print(text, file=self.stream, end=end, flush=end != "\n" or self.form != "table")
+        print(text, file=self.stream, end=end)
 
 
 def _json(values: object, indent: int | None = None) -> str:
     import json  # noqa: PLC0415 - people do not need it
 
-    return json.dumps(values, ensure_ascii=False, indent=indent)
+    text = json.dumps(values, ensure_ascii=False, indent=indent)
+    return text if _is_harmless(text) else json.dumps(values, indent=indent)
+
+
+def _is_harmless(text: str) -> bool:
+    """Whether a terminal obeys nothing in it but the ends of its lines."""
+    return text.isprintable() or not any(is_obeyed(each) for each in text if each != "\n")
 
 
 def _cell(row: Row, key: str | Callable[[Row], object]) -> str:

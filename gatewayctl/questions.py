@@ -113,6 +113,14 @@ class Dialogue:
         finally:
             await _put_away(text, asked)
 
+    async def execution_id(self) -> str:
+        """What answers, once it is accepted."""
+        return await self._answer.accepted()
+
+    def abandon(self) -> None:
+        """Stop waiting for the answer."""
+        self._answer.abandon()
+
     async def moot(self) -> None:
         """Wait until the question that was shown last is out of date: it has ended, or asks something else."""
         over, asked = asyncio.create_task(self._answer.over()), asyncio.create_task(self._asked())

@@ -56,7 +56,7 @@ def _refused(code: grpc.StatusCode, message: str, details: Details, address: Add
 def violation_lines(violations: tuple[tuple[str, str], ...], message: str = "") -> list[str]:
     """One line for each, without what the sentence says already. A problem of the configuration names its place."""
     lines = [text if not name or name in text else f"{name}: {text}" for name, text in violations]
-    return [line for line in lines if line != message]
+    return [line for line in lines if line != message and not message.endswith(f": {line}")]
 
 
 def _transport(code: grpc.StatusCode, said: str, address: Address, limit: float, *, has_token: bool) -> Failure:

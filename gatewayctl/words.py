@@ -74,10 +74,17 @@ def printable(text: str, *, lines: bool = False) -> str:
     return "".join(each if each.isprintable() or (lines and each in "\n\t") else _escaped(each) for each in text)
 
 
-def _escaped(char: str) -> str:
-    # Joiners and soft marks of real languages are "not printable" for Python but harmless; controls are not,
-    # and neither are the marks that turn the direction of a line.
+def is_obeyed(char: str) -> bool:
+    """Whether a terminal does something else with it than to show it: controls, and what turns a line's direction.
+
+    Joiners and soft marks of real languages are "not printable" for Python, too, but harmless.
+    """
     code = ord(char)
-    if code < 0x20 or 0x7F <= code < 0xA0 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069:
+    return code < 0x20 or 0x7F <= code < 0xA0 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if is_obeyed(char):
         return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
     return "\\n" if char in "\u2028\u2029" else char

@@ -1,31 +1,36 @@
 """`gatewayctl chat`: a conversation with an agent at the terminal, or over a pipe.
 
 Ctrl-C cancels the answer that is being given, Ctrl-D leaves. When the agent asks for something, the next line is its
-input. A lost connection is taken up again, answer included.
+input; a session that is gone on with may wait for some already. A lost connection is taken up again, answer included.
 """
 
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.v1 import admin_service_pb2, agent_service_pb2
 
+from gatewayctl.allowed import QUESTIONS, allows, not_shown
 from gatewayctl.asked import how_to_answer, it_asks
 from gatewayctl.failures import FAILED, OK, UNKNOWN, USAGE, Failure
 from gatewayctl.lines import CalledOff, lines_of_stdin
 from gatewayctl.live import Live
 from gatewayctl.questions import Dialogue, Question, Questions
+from gatewayctl.waiting import Waiting, asked_last
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from gatewayctl.cli import Ctl
-    from gatewayctl.client import Answer
 
 PROMPT = "you> "
 ANSWER = "answer> "
 """The prompt while the agent waits for input."""
+GREETING, EXECUTIONS = "admin.read", "sessions:own"
+"""The scopes that show what an agent begins with, and what waits in a session."""
 
 
 def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
@@ -33,7 +38,9 @@ def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser)
     parser.add_argument(
         "--channel", default="", metavar="NAME", help="let the routing of this channel choose the agent"
     )
-    parser.add_argument("--session", default="", metavar="ID", help="go on with this session")
+    parser.add_argument(
+        "--session", default="", metavar="ID", help="go on with this session, and with what it waits for"
+    )
     parser.set_defaults(run=run)
 
 
@@ -44,17 +51,12 @@ def run(args: argparse.Namespace, ctl: Ctl) -> int:
         chat = Chat(live, ctl)
         try:
             _greet(live, ctl, args.agent, terminal=chat.terminal)
-            chat.begin()
+            chat.begin(args.agent, args.session)
             while (line := chat.line()) is not None:
                 request = agent_service_pb2.SendMessageRequest(
                     agent=args.agent, channel=args.channel, session_id=args.session, text=line
                 )
-                try:
-                    chat.turn(live.call(live.ask(request, ctl.timeout)))
-                except Failure as failure:
-                    if failure.code == UNKNOWN or not chat.terminal:
-                        raise
-                    ctl.out.note(f"gatewayctl: {failure.message}")
+                chat.turn(partial(chat.say, request))
         except _Left as left:
             asked = left.question
             command = how_to_answer(asked.execution_id, asked.node_id)
@@ -68,10 +70,10 @@ def run(args: argparse.Namespace, ctl: Ctl) -> int:
 
 
 def _greet(live: Live, ctl: Ctl, agent: str, *, terminal: bool) -> None:
-    """Show what the agent begins with. A token that may not list agents still may talk."""
+    """Show what the agent begins with. A client that may not list agents still may talk."""
     if terminal:
         ctl.out.note(f"connected to {live.address.text}; Ctrl-C cancels an answer, Ctrl-D leaves")
-    if not agent:
+    if not agent or not allows(live.client, GREETING):
         return
     request = admin_service_pb2.ListAgentsRequest(page_size=1000)
     try:
@@ -102,12 +104,23 @@ class Chat:
         self._lines, self.terminal = lines_of_stdin()
         self.questions = Questions(live.client)
 
-    def begin(self) -> None:
-        """From here on nothing that is asked is missed."""
-        if not self._live.call(self.questions.open()):
-            self._ctl.out.note(
-                "what agents ask is not shown: that needs the scope events.subscribe:client_input_requested@*"
-            )
+    def begin(self, agent: str, session: str) -> None:
+        """From here on nothing that is asked is missed; what waits in the session already is answered first."""
+        parts = {"what agents ask": QUESTIONS}
+        parts |= {"what the agent begins with": GREETING} if agent else {}
+        parts |= {"what waits in the session": EXECUTIONS} if session else {}
+        client = self._live.client
+        if line := not_shown(client, parts):
+            self._ctl.out.note(line)
+        if allows(client, QUESTIONS):
+            self._live.call(self.questions.open())
+        if session and allows(client, EXECUTIONS):
+            while execution := self._live.call(asked_last(client, session)):
+                self.turn(partial(Waiting, client, execution))
+
+    def say(self, request: agent_service_pb2.SendMessageRequest) -> Dialogue:
+        """Begin a turn of one's own."""
+        return Dialogue(self._live.call(self._live.ask(request, self._ctl.timeout)), self.questions)
 
     def line(self) -> str | None:
         """The next line that says something; None at the end."""
@@ -124,9 +137,18 @@ class Chat:
             if line is None or line.strip():
                 return line
 
-    def turn(self, answer: Answer) -> None:
+    def turn(self, begin: Callable[[], Dialogue | Waiting]) -> None:
+        """A turn to its end. On a terminal what went wrong is told, and the chat goes on."""
+        try:
+            self._follow(begin())
+        except Failure as failure:
+            if failure.code == UNKNOWN or not self.terminal:
+                raise
+            self._ctl.out.note(f"gatewayctl: {failure.message}")
+
+    def _follow(self, dialogue: Dialogue | Waiting) -> None:
         """Print the answer as it comes, and have the questions on the way answered; an interrupt cancels it."""
-        out, dialogue, open_line = self._ctl.out, Dialogue(answer, self.questions), False
+        out, open_line = self._ctl.out, False
         try:
             for piece in self._live.each(dialogue):
                 if isinstance(piece, Question):
@@ -140,12 +162,12 @@ class Chat:
             out.text("")
         except KeyboardInterrupt:
             out.text("")
-            execution = self._live.call(answer.accepted())
-            answer.abandon()
+            execution = self._live.call(dialogue.execution_id())
+            dialogue.abandon()
             self._live.call(self._live.client.cancel(execution))
             out.note("cancelled")
 
-    def _ask(self, question: Question, dialogue: Dialogue) -> None:
+    def _ask(self, question: Question, dialogue: Dialogue | Waiting) -> None:
         """Show it and give its answer, unless it is out of date before there is one."""
         out = self._ctl.out
         out.text(it_asks(question.prompt))

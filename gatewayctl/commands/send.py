@@ -96,12 +96,16 @@ def _asks(prompt: str, execution_id: str, node_id: str) -> Failure:
 
 
 def _stream(request: agent_service_pb2.SendMessageRequest, patience: float, ctl: Ctl) -> None:
+    from gatewayctl.allowed import QUESTIONS, not_shown  # noqa: PLC0415
     from gatewayctl.live import Live  # noqa: PLC0415 - only streaming needs a loop
     from gatewayctl.questions import Dialogue, Question, Questions  # noqa: PLC0415
 
     with Live(ctl) as live:
         questions = Questions(live.client)
-        live.call(questions.open())
+        if line := not_shown(live.client, {"what the agent asks": QUESTIONS}):
+            ctl.out.note(line)
+        else:
+            live.call(questions.open())
         try:
             for piece in live.each(Dialogue(live.call(live.ask(request, patience)), questions)):
                 if isinstance(piece, Question):

@@ -9,8 +9,8 @@ from gateway.v1 import state_pb2 as pb
 from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 
-from gatewayctl.failures import FAILED, USAGE, Failure
-from gatewayctl.nouns import add_limit, add_verb, listed
+from gatewayctl.failures import FAILED, UNKNOWN, USAGE, Failure
+from gatewayctl.nouns import add_limit, add_verb, json_value, listed
 from gatewayctl.plain import plain
 from gatewayctl.system import SystemClock, local_time
 from gatewayctl.words import age, epoch, shorten
@@ -112,16 +112,16 @@ def get_(args: argparse.Namespace, ctl: Ctl) -> int | None:
     request = pb.GetStateRequest(key=args.key, **place)
     answer = ctl.daemon.call("RuntimeService/GetState", request, pb.GetStateResponse)
     if not answer.HasField("entry"):
-        raise Failure(f"there is no key {args.key!r}", FAILED)
+        raise Failure(f"there is no key {args.key!r}", UNKNOWN)
     _show(plain(answer.entry), ctl)
     return None
 
 
 def set__(args: argparse.Namespace, ctl: Ctl) -> None:
     try:
-        value = json.loads(args.value)
-    except (ValueError, RecursionError) as error:
-        raise Failure(f"the value is no JSON: {error}", USAGE, ["a text is written '\"text\"'"]) from None
+        value = json_value(args.value, "the value")
+    except Failure as failure:
+        raise Failure(failure.message, failure.code, ["a text is written '\"text\"'"]) from None
     write = pb.StateWrite(key=args.key, expected_version=args.expect, **_place(args))
     try:
         json_format.ParseDict(value, write.value)

@@ -6,11 +6,11 @@ Without --wait the answer is the execution's id, alone on its line, for `$(…)`
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from gatewayctl.failures import FAILED, USAGE, Failure
+from gatewayctl.nouns import json_object
 
 if TYPE_CHECKING:
     import argparse
@@ -133,26 +133,8 @@ def _input(text: str | None) -> str | dict[str, Any] | None:
         return None
     if not text.strip():
         raise Failure("the input is blank: leave --input out instead", USAGE)
-    if text.lstrip().startswith("{"):
-        try:
-            found = json.loads(text)
-        except RecursionError:
-            from gatewayctl.sdk.objects import TOO_DEEP  # noqa: PLC0415
-
-            raise Failure(f"json: {TOO_DEEP}", USAGE) from None
-        except ValueError as error:
-            raise Failure(f"--input begins like JSON and is none: {error}", USAGE) from None
-        return dict(found)
-    return text
+    return json_object(text, "--input, which begins with {,") if text.lstrip().startswith("{") else text
 
 
 def _memory(text: str) -> dict[str, Any] | None:
-    if not text:
-        return None
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Failure(f"--memory is no JSON: {error}", USAGE) from None
-    if not isinstance(found, dict):
-        raise Failure("--memory is no JSON object", USAGE)
-    return found
+    return json_object(text, "--memory") if text else None

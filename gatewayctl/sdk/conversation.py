@@ -79,6 +79,8 @@ class Conversation:
         """How often a welcome came."""
         self.features: frozenset[str] = frozenset()
         """What the daemon said that it can do, when it last welcomed us."""
+        self.welcome = pb.Welcome()
+        """The last one."""
         self.last_error: GatewayError | None = None
         """Why there is no link; None while there is one."""
         self._dial = dial
@@ -240,7 +242,7 @@ class Conversation:
             raise _Refused(cause) if frame.refused.step in _GIVE_UP else cause
         if kind != "welcome":
             raise _Refused(GatewayError(f"the daemon began with {kind} instead of a welcome", code=13))
-        self._resume_token = frame.welcome.resume_token
+        self.welcome, self._resume_token = frame.welcome, frame.welcome.resume_token
         return Link(
             stream, frame.welcome, self._clock, self.connects + 1, addressed=self._addressed, topics=self._topics
         )

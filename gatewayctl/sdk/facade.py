@@ -29,6 +29,7 @@ from gatewayctl.sdk.pace import Backoff, Ids, Tasks
 from gatewayctl.sdk.publisher import Publisher
 from gatewayctl.sdk.runtime import Runtime
 from gatewayctl.sdk.serving import Serves, Worker
+from gatewayctl.sdk.standing import Standing
 from gatewayctl.sdk.state import State
 from gatewayctl.sdk.subscription import BUFFER_BYTES, Gap, Subscription
 from gatewayctl.sdk.topics import Members, Topics
@@ -40,7 +41,7 @@ __all__ = ["Client"]
 _Answer = TypeVar("_Answer", bound=Message)
 
 
-class Client(Emits, Serves, Runtime, Controls):
+class Client(Emits, Serves, Runtime, Controls, Standing):
     """One connection to a gateway. `async with` opens and closes it."""
 
     def __init__(

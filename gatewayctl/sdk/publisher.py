@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 
 from gateway.v1 import event_pb2
 from gateway.v1 import event_service_pb2 as pb
+from google.protobuf.message import DecodeError
 
 from gatewayctl.sdk.conversation import Conversation
 from gatewayctl.sdk.errors import ClientClosed, GatewayError, LimitExceeded
 from gatewayctl.sdk.link import Link, LinkLost
+from gatewayctl.sdk.objects import too_deep
 from gatewayctl.sdk.pace import Ids
 
 MAX_EVENTS = 1000
@@ -176,8 +178,13 @@ class Publisher:
         return batch
 
     async def _send(self, link: Link, batch: _Batch) -> None:
-        publish = pb.Publish(events=[event for entry in batch.entries for event in entry.events])
-        answer = await link.start(pb.ConnectRequest(publish=publish))
+        try:
+            publish = pb.Publish(events=[event for entry in batch.entries for event in entry.events])
+            frame = pb.ConnectRequest(publish=publish)
+        except DecodeError:  # far beyond the depth that the daemon takes, protobuf does not even copy
+            self._over(batch, too_deep("events"))
+            return
+        answer = await link.start(frame)
         answer.add_done_callback(lambda future: self._answered(batch, future))
 
     def _answered(self, batch: _Batch, answer: asyncio.Future[pb.Accepted]) -> None:
@@ -185,17 +192,20 @@ class Publisher:
         if batch not in self._in_flight or isinstance(error, LinkLost):
             self._work.set()
             return
+        self._over(batch, error or answer.result())
+
+    def _over(self, batch: _Batch, outcome: pb.Accepted | BaseException) -> None:
         self._in_flight.remove(batch)
-        if error is not None and len(batch.entries) > 1:
+        if isinstance(outcome, BaseException) and len(batch.entries) > 1:
             self._split(batch)
         else:
             for entry in batch.entries:
                 if entry.done.done():
                     continue
-                if error is not None:
-                    entry.done.set_exception(error)
+                if isinstance(outcome, BaseException):
+                    entry.done.set_exception(outcome)
                 else:
-                    entry.done.set_result(answer.result())
+                    entry.done.set_result(outcome)
         self._settle()
 
     def _split(self, batch: _Batch) -> None:

@@ -23,6 +23,7 @@ from gatewayctl.sdk.errors import (
     Unavailable,
     from_rpc,
 )
+from gatewayctl.sdk.objects import is_too_deep, too_deep
 from gatewayctl.sdk.pace import Backoff
 from gatewayctl.system import Chance, Clock
 
@@ -163,6 +164,8 @@ class State:
         """A write for `transact`."""
         scope, scope_id = _place(execution, stream)
         write = pb.StateWrite(key=key, scope=scope, scope_id=scope_id, expected_version=expected_version)
+        if is_too_deep(value):
+            raise too_deep("value")
         json_format.ParseDict(value, write.value)
         if ttl is not None:
             write.ttl.CopyFrom(Duration(seconds=math.floor(ttl), nanos=round(ttl % 1 * 1e9)))

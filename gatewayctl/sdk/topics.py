@@ -17,6 +17,7 @@ from gatewayctl.sdk.conversation import Conversation
 from gatewayctl.sdk.errors import ClientClosed, TopicEnded, Unavailable
 from gatewayctl.sdk.link import Link, LinkLost
 from gatewayctl.sdk.membership import Membership, Start
+from gatewayctl.sdk.objects import fill
 from gatewayctl.sdk.pace import Ids
 from gatewayctl.sdk.repeat import late, repeated
 from gatewayctl.sdk.room import BUFFER_BYTES
@@ -119,7 +120,7 @@ class Topics:
             acknowledged=acknowledged,
             create_if_missing=create_if_missing,
             status=status,
-            metadata=None if metadata is None else _struct(metadata),
+            metadata=None if metadata is None else _struct(metadata, "metadata"),
             watch_presence=on_presence is not None,
         )
         member = Membership(
@@ -148,7 +149,7 @@ class Topics:
         self._need_open()
         if idempotency_key and not acknowledged:
             raise ValueError("an idempotency key holds only for a message that is to be acknowledged")
-        push = pb.Push(topic=topic, data=_struct(data), acknowledged=acknowledged)
+        push = pb.Push(topic=topic, data=_struct(data, "data"), acknowledged=acknowledged)
         if acknowledged:
             push.idempotency_key = idempotency_key or self._ids.new()
             return (await repeated(self._conversation, pb.ConnectRequest(push=push), self._timeout)).count
@@ -169,7 +170,7 @@ class Topics:
         It is said again when the client comes back after a lost connection. NotFound if it is not on the topic.
         """
         self._need_open()
-        said = None if metadata is None else _struct(metadata)
+        said = None if metadata is None else _struct(metadata, "metadata")
         update = pb.UpdatePresence(topic=topic, status=status, metadata=said)
         await repeated(self._conversation, pb.ConnectRequest(update_presence=update), self._timeout)
         for name, member in self._members.by_topic.items():
@@ -203,7 +204,7 @@ class Topics:
 
     async def create(self, topic: str, metadata: Mapping[str, Any] | None = None) -> topic_pb2.Topic:
         """Make a topic; it stays until it is deleted. Conflict if it is there."""
-        said = None if metadata is None else _struct(metadata)
+        said = None if metadata is None else _struct(metadata, "metadata")
         request = push_service_pb2.CreateTopicRequest(topic=topic, metadata=said)
         answer = await self._call("PushService/CreateTopic", request, push_service_pb2.CreateTopicResponse)
         return answer.topic
@@ -242,11 +243,7 @@ class Topics:
                 continue
 
 
-def _struct(values: Mapping[str, Any]) -> Struct:
-    """ValueError for what JSON cannot say."""
+def _struct(values: Mapping[str, Any], field: str) -> Struct:
     struct = Struct()
-    try:
-        struct.update(dict(values))
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"this is no JSON object: {error}") from None
+    fill(struct, values, field)
     return struct

@@ -145,6 +145,7 @@ class ConversationHub:
             resumed=before is not None,
             lost=before.lost if before else (),
             cursor=self._end_of_log(),
+            scopes=conversation.principal.scopes.texts(),
         )
 
     def _displace(self, conversation: Conversation) -> None:

@@ -199,6 +199,7 @@ class Welcome:
     lost: Sequence[LostSubscription]
     cursor: Cursor
     """The end of the event log now."""
+    scopes: Sequence[str] = ()
 
 
 @value(frozen=True, slots=True)

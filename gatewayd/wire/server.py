@@ -68,6 +68,7 @@ def _welcome(frame: frames.Welcome) -> pb.ConnectResponse:
         resumed=frame.resumed,
         lost=lost,
         cursor=_text(frame.cursor),
+        scopes=frame.scopes,
     )
     return pb.ConnectResponse(welcome=welcome)
 

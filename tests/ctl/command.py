@@ -50,7 +50,8 @@ class Process:
                 stdin=stdin,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=dict(os.environ),
+                # What comes while it goes on comes by its own doing.
+                env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
             )
         )
 

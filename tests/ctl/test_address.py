@@ -102,6 +102,20 @@ async def test_the_environments_token_belongs_to_the_environments_address(
     assert tcp.tokens == ["Bearer env"]
 
 
+@pytest.mark.parametrize("token", ["gw_a\u00e4", "gw_a\nb", "gw_a\x1b[31m"])
+async def test_a_token_that_no_request_can_carry_is_told_without_showing_it(
+    tcp: FakeGateway, monkeypatch: pytest.MonkeyPatch, capsys: Capture, token: str
+) -> None:
+    monkeypatch.setenv("GATEWAYD_ADDRESS", tcp.address)
+    monkeypatch.setenv("GATEWAYD_TOKEN", token)
+
+    done = await ctl(capsys, "status")
+
+    assert (done.code, done.out) == (2, "")
+    assert "characters that are in no token" in done.err
+    assert "gw_a" not in done.err
+
+
 async def test_a_token_file_needs_an_address(tcp: FakeGateway, tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "token"
     file.write_text("bare\n")

@@ -313,3 +313,12 @@ async def test_a_file_that_holds_no_pem_is_named(capsys: Capture, tmp_path: Path
     done = await ctl(capsys, "--address", "localhost:1", "--token-file", str(tmp_path / "token"), *words, "status")
     assert done.code == 2
     assert f"{tmp_path / part} holds no" in done.err
+
+
+def test_what_is_wrong_with_one_field_is_said_once() -> None:
+    wrong = "topic 'a..b': words are separated by single dots"
+    error = SdkError(f"topic: {wrong}", code=3, reason="INVALID_ARGUMENT", violations=[("topic", wrong)])
+
+    failure = failure_of_error(error, Address("unix:/x", given=True), has_token=False)
+
+    assert (failure.message, list(failure.lines)) == (f"topic: {wrong}", [])

@@ -246,9 +246,10 @@ async def test_send_says_at_once_what_is_asked_and_how_to_answer(daemon: Daemon,
     ]
 
 
-async def as_sender(daemon: Daemon, tmp_path: Path) -> tuple[str, ...]:
-    """The options by which a command speaks for a client that may send, and nothing else."""
-    made = json.loads((await run(daemon, "-o", "json", "token", "new", "sender", "--scope", "agents.send:*")).out)
+async def as_sender(daemon: Daemon, tmp_path: Path, *more: str) -> tuple[str, ...]:
+    """The options by which a command speaks for a client that may send, and nothing else but `more`."""
+    scopes = [word for scope in ("agents.send:*", *more) for word in ("--scope", scope)]
+    made = json.loads((await run(daemon, "-o", "json", "token", "new", "sender", *scopes)).out)
     daemon.write(f"{CONFIG}clients: {json.dumps(made['clients'])}\n")
     assert (await run(daemon, "reload")).code == 0
     address = f"127.0.0.1:{daemon.port}"
@@ -269,13 +270,101 @@ async def test_send_needs_no_right_to_see_events_and_asks_for_nothing_that_it_ma
     assert (asked.code, asked.err.splitlines()[0]) == (1, "gatewayctl: it asks: Which order, ann?")
     assert (answered.code, answered.out) == (0, "hello\n")
     assert "denied" not in daemon.log.read_text()
+    listed = await (await Process.start(*words, "agents")).end()
+    assert listed.code == 5
+    assert "denied" in daemon.log.read_text(), "what is looked for is what the daemon writes"
 
 
-async def test_who_may_not_see_questions_is_told(daemon: Daemon, tmp_path: Path) -> None:
+async def test_what_a_client_may_not_see_is_told_and_not_asked_for(daemon: Daemon, tmp_path: Path) -> None:
     words = await as_sender(daemon, tmp_path)
 
     done = await (await Process.start(*words, "chat", "echo")).end("hello\n")
+    gone_on = await (await Process.start(*words, "chat", "echo", "--session", "none")).end()
+    streamed = await (await Process.start(*words, "send", "--stream", "echo", "hello")).end()
 
-    assert "denied" in daemon.log.read_text(), "what the test before looks for is what the daemon writes"
     assert (done.code, done.out) == (0, "hello\n")
-    assert "events.subscribe:client_input_requested@*" in done.err
+    assert done.err.splitlines() == [
+        "not shown, for lack of a scope: what agents ask (events.subscribe:client_input_requested@*), "
+        "what the agent begins with (admin.read)"
+    ]
+    assert gone_on.err.strip().endswith("what waits in the session (sessions:own)")
+    assert (streamed.code, streamed.out) == (0, "hello\n")
+    assert streamed.err.strip().endswith("what the agent asks (events.subscribe:client_input_requested@*)")
+    assert "denied" not in daemon.log.read_text()
+
+
+async def left_waiting(daemon: Daemon, *words: str) -> tuple[str, str]:
+    """Somebody has sent this and left: the execution that waits now, and its session."""
+    await run(daemon, "send", *words)
+    listed = json.loads((await run(daemon, "-o", "json", "executions", "--state", "input_required")).out)
+    return listed[0]["id"], listed[0]["session_id"]
+
+
+async def test_what_waits_in_a_session_is_asked_before_anything_is_said(daemon: Daemon) -> None:
+    execution, session = await left_waiting(daemon, "desk", "ann")
+
+    done = await run(daemon, "chat", "desk", "--session", session, stdin="42\nblue\nbob\n7\nred\n")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "it asks: Which order, ann?",
+        "it asks: In which colour is 42?",
+        "It is blue, ann",
+        "it asks: Which order, bob?",
+        "it asks: In which colour is 7?",
+        "It is red, bob",
+    ]
+    shown = json.loads((await run(daemon, "-o", "json", "executions", "show", execution)).out)
+    assert shown["output"] == "It is blue, ann"
+
+
+async def test_of_several_that_wait_in_a_session_the_newest_question_is_the_first(daemon: Daemon) -> None:
+    first, session = await left_waiting(daemon, "desk", "ann")
+    await left_waiting(daemon, "desk", "bob", "--session", session)
+    await run(daemon, "executions", "input", first, "42", "--node", "ask")
+    async with asyncio.timeout(60):
+        while "In which colour" not in (await run(daemon, "executions", "show", first)).err:
+            pass
+
+    done = await run(daemon, "chat", "desk", "--session", session, stdin="blue\n7\n")
+
+    assert done.out.splitlines() == [
+        "it asks: In which colour is 42?",
+        "It is blue, ann",
+        "it asks: Which order, bob?",
+        "it asks: In which colour is 7?",
+    ]
+    assert done.code == 1, "the input has ended before the answer"
+    assert "--node colour" in done.err
+
+
+async def test_on_a_terminal_what_waits_in_a_session_can_end_meanwhile(daemon: Daemon, sits: Sits) -> None:
+    execution, session = await left_waiting(daemon, "desk", "ann")
+    ann = await sits("chat", "desk", "--session", session)
+    await ann.sees("it asks: Which order, ann?", "answer> ")
+
+    await run(daemon, "executions", "cancel", execution, "--reason", "closed for today")
+
+    await ann.sees("it waits for this no longer", "closed for today", "you> ")
+    ann.types("\x04")
+    assert await ann.ended() == 0
+
+
+async def test_what_waits_in_a_session_of_somebody_else_is_not_answered(daemon: Daemon, tmp_path: Path) -> None:
+    words = await as_sender(daemon, tmp_path, "sessions:own")
+    execution, session = await left_waiting(daemon, "desk", "ann")
+
+    done = await (await Process.start(*words, "chat", "desk", "--session", session)).end("42\n")
+
+    assert (done.code, done.out) == (4, "")
+    assert await waiting(daemon) == execution
+
+
+async def test_a_client_goes_on_with_its_own_session(daemon: Daemon, tmp_path: Path) -> None:
+    words = await as_sender(daemon, tmp_path, "sessions:own")
+    await (await Process.start(*words, "send", "desk", "ann")).end()
+    listed = json.loads((await run(daemon, "-o", "json", "executions", "--state", "input_required")).out)
+
+    done = await (await Process.start(*words, "chat", "desk", "--session", listed[0]["session_id"])).end("42\nblue\n")
+
+    assert (done.code, done.out.splitlines()[-1]) == (0, "It is blue, ann")

@@ -41,7 +41,7 @@ async def test_a_key_is_written_read_and_deleted(daemon: Daemon) -> None:
     assert "orders.open" in (await run(daemon, "state", "delete", "orders.open")).out
     assert "was not there" in (await run(daemon, "state", "delete", "orders.open")).out
     done = await run(daemon, "state", "get", "orders.open")
-    assert (done.code, "there is no key" in done.err) == (1, True)
+    assert (done.code, "there is no key" in done.err) == (4, True)
 
 
 async def test_wrong_words_are_told_before_the_daemon_is_asked(daemon: Daemon) -> None:

@@ -217,6 +217,7 @@ CURSOR = Cursor("L1", 7)
                 resumed=True,
                 lost=[frames.LostSubscription("s", frames.EndReason.SLOW_CONSUMER, CURSOR)],
                 cursor=Cursor("L1", 9),
+                scopes=["agents.send:*", "sessions:own"],
             ),
             {
                 "welcome": {
@@ -233,6 +234,7 @@ CURSOR = Cursor("L1", 7)
                     "resumed": True,
                     "lost": [{"subscription_id": "s", "reason": "END_REASON_SLOW_CONSUMER", "cursor": "L1:7"}],
                     "cursor": "L1:9",
+                    "scopes": ["agents.send:*", "sessions:own"],
                 }
             },
         ),

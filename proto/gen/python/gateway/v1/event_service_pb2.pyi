@@ -1413,6 +1413,7 @@ class Welcome(_message.Message):
     RESUMED_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     """The protocol version that both speak from now on."""
     server_version: _builtins.str
@@ -1435,6 +1436,12 @@ class Welcome(_message.Message):
     def lost(self) -> _containers.RepeatedCompositeFieldContainer[Global___LostSubscription]:
         """The subscriptions that ended with the last connection; subscribe anew from their cursors."""
 
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What this client may do, as `clients.<id>.scopes` in gateway.yaml says it, so that it need not ask for what would be
+        refused. A reload may change that while the connection lasts.
+        """
+
     def __init__(
         self,
         *,
@@ -1446,10 +1453,11 @@ class Welcome(_message.Message):
         resumed: _builtins.bool = ...,
         lost: _abc.Iterable[Global___LostSubscription] | None = ...,
         cursor: _builtins.str = ...,
+        scopes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "features", b"features", "lost", b"lost", "policy", b"policy", "protocol", b"protocol", "resume_token", b"resume_token", "resumed", b"resumed", "server_version", b"server_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "features", b"features", "lost", b"lost", "policy", b"policy", "protocol", b"protocol", "resume_token", b"resume_token", "resumed", b"resumed", "scopes", b"scopes", "server_version", b"server_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
