@@ -1,11 +1,12 @@
 """`@value` behaves as a frozen dataclass with slots wherever the house relies on one."""
 
-from dataclasses import field, fields, replace
+from dataclasses import asdict, field, fields, is_dataclass, replace
+from typing import ClassVar, Generic, TypeVar
 
 import pytest
 
 from gatewayd.core.event import Cursor
-from gatewayd.core.value import value
+from gatewayd.core.value import record, value
 
 
 @value(frozen=True, slots=True)
@@ -97,3 +98,62 @@ def test_a_value_may_check_itself_and_derive() -> None:
 def test_a_default_is_made_anew_for_each() -> None:
     first, second = Point(1), Point(2, tags=("b",))
     assert (first.tags, second.tags) == ((), ("b",))
+
+
+_T = TypeVar("_T")
+
+
+@value(frozen=True, slots=True)
+class Marked(Generic[_T]):
+    """What belongs to the class is no field."""
+
+    mark: _T
+    KNOWN: ClassVar[int] = 3
+    named: "ClassVar[str]" = "x"
+
+
+@value(frozen=True, slots=True)
+class Weighed(Named):
+    """Takes what both have, and gives one of them another default."""
+
+    high: int = 8
+    weight: float = 0.0
+
+
+def test_what_belongs_to_the_class_is_no_field() -> None:
+    assert [one.name for one in fields(Marked)] == ["mark"]
+    assert (Marked(1).KNOWN, Marked.named, repr(Marked("a"))) == (3, "x", "Marked(mark='a')")
+
+
+def test_a_value_has_the_fields_of_all_that_it_derives_from() -> None:
+    made = Weighed(2)
+
+    assert [one.name for one in fields(made)] == ["low", "high", "name", "weight"]
+    assert asdict(made) == {"low": 2, "high": 8, "name": "", "weight": 0.0}
+    assert (Span(1).high, made.high) == (9, 8)
+    assert fields(Span)[1].default == 9
+
+
+@record(slots=True)
+class Count:
+    """One that changes."""
+
+    name: str
+    seen: list[str] = field(default_factory=list)
+    told: bool = field(default=False, compare=False)
+
+
+def test_a_record_changes_and_has_no_hash() -> None:
+    one, other = Count("a"), Count("a")
+    one.seen.append("x")
+    one.told = True
+
+    assert one != other
+    other.seen = ["x"]
+    assert one == other
+    assert is_dataclass(one)
+    assert repr(one) == "Count(name='a', seen=['x'], told=True)"
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
+    with pytest.raises(AttributeError):
+        one.more = 1  # type: ignore[attr-defined]
