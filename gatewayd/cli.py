@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -105,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="gatewayd",
         description="An always-on gateway between AI agents and the world.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=partial(argparse.HelpFormatter, width=80),
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -124,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
         help="say which agent answers there, and by which rule; CONTEXT is dm, group or channel")  # fmt: skip
     add("--json", action="store_true", help="answer --check, --show-config or --explain-route in JSON")
     add("--version", action="version", version=f"gatewayd {__version__}")
+    # Only now: each flag is tried with one, which asks for the terminal's width through modules for archives.
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     return parser
 
 
