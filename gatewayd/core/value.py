@@ -79,7 +79,7 @@ else:
             layout = self._of.__layout__
             plain = {name: given for name, (_, given) in layout.items() if given is not MISSING}
             plain["__annotations__"] = {name: annotation for name, (annotation, _) in layout.items()}
-            plain |= {"__module__": self._of.__module__, "__doc__": ""}
+            plain |= {"__module__": self._of.__module__, "__doc__": "."}
             alike = dataclass(init=False, repr=False, eq=False)(type(self._of.__name__, (), plain))
             self._of.__dataclass_fields__ = alike.__dataclass_fields__
             return alike.__dataclass_fields__
@@ -113,7 +113,7 @@ else:
 
     _MADE = object()
     """Stands for a default that is made anew for each value."""
-    _PARAMS = dataclass(init=False, repr=False, eq=False)(type("Alike", (), {"__doc__": ""})).__dataclass_params__
+    _PARAMS = dataclass(init=False, repr=False, eq=False)(type("Alike", (), {"__doc__": "."})).__dataclass_params__
 
     def _nothing(_):
         return ()
