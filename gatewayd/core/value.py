@@ -3,8 +3,9 @@
 For the type checker they *are* `dataclasses.dataclass`: `frozen=True` is held where code is checked, not while it runs.
 What a dataclass costs at run time is paid twice. CPython 3.11 compiles up to six methods for each (half a millisecond,
 of which a start had a hundred), and the `__init__` of a frozen one goes around its own guard for every field. Here only
-`__init__` is compiled, as a plain one, and only when the first value of the class is made, which for most of them is
-after the start; equality, hash and text are shared by all; and what `dataclasses.fields` tells is found out when asked.
+`__init__` is compiled, as a plain one, and only when the third value of the class is made, which for most of them is
+after the start or never; equality, hash and text are shared by all; and what `dataclasses.fields` tells is found out
+when asked.
 See docs/adr/0012-values-are-frozen-by-the-checker.md.
 """
 
@@ -85,18 +86,47 @@ else:
             return alike.__dataclass_fields__
 
     def _init_later(made):
+        uncompiled = _UNCOMPILED
+
         def __init__(self, *args, **kwargs):  # noqa: N807
-            made.__init__ = init = _init_of(made)
-            init(self, *args, **kwargs)
+            nonlocal uncompiled
+            uncompiled -= 1
+            if uncompiled < 0 or not _filled(self, made.__layout__, args, kwargs):
+                made.__init__ = init = _init_of(made)
+                init(self, *args, **kwargs)
+            elif hasattr(made, "__post_init__"):
+                self.__post_init__()
 
         return __init__
+
+    def _filled(self, layout, args, kwargs):
+        """Set every field; False when what was given does not fit: the compiled `__init__` says in what way."""
+        given = dict(zip(layout, args, strict=False))
+        if len(args) > len(layout) or given.keys() & kwargs.keys() or kwargs.keys() - layout.keys():
+            return False
+        given |= kwargs
+        for name, (_, declared) in layout.items():
+            default, factory = _defaults(declared)
+            if name in given:
+                setattr(self, name, given[name])
+            elif default is not MISSING:
+                setattr(self, name, default)
+            elif factory is not MISSING:
+                setattr(self, name, factory())
+            else:
+                return False
+        return True
+
+    def _defaults(declared):
+        """What a field is without a value, and what makes that; `MISSING` for what there is not."""
+        return (declared.default, declared.default_factory) if isinstance(declared, Field) else (declared, MISSING)
 
     def _init_of(made):
         """The `__init__` that a dataclass would have."""
         known = {"_MADE": _MADE}
         taken, lines = [], []
-        for name, (_, given) in made.__layout__.items():
-            default, factory = (given.default, given.default_factory) if isinstance(given, Field) else (given, MISSING)
+        for name, (_, declared) in made.__layout__.items():
+            default, factory = _defaults(declared)
             said = ""
             if default is not MISSING:
                 known[f"_{name}"], said = default, f"=_{name}"
@@ -111,6 +141,8 @@ else:
         exec(f"def __init__({parameters}):\n{''.join(lines) or '    pass'}", known)
         return known["__init__"]
 
+    _UNCOMPILED = 2
+    """Of many classes there is one value, or two: to compile costs as much as to make twenty without."""
     _MADE = object()
     """Stands for a default that is made anew for each value."""
     _PARAMS = dataclass(init=False, repr=False, eq=False)(type("Alike", (), {"__doc__": "."})).__dataclass_params__

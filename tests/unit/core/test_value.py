@@ -79,6 +79,53 @@ class Named(Span):
     name: str = ""
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_every_value_of_a_class_is_made_in_the_same_way(number: int) -> None:
+    """The first ones are made by other means than those that follow."""
+
+    @value(frozen=True, slots=True)
+    class One:
+        low: int
+        high: int = 9
+        tags: list[str] = field(default_factory=list)
+
+        def __post_init__(self) -> None:
+            if self.low > self.high:
+                raise ValueError("it is empty")
+
+    for each in range(number):
+        assert One(each) == One(low=each, high=9, tags=[])
+    made = One(1, tags=["a"])
+    assert (made.low, made.high, made.tags, One(2).tags) == (1, 9, ["a"], [])
+    with pytest.raises(ValueError, match="it is empty"):
+        One(10)
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize(
+    ("args", "kwargs", "said"),
+    [
+        ((), {}, "missing 1 required positional argument: 'low'"),
+        ((1,), {"middle": 2}, "unexpected keyword argument 'middle'"),
+        ((1,), {"low": 2}, "multiple values for argument 'low'"),
+        ((1, 2, 3), {}, "takes from 2 to 3 positional arguments but 4 were given"),
+    ],
+)
+def test_what_does_not_fit_is_said_whenever_it_comes(
+    number: int, args: tuple[int, ...], kwargs: dict[str, int], said: str
+) -> None:
+    @value(frozen=True, slots=True)
+    class One:
+        low: int
+        high: int = 9
+
+    for each in range(number):
+        assert One(each).low == each
+    with pytest.raises(TypeError, match=said):
+        One(*args, **kwargs)
+    assert One(3) == One(3, 9)
+
+
 def test_what_a_value_takes_is_what_its_fields_say() -> None:
     assert (Span(1).low, Span(1).high, Span(high=3, low=2).high) == (1, 9, 3)
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'low'"):
