@@ -4,18 +4,22 @@ Nothing heavy is imported here: a daemon that detaches must do so before grpc, u
 """
 
 import argparse
+import gc
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from gatewayd import __version__
 from gatewayd.core.disk import SystemDisk
 from gatewayd.daemon.exits import Exit
-from gatewayd.daemon.options import Options
 from gatewayd.daemon.paths import PathUnusable, resolve_paths
+
+if TYPE_CHECKING:
+    from gatewayd.daemon.options import Options
 
 EPILOG = """exit codes: 0 ok, 64 usage, 69 already running or address in use, 73 state directory unusable,
 75 temporary failure, 78 configuration
@@ -30,21 +34,25 @@ class _Parser(argparse.ArgumentParser):
         self.exit(Exit.USAGE, f"{self.prog}: {message}\n")
 
 
-def main(argv: Sequence[str] | None = None, *, run: Callable[[Options], int] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, run: "Callable[[Options], int] | None" = None) -> int:
     """Run the program; returns its exit code. `run` is what a daemon is run by, `daemon.process.main` by default."""
     parser = _parser()
     flags = parser.parse_args(argv)
     if flags.json and not (flags.check or flags.show_config or flags.explain_route):
         parser.error("--json goes with --check, --explain-route or --show-config")
+    # What is made from here to READY stays, or the process ends soon: the collector would look for nothing.
+    gc.disable()
     try:
         return _act(flags, run)
     except BrokenPipeError:
         # Whoever read the answer has seen enough; Python must not complain about it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Exit.OK
+    finally:
+        gc.enable()
 
 
-def _act(flags: argparse.Namespace, run: Callable[[Options], int] | None) -> int:
+def _act(flags: argparse.Namespace, run: "Callable[[Options], int] | None") -> int:
     from gatewayd.config.problems import ConfigRefused  # noqa: PLC0415
 
     try:
@@ -71,9 +79,10 @@ def _act(flags: argparse.Namespace, run: Callable[[Options], int] | None) -> int
     return (run or process.main)(options)
 
 
-def _options(flags: argparse.Namespace) -> Options:
+def _options(flags: argparse.Namespace) -> "Options":
     """Flags and environment as values; raises `ConfigRefused` when there is no configuration to be found."""
     from gatewayd.config.files import find_config  # noqa: PLC0415
+    from gatewayd.daemon.options import Options  # noqa: PLC0415  # asyncio: not for --help
 
     environ = dict(os.environ)
     cwd = Path.cwd()
@@ -105,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="gatewayd",
         description="An always-on gateway between AI agents and the world.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=partial(argparse.HelpFormatter, width=80),
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -124,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
         help="say which agent answers there, and by which rule; CONTEXT is dm, group or channel")  # fmt: skip
     add("--json", action="store_true", help="answer --check, --show-config or --explain-route in JSON")
     add("--version", action="version", version=f"gatewayd {__version__}")
+    # Only now: each flag is tried with one, which asks for the terminal's width through modules for archives.
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     return parser
 
 

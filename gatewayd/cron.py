@@ -7,7 +7,6 @@ the first time only.
 
 import re
 from datetime import UTC, datetime, tzinfo
-from zoneinfo import ZoneInfo
 
 MAX_LENGTH = 256
 """Longest schedule, in characters."""
@@ -49,6 +48,8 @@ def zone_of(name: str) -> tzinfo:
     """The zone of an IANA name, `''` and `UTC` being UTC. Raises `ValueError`."""
     if name in ("", "UTC"):
         return UTC
+    from zoneinfo import ZoneInfo  # noqa: PLC0415  # only schedules need it
+
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, KeyError):

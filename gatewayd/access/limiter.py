@@ -7,10 +7,10 @@ time forgives. Memory is bounded; what the table of sources forgets, the global 
 
 import ipaddress
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import TooManyFailures
+from gatewayd.core.value import record
 
 FREE_FAILURES = 5
 """Failures of one source that cost nothing."""
@@ -26,7 +26,7 @@ FORGIVEN_AFTER = 60.0
 MAX_SOURCES = 10_000
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class _Record:
     failures: int = 0
     locked_until: float = 0.0

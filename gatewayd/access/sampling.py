@@ -4,10 +4,10 @@ Memory and what is told are both bounded: sources beyond the table are told of a
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gatewayd.access.limiter import source_key
 from gatewayd.core.clock import Clock
+from gatewayd.core.value import record
 
 INTERVAL = 60.0
 """Seconds between two tellings of one source."""
@@ -16,7 +16,7 @@ OTHERS = "others"
 """Stands for every source that found the table full."""
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class _Seen:
     told: float
     """When it was told of last, by the monotonic clock."""

@@ -15,7 +15,6 @@ scope allows is denied, and no scope implies another, except `sessions:all` that
 parts. KEYS is a pattern of keys of the shared state, in the grammar of topics.
 """
 
-import difflib
 import re
 from collections.abc import Iterable
 from enum import StrEnum
@@ -24,6 +23,7 @@ from functools import lru_cache
 from gatewayd.core.errors import InvalidArgument
 from gatewayd.core.event import EventType
 from gatewayd.core.filter import EventFilter
+from gatewayd.core.nearest import nearest
 from gatewayd.core.topic import TopicPattern
 from gatewayd.core.value import value
 
@@ -114,8 +114,8 @@ class Scope:
                 raise InvalidArgument("labels are lower case")
             return cls(action, topics, EventType.from_label(label))
         except InvalidArgument:
-            near = difflib.get_close_matches(label.lower(), [kind.label for kind in EventType], 1)
-            hint = f"; did you mean {near[0]!r}?" if near else "; '*' stands for every type"
+            near = nearest(label.lower(), (kind.label for kind in EventType))
+            hint = f"; did you mean {near!r}?" if near else "; '*' stands for every type"
             raise InvalidArgument(f"scope {text!r}: unknown event type {label!r}{hint}") from None
 
     def __str__(self) -> str:
@@ -273,8 +273,8 @@ def _topics(pattern: str, scope: str) -> None:
 
 
 def _nearest(word: str) -> str:
-    near = difflib.get_close_matches(word, list(Action), 1)
-    return f"; did you mean {_example(Action(near[0]))!r}?" if near else f"; scopes begin with {', '.join(Action)}"
+    near = nearest(word, Action)
+    return f"; did you mean {_example(Action(near))!r}?" if near else f"; scopes begin with {', '.join(Action)}"
 
 
 def _example(action: Action) -> str:

@@ -7,7 +7,6 @@ tried beforehand.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from gatewayd.channels.base import ChannelAdapter, ChannelAuthError, ChannelState, ChannelUnavailable, Handover
@@ -17,6 +16,7 @@ from gatewayd.config.channels import ChannelSection
 from gatewayd.config.section import settings_of
 from gatewayd.core.errors import ReloadFailed, Violation
 from gatewayd.core.secret import Secret
+from gatewayd.core.value import record
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ FLUSH_TIMEOUT: Final = 5.0
 """Seconds that a channel which leaves has for the answers that are still being made for it, and as many to send."""
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class _Replacement:
     channel: Channel
     section: ChannelSection

@@ -5,12 +5,12 @@ Owned by the outbox; synchronous; knows nothing of adapters or the store.
 
 import heapq
 from collections import deque
-from dataclasses import dataclass
 
+from gatewayd.core.value import record
 from gatewayd.storage.records import OutboxRow
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Piece:
     """One row with what this process knows of it."""
 

@@ -1,9 +1,9 @@
 """How fast and how often: growing delays between tries, and a bucket of tokens for sending."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from gatewayd.core.clock import Clock, Randomness, jittered
+from gatewayd.core.value import record
 
 _GROWTH: Final = 1.8
 
@@ -32,7 +32,7 @@ class Backoff:
         return jittered(min(self._cap, grown), self._randomness)
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class TokenBucket:
     """At most `rate` a second, with a second's worth at once after a rest. The rate may change between calls."""
 

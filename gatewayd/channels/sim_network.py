@@ -8,11 +8,12 @@ token; a send is taken or refused, and an answer may be lost after it was taken.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from gatewayd.channels.sim_values import FAULTS, Sending, Sent, SimCut, SimRefused, Update
 from gatewayd.core.clock import Clock, Randomness
+from gatewayd.core.value import record
 
 MAX_UPDATES: Final = 100_000
 """Updates that wait for one bot; one more is refused to its user."""
@@ -20,7 +21,7 @@ BATCH: Final = 100
 """Updates in one answer to a poll."""
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class _Bot:
     """One account: what users told it and what it said."""
 

@@ -3,12 +3,12 @@
 All problems of a load are collected here and leave together in one `ConfigRefused`.
 """
 
-import difflib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gatewayd.core.errors import ConfigInvalid, Violation
-from gatewayd.core.value import value
+from gatewayd.core.nearest import nearest
+from gatewayd.core.value import record, value
 
 MAX_PROBLEMS = 100
 """At the next one reading stops: nobody reads more, and a hostile file could make a million."""
@@ -78,7 +78,7 @@ class ConfigRefused(ConfigInvalid):
         return lines if self.complete else [*lines, f"there are more than {len(lines)} problems: reading stopped here"]
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Problems:
     """The problems found so far, in a bounded list."""
 
@@ -137,5 +137,5 @@ def suggest(wrong: str, known: Collection[str], kind: str) -> str:
     """`did you mean X?` when something is close, else the known ones."""
     if not known:
         return f"there are no {kind}"
-    close = difflib.get_close_matches(wrong[:64], sorted(known)[:1000], n=1, cutoff=0.6)
-    return f"did you mean {printable(close[0])}?" if close else f"known {kind}: {one_of(known)}"
+    close = nearest(wrong, sorted(known))
+    return f"did you mean {printable(close)}?" if close else f"known {kind}: {one_of(known)}"

@@ -4,7 +4,7 @@ A part is what can be unavailable as a whole: the gateway section, one agent, on
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -16,6 +16,7 @@ from gatewayd.config.problems import Path, Place, Problem, Problems, dotted, pro
 from gatewayd.config.section import Section
 from gatewayd.config.sources import Missing, SecretSource, unset
 from gatewayd.core.secret import Secret
+from gatewayd.core.value import record
 
 _Section = TypeVar("_Section", bound=Section)
 _ABSENT: Final = object()
@@ -36,7 +37,7 @@ class Unset(Enum):
     """The part is switched off: nothing is looked up."""
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Findings:
     """What reading brings to light besides values."""
 

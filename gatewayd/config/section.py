@@ -60,7 +60,7 @@ class Section:
     def __init_subclass__(cls) -> None:
         declared = dict(cls._declared)
         for name, annotation in inspect.get_annotations(cls).items():
-            if str(annotation).removeprefix("typing.").startswith("ClassVar"):
+            if _is_of_the_class(annotation):
                 continue
             given = cls.__dict__.get(name, REQUIRED)
             if name in cls.__dict__:
@@ -98,6 +98,12 @@ class Section:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={each!r}' for name, each in self.__dict__.items())})"
+
+
+def _is_of_the_class(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.removeprefix("typing.").startswith("ClassVar")
+    return annotation is ClassVar or typing.get_origin(annotation) is ClassVar
 
 
 def settings_of(section: Section | type[Section]) -> Mapping[str, Setting]:

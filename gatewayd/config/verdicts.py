@@ -1,11 +1,11 @@
 """What was found wrong → what an operator reads."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from gatewayd.config.checking import Wrong
 from gatewayd.config.problems import printable
+from gatewayd.core.nearest import nearest
 
 
 def explain(wrong: Wrong, shown: str) -> tuple[str, str]:
@@ -41,5 +41,5 @@ def _close(value: Any, expected: str) -> str:
     words = [word.strip() for word in expected.split(",")]
     if not isinstance(value, str) or len(words) < 2:
         return ""
-    close = difflib.get_close_matches(value[:64].lower(), words, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else ""
+    close = nearest(value.lower(), words)
+    return f"did you mean {close}?" if close else ""

@@ -44,7 +44,7 @@ from gatewayd.routing.endings import Endings
 from gatewayd.routing.intake import Intake
 from gatewayd.routing.router import Router
 from gatewayd.rpc.guard import Guard
-from gatewayd.rpc.neighbours import Health, guarded_neighbours
+from gatewayd.rpc.neighbours import Health, Introspection
 from gatewayd.rpc.server import RpcServer
 from gatewayd.rpc.services import handlers
 from gatewayd.runtime.emit import ExecutionEvents
@@ -279,7 +279,7 @@ class Assembly:
         )
         self.health = Health()
         listen = rpc_listen(options, config, lambda: self.reloader.config.gateway.tls)
-        self.rpc = RpcServer(listen, [*ours, *guarded_neighbours(guard)], self.health)
+        self.rpc = RpcServer(listen, [*ours, Introspection(guard)], self.health)
         self.http = web(
             hub=self.hub,
             push=self.push,

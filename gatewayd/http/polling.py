@@ -23,15 +23,14 @@ from gatewayd.push.service import Push, place_of
 from gatewayd.wire.push import topic_of
 from gatewayd.wire.push_calls import (
     ack_response,
-    call_from_json,
     heartbeat_response,
     join_response,
     leave_response,
     poll_response,
     presence_response,
     register_response,
-    to_json,
 )
+from gatewayd.wire.push_json import call_from_json, to_json
 
 SERVICE = "/gateway.v1.PushService/"
 """Whose rules hold here."""

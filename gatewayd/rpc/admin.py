@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from gateway.v1 import admin_service_pb2 as pb
-from gateway.v1 import admin_service_pb2_grpc, status_pb2
+from gateway.v1 import status_pb2
 
 from gatewayd.access.principals import Principal
 from gatewayd.core.errors import NotFound
 from gatewayd.operations import ClientReport, Operations
+from gatewayd.rpc.contract import AdminServiceServicer
 from gatewayd.rpc.convert import context_of, name_of
 from gatewayd.rpc.convert_admin import (
     agent_message,
@@ -33,7 +34,7 @@ MAX_PIECES = 1000
 _NAME = "/gateway.v1.AdminService/"
 
 
-class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
+class AdminService(AdminServiceServicer):
     """Serves the whole service. Each method converts in, calls, converts out."""
 
     def __init__(self, *, guard: Guard, operations: Operations, store: Store) -> None:

@@ -1,6 +1,6 @@
 """`AgentService`: one question, one answer."""
 
-from gateway.v1 import agent_service_pb2, agent_service_pb2_grpc
+from gateway.v1 import agent_service_pb2
 
 from gatewayd.access.principals import Principal
 from gatewayd.conversation.asking import ask
@@ -9,6 +9,7 @@ from gatewayd.conversation.speaking import Speaking
 from gatewayd.engine.engine import MessageEngine
 from gatewayd.routing.published import Publications
 from gatewayd.routing.router import Caller
+from gatewayd.rpc.contract import AgentServiceServicer
 from gatewayd.rpc.convert import answer_message, send_of
 from gatewayd.rpc.guard import Context, Guard, traceparent_of
 from gatewayd.rpc.messages import MessageCalls, refuse_client
@@ -19,7 +20,7 @@ from gatewayd.wire.values import refuse
 _NAME = "/gateway.v1.AgentService/"
 
 
-class AgentService(MessageCalls, agent_service_pb2_grpc.AgentServiceServicer):
+class AgentService(MessageCalls, AgentServiceServicer):
     """Serves the whole service."""
 
     def __init__(

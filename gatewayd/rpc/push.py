@@ -1,7 +1,6 @@
 """`PushService`: push topics and polling, a call for each."""
 
 from gateway.v1 import push_service_pb2 as pb
-from gateway.v1 import push_service_pb2_grpc
 
 from gatewayd.access.audit import Audit
 from gatewayd.access.principals import Principal
@@ -9,6 +8,7 @@ from gatewayd.core.errors import NotFound
 from gatewayd.core.topic import TopicPattern
 from gatewayd.push.calls import PollCalls
 from gatewayd.push.service import Push, may_see, place_of
+from gatewayd.rpc.contract import PushServiceServicer
 from gatewayd.rpc.convert_push import letter_message, topic_message
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import cut, page_of
@@ -38,7 +38,7 @@ MAX_DIGITS = 18
 _NAME = "/gateway.v1.PushService/"
 
 
-class PushService(push_service_pb2_grpc.PushServiceServicer):
+class PushService(PushServiceServicer):
     """Serves the whole service."""
 
     def __init__(self, *, guard: Guard, push: Push, rates: Rates, audit: Audit) -> None:

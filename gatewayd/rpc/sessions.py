@@ -1,13 +1,13 @@
 """`SessionService`: looks at conversations and ends them."""
 
 from gateway.v1 import session_service_pb2 as pb
-from gateway.v1 import session_service_pb2_grpc
 
 from gatewayd.access.audit import Audit
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
 from gatewayd.core.errors import NotFound
 from gatewayd.routing.closing import Closing, Erased
+from gatewayd.rpc.contract import SessionServiceServicer
 from gatewayd.rpc.convert import history_message, name_of, session_message
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import DEFAULT_SIZE, MAX_SIZE, moment_place, page_of
@@ -26,7 +26,7 @@ _READ = 100
 """Lines of a history read at once."""
 
 
-class SessionService(session_service_pb2_grpc.SessionServiceServicer):
+class SessionService(SessionServiceServicer):
     """Serves the whole service. A session of somebody else is answered like one that is not there."""
 
     def __init__(self, *, guard: Guard, runtime: AgentRuntime, store: Store, closing: Closing, audit: Audit) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
 
-from gateway.v1 import runtime_service_pb2_grpc, state_pb2
+from gateway.v1 import state_pb2
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
@@ -13,6 +13,7 @@ from gatewayd.core.errors import NotFound, SlowConsumer
 from gatewayd.core.state import EVERYWHERE, Isolation, Place, StateScope, check_key, read_order
 from gatewayd.core.topic import TopicPattern
 from gatewayd.core.work import Execution
+from gatewayd.rpc.contract import RuntimeServiceServicer
 from gatewayd.rpc.convert_state import change_of, entry_message, parts, scope_of
 from gatewayd.rpc.guard import Context, Guard
 from gatewayd.rpc.paging import page_of
@@ -31,7 +32,7 @@ STALL = 10.0
 _NAME = "/gateway.v1.RuntimeService/"
 
 
-class StateCalls(runtime_service_pb2_grpc.RuntimeServiceServicer):
+class StateCalls(RuntimeServiceServicer):
     """The state of somebody else's execution is answered like that of one that is not there."""
 
     def __init__(

@@ -7,7 +7,7 @@ once. A record goes to the store as text, whole.
 import hashlib
 import json
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from gatewayd.config.goals import ConstraintSection, CriterionSection, GoalSection
@@ -27,13 +27,14 @@ from gatewayd.core.goals import (
     Outcome,
     Recommendation,
 )
+from gatewayd.core.value import record
 from gatewayd.core.work import Execution
 
 _DIGITS: Final = 6
 """Of a score, as it is kept."""
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Tally:
     """What counts of one criterion."""
 
@@ -60,7 +61,7 @@ class Tally:
         return replaced
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Breaches:
     """What counts of one constraint."""
 

@@ -5,12 +5,13 @@ version. Files only grow in number: what was released is never edited. Nothing h
 """
 
 import re
-from importlib import resources
+from pathlib import Path
 
 from gatewayd.core.errors import StoreCorrupt
 from gatewayd.core.value import value
 
 _NAME = re.compile(r"(\d{4})_\w+\.sql\Z")
+_FILES = Path(__file__).with_name("sql")
 
 
 @value(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Migration:
 def migrations_of(backend: str) -> list[Migration]:
     """The backend's files in order; their numbers run 1, 2, 3, … without a gap."""
     found = []
-    for file in (resources.files("gatewayd.storage") / "sql" / backend).iterdir():
+    for file in (_FILES / backend).iterdir():
         match = _NAME.match(file.name)
         if match:
             found.append(Migration(int(match[1]), file.name, file.read_text(encoding="utf-8")))

@@ -2,15 +2,15 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from gatewayd.core.value import record
 from gatewayd.storage.records import HistoryEntry
 
 CACHED_HISTORIES = 1_000
 """Sessions whose history is kept in memory. With `persist: false` that is all there is of it."""
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class _Recent:
     """A history in memory, and its size in bytes, so that adding a turn costs the same in a long one."""
 

@@ -143,3 +143,18 @@ def test_a_start_imports_neither_pydantic_nor_litellm() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+
+
+def test_a_start_imports_nothing_that_few_need() -> None:
+    """Each is loaded by who needs it: a flag, a schedule, a mistake, a question."""
+    code = (
+        "import sys\n"
+        "from gatewayd import cli\n"
+        "cli.main(['--config', '/nowhere/gateway.yaml'])\n"
+        "import gatewayd.daemon.gateway, gatewayd.channels.sim\n"
+        "few = {'difflib', 'shutil', 'tempfile', 'importlib.resources', 'zoneinfo', 'croniter', 'grpc_channelz',\n"
+        "    'grpc_reflection.v1alpha', 'google.protobuf.json_format', 'gateway.v1.admin_service_pb2_grpc'}\n"
+        "few &= set(sys.modules)\n"
+        "assert not few, few\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)

@@ -1,6 +1,9 @@
 """What is left of a store whose process was killed, and what is noticed when the rest was tampered with."""
 
+import errno
+import os
 import sqlite3
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 from store_rig import Make, failing_connect, kill_after, stores
 
 from gatewayd.core.errors import StoreCorrupt, StoreFailed
+from gatewayd.storage.sqlite.place import APPLICATION_ID
 from gatewayd.testing.store_cases.samples import ALL, NOW, acceptance, answered, event, finish, published
 from gatewayd.testing.store_cases.sqlite import SQLiteHarness
 
@@ -61,6 +65,31 @@ async def test_F29_a_database_that_was_half_made_is_made_anew(tmp_path: Path, ma
     harness = await make(directory / "gateway.db")
     assert harness.store.log.last_seq == 0
     assert sorted(entry.name for entry in directory.iterdir() if entry.name.startswith(".")) == []
+
+
+async def test_F29_a_database_has_its_name_only_once_it_is_on_the_disk(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, fsync = tmp_path / "state" / "gateway.db", os.fsync
+
+    def fails(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fails)
+        with pytest.raises(OSError, match=r"Input/output error: .*/state/\.gateway\.db\.new"):
+            await make(path)
+    assert not path.exists()
+
+    harness = await make(path)
+
+    assert harness.store.log.last_seq == 0
+    with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    connection.close()
 
 
 async def test_F29_a_crash_before_the_commit_leaves_nothing_half_done(make: Make) -> None:

@@ -1,6 +1,5 @@
 """Tools that come with gatewayd. Each is also an entry point of the group `gatewayd.tools`."""
 
-import zoneinfo
 from datetime import UTC, datetime
 
 from gatewayd.agents.tools.base import ToolContext, ToolFailed
@@ -15,6 +14,8 @@ async def current_time(ctx: ToolContext, timezone: str = "UTC") -> str:
     Args:
         timezone: Name of the time zone in the IANA database, such as `Europe/Berlin`.
     """
+    import zoneinfo  # noqa: PLC0415  # only who asks needs it
+
     try:
         zone = UTC if timezone == "UTC" else zoneinfo.ZoneInfo(timezone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):

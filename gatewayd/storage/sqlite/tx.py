@@ -6,11 +6,12 @@ rows: every statement gives the interpreter's lock away and must win it back fro
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, NamedTuple
 
 from gatewayd.core.event import Event
+from gatewayd.core.value import record
 from gatewayd.storage.sqlite.faults import bare
 from gatewayd.storage.sqlite.layout import EXECUTIONS, LEDGER, OUTBOX, SESSIONS
 from gatewayd.storage.sqlite.live import Journal, Rows, in_chunks, insert_sql, numbered_sql
@@ -27,7 +28,7 @@ _INSERTS: Mapping[str, Callable[[int], str]] = {
 }
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Books:
     """What the writer knows without asking: rows and bytes by table, and the end of the log."""
 

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
 from gatewayd.core.errors import GatewayError, Internal
 from gatewayd.core.event import Event
+from gatewayd.core.value import record
 from gatewayd.storage.sqlite.seen import Key
 from gatewayd.storage.sqlite.tx import Tx
 
@@ -25,7 +26,7 @@ class Receipt(asyncio.Future[T]):
             _log.warning("store_unit_failed_unheard", extra={"error": str(error)})
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Unit:
     """One closed change. `apply` may run twice (a group is repeated when one of its units fails)."""
 

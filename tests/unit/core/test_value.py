@@ -1,11 +1,12 @@
 """`@value` behaves as a frozen dataclass with slots wherever the house relies on one."""
 
-from dataclasses import field, fields, replace
+from dataclasses import asdict, field, fields, is_dataclass, replace
+from typing import ClassVar, Generic, TypeVar
 
 import pytest
 
 from gatewayd.core.event import Cursor
-from gatewayd.core.value import value
+from gatewayd.core.value import record, value
 
 
 @value(frozen=True, slots=True)
@@ -78,6 +79,53 @@ class Named(Span):
     name: str = ""
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_every_value_of_a_class_is_made_in_the_same_way(number: int) -> None:
+    """The first ones are made by other means than those that follow."""
+
+    @value(frozen=True, slots=True)
+    class One:
+        low: int
+        high: int = 9
+        tags: list[str] = field(default_factory=list)
+
+        def __post_init__(self) -> None:
+            if self.low > self.high:
+                raise ValueError("it is empty")
+
+    for each in range(number):
+        assert One(each) == One(low=each, high=9, tags=[])
+    made = One(1, tags=["a"])
+    assert (made.low, made.high, made.tags, One(2).tags) == (1, 9, ["a"], [])
+    with pytest.raises(ValueError, match="it is empty"):
+        One(10)
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize(
+    ("args", "kwargs", "said"),
+    [
+        ((), {}, "missing 1 required positional argument: 'low'"),
+        ((1,), {"middle": 2}, "unexpected keyword argument 'middle'"),
+        ((1,), {"low": 2}, "multiple values for argument 'low'"),
+        ((1, 2, 3), {}, "takes from 2 to 3 positional arguments but 4 were given"),
+    ],
+)
+def test_what_does_not_fit_is_said_whenever_it_comes(
+    number: int, args: tuple[int, ...], kwargs: dict[str, int], said: str
+) -> None:
+    @value(frozen=True, slots=True)
+    class One:
+        low: int
+        high: int = 9
+
+    for each in range(number):
+        assert One(each).low == each
+    with pytest.raises(TypeError, match=said):
+        One(*args, **kwargs)
+    assert One(3) == One(3, 9)
+
+
 def test_what_a_value_takes_is_what_its_fields_say() -> None:
     assert (Span(1).low, Span(1).high, Span(high=3, low=2).high) == (1, 9, 3)
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'low'"):
@@ -97,3 +145,62 @@ def test_a_value_may_check_itself_and_derive() -> None:
 def test_a_default_is_made_anew_for_each() -> None:
     first, second = Point(1), Point(2, tags=("b",))
     assert (first.tags, second.tags) == ((), ("b",))
+
+
+_T = TypeVar("_T")
+
+
+@value(frozen=True, slots=True)
+class Marked(Generic[_T]):
+    """What belongs to the class is no field."""
+
+    mark: _T
+    KNOWN: ClassVar[int] = 3
+    named: "ClassVar[str]" = "x"
+
+
+@value(frozen=True, slots=True)
+class Weighed(Named):
+    """Takes what both have, and gives one of them another default."""
+
+    high: int = 8
+    weight: float = 0.0
+
+
+def test_what_belongs_to_the_class_is_no_field() -> None:
+    assert [one.name for one in fields(Marked)] == ["mark"]
+    assert (Marked(1).KNOWN, Marked.named, repr(Marked("a"))) == (3, "x", "Marked(mark='a')")
+
+
+def test_a_value_has_the_fields_of_all_that_it_derives_from() -> None:
+    made = Weighed(2)
+
+    assert [one.name for one in fields(made)] == ["low", "high", "name", "weight"]
+    assert asdict(made) == {"low": 2, "high": 8, "name": "", "weight": 0.0}
+    assert (Span(1).high, made.high) == (9, 8)
+    assert fields(Span)[1].default == 9
+
+
+@record(slots=True)
+class Count:
+    """One that changes."""
+
+    name: str
+    seen: list[str] = field(default_factory=list)
+    told: bool = field(default=False, compare=False)
+
+
+def test_a_record_changes_and_has_no_hash() -> None:
+    one, other = Count("a"), Count("a")
+    one.seen.append("x")
+    one.told = True
+
+    assert one != other
+    other.seen = ["x"]
+    assert one == other
+    assert is_dataclass(one)
+    assert repr(one) == "Count(name='a', seen=['x'], told=True)"
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
+    with pytest.raises(AttributeError):
+        one.more = 1  # type: ignore[attr-defined]
