@@ -10,6 +10,7 @@ import pytest
 from gatewayctl.client import (
     Call,
     CallFailed,
+    Cancelled,
     Client,
     ExecutionFailed,
     NotFound,
@@ -122,7 +123,7 @@ async def test_cancelling_the_execution_calls_the_worker_off(rig: House) -> None
             await begun.wait()
             await rig.client.cancel(execution)
             await ended.wait()
-        with pytest.raises(ExecutionFailed, match="cancelled"):
+        with pytest.raises(Cancelled, match=r"^cancelled by local$"):
             await asking.wait()
         await eventually(lambda: _is(serving.open_calls == 0))
 

@@ -1706,8 +1706,8 @@ class Reply(_message.Message):
     """
     @_builtins.property
     def error(self) -> _error_pb2.Error:
-        """In the final reply, what went wrong, such as EXECUTION_FAILED, or UNAVAILABLE for an agent whose workers are not
-        there; absent if nothing did.
+        """In the final reply, what went wrong, such as EXECUTION_FAILED, CANCELLED for an execution that somebody has cancelled,
+        or UNAVAILABLE for an agent whose workers are not there; absent if nothing did.
         """
 
     def __init__(
