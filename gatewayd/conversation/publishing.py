@@ -177,7 +177,10 @@ class Publishing:
             return
         if path:
             self._denied(principal, "events.publish", kind.label)
-        raise PermissionDenied(f"{path}: {kind.label} events are the gateway's own to emit")
+        whose = "the gateway's own to emit"
+        if CATALOGUE[kind].emitter is Emitter.WORKER:
+            whose = "those of workers, about executions that they have a call of"
+        raise PermissionDenied(f"{path}: {kind.label} events are {whose}")
 
     def _check(self, kind: EventType, topic: str, principal: Principal) -> None:
         try:
