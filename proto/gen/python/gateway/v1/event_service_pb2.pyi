@@ -412,8 +412,9 @@ class Subscribe(_message.Message):
     use.
     """
     since: _builtins.str
-    """Cursor after which to go on, without a gap; HISTORY_LOST if that is no longer kept. Empty begins with what
-    is published from now on.
+    """Cursor after which to go on, without a gap. Empty begins with what is published from now on. One that this gateway
+    cannot have given out is INVALID_ARGUMENT; where what follows it is no longer kept, or its log is another one, the
+    subscription is accepted and at once `ended` with HISTORY_LOST and the oldest cursor.
     """
     overflow: Global___Overflow.ValueType
     """What to do when the reader does not keep up; unspecified means DISCONNECT."""
@@ -1172,8 +1173,9 @@ class SaveCheckpoint(_message.Message):
     call_id: _builtins.str
     """The call. Required."""
     state: _builtins.str
-    """What to go on from: the text of a JSON object, which is the worker's own; numbers, depth and length are kept as they
-    are. Required.
+    """What to go on from: the text of a JSON object, which is the worker's own. What it says is kept, not how it is written:
+    whole numbers of up to 4300 digits as they are, others as 64-bit floats, of a key that is there twice the last.
+    INVALID_ARGUMENT for a number beyond their range, and beyond some 900 levels. Required.
     """
     node_id: _builtins.str
     """The step that makes it, for lists; at most 256 characters. May be empty."""
