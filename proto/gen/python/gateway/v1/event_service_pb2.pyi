@@ -2222,8 +2222,8 @@ class WaitForEventRequest(_message.Message):
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long to wait; zero is an immediate check (with `since`, a look back). Absent means until the deadline
-        of the call, at most 10 minutes.
+        """How long to wait, at most 10 minutes: who asks for more is told `timed_out` then. Zero is an immediate check (with
+        `since`, a look back). Absent means until the deadline of the call, which bounds it in any case.
         """
 
     def __init__(
