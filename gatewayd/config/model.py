@@ -119,7 +119,9 @@ class ClientSection(Section):
         tuple[Annotated[str, sha256_hex], ...],
         names,
         Length(1, 2),
-    ] = setting(description="SHA-256 of its token in hexadecimal; a list of two while one token replaces another.")
+    ] = setting(
+        description="SHA-256 of a token of `gatewayctl token new`, in hexadecimal; two while one replaces another."
+    )
     scopes: Annotated[tuple[Line, ...], names] = setting(
         default=(), description="What it may do, such as `agents.send:*` or `admin.read`. Default: nothing."
     )

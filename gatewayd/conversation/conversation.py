@@ -165,8 +165,9 @@ class Conversation:
 
     def refuse(self, error: InvalidArgument) -> None:
         """A frame whose words are wrong: its request is refused; without a welcome the stream ends."""
+        request_id = error.metadata.pop("request_id", "")
         if self.client_id:
-            self.put(Rejected(error.metadata.pop("request_id", ""), error))
+            self.put(Rejected(request_id, error))
             return
         self.put(Refused(error, RecoveryStep.DO_NOT_RETRY))
         self.end(error)

@@ -166,7 +166,10 @@ class Publishing:
         if CATALOGUE[kind].emitter is Emitter.WORKER and self._assignments.works_on((principal.id, client_id), ""):
             reports.append(kind)
             return
-        raise PermissionDenied(f"{path}: {kind.label} events are the gateway's own to emit", metadata=_type(kind))
+        whose = "the gateway's own to emit"
+        if CATALOGUE[kind].emitter is Emitter.WORKER:
+            whose = "those of workers, about executions that they have a call of"
+        raise PermissionDenied(f"{path}: {kind.label} events are {whose}", metadata=_type(kind))
 
     def _submit(self, events: Sequence[Event], stamp: Stamp, principal: Principal, count: int) -> Batch:
         ids = tuple([event.id for event in events])

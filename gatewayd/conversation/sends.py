@@ -11,7 +11,7 @@ from typing import Any
 
 from gatewayd.core.checkpoint import Question
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import DeadlineExceeded, ExecutionFailed, GatewayError, NotFound, Unavailable
+from gatewayd.core.errors import Cancelled, DeadlineExceeded, ExecutionFailed, GatewayError, NotFound, Unavailable
 from gatewayd.core.frames import Reply, Send
 from gatewayd.core.value import value
 from gatewayd.core.work import Execution, ExecutionState
@@ -119,7 +119,7 @@ def failure(state: ExecutionState, error: str, reason: str) -> GatewayError | No
     if state is ExecutionState.FAILED:
         return Unavailable(error) if reason == Unavailable.reason else ExecutionFailed(error)
     if state is ExecutionState.CANCELLED:
-        return ExecutionFailed(f"cancelled: {reason}")
+        return Cancelled(reason or "the execution was cancelled")
     return DeadlineExceeded(f"the execution is {state.value}: {reason}" if reason else f"it is {state.value}")
 
 

@@ -176,10 +176,11 @@ class Router:
         if send.channel:
             agent, rule = route(self.config.channels, send.channel, send.context)
             section = self.config.channels[send.channel]
-        if agent not in self.config.agents:
-            known = ", ".join(sorted(self.config.agents)) or "none"
-            raise AgentNotFound(f"no agent {agent!r} is configured (there are: {known})")
         caller.principal.require(Action.SEND, agent)
+        if agent not in self.config.agents:
+            allowed = caller.principal.scopes.allows
+            known = ", ".join(name for name in sorted(self.config.agents) if allowed(Action.SEND, name)) or "none"
+            raise AgentNotFound(f"no agent {agent!r} is configured (there are: {known})")
         self.runtime.lanes.check_room()
         opened = await self._open_for(send, caller, agent, rule, section)
         inbound = self._intake.from_client(send, caller.principal.id, caller.client_id)

@@ -85,7 +85,7 @@ async def test_a_key_of_the_callers_own_tells_a_repeat(daemon: FakeGateway) -> N
                 state=execution_pb2.EXECUTION_STATE_CANCELLED,
                 content="half",
                 reason="by ann",
-                error=refused(grpc.StatusCode.ABORTED, "EXECUTION_FAILED", "cancelled: by ann"),
+                error=refused(grpc.StatusCode.CANCELLED, "CANCELLED", "by ann"),
             ),
             "cancelled",
             "",

@@ -157,6 +157,18 @@ async def test_agents_send_names_the_agents(rig: House) -> None:
             )
 
 
+async def test_who_may_not_ask_an_agent_does_not_learn_of_it(rig: House) -> None:
+    """Out of scope is PERMISSION_DENIED, whether it is there or not; what is named is what the scopes cover."""
+    async with client(rig, "talker") as talker:
+        for agent in ("secret", "absent"):
+            with pytest.raises(PermissionDenied):
+                await talker.send(agent, "hi")
+        with pytest.raises(NotFound) as absent:
+            await talker.send("else", "hi")
+
+    assert "(there are: echo)" in str(absent.value)
+
+
 async def test_events_publish_names_types_and_topics(rig: House) -> None:
     """events.publish:<type>@<topics>; the source is who it is, not who it says."""
     async with client(rig, "publisher") as publisher:

@@ -105,6 +105,8 @@ async def test_a_hello_without_a_client_id_is_refused(rig: House, raw: Raw) -> N
         refused = (await stream.take("refused")).refused
 
     assert reason_of(refused.error) == "INVALID_ARGUMENT"
+    assert [one.field for one in refused.error.violations] == ["hello.client_id"]
+    assert not refused.error.metadata
     assert refused.step == pb.RECOVERY_STEP_DO_NOT_RETRY
 
 

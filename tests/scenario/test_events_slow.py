@@ -73,6 +73,7 @@ async def test_F46_a_reader_that_does_not_read_is_cut_with_its_place(rig: House)
                 break
         assert frame.ended.reason == pb.END_REASON_SLOW_CONSUMER
         assert reason_of(frame.ended.error) == "SLOW_CONSUMER"
+        assert frame.ended.error.metadata["cursor"] == frame.ended.cursor
 
         await stream.subscribe("s", event_filter(topic="heavy"), since=frame.ended.cursor, buffer_bytes=4096)
         while len(seen) < 5000:

@@ -91,3 +91,5 @@ async def test_a_message_that_comes_while_an_instance_is_put_away_is_handled_by_
         saved.set()
 
         assert await asyncio.wait_for(call, PATIENCE) == 2
+        assert await rig.engine.send(Note("c"), AgentId("one")) == 3, "and there is no other beside that one"
+        assert rig.engine.instances() == [AgentId("one")]

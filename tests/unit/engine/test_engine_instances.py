@@ -42,6 +42,32 @@ async def test_a_thousand_first_messages_at_once_make_one_instance(kind: str) ->
         assert made == 1
 
 
+async def test_what_comes_while_an_instance_is_made_waits_for_that_one() -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+    made: list[Collector] = []
+
+    async def make() -> Collector:
+        made.append(Collector())
+        begun.set()
+        await go.wait()
+        return made[-1]
+
+    async with running() as rig, asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        rig.engine.register("one", make)
+        sent = [tasks.create_task(rig.engine.send(Note("0"), AgentId("one")))]
+        await begun.wait()
+        sent += [tasks.create_task(rig.engine.send(Note(str(n)), AgentId("one"))) for n in range(1, 10)]
+        asked = tasks.create_task(rig.engine.get("one", lazy=False))
+        for _ in range(10):  # so that they are on their way
+            await asyncio.sleep(0)
+        go.set()
+        numbers = await asyncio.gather(*sent)
+
+        assert await asked == AgentId("one")
+        assert len(made) == 1
+        assert numbers == list(range(1, 11))
+
+
 async def test_a_factory_can_read_which_agent_it_makes_and_for_whom() -> None:
     seen: list[object] = []
 

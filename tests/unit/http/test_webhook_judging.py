@@ -1,6 +1,7 @@
 """What becomes of a request, whatever is in it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,6 +50,14 @@ def outcome(body: bytes, headers: dict[str, str], query: str) -> int | tuple[str
     except Refusal as refusal:
         return refusal.answer.status
     return data["method"], data["path"]
+
+
+def test_a_webhook_without_a_secret_that_nobody_asked_for_is_closed() -> None:
+    """The configuration refuses it; should it ever get here, there is no way in."""
+    for headers in ({}, github(b"{}")):
+        with pytest.raises(Refusal) as refused:
+            judged(replace(SIGNED, keys=()), b"{}", headers)
+        assert refused.value.answer.status == 401
 
 
 @given(st.binary(max_size=2000), st.dictionaries(_ANY, _ANY, max_size=5), _ANY)

@@ -101,6 +101,14 @@ async def test_a_type_of_the_gateways_own_is_refused_for_that_and_nothing_else(r
     assert not (await listed(rig)).events
 
 
+async def test_a_type_of_workers_is_refused_to_who_is_none(rig):
+    with pytest.raises(Aborted) as caught:
+        await publish(rig, event_pb2.Event(type=event_type_pb2.EVENT_TYPE_TOOL_CALL_STARTED, execution_id="x"))
+    assert caught.value.reason == "PERMISSION_DENIED"
+    assert "of workers" in caught.value.message
+    assert "gateway's own" not in caught.value.message
+
+
 async def test_what_scopes_do_not_cover_is_audited_here_and_a_bad_token_by_the_authenticator_alone(rig):
     for who in ("nobody", "unknown"):
         with pytest.raises(Aborted):

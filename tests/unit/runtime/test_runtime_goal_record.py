@@ -107,6 +107,24 @@ def test_little_progress_wants_an_adjustment_only_after_some_decisions() -> None
     assert record.progress().recommendation is Recommendation.CONTINUE
 
 
+@pytest.mark.parametrize(
+    ("weight", "recommended"),
+    [
+        (0.29, Recommendation.ADJUST),
+        (0.3, Recommendation.CONTINUE),
+        (0.94, Recommendation.CONTINUE),
+        (0.95, Recommendation.COMPLETE),
+    ],
+)
+def test_the_bounds_themselves_are_not_below(weight: float, recommended: Recommendation) -> None:
+    record = goal({"id": "met", "weight": weight}, {"id": "not", "weight": 1 - weight})
+    report(record, "met", *[1] * 6)
+    report(record, "not", *[0] * 6)
+
+    assert record.progress().progress == weight
+    assert record.progress().recommendation is recommended
+
+
 def test_a_hard_violation_wants_an_adjustment_until_enough_went_without() -> None:
     constraints = [{"id": "hard", "kind": "hard"}, {"id": "soft"}]
     record = goal({"id": "a"}, constraints=constraints, window=5)

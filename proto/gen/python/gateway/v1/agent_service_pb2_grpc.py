@@ -68,9 +68,9 @@ class AgentServiceServicer(object):
 
     def SendMessage(self, request, context):
         """Sends a message to an agent and waits for its answer. AGENT_NOT_FOUND, CHANNEL_NOT_FOUND, NO_ROUTE if
-        nobody takes it; EXECUTION_FAILED if the agent fails, UNAVAILABLE if the workers that answer for it are not
-        there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while the execution goes on. A
-        call that is cut off does not cancel the execution.
+        nobody takes it; EXECUTION_FAILED if the agent fails, CANCELLED if somebody cancels the execution, UNAVAILABLE if the
+        workers that answer for it are not there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while
+        the execution goes on. A call that is cut off does not cancel the execution.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,9 +35,9 @@ class AgentServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AgentServiceAsyncStub: ...
     SendMessage: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.SendMessageRequest, _agent_service_pb2.SendMessageResponse]
     """Sends a message to an agent and waits for its answer. AGENT_NOT_FOUND, CHANNEL_NOT_FOUND, NO_ROUTE if
-    nobody takes it; EXECUTION_FAILED if the agent fails, UNAVAILABLE if the workers that answer for it are not
-    there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while the execution goes on. A
-    call that is cut off does not cancel the execution.
+    nobody takes it; EXECUTION_FAILED if the agent fails, CANCELLED if somebody cancels the execution, UNAVAILABLE if the
+    workers that answer for it are not there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while
+    the execution goes on. A call that is cut off does not cancel the execution.
     """
     PublishMessage: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.PublishMessageRequest, _agent_service_pb2.PublishMessageResponse]
     """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
@@ -64,9 +64,9 @@ class AgentServiceAsyncStub(AgentServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SendMessage: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.SendMessageRequest, _agent_service_pb2.SendMessageResponse]  # type: ignore[assignment]
     """Sends a message to an agent and waits for its answer. AGENT_NOT_FOUND, CHANNEL_NOT_FOUND, NO_ROUTE if
-    nobody takes it; EXECUTION_FAILED if the agent fails, UNAVAILABLE if the workers that answer for it are not
-    there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while the execution goes on. A
-    call that is cut off does not cancel the execution.
+    nobody takes it; EXECUTION_FAILED if the agent fails, CANCELLED if somebody cancels the execution, UNAVAILABLE if the
+    workers that answer for it are not there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while
+    the execution goes on. A call that is cut off does not cancel the execution.
     """
     PublishMessage: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.PublishMessageRequest, _agent_service_pb2.PublishMessageResponse]  # type: ignore[assignment]
     """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
@@ -96,9 +96,9 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.SendMessageResponse, _abc.Awaitable[_agent_service_pb2.SendMessageResponse]]:
         """Sends a message to an agent and waits for its answer. AGENT_NOT_FOUND, CHANNEL_NOT_FOUND, NO_ROUTE if
-        nobody takes it; EXECUTION_FAILED if the agent fails, UNAVAILABLE if the workers that answer for it are not
-        there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while the execution goes on. A
-        call that is cut off does not cancel the execution.
+        nobody takes it; EXECUTION_FAILED if the agent fails, CANCELLED if somebody cancels the execution, UNAVAILABLE if the
+        workers that answer for it are not there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while
+        the execution goes on. A call that is cut off does not cancel the execution.
         """
 
     @_abc_1.abstractmethod

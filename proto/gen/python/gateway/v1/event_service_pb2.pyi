@@ -413,8 +413,9 @@ class Subscribe(_message.Message):
     use.
     """
     since: _builtins.str
-    """Cursor after which to go on, without a gap; HISTORY_LOST if that is no longer kept. Empty begins with what
-    is published from now on.
+    """Cursor after which to go on, without a gap. Empty begins with what is published from now on. One that this gateway
+    cannot have given out is INVALID_ARGUMENT; where what follows it is no longer kept, or its log is another one, the
+    subscription is accepted and at once `ended` with HISTORY_LOST and the oldest cursor.
     """
     overflow: Global___Overflow.ValueType
     """What to do when the reader does not keep up; unspecified means DISCONNECT."""
@@ -1173,8 +1174,9 @@ class SaveCheckpoint(_message.Message):
     call_id: _builtins.str
     """The call. Required."""
     state: _builtins.str
-    """What to go on from: the text of a JSON object, which is the worker's own; numbers, depth and length are kept as they
-    are. Required.
+    """What to go on from: the text of a JSON object, which is the worker's own. What it says is kept, not how it is written:
+    whole numbers of up to 4300 digits as they are, others as 64-bit floats, of a key that is there twice the last.
+    INVALID_ARGUMENT for a number beyond their range, and beyond some 900 levels. Required.
     """
     node_id: _builtins.str
     """The step that makes it, for lists; at most 256 characters. May be empty."""
@@ -1718,8 +1720,8 @@ class Reply(_message.Message):
     """
     @_builtins.property
     def error(self) -> _error_pb2.Error:
-        """In the final reply, what went wrong, such as EXECUTION_FAILED, or UNAVAILABLE for an agent whose workers are not
-        there; absent if nothing did.
+        """In the final reply, what went wrong, such as EXECUTION_FAILED, CANCELLED for an execution that somebody has cancelled,
+        or UNAVAILABLE for an agent whose workers are not there; absent if nothing did.
         """
 
     def __init__(
@@ -2232,8 +2234,8 @@ class WaitForEventRequest(_message.Message):
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long to wait; zero is an immediate check (with `since`, a look back). Absent means until the deadline
-        of the call, at most 10 minutes.
+        """How long to wait, at most 10 minutes: who asks for more is told `timed_out` then. Zero is an immediate check (with
+        `since`, a look back). Absent means until the deadline of the call, which bounds it in any case.
         """
 
     def __init__(
