@@ -28,7 +28,7 @@ from gatewayd.core.message import ReplyKind
 from gatewayd.core.work import ExecutionState
 from gatewayd.providers.bounds import closing
 from gatewayd.runtime.context import RunContext
-from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.emit import ExecutionEvents, with_call
 from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.leaving import Leaving, Prompt, patiently
@@ -253,13 +253,8 @@ class Performer:
         self.write_held(live)
         if not event.durable:
             self._publish(event)
-        elif event.type is EventType.TOOL_CALL_STARTED:
-            name, call_id = str(event.data.get("tool_name", "")), str(event.data.get("tool_use_id", ""))
-            self._store.begin_call(BegunCall(live.execution.id, call_id, name, event.time), [event])
-        elif event.type is EventType.TOOL_CALL_COMPLETED:
-            self._store.complete_call(live.execution.id, str(event.data.get("tool_use_id", "")), [event])
         else:
-            self._store.append([Published(event)], scope="")
+            self._store.append([with_call(Published(event))], scope="")
 
     def write_held(self, live: LiveExecution) -> None:
         """Results of tools that no checkpoint took with it."""
