@@ -14,6 +14,7 @@ __all__ = [
     "AgentTypeExists",
     "CallCycle",
     "ConstructionFailed",
+    "HandlerExited",
     "EngineMisused",
     "MalformedMessage",
     "MessageRefused",
@@ -31,6 +32,10 @@ class AgentTypeExists(AlreadyExists):
 
 class ConstructionFailed(ExecutionFailed):
     """The factory failed, took too long, or made something else than was expected; nothing was handled."""
+
+
+class HandlerExited(ExecutionFailed):
+    """The handler ended by what is no error, such as an exit, which is not that of whoever waits for it."""
 
 
 class SubscriptionExists(AlreadyExists):

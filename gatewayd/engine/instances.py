@@ -112,7 +112,7 @@ class Instances:
             if self.store is None and not inspect.isawaitable(made):
                 self._adopt(lane, made)
                 return None
-        except Exception as error:  # the boundary of the factory's own code
+        except BaseException as error:  # the boundary of the factory's own code; its exit is not the daemon's
             raise self._failed(lane, error) from error
         making: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         lane.making, lane.held = making, True
@@ -133,10 +133,10 @@ class Instances:
                     await agent.close()  # its type was taken back meanwhile
         except TimeoutError as error:
             failure = error
-        except asyncio.CancelledError as error:
+        except (asyncio.CancelledError, GeneratorExit) as error:
             failure = error
             raise
-        except Exception as error:  # the boundary of the agent's own code
+        except BaseException as error:  # the boundary of the agent's own code; its exit is not the daemon's
             failure = error
         finally:
             lane.making, lane.held = None, False
@@ -198,7 +198,7 @@ class Instances:
         try:
             async with self._clock.timeout(self._limits.construction):
                 await agent.close()
-        except Exception:  # the boundary of the agent's own code
+        except (Exception, SystemExit):  # the boundary of the agent's own code
             log.exception("agent_not_closed", extra={"agent": str(lane.id)})
 
 

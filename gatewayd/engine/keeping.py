@@ -1,5 +1,6 @@
 """Saving and loading: of the whole engine on demand, of single instances when they are idle."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -139,8 +140,14 @@ class Keeping:
     async def _evict(self, lane: Lane) -> None:
         try:
             put_away = await self._alone(lane, self._put_away)
-        except Exception:  # the boundary of the agent's own code and of the store: it stays, and is tried again later
+        except (Exception, SystemExit):  # the boundary of the agent's own code and of the store: it stays for now
             log.exception("agent_not_evicted", extra={"agent": str(lane.id)})
+            put_away = False
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            log.exception("agent_not_evicted", extra={"agent": str(lane.id)})  # it waited for something of its own
             put_away = False
         if put_away and lane.idle:
             self._instances.drop(lane)
@@ -151,7 +158,7 @@ class Keeping:
         try:
             async with self._clock.timeout(self._limits.construction):
                 await self._store_state(lane)
-        except Exception:  # the boundary of the agent's own code and of the store
+        except (Exception, SystemExit):  # the boundary of the agent's own code and of the store
             log.exception("state_not_kept", extra={"agent": str(lane.id)})
 
     async def _put_away(self, lane: Lane) -> bool:

@@ -147,13 +147,18 @@ class Performer:
             if live.cancel_reason and live.task is not None:
                 live.task.uncancel()
                 return live.cancelled()
-            if live.task is None or live.task.cancelling():
+            if live.task is None or self._lanes.closed:
                 raise
-            return live.crashed()  # nobody cancelled it: it waited for something of its own that was cancelled
+            while live.task.cancelling():  # by its agent itself
+                live.task.uncancel()
+            return live.crashed()  # or it waited for something of its own that was cancelled
         except GatewayError as error:
             return live.failed(error.message, Unavailable.reason if isinstance(error, Unavailable) else "")
-        except (Exception, SystemExit):  # the boundary of the agent's own code; its exit is not the daemon's
-            return live.crashed()
+        except GeneratorExit:  # nobody runs this any more
+            raise
+        except BaseException:  # the boundary of the agent's own code; its exit is not the daemon's
+            left = live.leaving is not None  # it was told so in a task of its own, which makes a group of it
+            return live.cancelled() if left else live.crashed()
         return Outcome(ExecutionState.SUCCEEDED, output=live.text)
 
     async def _run(self, live: LiveExecution) -> None:
