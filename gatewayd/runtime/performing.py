@@ -17,6 +17,7 @@ from gatewayd.agents.base import (
     ToolStarted,
     Turn,
 )
+from gatewayd.agents.calls import NobodyThere
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.config.entry_points import RuntimeSection
 from gatewayd.core.checkpoint import BegunCall, Restart
@@ -216,10 +217,14 @@ class Performer:
         topical = execution.reply_to.kind is ReplyKind.TOPIC
         work = self._messaging.delivered(execution, agent.timeout, trace) if topical else agent.run(turn, context)
         self._overdue.begins(live, agent.timeout)
-        async with self._clock.timeout(agent.timeout), closing(work) as outputs:
-            async for output in outputs:
-                leaving.check_there()
-                await self._put_out(live, output, notes)
+        try:
+            async with self._clock.timeout(agent.timeout), closing(work) as outputs:
+                async for output in outputs:
+                    leaving.check_there()
+                    await self._put_out(live, output, notes)
+        except NobodyThere as error:
+            await leaving.stay(error.metadata["agent"])
+            raise
 
     async def _put_out(self, live: LiveExecution, output: Output, notes: ExecutionLog) -> None:
         execution = live.execution

@@ -1,4 +1,4 @@
-"""Handlers of workers that end by what is no error: the call is answered at once, and the program ends if it is told so."""
+"""Handlers of workers that end by what is no error: told at once; and an interrupt ends the program."""
 
 import asyncio
 from typing import Any
