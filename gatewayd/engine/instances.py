@@ -12,8 +12,8 @@ from gatewayd.core.clock import Clock
 from gatewayd.core.errors import Cancelled, GatewayError, LimitExceeded
 from gatewayd.engine.base import Construction, MessageAgent, Sending, StateStore, within, within_async
 from gatewayd.engine.call import Call
-from gatewayd.engine.errors import ConstructionFailed, EngineMisused
-from gatewayd.engine.lane import Lane, Registration
+from gatewayd.engine.errors import ConstructionFailed, EngineMisused, Superseded
+from gatewayd.engine.lane import Lane, Order, Registration
 from gatewayd.engine.limits import Limits
 from gatewayd.engine.news import News
 from gatewayd.engine.traffic import Traffic
@@ -187,6 +187,15 @@ class Instances:
         """End all that waits in the lane; each with a verdict of its own, since a raised error keeps its traceback."""
         while lane.queue:
             self._withdrawn(lane.queue.popleft(), verdict())
+
+    def reorder(self, registration: Registration, order: Order) -> None:
+        """See `MessageEngine.reorder`. Where only the newest message waits from now on, the others are superseded."""
+        registration.order = order
+        for lane in registration.lanes.values():
+            lane.limit, lane.latest_only = order.at_once, order.latest_only
+            while lane.latest_only and len(lane.queue) > 1:
+                self._withdrawn(lane.queue.popleft(), Superseded(f"{lane.id} got a newer message"))
+            self._relist(lane)
 
     # Ending
 
