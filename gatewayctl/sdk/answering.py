@@ -30,6 +30,8 @@ MAX_ANSWER = 2 * 1024 * 1024
 """Longest answer, in bytes of UTF-8."""
 GRACE = 5.0
 """Seconds after a call's time in which the daemon takes it back; without a word of it nobody waits any more."""
+_LAST_WORD = 1.0
+"""Seconds that a program which is to end takes to tell the daemon that its handler has failed."""
 MAX_PIECE = 64 * 1024
 """Characters of one reply."""
 
@@ -154,8 +156,9 @@ class Answering:
         self._offset = before
         self._before = before
         """Characters before what is kept here."""
-        self._left = False
-        self._done = False
+        self._left = self._done = self._over = False
+        self._interrupt: KeyboardInterrupt | None = None
+        """With which the handler has ended, and the program is to end."""
         self._error = ""
         self._news = asyncio.Event()
 
@@ -163,7 +166,7 @@ class Answering:
         """Until the daemon has the answer, or does not want it any more. Being cancelled cancels the handler."""
         work = asyncio.get_running_loop().create_task(self._work(), name="handler")
         try:
-            async with asyncio.timeout(self._call.timeout + GRACE):
+            async with asyncio.timeout(self._call.timeout + GRACE) as self._until:
                 while not await self._send():
                     pass
             if self._left:
@@ -171,11 +174,14 @@ class Answering:
         except TimeoutError:
             log.warning("call %s has run out of time, and the daemon is away", self._call.call_id)
         finally:
+            self._over = True
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
             for one in self._said:
                 if isinstance(one, Mark):
                     one.is_over(left=self._left)
+        if self._interrupt is not None:
+            raise self._interrupt
 
     def wake(self) -> None:
         """The agent is registered on another connection: say everything again there."""
@@ -194,13 +200,14 @@ class Answering:
                 self._failed()
         except CallFailed as failure:
             self._error = str(failure)[:4096] or "The agent gave up."
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+        except BaseException as error:  # the boundary of somebody's handler: the user hears that it failed, the log why
+            if self._over or isinstance(error, GeneratorExit):
                 raise
-            self._failed()  # nobody cancelled it: it waited for something of its own that was cancelled
-        except Exception:  # the boundary of somebody's handler: the user hears that it failed, the log why
-            self._failed()
+            if not self._left:  # else it may have been told so in a task of its own, which makes a group of it
+                self._failed()
+            if isinstance(error, KeyboardInterrupt):
+                self._interrupt = error
+                self._until.reschedule(asyncio.get_running_loop().time() + _LAST_WORD)
         self._done = True
         self._news.set()
 

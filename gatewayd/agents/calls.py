@@ -265,9 +265,14 @@ def _newest(turn: Turn) -> tuple[Said, ...]:
     return tuple(reversed(taken))
 
 
+class NobodyThere(Unavailable):
+    """No worker of the agent is there."""
+
+
 def absent(agent: str) -> GatewayError:
     """Nobody is there who answers for it."""
-    return Unavailable(f"The agent {agent} is not available right now. Please try again later.", retry_after=5.0)
+    what = f"The agent {agent} is not available right now. Please try again later."
+    return NobodyThere(what, metadata={"agent": agent}, retry_after=5.0)
 
 
 def cut_off(agent: str) -> GatewayError:

@@ -17,6 +17,7 @@ from gatewayd.core.errors import GatewayError, InvalidArgument, NotFound, Permis
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.ids import IdSource
 from gatewayd.core.work import Execution
+from gatewayd.runtime.emit import with_call
 from gatewayd.storage.base import Store
 from gatewayd.storage.records import Published
 from gatewayd.wire import Stamp, content_digest, parse_event, settle
@@ -119,7 +120,7 @@ class Publishing:
                 count += clients
         if reports:
             self._settle(events, stamp, principal, client_id)
-        return self._submit(events, stamp, principal, count)
+        return self._submit(events, stamp, principal, count, teller=client_id if reports else None)
 
     def _settle(self, events: Sequence[Event], stamp: Stamp, principal: Principal, client_id: str) -> None:
         """What a worker tells of its execution is an event of that execution, for whoever may see that."""
@@ -171,9 +172,14 @@ class Publishing:
             whose = "those of workers, about executions that they have a call of"
         raise PermissionDenied(f"{path}: {kind.label} events are {whose}", metadata=_type(kind))
 
-    def _submit(self, events: Sequence[Event], stamp: Stamp, principal: Principal, count: int) -> Batch:
+    def _submit(
+        self, events: Sequence[Event], stamp: Stamp, principal: Principal, count: int, *, teller: str | None
+    ) -> Batch:
+        """`teller`: the worker that tells of its executions with them; None if none does."""
         ids = tuple([event.id for event in events])
         durable = [Published(event, content_digest(event, stamp)) for event in events if event.durable]
+        if teller is not None:
+            durable = [with_call(one, teller) for one in durable]
         if not durable:
             publish = self._bus.publish
             for event in events:

@@ -17,6 +17,8 @@ MAX_INPUT = 64 * 1024
 
 MAX_QUESTIONS = 500
 """What one execution may ask in a chat."""
+MAX_BEGUN = 1000
+"""Tool calls of one execution that workers may have told the begin of and not the end."""
 
 
 class CheckpointKind(StrEnum):

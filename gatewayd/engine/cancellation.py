@@ -150,7 +150,7 @@ class CallToken(CancellationToken):
 def _call(callback: Callable[[], object]) -> None:
     try:
         callback()
-    except Exception:  # the boundary of foreign code
+    except (Exception, SystemExit):  # the boundary of foreign code
         log.exception("cancellation_callback_failed")
 
 

@@ -106,6 +106,10 @@ class MessageEngine(Posting):
             subscriptions=subscriptions,
         )
 
+    def reorder(self, agent_type: str, order: Order) -> None:
+        """From now on its instances handle their messages so; what runs goes on. `AgentNotFound`."""
+        self._instances.reorder(self._registration(agent_type), order)
+
     async def unregister(self, agent_type: str, why: str = "its agent type was taken back") -> None:
         """Forget an agent type with its subscriptions. All that waits for it or is handled fails as `Unavailable`.
 

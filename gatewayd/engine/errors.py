@@ -15,6 +15,7 @@ __all__ = [
     "CallCycle",
     "ConstructionFailed",
     "EngineMisused",
+    "HandlerExited",
     "MalformedMessage",
     "MessageRefused",
     "SubscriptionExists",
@@ -31,6 +32,10 @@ class AgentTypeExists(AlreadyExists):
 
 class ConstructionFailed(ExecutionFailed):
     """The factory failed, took too long, or made something else than was expected; nothing was handled."""
+
+
+class HandlerExited(ExecutionFailed):
+    """The handler ended by what is no error, such as an exit, which is not that of whoever waits for it."""
 
 
 class SubscriptionExists(AlreadyExists):

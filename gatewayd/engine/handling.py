@@ -14,7 +14,7 @@ from gatewayd.core.tracing import Tracer
 from gatewayd.engine.call import MAX_DEPTH, Call, Suspended
 from gatewayd.engine.deadlines import Deadlines
 from gatewayd.engine.entering import Entering
-from gatewayd.engine.errors import CallCycle, Superseded
+from gatewayd.engine.errors import CallCycle, HandlerExited, Superseded
 from gatewayd.engine.events import MessageKind, Stage
 from gatewayd.engine.lane import Lane
 from gatewayd.engine.news import News, reason_of, unfit
@@ -164,7 +164,7 @@ class Handling:
         except asyncio.CancelledError:
             self.fail(call, Cancelled(f"the handler of {lane.id} was cancelled from within"))
             return None
-        except Exception as error:  # the boundary of the agent's own code
+        except BaseException as error:  # the boundary of the agent's own code; its exit is not the daemon's
             self.fail(call, error)
             return None
         self.suspended[call] = None
@@ -184,6 +184,10 @@ class Handling:
     def fail(self, call: Call, error: BaseException) -> None:
         """Its handler has raised."""
         waiter = call.waiter
+        if not isinstance(error, Exception):
+            exited = HandlerExited(f"the handler of {call.lane.id} ended by {type(error).__name__}")
+            exited.__cause__ = error
+            error = exited
         if call.verdict is not None:  # nobody wants it any more, and how it ended was told when it was cut
             self._end(call)
         elif waiter is not None:

@@ -12,8 +12,8 @@ from gatewayd.core.clock import Clock
 from gatewayd.core.errors import Cancelled, GatewayError, LimitExceeded
 from gatewayd.engine.base import Construction, MessageAgent, Sending, StateStore, within, within_async
 from gatewayd.engine.call import Call
-from gatewayd.engine.errors import ConstructionFailed, EngineMisused
-from gatewayd.engine.lane import Lane, Registration
+from gatewayd.engine.errors import ConstructionFailed, EngineMisused, Superseded
+from gatewayd.engine.lane import Lane, Order, Registration
 from gatewayd.engine.limits import Limits
 from gatewayd.engine.news import News
 from gatewayd.engine.traffic import Traffic
@@ -112,7 +112,7 @@ class Instances:
             if self.store is None and not inspect.isawaitable(made):
                 self._adopt(lane, made)
                 return None
-        except Exception as error:  # the boundary of the factory's own code
+        except BaseException as error:  # the boundary of the factory's own code; its exit is not the daemon's
             raise self._failed(lane, error) from error
         making: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         lane.making, lane.held = making, True
@@ -133,10 +133,10 @@ class Instances:
                     await agent.close()  # its type was taken back meanwhile
         except TimeoutError as error:
             failure = error
-        except asyncio.CancelledError as error:
+        except (asyncio.CancelledError, GeneratorExit) as error:
             failure = error
             raise
-        except Exception as error:  # the boundary of the agent's own code
+        except BaseException as error:  # the boundary of the agent's own code; its exit is not the daemon's
             failure = error
         finally:
             lane.making, lane.held = None, False
@@ -188,6 +188,15 @@ class Instances:
         while lane.queue:
             self._withdrawn(lane.queue.popleft(), verdict())
 
+    def reorder(self, registration: Registration, order: Order) -> None:
+        """See `MessageEngine.reorder`. Where only the newest message waits from now on, the others are superseded."""
+        registration.order = order
+        for lane in registration.lanes.values():
+            lane.limit, lane.latest_only = order.at_once, order.latest_only
+            while lane.latest_only and len(lane.queue) > 1:
+                self._withdrawn(lane.queue.popleft(), Superseded(f"{lane.id} got a newer message"))
+            self._relist(lane)
+
     # Ending
 
     async def close(self, lane: Lane) -> None:
@@ -198,7 +207,7 @@ class Instances:
         try:
             async with self._clock.timeout(self._limits.construction):
                 await agent.close()
-        except Exception:  # the boundary of the agent's own code
+        except (Exception, SystemExit):  # the boundary of the agent's own code
             log.exception("agent_not_closed", extra={"agent": str(lane.id)})
 
 

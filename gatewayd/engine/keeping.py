@@ -1,5 +1,6 @@
 """Saving and loading: of the whole engine on demand, of single instances when they are idle."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -7,7 +8,7 @@ from typing import Any
 
 from gatewayd.core.agents import AgentId
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import AgentNotFound, DeadlineExceeded, InvalidArgument
+from gatewayd.core.errors import AgentNotFound, DeadlineExceeded, ExecutionFailed, GatewayError, InvalidArgument
 from gatewayd.core.value import value
 from gatewayd.engine.handling import Handling
 from gatewayd.engine.instances import Instances, state_key
@@ -62,7 +63,7 @@ class Keeping:
         lanes = list(self._instances.lanes()) if agents is None else [self._lane(each) for each in agents]
         states: dict[str, Any] = {}
         for lane in lanes:
-            found = await self._alone(lane, self._state)
+            found = await self._asked(lane, self._state, "give")
             if found is not None:
                 states[str(lane.id)] = dict(found)
         named = None if agents is None else {lane.id.type for lane in lanes}
@@ -102,10 +103,25 @@ class Keeping:
             if lane.agent is not None:
                 await lane.agent.load_state(kept)
 
-        await self._alone(lane, take_up)
+        await self._asked(lane, take_up, "take up")
 
     async def _state(self, lane: Lane) -> Mapping[str, Any] | None:
-        return None if lane.agent is None else await lane.agent.save_state()
+        if lane.agent is None:
+            return None
+        state = await lane.agent.save_state()
+        json.dumps(dict(state), allow_nan=False)  # what is no JSON is the fault of this one alone
+        return state
+
+    async def _asked(self, lane: Lane, work: Callable[[Lane], Any], what: str) -> Any:
+        """As `_alone`, for somebody who waits for it. `ExecutionFailed` names the instance that fails at it."""
+        try:
+            return await self._alone(lane, work)
+        except GatewayError:
+            raise
+        except (Exception, SystemExit) as error:  # the boundary of the agent's own code
+            log.exception("agent_state_failed", extra={"agent": str(lane.id)})
+            told = f"{lane.id} did not {what} its state: {type(error).__name__}"
+            raise ExecutionFailed(told, metadata={"agent": str(lane.id)}) from error
 
     async def _alone(self, lane: Lane, work: Callable[[Lane], Any]) -> Any:
         """Do it while no handler of the instance runs. `DeadlineExceeded` if one does not end."""
@@ -139,8 +155,14 @@ class Keeping:
     async def _evict(self, lane: Lane) -> None:
         try:
             put_away = await self._alone(lane, self._put_away)
-        except Exception:  # the boundary of the agent's own code and of the store: it stays, and is tried again later
+        except (Exception, SystemExit):  # the boundary of the agent's own code and of the store: it stays for now
             log.exception("agent_not_evicted", extra={"agent": str(lane.id)})
+            put_away = False
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            log.exception("agent_not_evicted", extra={"agent": str(lane.id)})  # it waited for something of its own
             put_away = False
         if put_away and lane.idle:
             self._instances.drop(lane)
@@ -151,7 +173,7 @@ class Keeping:
         try:
             async with self._clock.timeout(self._limits.construction):
                 await self._store_state(lane)
-        except Exception:  # the boundary of the agent's own code and of the store
+        except (Exception, SystemExit):  # the boundary of the agent's own code and of the store
             log.exception("state_not_kept", extra={"agent": str(lane.id)})
 
     async def _put_away(self, lane: Lane) -> bool:

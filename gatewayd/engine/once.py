@@ -1,4 +1,7 @@
-"""Calls with an idempotency key: the same key from the same sender to the same agent is handled once."""
+"""Calls with an idempotency key: the same key from the same sender to the same agent is handled once.
+
+A sender may work for many: what it was told for one principal is no outcome for another.
+"""
 
 import asyncio
 from collections import OrderedDict
@@ -11,8 +14,8 @@ from gatewayd.core.value import value
 from gatewayd.engine.call import Call
 from gatewayd.engine.cancellation import CancellationToken
 
-OnceKey = tuple[AgentId | None, AgentId, str]
-"""Sender, recipient and key."""
+OnceKey = tuple[str, AgentId | None, AgentId, str]
+"""Principal, sender, recipient and key."""
 
 
 @value(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Once:
             del self._kept[key]
             return None
         if type(kept.message) is not type(message) or kept.message != message:
-            raise IdConflict("the idempotency key was used for another message", metadata={"idempotency_key": key[2]})
+            raise IdConflict("the idempotency key was used for another message", metadata={"idempotency_key": key[-1]})
         return kept.call
 
     def keep(self, call: Call, key: str, message: object) -> None:
@@ -59,7 +62,8 @@ class Once:
         assert waiter is not None
         # Somebody may ask again, or nobody: a failure that was told once is not to be complained of.
         waiter.add_done_callback(lambda done: None if done.cancelled() else done.exception())
-        self._kept[call.sender, call.lane.id, key] = _Kept(message, call, self._clock.monotonic() + self._seconds)
+        whole = (call.belonging.principal, call.sender, call.lane.id, key)
+        self._kept[whole] = _Kept(message, call, self._clock.monotonic() + self._seconds)
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
 

@@ -122,7 +122,8 @@ class Posting:
         A caller that says `Message` gets one. `timeout`: seconds (`Limits.timeout` if not given). `within`: the call
         whose handler asks; its deadline holds too, its session, execution and trace go on. `topic`: what the message
         was published about, where it is brought to its subscribers one by one.
-        With an idempotency key, asking again within `Limits.remembered_for` gives the first outcome.
+        With an idempotency key, asking again for the same principal within `Limits.remembered_for` gives the first
+        outcome.
 
         Raises, beside the handler's own: `AgentNotFound` at once; `UnhandledMessage`, `UnknownMessageType`,
         `MalformedMessage`; `LimitExceeded`; `ConstructionFailed`; `CallCycle`; `Superseded`; `DeadlineExceeded`;
@@ -144,7 +145,7 @@ class Posting:
             passage = Passage(sender, recipient, message_id, belonging)
             message = await admitted(self._admit, message, passage, deadline, self._clock)
         if idempotency_key:
-            earlier = self._once.find((sender, recipient, idempotency_key), asked)
+            earlier = self._once.find((belonging.principal, sender, recipient, idempotency_key), asked)
             if earlier is not None:
                 return self._as_asked(asked, await self._once.follow(earlier, deadline, cancellation_token))
         self._check_taking(cancellation_token)

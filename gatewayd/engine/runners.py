@@ -169,7 +169,9 @@ class Runners:
             reply = await resumed(*suspended, call.noticed)
         except asyncio.CancelledError:
             failure = Cancelled(f"the handler of {call.lane.id} was cancelled")
-        except Exception as error:  # the boundary of the agent's own code
+        except GeneratorExit:  # nobody runs this any more
+            raise
+        except BaseException as error:  # the boundary of the agent's own code; its exit is not the daemon's
             failure = error
         call.task = None
         handling.suspended.pop(call, None)

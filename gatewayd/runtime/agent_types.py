@@ -26,7 +26,7 @@ _CHANGED = "the agent was changed by a reload"
 
 @value(frozen=True, slots=True)
 class _Made:
-    """What an agent type was registered as; another one has to be registered anew."""
+    """What an agent type was registered as; with other handlers it has to be registered anew."""
 
     order: Order
     handlers: MessageClass | None
@@ -51,7 +51,12 @@ class AgentTypes:
         wanted = {name: self._wanted(name, section) for name, section in config.agents.items()}
         left = []
         for name, made in list(self._made.items()):
-            if wanted.get(name) != made:
+            new = wanted.get(name)
+            if new is not None and new.handlers == made.handlers:
+                if new.order != made.order:
+                    self._engine.reorder(name, new.order)
+                    self._made[name] = new
+            else:
                 why = _CHANGED if name in wanted else _GONE
                 left.append(self._engine.take_back(name, why, keep=name in wanted))
                 del self._made[name]

@@ -1,17 +1,24 @@
 """The events that an execution tells of itself."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gatewayd.core.catalogue import CATALOGUE
-from gatewayd.core.checkpoint import Restart
+from gatewayd.core.checkpoint import BegunCall, Restart
 from gatewayd.core.clock import Clock
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.ids import IdSource
 from gatewayd.core.work import Execution
+from gatewayd.storage.records import Published
+from gatewayd.wire import data_of
 
 SOURCE = "gatewayd"
 """The source of everything that the daemon itself says."""
+_NAMED = 100
+"""Tool calls that were cut off, of which so many are named, the oldest; of the others it is said how many they are."""
+_MAX_NAME = 256
+"""Characters that are kept of what a tool call is called."""
 
 
 def interruption(why: str, restart: Restart) -> Mapping[str, Any]:
@@ -20,13 +27,27 @@ def interruption(why: str, restart: Restart) -> Mapping[str, Any]:
     where = f"it goes on from checkpoint {made.id}" if made is not None else "it begins anew"
     if made is not None and made.node_id:
         where += f" of node {made.node_id}"
-    calls = [str(call) for call in restart.begun]
-    cut = f"; cut off within {', '.join(calls)}, which may have had its effect" if calls else ""
+    calls = [str(call) for call in restart.begun[:_NAMED]]
+    more = f" and {len(restart.begun) - _NAMED} more" if len(restart.begun) > _NAMED else ""
+    cut = f"; cut off within {', '.join(calls)}{more}, which may have had its effect" if calls else ""
     return {
         "reason": f"{why}; {where}{cut}",
         "checkpoint_id": made.id if made is not None else "",
         "begun_calls": calls,
     }
+
+
+def with_call(told: Published, teller: str = "") -> Published:
+    """With the tool call that it tells of, if it does. Of what `teller` tells, another's call has not the same id."""
+    event = told.event
+    if event.type not in (EventType.TOOL_CALL_STARTED, EventType.TOOL_CALL_COMPLETED):
+        return told
+    data = data_of(event)
+    call_id = (f"{teller}/" if teller else "") + data["tool_use_id"]
+    if event.type is EventType.TOOL_CALL_COMPLETED:
+        return replace(told, ends=call_id[:_MAX_NAME])
+    call = BegunCall(event.execution_id, call_id[:_MAX_NAME], data["tool_name"][:_MAX_NAME], event.time)
+    return replace(told, begins=call)
 
 
 class ExecutionEvents:

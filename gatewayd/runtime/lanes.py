@@ -60,7 +60,8 @@ class Lanes:
         self._waiting: Counter[str] = Counter()
         self._coming: Counter[str] = Counter()
         """Of what is on its way to the disk, and waits next."""
-        self._closed = False
+        self.closed = False
+        """Whether nothing is begun any more, and what runs is cut off."""
 
     def configure(self, concurrent: int, shares: Mapping[str, Share]) -> None:
         """New bounds, from now on: nothing that runs is stopped, and what waits keeps the priority that it came with.
@@ -174,7 +175,7 @@ class Lanes:
 
     def close(self) -> None:
         """Start nothing more; what waits stays in the store and is taken up at the next start."""
-        self._closed = True
+        self.closed = True
 
     @property
     def queued(self) -> int:
@@ -196,7 +197,7 @@ class Lanes:
         return sum(not lane.share for lane in self._lanes.values())
 
     def _advance(self) -> None:
-        while not self._closed and self.free and (found := self._next()):
+        while not self.closed and self.free and (found := self._next()):
             key, lane = found
             self._not_ready(key, lane)
             live = lane.waiting.popleft()

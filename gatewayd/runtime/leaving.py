@@ -1,6 +1,7 @@
 """The checkpoints of one run of an agent, and its leaving at one of them."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn
@@ -25,6 +26,7 @@ _logger = logging.getLogger("gatewayd.runtime")
 
 Prompt = Callable[[Execution, str, float], tuple[OutboxRow, ...]]
 """Makes rows for the chat of an execution of what that asks there; none where nobody could answer."""
+_KEPT = "The agent {} is not available right now. What it has done is kept, and it will go on from there."
 _RETRY = 1.0
 """Seconds between two tries to write a checkpoint while the store is busy or full."""
 
@@ -115,6 +117,29 @@ class Leaving:
         self._live.question = question if client_facing else None
         raise Suspended
 
+    async def stay(self, agent: str) -> None:
+        """Rest as paused where the run came back from, with its input, if nothing has come of it; else go on here.
+
+        `agent` is that of which no worker is there.
+        """
+        last, why = self.restart.checkpoint, f"no worker of {agent} is there; resume it when one is"
+        if last is None or last.kind is CheckpointKind.GIVEN or (self.place, self._live.text) != (last.id, last.output):
+            return
+        self.check_there()
+        self._check_rest()
+        told = self._events.make(self._live.execution, EventType.EXECUTION_PAUSED, {"reason": why})
+        await self._write(
+            json.loads(last.state),
+            last.node_id,
+            last.kind,
+            leaves_as=ExecutionState.PAUSED,
+            reason=why,
+            events=(told,),
+            outbox=self._prompt(self._live.execution, _KEPT.format(agent), self._clock.now()),
+            consumed=(),
+        )
+        raise Suspended
+
     async def _write(
         self,
         state: Mapping[str, Any],
@@ -127,7 +152,9 @@ class Leaving:
         events: tuple[Event, ...] = (),
         question: Question | None = None,
         outbox: tuple[OutboxRow, ...] = (),
+        consumed: tuple[str, ...] | None = None,
     ) -> None:
+        """`consumed`: the nodes whose input it takes as read; None for all."""
         live = self._live
         text = state_text(state)
         made = Checkpoint(
@@ -138,7 +165,7 @@ class Leaving:
         write = CheckpointWrite(
             made,
             keep=self._settings.max_count,
-            consumed=tuple(self.inputs),
+            consumed=tuple(self.inputs) if consumed is None else consumed,
             completed=tuple(call_id for call_id, _ in held),
             leaves_as=leaves_as,
             reason=reason,

@@ -31,12 +31,13 @@ from gatewayd.engine.engine import MessageEngine
 from gatewayd.engine.limits import Limits
 from gatewayd.runtime.agent_types import AgentTypes, TypesChange
 from gatewayd.runtime.context import HandlingContext
-from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.emit import ExecutionEvents, with_call
 from gatewayd.runtime.message_news import MessageNews
 from gatewayd.runtime.speaking import Door, Voice, Work, deliver, work_of
 from gatewayd.runtime.views import Views
 from gatewayd.service import Deadline
 from gatewayd.storage.base import Store
+from gatewayd.storage.records import Published
 
 log = logging.getLogger("gatewayd.runtime")
 
@@ -224,10 +225,12 @@ class Messaging:
 
     def _tell(self, event: Event) -> None:
         """What an agent says beside its reply."""
-        if event.durable:
-            self._record(event)
-        else:
+        if not event.durable:
             self._publish(event)
+        elif (told := with_call(Published(event), event.node_id)).begins or told.ends:
+            self._store.append([told], scope="")
+        else:
+            self._record(event)
 
     def _record(self, event: Event) -> None:
         self._store.note(event)

@@ -17,6 +17,7 @@ from gatewayd.agents.base import (
     ToolStarted,
     Turn,
 )
+from gatewayd.agents.calls import NobodyThere
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.config.entry_points import RuntimeSection
 from gatewayd.core.checkpoint import BegunCall, Restart
@@ -28,7 +29,7 @@ from gatewayd.core.message import ReplyKind
 from gatewayd.core.work import ExecutionState
 from gatewayd.providers.bounds import closing
 from gatewayd.runtime.context import RunContext
-from gatewayd.runtime.emit import ExecutionEvents
+from gatewayd.runtime.emit import ExecutionEvents, with_call
 from gatewayd.runtime.execution_log import ExecutionLog
 from gatewayd.runtime.lanes import Lanes
 from gatewayd.runtime.leaving import Leaving, Prompt, patiently
@@ -147,13 +148,18 @@ class Performer:
             if live.cancel_reason and live.task is not None:
                 live.task.uncancel()
                 return live.cancelled()
-            if live.task is None or live.task.cancelling():
+            if live.task is None or self._lanes.closed:
                 raise
-            return live.crashed()  # nobody cancelled it: it waited for something of its own that was cancelled
+            while live.task.cancelling():  # by its agent itself
+                live.task.uncancel()
+            return live.crashed()  # or it waited for something of its own that was cancelled
         except GatewayError as error:
             return live.failed(error.message, Unavailable.reason if isinstance(error, Unavailable) else "")
-        except (Exception, SystemExit):  # the boundary of the agent's own code; its exit is not the daemon's
-            return live.crashed()
+        except GeneratorExit:  # nobody runs this any more
+            raise
+        except BaseException:  # the boundary of the agent's own code; its exit is not the daemon's
+            left = live.leaving is not None  # it was told so in a task of its own, which makes a group of it
+            return live.cancelled() if left else live.crashed()
         return Outcome(ExecutionState.SUCCEEDED, output=live.text)
 
     async def _run(self, live: LiveExecution) -> None:
@@ -211,10 +217,14 @@ class Performer:
         topical = execution.reply_to.kind is ReplyKind.TOPIC
         work = self._messaging.delivered(execution, agent.timeout, trace) if topical else agent.run(turn, context)
         self._overdue.begins(live, agent.timeout)
-        async with self._clock.timeout(agent.timeout), closing(work) as outputs:
-            async for output in outputs:
-                leaving.check_there()
-                await self._put_out(live, output, notes)
+        try:
+            async with self._clock.timeout(agent.timeout), closing(work) as outputs:
+                async for output in outputs:
+                    leaving.check_there()
+                    await self._put_out(live, output, notes)
+        except NobodyThere as error:
+            await leaving.stay(error.metadata["agent"])
+            raise
 
     async def _put_out(self, live: LiveExecution, output: Output, notes: ExecutionLog) -> None:
         execution = live.execution
@@ -253,13 +263,8 @@ class Performer:
         self.write_held(live)
         if not event.durable:
             self._publish(event)
-        elif event.type is EventType.TOOL_CALL_STARTED:
-            name, call_id = str(event.data.get("tool_name", "")), str(event.data.get("tool_use_id", ""))
-            self._store.begin_call(BegunCall(live.execution.id, call_id, name, event.time), [event])
-        elif event.type is EventType.TOOL_CALL_COMPLETED:
-            self._store.complete_call(live.execution.id, str(event.data.get("tool_use_id", "")), [event])
         else:
-            self._store.append([Published(event)], scope="")
+            self._store.append([with_call(Published(event))], scope="")
 
     def write_held(self, live: LiveExecution) -> None:
         """Results of tools that no checkpoint took with it."""

@@ -99,7 +99,8 @@ class Store(Views, PushTables, StateTables, EntryPointTables, CheckpointTables, 
         """Append a publisher's batch, all or nothing, and return the stamped events.
 
         An event whose id was seen in `scope` (the principal) with the same digest is not written again: the first
-        one's place is returned. With another digest the batch fails with `IdConflict`.
+        one's place is returned. With another digest the batch fails with `IdConflict`. `LimitExceeded` where it tells
+        of more tool calls of one execution than may be open.
         """
         ...
 

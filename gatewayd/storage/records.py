@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from gatewayd.core.checkpoint import Checkpoint
+from gatewayd.core.checkpoint import BegunCall, Checkpoint
 from gatewayd.core.event import Event
 from gatewayd.core.execution_log import LogEntry
 from gatewayd.core.graph_result import GraphResult
@@ -17,6 +17,10 @@ class Published:
     event: Event
     digest: bytes = b""
     """Digest of the canonical content as its publisher sent it; b'' when the id cannot have been seen before."""
+    begins: BegunCall | None = None
+    """The tool call that it tells the begin of: kept with the execution, if that has not ended, until it is ended."""
+    ends: str = ""
+    """Id of the tool call of its execution that it tells the end of."""
 
 
 @value(frozen=True, slots=True)

@@ -87,6 +87,21 @@ class Worker:
         yield TextOutput("paid")
 
 
+class Announcer:
+    """Tells itself of a tool that it calls, and ends when the scene says go."""
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        self.name = name
+
+    async def run(self, turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+        ctx.emit_tool_call_started("call-0", "look", {})
+        ctx.emit_tool_call_completed("call-0", "look", "seen", is_error=False)
+        ctx.emit_tool_call_started("call-1", "pay", {})
+        scene.say(turn.text)
+        await scene.go.wait()
+        yield TextOutput("paid")
+
+
 class Stages:
     """Has a worker pay twice in each of two stages, with a checkpoint between them."""
 

@@ -11,6 +11,7 @@ from gateway.v1 import runtime_service_pb2
 from gatewayctl.client import Client, Event, ExecutionFailed, event_filter
 from gatewayd.core.agents import AgentId
 from gatewayd.core.errors import Cancelled, Unavailable
+from gatewayd.engine.errors import Superseded
 from tests.rigs import talkers
 from tests.rigs.house import eventually
 from tests.rigs.in_process import InProcess
@@ -238,7 +239,27 @@ async def test_a_reload_adds_removes_and_changes_agents(tmp_path: Path, scene: t
             await client.send("speaker", "send slow x")
         assert (await client.send("speaker", "send new hello")).content == "hello"
         assert (await client.send("speaker", "send clerk/k y")).content == "clerk/k 2 y"  # its state was kept
-        assert scene.made["clerk/k"] == 2
+        assert scene.made["clerk/k"] == 1
+
+
+async def test_a_reload_of_the_concurrency_cuts_nothing_off(tmp_path: Path, scene: talkers.Scene) -> None:
+    """What is handled goes on; what waits is handled as the new configuration has it."""
+    serial = CONFIG.replace("concurrent(1000)", "serial")
+    async with InProcess(tmp_path, serial) as gateway:
+        sends = [asyncio.create_task(gateway.house.messaging.engine.send(f"{n}", AgentId("slow"))) for n in range(4)]
+        await scene.until(1)
+
+        gateway.write(CONFIG.replace("concurrent(1000)", "concurrent(2)"))
+        await gateway.house.reloader.reload()
+        await scene.until(2)
+        gateway.write(CONFIG.replace("concurrent(1000)", "latest"))
+        await gateway.house.reloader.reload()
+        with pytest.raises(Superseded):
+            await sends[2]
+        scene.go.set()
+
+        assert await asyncio.wait_for(asyncio.gather(sends[0], sends[1], sends[3]), 60) == ["0", "1", "3"]
+        assert scene.most == 2
 
 
 async def test_an_agents_time_holds_for_messages_too(tmp_path: Path) -> None:

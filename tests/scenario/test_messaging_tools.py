@@ -19,6 +19,8 @@ gateway: {drain_timeout: 1}
 agents:
   stages: {class: "tests.rigs.talkers:Stages", timeout: 60s}
   worker: {class: "tests.rigs.talkers:Worker", timeout: 60s}
+  asks: {class: "tests.rigs.talkers:Speaker"}
+  tells: {class: "tests.rigs.talkers:Announcer", timeout: 60s}
   hears: {class: "tests.rigs.talkers:Worker", topics: [paid]}
   too: {class: "tests.rigs.talkers:Worker", topics: [paid]}
 """
@@ -67,6 +69,22 @@ async def test_what_is_run_again_after_a_cut_has_the_keys_that_it_had(tmp_path: 
     scopes = [line.rpartition(" ")[2] for line in said]
     assert scopes[4:6] == scopes[2:4]
     assert len(set(scopes)) == 6
+
+
+async def test_a_call_that_an_asked_agent_tells_of_by_itself_is_named_after_a_cut(
+    tmp_path: Path, scene: talkers.Scene
+) -> None:
+    gateway = InProcess(tmp_path, CONFIG)
+    await gateway.start()
+    async with gateway.client("c") as client:
+        sending = asyncio.create_task(client.send("asks", "send tells now"))
+        await scene.until(1)
+        sending.cancel()
+    await gateway.stop(0.0)
+    scene.go.set()
+    async with InProcess(tmp_path, CONFIG) as gateway:
+        (cut,) = await _events(gateway, EventType.EXECUTION_INTERRUPTED, 1)
+        assert cut["begun_calls"] == ["pay (tells/call-1)"]
 
 
 async def test_calls_of_what_was_published_go_on_after_the_execution(tmp_path: Path, scene: talkers.Scene) -> None:

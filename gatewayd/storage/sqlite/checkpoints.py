@@ -4,10 +4,11 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gatewayd.core.checkpoint import BegunCall, Checkpoint, CheckpointKind, Restart
-from gatewayd.core.errors import NotPaused, NotWaiting
+from gatewayd.core.checkpoint import MAX_BEGUN, BegunCall, Checkpoint, CheckpointKind, Restart
+from gatewayd.core.errors import LimitExceeded, NotPaused, NotWaiting
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.storage.checkpoints import CheckpointWrite
+from gatewayd.storage.records import Published
 from gatewayd.storage.sqlite import execution_log, executions, outbox, questions
 from gatewayd.storage.sqlite.layout import EXECUTIONS, LIVE
 from gatewayd.storage.sqlite.seal import damaged, seal, size_of
@@ -106,6 +107,24 @@ def begin_call(tx: Tx, call: BegunCall) -> None:
     before = tx.execute("SELECT 1 FROM begun_calls WHERE execution_id = ? AND call_id = ?", values[:2]).fetchone()
     tx.execute("REPLACE INTO begun_calls VALUES (?, ?, ?, ?, ?)", (*values, seal(*values)))
     tx.count("begun_calls", 0 if before else 1, 0)
+
+
+def tell_call(tx: Tx, told: Published) -> None:
+    """Note the tool call that an event tells of, with the event; what tells of an execution that has ended is news."""
+    if told.ends:
+        complete_call(tx, told.event.execution_id, told.ends)
+    call = told.begins
+    if call is None or (status := tx.executions.find(call.execution_id)) is None:
+        return
+    if ExecutionState(status.state).terminal:
+        return
+    open_ = tx.execute("SELECT count(*) FROM begun_calls WHERE execution_id = ?", (call.execution_id,)).fetchone()[0]
+    if open_ >= MAX_BEGUN:
+        raise LimitExceeded(
+            f"execution {call.execution_id} has {MAX_BEGUN} tool calls that began and have not completed",
+            metadata={"limit": "begun_calls"},
+        )
+    begin_call(tx, call)
 
 
 def complete_call(tx: Tx, execution_id: str, call_id: str) -> None:

@@ -9,6 +9,7 @@ from gatewayd.core.errors import IdConflict
 from gatewayd.core.event import Event
 from gatewayd.core.filter import EventFilter
 from gatewayd.storage.records import EventPage, LogState, Published
+from gatewayd.storage.sqlite import checkpoints
 from gatewayd.storage.sqlite.seal import damaged, seal_event
 from gatewayd.storage.sqlite.seen import Key
 from gatewayd.storage.sqlite.tx import Tx
@@ -31,6 +32,8 @@ def append(tx: Tx, published: Sequence[Published], scope: str, now: float) -> li
     if keys and len(set(keys)) == len(published) and not tx.seen.any(keys):
         stamped = tx.add_events([item.event for item in published])
         tx.seen.add(keys, [item.digest for item in published], [str(event.seq) for event in stamped], now)
+        for item in published:
+            checkpoints.tell_call(tx, item)
         return stamped
     before = tx.last_seq
     return [_append_one(tx, item, (scope, item.event.id), before, now) for item in published]
@@ -42,6 +45,7 @@ def _append_one(tx: Tx, item: Published, key: Key, before: int, now: float) -> E
     first = tx.seen.get(key) if digest else None
     if first is None:
         event = tx.add_event(event)
+        checkpoints.tell_call(tx, item)
         if digest:
             tx.seen.add((key,), (digest,), (str(event.seq),), now)
         return event

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from gatewayd.core.checkpoint import BegunCall, Checkpoint, CheckpointKind
-from gatewayd.core.errors import ExecutionFinished, NotFound, NotPaused, NotWaiting
+from gatewayd.core.checkpoint import MAX_BEGUN, BegunCall, Checkpoint, CheckpointKind
+from gatewayd.core.errors import ExecutionFinished, LimitExceeded, NotFound, NotPaused, NotWaiting
 from gatewayd.core.execution_log import MAX_ENTRIES, LogEntry, LogKind
 from gatewayd.core.work import ExecutionState
 from gatewayd.storage.checkpoints import CheckpointWrite
+from gatewayd.storage.records import Published
 from gatewayd.storage.retention import Limits, Retention
 from gatewayd.testing.store_cases.samples import NOW, Harness, acceptance, event, finish
 
@@ -108,6 +109,28 @@ class CheckpointCases:
         await harness.store.requeue("x0001", "crash", ())
         assert (await harness.store.restart_of("x0001")).begun == ()
         assert (await harness.store.restart_of("x0001")).checkpoint == _checkpoint(1)
+
+    async def test_a_call_of_a_tool_that_a_published_event_tells_of_is_kept_with_it(self, harness: Harness) -> None:
+        """Once, however often it is published; not of what has ended; and of at most `MAX_BEGUN` at a time."""
+        await _running(harness)
+        begun = [Published(event(f"b{n}"), b"d", begins=_call(n)) for n in range(3)]
+        await harness.store.append(begun, scope="ann")
+        ended = Published(event("c0", execution_id="x0001"), b"d", ends="t0")
+        await harness.store.append([ended], scope="ann")
+        await harness.store.append([*begun, ended], scope="ann")
+        await harness.reopen()
+        assert (await harness.store.restart_of("x0001")).begun == (_call(1), _call(2))
+
+        full = [Published(event(f"m{n}"), b"d", begins=_call(n)) for n in range(3, MAX_BEGUN + 2)]
+        with pytest.raises(LimitExceeded, match="began and have not completed"):
+            await harness.store.append(full, scope="ann")
+        assert len((await harness.store.restart_of("x0001")).begun) == 2
+        await harness.store.append(full[:-1], scope="ann")
+        assert len((await harness.store.restart_of("x0001")).begun) == MAX_BEGUN
+
+        await harness.store.finish(finish(1))
+        await harness.store.append([Published(event("late"), b"d", begins=_call(1))], scope="ann")
+        assert (await harness.store.restart_of("x0001")).begun == ()
 
     async def test_all_of_it_goes_with_the_end(self, harness: Harness) -> None:
         await _running(harness)

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from gateway.v1 import execution_pb2, runtime_service_pb2
+from gateway.v1 import event_pb2, execution_pb2, runtime_service_pb2
 
 from gatewayctl.client import Call, InvalidArgument, LimitExceeded, Suspended
+from gatewayctl.events import new_event
 from gatewayctl.plain import enum_name
 from tests.rigs.house import House, eventually
 
@@ -175,6 +176,43 @@ async def test_what_cannot_be_kept_is_told_and_the_call_goes_on(rig: House) -> N
     async with rig.daemon.client("worker") as client, client.serve_agent("lookup", answer):
         assert (await rig.client.send("lookup", "x")).content == "all the same"
     assert refused == ["checkpoint_bytes"]
+
+
+async def test_a_tool_call_that_a_worker_has_begun_is_named_after_a_kill(rig: House) -> None:
+    """What it has told the end of is not; the event that tells the begin is published twice and counts once."""
+    begun, calls = asyncio.Event(), 0
+    async with rig.daemon.client("worker") as client:
+
+        async def answer(call: Call) -> str:
+            nonlocal calls
+            calls += 1
+            if calls > 1:
+                return "done"
+
+            def tell(what: str, tool_use_id: str) -> event_pb2.Event:
+                data = {"tool_use_id": tool_use_id, "tool_name": "mail"}
+                event = new_event(f"tool_call_{what}", data, execution_id=call.execution_id)
+                event.id = f"{call.execution_id}-{what}-{tool_use_id}"
+                return event
+
+            await client.publish([tell("started", "t1"), tell("started", "t2")])
+            await client.publish(tell("completed", "t1"))
+            await client.publish(tell("started", "t1"))
+            begun.set()
+            return await asyncio.Event().wait() or ""
+
+        async with client.serve_agent("lookup", answer):
+            asking = asyncio.create_task(rig.client.send("lookup", "mail it"))
+            async with asyncio.timeout(60):
+                await begun.wait()
+                await rig.daemon.kill()
+                await rig.daemon.stop()
+                await rig.daemon.start()
+                answered = await asking
+
+    (told,) = await rig.events("execution_interrupted", execution_id=answered.execution_id)
+    assert list(told.execution_interrupted.begun_calls) == ["mail (worker/t2)"]
+    assert "cut off within mail (worker/t2)" in told.execution_interrupted.reason
 
 
 async def _rests(rig: House) -> bool:

@@ -93,3 +93,20 @@ async def test_a_message_that_comes_while_an_instance_is_put_away_is_handled_by_
         assert await asyncio.wait_for(call, PATIENCE) == 2
         assert await rig.engine.send(Note("c"), AgentId("one")) == 3, "and there is no other beside that one"
         assert rig.engine.instances() == [AgentId("one")]
+
+
+async def test_an_instance_that_is_cancelled_by_itself_while_it_saves_keeps_no_other_from_being_put_away() -> None:
+    class Broken(Collector):
+        topics = ()
+
+        async def save_state(self) -> dict[str, list[str]]:
+            raise asyncio.CancelledError
+
+    async with running(limits=Limits(idle=100.0), state=Keep()) as rig:
+        rig.engine.register("broken", Broken)
+        rig.engine.register("one", Collector)
+        for agent in ("broken", "one"):
+            await rig.engine.send(Note("x"), AgentId(agent))
+        await rig.clock.advance(130.0)
+        await rig.clock.advance(130.0)
+        assert rig.engine.instances() == [AgentId("broken")]

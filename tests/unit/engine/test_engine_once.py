@@ -8,7 +8,7 @@ from engine_rig import Collector, Echo, Gate, Note, Rig, gate, running
 from gatewayd.core.agents import AgentId
 from gatewayd.core.errors import Cancelled, DeadlineExceeded, IdConflict
 from gatewayd.engine.cancellation import CancellationToken
-from gatewayd.engine.context import MessageContext
+from gatewayd.engine.context import Belonging, MessageContext
 from gatewayd.engine.errors import ConstructionFailed
 from gatewayd.engine.limits import Limits
 from gatewayd.testing.fakes import until
@@ -27,6 +27,25 @@ async def test_the_same_key_gives_the_first_outcome_and_another_message_is_a_con
         assert await rig.engine.send(Note("b"), AgentId("one", "2"), idempotency_key="k") == 1
         await rig.clock.advance(101.0)
         assert await rig.engine.send(Note("a"), ONE, idempotency_key="k") == 3
+
+
+async def test_what_one_principal_has_asked_is_not_told_to_another() -> None:
+    """An agent that asks for many may give each the same key: the outcome is that of whoever it asks for."""
+
+    async def balance(message: Note, ctx: MessageContext) -> str:
+        return f"that of {ctx.belonging.principal}"
+
+    async with running() as rig:
+        rig.engine.register_function("bank", balance)
+        for principal in ("ann", "bob", "ann"):
+            asked = rig.engine.send(
+                Note("balance"),
+                AgentId("bank"),
+                sender=AgentId("front"),
+                idempotency_key="balance",
+                belonging=Belonging(principal=principal, execution_id=f"x-{principal}"),
+            )
+            assert await asked == f"that of {principal}"
 
 
 async def test_an_error_is_an_outcome_too() -> None:

@@ -7,7 +7,14 @@ import pytest
 from engine_rig import Collector, Echo, Gate, Note, collector, gate, running
 
 from gatewayd.core.agents import AgentId, TopicId
-from gatewayd.core.errors import AgentNotFound, DeadlineExceeded, InvalidArgument, NotFound, Unavailable
+from gatewayd.core.errors import (
+    AgentNotFound,
+    DeadlineExceeded,
+    ExecutionFailed,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+)
 from gatewayd.engine.limits import Limits
 from gatewayd.engine.subscriptions import Subscription
 from gatewayd.testing.fakes import until
@@ -126,3 +133,34 @@ async def test_a_state_may_be_taken_up_between_a_stop_and_a_start() -> None:
         await rig.engine.load_state({**state, "agents": {"one/b": {"got": ["b"]}}})
         await rig.engine.start()
         assert await rig.engine.send(Note("c"), AgentId("one", "b")) == 2
+
+
+FAILURES = (ValueError("secret"), SystemExit("secret"), object())
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=["error", "exit", "no JSON"])
+async def test_an_agent_that_fails_at_its_state_is_named(failure: object) -> None:
+    """And what it raises ends nobody who asks; the log has the traceback."""
+
+    class Fails(Collector):
+        topics = ()
+
+        async def save_state(self) -> dict[str, object]:
+            if isinstance(failure, BaseException):
+                raise failure
+            return {"x": failure}
+
+        async def load_state(self, state: object, /) -> None:
+            raise failure if isinstance(failure, BaseException) else TypeError
+
+    async with running() as rig:
+        rig.engine.register("fails", Fails)
+        rig.engine.register("one", Collector)
+        for agent in ("one", "fails"):
+            await rig.engine.send(Note("x"), AgentId(agent))
+        with pytest.raises(ExecutionFailed, match=r"^fails/default did not give its state: [TVS][a-zA-Z]+$") as refused:
+            await rig.engine.save_state()
+        assert refused.value.metadata == {"agent": "fails/default"}
+        with pytest.raises(ExecutionFailed, match="fails/default did not take up its state"):
+            await rig.engine.load_state({"version": 1, "agents": {"fails/default": {}}, "subscriptions": []})
+        assert await rig.engine.send(Note("y"), AgentId("fails")) == 2

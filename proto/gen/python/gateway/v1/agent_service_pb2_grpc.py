@@ -96,7 +96,7 @@ class AgentServiceServicer(object):
     def SaveState(self, request, context):
         """Saves the state of instances and the subscriptions of their agents under a name, in the daemon's store. Each
         instance is asked while it handles nothing; DEADLINE_EXCEEDED if one is busy for too long. AGENT_NOT_FOUND for one
-        that is named and not there.
+        that is named and not there. EXECUTION_FAILED, and nothing is saved, if one fails at it: `metadata.agent` names it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +104,8 @@ class AgentServiceServicer(object):
 
     def LoadState(self, request, context):
         """Takes up what was saved under a name: makes the instances and gives them their states. What it does not name stays
-        as it is. NOT_FOUND if nothing was saved under the name.
+        as it is. NOT_FOUND if nothing was saved under the name. EXECUTION_FAILED if an instance fails at it, which
+        `metadata.agent` names: those before it have taken theirs up, those behind it have not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,11 +50,12 @@ class AgentServiceStub:
     SaveState: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.SaveStateRequest, _agent_service_pb2.SaveStateResponse]
     """Saves the state of instances and the subscriptions of their agents under a name, in the daemon's store. Each
     instance is asked while it handles nothing; DEADLINE_EXCEEDED if one is busy for too long. AGENT_NOT_FOUND for one
-    that is named and not there.
+    that is named and not there. EXECUTION_FAILED, and nothing is saved, if one fails at it: `metadata.agent` names it.
     """
     LoadState: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.LoadStateRequest, _agent_service_pb2.LoadStateResponse]
     """Takes up what was saved under a name: makes the instances and gives them their states. What it does not name stays
-    as it is. NOT_FOUND if nothing was saved under the name.
+    as it is. NOT_FOUND if nothing was saved under the name. EXECUTION_FAILED if an instance fails at it, which
+    `metadata.agent` names: those before it have taken theirs up, those behind it have not.
     """
 
 @_typing.type_check_only
@@ -79,11 +80,12 @@ class AgentServiceAsyncStub(AgentServiceStub):
     SaveState: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.SaveStateRequest, _agent_service_pb2.SaveStateResponse]  # type: ignore[assignment]
     """Saves the state of instances and the subscriptions of their agents under a name, in the daemon's store. Each
     instance is asked while it handles nothing; DEADLINE_EXCEEDED if one is busy for too long. AGENT_NOT_FOUND for one
-    that is named and not there.
+    that is named and not there. EXECUTION_FAILED, and nothing is saved, if one fails at it: `metadata.agent` names it.
     """
     LoadState: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.LoadStateRequest, _agent_service_pb2.LoadStateResponse]  # type: ignore[assignment]
     """Takes up what was saved under a name: makes the instances and gives them their states. What it does not name stays
-    as it is. NOT_FOUND if nothing was saved under the name.
+    as it is. NOT_FOUND if nothing was saved under the name. EXECUTION_FAILED if an instance fails at it, which
+    `metadata.agent` names: those before it have taken theirs up, those behind it have not.
     """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -129,7 +131,7 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_agent_service_pb2.SaveStateResponse, _abc.Awaitable[_agent_service_pb2.SaveStateResponse]]:
         """Saves the state of instances and the subscriptions of their agents under a name, in the daemon's store. Each
         instance is asked while it handles nothing; DEADLINE_EXCEEDED if one is busy for too long. AGENT_NOT_FOUND for one
-        that is named and not there.
+        that is named and not there. EXECUTION_FAILED, and nothing is saved, if one fails at it: `metadata.agent` names it.
         """
 
     @_abc_1.abstractmethod
@@ -139,7 +141,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.LoadStateResponse, _abc.Awaitable[_agent_service_pb2.LoadStateResponse]]:
         """Takes up what was saved under a name: makes the instances and gives them their states. What it does not name stays
-        as it is. NOT_FOUND if nothing was saved under the name.
+        as it is. NOT_FOUND if nothing was saved under the name. EXECUTION_FAILED if an instance fails at it, which
+        `metadata.agent` names: those before it have taken theirs up, those behind it have not.
         """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

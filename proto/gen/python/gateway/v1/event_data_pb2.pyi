@@ -358,7 +358,8 @@ class ExecutionInterruptedData(_message.Message):
     @_builtins.property
     def begun_calls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tool calls that had begun and whose result is not known, as `TOOL (TOOL_USE_ID)`: each may have had its effect. A
-        call that is made again has the same idempotency key.
+        call that is made again has the same idempotency key. Before the id of a call that was told of by a worker is the
+        worker's client id, as `CLIENT/TOOL_USE_ID`. The oldest 100; `reason` says how many more there are.
         """
 
     def __init__(
