@@ -105,6 +105,15 @@ class EntryPointFeeds:
         """Whether an entry point of that name waits for events now."""
         return name in self._sections and EventFeed.fits(self._sections[name])
 
+    async def reread(self) -> None:
+        """Let go of the events that wait in memory for room, and read them from the log again."""
+        left = [(name, feed) for name, feed in self._feeds.items() if self._open and isinstance(feed, EventFeed)]
+        for name, feed in left:
+            feed.close()
+            self._begin(name, is_new=False, before=feed)
+        for _, feed in left:
+            await feed.ended()
+
     async def forget(self, name: str) -> None:
         """An entry point that comes again begins with what happens then."""
         if not self.still_waits(name):

@@ -38,6 +38,8 @@ class Feeds:
         self.middle = Middle(place, settings, SystemClock())
         self.brought: list[Trigger] = []
         self.refusals: list[GatewayError] = []
+        self.full: GatewayError | None = None
+        self.tried = asyncio.Event()
         self.told: list[tuple[EventType, str]] = []
         self.feeds = EntryPointFeeds(
             store=self.middle.store,
@@ -54,8 +56,11 @@ class Feeds:
         self.told.append((kind, stream_id))
 
     async def dispatch(self, trigger: Trigger) -> None:
+        self.tried.set()
         if self.refusals:
             raise self.refusals.pop(0)
+        if self.full is not None:
+            raise self.full
         accepted = (await self.middle.router.accept_trigger(trigger)).accepted
         if not accepted.duplicate:
             self.brought.append(trigger)
@@ -368,3 +373,39 @@ async def test_who_never_rests_is_marked_too(tmp_path: Path, monkeypatch: pytest
             return await mark() != first
 
         await eventually(moved)
+
+
+async def test_what_is_erased_while_an_event_waits_for_room_starts_nothing_with_its_words(tmp_path: Path) -> None:
+    """The feed has read the event already, and no other reader of the log would find the words any more."""
+    notes = WATCH | {"trigger_config": {"event_types": ["custom"]}}
+    async with feeds(tmp_path, config(watch=notes)) as made:
+        said = (await made.middle.send("hello")).live.execution
+        made.full = LimitExceeded("full")
+        await made.emit(data={"n": "my secret"}, session_id=said.session_id)
+        await made.tried.wait()
+
+        await made.middle.store.erase_session(said.session_id)
+        await made.feeds.reread()
+        made.full = None
+
+        (brought,) = await made.brings(1)
+        assert "my secret" not in json.dumps(brought)
+
+
+async def test_an_event_that_was_erased_since_it_was_taken_is_no_fault_when_it_is_read_again(tmp_path: Path) -> None:
+    """After a restart a feed is told of events behind its mark again; what it has made of them before stands."""
+    settings = config(watch=WATCH | {"trigger_config": {"event_types": ["custom"]}})
+    async with feeds(tmp_path, settings) as made:
+        said = (await made.middle.send("hello")).live.execution
+        start = made.middle.bus.end
+        await made.emit(data={"n": "my secret"}, session_id=said.session_id)
+        await made.brings(1)
+        await made.middle.store.erase_session(said.session_id)
+    async with feeds(tmp_path, settings) as again:
+        await again.feeds.stop()
+        await again.middle.store.set_mark("entry_point watch", str(start))
+    async with feeds(tmp_path, settings) as last:
+        await last.emit(data={"n": 2})
+        (brought,) = await last.brings(1)
+        assert brought["data"] == {"n": 2}
+        assert EventType.ERROR not in [kind for kind, _ in last.told]
