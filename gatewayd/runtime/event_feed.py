@@ -16,7 +16,15 @@ from typing import Any, ClassVar
 from gatewayd.bus.base import EventBus
 from gatewayd.config.model import EntryPointSection
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import Draining, EntryPointNotFound, GatewayError, LimitExceeded, StoreBusy, StoreFull
+from gatewayd.core.errors import (
+    Draining,
+    EntryPointNotFound,
+    GatewayError,
+    IdConflict,
+    LimitExceeded,
+    StoreBusy,
+    StoreFull,
+)
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.topic import TopicPattern
@@ -174,6 +182,8 @@ class EventFeed(LogReader):
                 return
             except GatewayError as refusal:
                 error = refusal
+        if isinstance(error, IdConflict) and event.cursor is not None:
+            return  # it was taken in before, with words that were erased since
         if isinstance(error, Draining | EntryPointNotFound) or not isinstance(error, GatewayError):
             raise error
         about = {"entry_point": self.name, "event": trigger.idempotency_key, "why": error.message}
