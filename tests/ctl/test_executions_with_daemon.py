@@ -1,0 +1,65 @@
+"""`gatewayctl executions` against the real daemon, as somebody reads it who wants to know why nothing goes on."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.ctl.command import Done, Process
+from tests.rigs.house import eventually
+from tests.rigs.process import Daemon
+
+pytestmark = pytest.mark.usefixtures("quiet_environment")
+CONFIG = """
+agents: {slow: {model: offline/slow}, far: {remote: true}, fails: {model: offline/fail}}
+entry_points:
+  one: {agent: slow, max_concurrent: 1}
+  far: {agent: far}
+  sum: {agent: fails}
+"""
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    async with Daemon(tmp_path, CONFIG) as daemon:
+        yield daemon
+
+
+async def run(daemon: Daemon, *words: str) -> Done:
+    return await (await Process.start("--address", daemon.address, *words)).end()
+
+
+async def trigger(daemon: Daemon, entry_point: str, text: str = "600s x") -> str:
+    return (await run(daemon, "trigger", entry_point, "--input", text)).out.strip()
+
+
+async def shown(daemon: Daemon, execution_id: str, state: str) -> Done:
+    """What is told of it, once it is in that state."""
+
+    async def there() -> Done | None:
+        done = await run(daemon, "executions", "show", execution_id)
+        return done if f"  {state}\n" in done.out else None
+
+    return await eventually(there)
+
+
+async def test_each_state_says_what_it_waits_for_and_what_to_do(daemon: Daemon) -> None:
+    """Running, queued behind it, without a worker, paused, and failed."""
+    running, queued, far, failed = [await trigger(daemon, name) for name in ("one", "one", "far", "sum")]
+
+    assert " so far" in (await shown(daemon, running, "running")).out
+    said = (await shown(daemon, queued, "queued")).out
+    assert "waits for a place: 1 of one run, as many as its max_concurrent allows" in said
+
+    async def waits() -> bool:
+        listed = json.loads((await run(daemon, "executions", "-o", "json")).out)
+        return {one["id"]: one["reason"] for one in listed}[far] == "waits for a worker of its agent to come"
+
+    await eventually(waits)
+    assert f"gatewayctl trace {failed}" in (await shown(daemon, failed, "failed")).err
+
+    paused = await run(daemon, "executions", "pause", queued)
+    assert paused.err.strip() == f"go on with: gatewayctl executions resume {queued}"
+    for one in (running, queued, far):
+        await run(daemon, "executions", "cancel", one)
