@@ -37,6 +37,7 @@ from gatewayd.wire import data_of, decode_event, event_bytes, with_wire
 
 log = logging.getLogger("gatewayd.entry_points")
 
+_SHARED = frozenset({EventType.STATE_CHANGED, EventType.STATE_CONFLICT})
 _SOON, _RETRY = 0.05, 2.0
 """Seconds until the next try while there is no room: twice as long each time, up to the second."""
 
@@ -193,8 +194,11 @@ class EventFeed(LogReader):
             self._tell(EventType.ERROR, {"reason": error.reason, "message": said}, self.name, trigger.correlation_id)
 
     async def _is_own(self, event: Event) -> bool:
-        """Whether an execution of this entry point told it. An agent may be called like the entry point."""
-        if not event.execution_id or event.stream_id != self.name:
+        """Whether an execution of this entry point told it. An agent may be called like the entry point.
+
+        All that an execution tells is on its stream, but for what it writes for others to see.
+        """
+        if not event.execution_id or (event.stream_id != self.name and event.type not in _SHARED):
             return False
         execution = await self._store.get_execution(event.execution_id)
         return execution is None or execution.entry_point == self.name

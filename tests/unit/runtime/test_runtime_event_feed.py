@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
+from gatewayd.agents.base import AgentContext, Output, TextOutput, Turn
 from gatewayd.core.clock import SystemClock
 from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, StoreBusy
 from gatewayd.core.event import Event, EventType
+from gatewayd.core.state import EVERYWHERE, StateScope
 from gatewayd.core.work import Origin, Trigger
 from gatewayd.runtime import lanes
-from gatewayd.runtime.emit import SOURCE
+from gatewayd.runtime.emit import SOURCE, ExecutionEvents
 from gatewayd.runtime.entry_points import EntryPointFeeds, shares
 from gatewayd.runtime.event_feed import input_of
+from gatewayd.runtime.state import Change, SharedState
 from gatewayd.storage.records import Published
 from gatewayd.wire import decode_event, event_bytes, with_wire
 from tests.rigs.house import eventually
@@ -409,3 +412,28 @@ async def test_an_event_that_was_erased_since_it_was_taken_is_no_fault_when_it_i
         (brought,) = await last.brings(1)
         assert brought["data"] == {"n": 2}
         assert EventType.ERROR not in [kind for kind, _ in last.told]
+
+
+@pytest.mark.parametrize("scope", list(StateScope))
+async def test_what_its_executions_write_into_the_shared_state_does_not_start_it(
+    tmp_path: Path, scope: StateScope
+) -> None:
+    """What is shared is told on a stream of its own, and by whom; what others write there starts it."""
+    async with feeds(tmp_path, config(watch=WATCH | {"trigger_config": {"event_types": ["state_changed"]}})) as made:
+        middle = made.middle
+
+        async def write(_turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+            await ctx.state.set("own", 1, scope=scope)
+            yield TextOutput("written")
+
+        middle.agents["a"].run = write  # type: ignore[method-assign]
+        await made.dispatch(Trigger(entry_point="watch", text='{"event": {}}', origin=Origin.TRIGGER, principal="p"))
+        await middle.runtime.idle()
+        state = SharedState(
+            store=middle.store, clock=middle.clock, ids=middle.ids, events=ExecutionEvents(middle.clock, middle.ids)
+        )
+        await state.write([Change(EVERYWHERE, "other", "2")], writer="somebody")
+
+        _, told = await made.brings(2)
+
+        assert told["data"]["key"] == "other"
