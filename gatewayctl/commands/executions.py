@@ -139,6 +139,7 @@ def watch_(args: argparse.Namespace, ctl: Ctl) -> int | None:
         if state != last:
             last = state
             ctl.out.note(f"{args.id} is {state}")
+            _go_on(answer, ctl)
         if ctl.timeout is not None and clock.monotonic() - began >= ctl.timeout:
             raise Failure(f"execution {args.id} is still {state}; it goes on")
         pause(wait)

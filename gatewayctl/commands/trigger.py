@@ -24,6 +24,7 @@ SLICE = 2.0
 """Seconds of waiting after which there is a look at how far it is."""
 REPORT = 10.0
 """Seconds between two remarks while nothing changes."""
+RESTING = ("paused", "input_required")
 
 
 def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
@@ -103,12 +104,16 @@ def _wait(request: pb.TriggerRequest, ctl: Ctl) -> int | None:
         if execution["state"] != last or now - reported >= REPORT:
             last, reported = execution["state"], now
             ctl.out.note(f"execution {execution['id']} is {last} ({now - began:.0f} s)")
+            if last in RESTING:
+                ctl.out.note(f"how it goes on: gatewayctl executions show {execution['id']}")
         if ctl.timeout is not None and now - began >= ctl.timeout:
             if not ctl.out.for_people:
                 ctl.out.values(values)
+            resting = f"is {last}" if last in RESTING else "goes on"
+            tells = "how to go on with it" if last in RESTING else "its result"
             raise Failure(
-                f"timed out: execution {execution['id']} goes on; gatewayctl executions show {execution['id']} tells "
-                "its result",
+                f"timed out: execution {execution['id']} {resting}; gatewayctl executions show {execution['id']} tells "
+                f"{tells}",
                 FAILED,
             )
 

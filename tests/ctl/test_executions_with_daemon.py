@@ -13,7 +13,10 @@ from tests.rigs.process import Daemon
 pytestmark = pytest.mark.usefixtures("quiet_environment")
 CONFIG = """
 agents: {slow: {model: offline/slow}, far: {remote: true}, fails: {model: offline/fail}}
+graphs:
+  ask: {nodes: {ask: {kind: router, input: true}, done: {kind: router}}, edges: [{from: ask, to: done}]}
 entry_points:
+  ask: {graph: ask}
   one: {agent: slow, max_concurrent: 1}
   far: {agent: far}
   sum: {agent: fails}
@@ -61,5 +64,16 @@ async def test_each_state_says_what_it_waits_for_and_what_to_do(daemon: Daemon) 
 
     paused = await run(daemon, "executions", "pause", queued)
     assert paused.err.strip() == f"go on with: gatewayctl executions resume {queued}"
+    watched = await run(daemon, "executions", "watch", queued, "--timeout", "0.1")
+    assert f"{queued} is paused\ngo on with: gatewayctl executions resume {queued}" in watched.err
     for one in (running, queued, far):
         await run(daemon, "executions", "cancel", one)
+
+
+async def test_who_waits_for_one_that_asks_hears_where_it_is_told_how_to_answer(daemon: Daemon) -> None:
+    done = await run(daemon, "trigger", "ask", "--input", "x", "--wait", "--timeout", "3")
+
+    assert done.code == 1
+    execution_id = done.err.split()[1]
+    assert f"how it goes on: gatewayctl executions show {execution_id}\n" in done.err
+    assert f"timed out: execution {execution_id} is input_required; gatewayctl executions show" in done.err
