@@ -437,3 +437,21 @@ async def test_what_its_executions_write_into_the_shared_state_does_not_start_it
         _, told = await made.brings(2)
 
         assert told["data"]["key"] == "other"
+
+
+async def test_a_new_entry_point_has_its_place_on_disk_before_it_begins(tmp_path: Path) -> None:
+    """An event that is acknowledged right after the reload, or the start, starts it over a crash at that moment."""
+    async with feeds(tmp_path, config()) as made:
+        made.middle.use(config(watch=WATCH))
+        refused = made.feeds.plan(made.middle.config)
+        await refused.prepare()
+        await refused.abandon()
+        assert await made.middle.store.marks("entry_point ") == {}
+
+        change = made.feeds.plan(made.middle.config)
+        await change.prepare()
+        assert list(await made.middle.store.marks("entry_point ")) == ["entry_point watch"]
+        await made.emit()  # and here it dies
+    async with feeds(tmp_path, config(watch=WATCH)) as after:
+        (told,) = await after.brings(1)
+        assert told["data"] == {"n": 1}
