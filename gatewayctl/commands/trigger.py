@@ -10,6 +10,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from gatewayctl.asked import how_to_wait
 from gatewayctl.failures import FAILED, USAGE, Failure
 
 if TYPE_CHECKING:
@@ -87,17 +88,22 @@ def _wait(request: pb.TriggerRequest, ctl: Ctl) -> int | None:
 
     clock = SystemClock()
     began = reported = clock.monotonic()
-    last = ""
+    last = started = ""
     while True:
         spent = clock.monotonic() - began
         left = SLICE if ctl.timeout is None else min(SLICE, ctl.timeout - spent)
         wanted = pb.TriggerAndWaitRequest(trigger=request)
         wanted.timeout.FromMilliseconds(max(1, int(left * 1000)))
-        answer = ctl.daemon.call(
-            "RuntimeService/TriggerAndWait", wanted, pb.TriggerAndWaitResponse, max(0.0, left) + 10.0
-        )
+        patience = max(0.0, left) + 10.0
+        try:
+            answer = ctl.daemon.call("RuntimeService/TriggerAndWait", wanted, pb.TriggerAndWaitResponse, patience)
+        except Failure as failure:
+            if not started or failure.lines:
+                raise
+            raise Failure(failure.message, failure.code, [how_to_wait(started)]) from None
         values = plain(answer)
         execution = values["execution"]
+        started = execution["id"]
         if answer.outcome != pb.TRIGGER_OUTCOME_TIMED_OUT:
             return _tell(values, execution, ctl)
         now = clock.monotonic()

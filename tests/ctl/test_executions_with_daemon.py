@@ -1,6 +1,7 @@
 """`gatewayctl executions` against the real daemon, as somebody reads it who wants to know why nothing goes on."""
 
 import json
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.rigs.process import Daemon
 
 pytestmark = pytest.mark.usefixtures("quiet_environment")
 CONFIG = """
+gateway: {drain_timeout: 1}
 agents: {slow: {model: offline/slow}, far: {remote: true}, fails: {model: offline/fail}}
 graphs:
   ask: {nodes: {ask: {kind: router, input: true}, done: {kind: router}}, edges: [{from: ask, to: done}]}
@@ -77,3 +79,23 @@ async def test_who_waits_for_one_that_asks_hears_where_it_is_told_how_to_answer(
     execution_id = done.err.split()[1]
     assert f"how it goes on: gatewayctl executions show {execution_id}\n" in done.err
     assert f"timed out: execution {execution_id} is input_required; gatewayctl executions show" in done.err
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+async def test_who_waits_while_the_daemon_stops_hears_how_to_go_on_waiting(daemon: Daemon, looks: int) -> None:
+    """At once, or after the first look at how far it is: asking again would start another."""
+    waiting = await Process.start("--address", daemon.address, "trigger", "one", "--input", "600s x", "--wait")
+
+    async def running() -> str | None:
+        found = json.loads((await run(daemon, "executions", "--state", "running", "-o", "json")).out)
+        return found[0]["id"] if found else None
+
+    execution_id = await eventually(running)
+    if looks:
+        assert waiting.process.stderr is not None
+        assert b"is running" in await waiting.process.stderr.readline()
+    daemon.signal(signal.SIGTERM)
+
+    done = await waiting.end()
+    assert done.code in (1, 3)
+    assert f"gatewayctl executions watch {execution_id}" in done.err
