@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from gatewayd.bus.base import EventBus
 from gatewayd.config.model import EntryPointSection
+from gatewayd.core.chains import MAX_HOPS, link_of, next_link
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import (
     Draining,
@@ -29,7 +30,6 @@ from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.topic import TopicPattern
 from gatewayd.core.work import Origin, Trigger
-from gatewayd.runtime.chains import MAX_HOPS, link_of, next_link
 from gatewayd.runtime.emit import SOURCE
 from gatewayd.runtime.log_reader import LogReader
 from gatewayd.storage.base import Store

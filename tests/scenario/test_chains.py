@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from gatewayd.core.chains import MAX_HOPS
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.filter import EventFilter
-from gatewayd.runtime.chains import MAX_HOPS
 from gatewayd.wire import data_of
 from tests.rigs.house import eventually
 from tests.rigs.in_process import InProcess
