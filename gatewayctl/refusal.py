@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from gatewayctl.address import Address
+from gatewayctl.asked import how_to_wait
 from gatewayctl.details import Details, details_of
 from gatewayctl.failures import FAILED, NOT_RUNNING, UNAUTHORIZED, UNKNOWN, Failure
 from gatewayctl.words import delay
@@ -48,6 +49,8 @@ def _refused(code: grpc.StatusCode, message: str, details: Details, address: Add
         message = f"{message}: {_how_to_authenticate(address, has_token=has_token)}"
     if details.reason == "HISTORY_LOST" and (oldest := details.metadata.get("oldest_cursor")):
         message = f"{message}: go on with --since {oldest}"
+    if details.reason == "DRAINING" and (execution_id := details.metadata.get("execution_id")):
+        return Failure(message, FAILED, [how_to_wait(execution_id)])
     if details.retry_after:
         message = f"{message} (try again in {delay(details.retry_after)})"
     return Failure(message, _EXIT.get(code, FAILED), lines)

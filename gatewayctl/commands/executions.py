@@ -80,15 +80,17 @@ def list_(args: argparse.Namespace, ctl: Ctl) -> None:
         ("ORIGIN", lambda row: f"{row['origin']} {row['entry_point']}".rstrip()),
         ("PRINCIPAL", "principal"),
         ("CREATED", lambda row: age(row["create_time"], now)),
-        ("TOOK", _took),
+        ("TOOK", lambda row: _took(row, now)),
         ("REASON", lambda row: row["error"] or row["reason"]),
     ]
     ctl.out.table(rows, columns, "no executions")
 
 
-def _took(row: Row) -> str:
-    if not row["start_time"] or not row["end_time"]:
+def _took(row: Row, now: float) -> str:
+    if not row["start_time"] or not (row["end_time"] or row["state"] == "running"):
         return ""
+    if not row["end_time"]:
+        return f"{span(max(0.0, now - epoch(row['start_time'])))} so far"
     seconds = epoch(row["end_time"]) - epoch(row["start_time"])
     return f"{seconds:.3f} s" if seconds < 60 else span(seconds)
 
@@ -137,6 +139,7 @@ def watch_(args: argparse.Namespace, ctl: Ctl) -> int | None:
         if state != last:
             last = state
             ctl.out.note(f"{args.id} is {state}")
+            _go_on(answer, ctl)
         if ctl.timeout is not None and clock.monotonic() - began >= ctl.timeout:
             raise Failure(f"execution {args.id} is still {state}; it goes on")
         pause(wait)
@@ -152,22 +155,33 @@ def _tell(answer: dict[str, Any], ctl: Ctl) -> None:
     fields = [(name.removesuffix("_id"), execution.get(name)) for name in _NAMES]
     times = [(title, local_time(epoch(execution[name]))) for title, name in _TIMES if execution.get(name)]
     more = {name: answer[name] for name in ("checkpoints", "log") if answer.get(name)}
-    took = ("took", f"{_took(execution)}{_lives(answer)}" if execution else "")
+    took = ("took", f"{_took(execution, SystemClock().now())}{_lives(answer)}".removeprefix(", ") if execution else "")
     ctl.out.record(execution | more, [*fields, *times, took, *_graph(execution.get("graph") or {})])
-    if execution.get("state") == "input_required" and (kept := answer.get("checkpoints")):
-        ctl.out.note(it_asks(kept[-1]["prompt"]))
-        ctl.out.note(f"answer with: {how_to_answer(execution['id'], kept[-1]['node_id'])}")
     if ctl.out.for_people and (log := answer.get("log")):
         ctl.out.say()
         ctl.out.table(log, _LOG, "")
     if ctl.out.for_people and execution.get("output"):
         ctl.out.say()
         ctl.out.text(execution["output"])
+    _go_on(answer, ctl)
+
+
+def _go_on(answer: dict[str, Any], ctl: Ctl) -> None:
+    """What there is to do about it, behind everything else."""
+    execution = answer["execution"] or {}
+    match execution.get("state"):
+        case "input_required" if kept := answer.get("checkpoints"):
+            ctl.out.note(it_asks(kept[-1]["prompt"]))
+            ctl.out.note(f"answer with: {how_to_answer(execution['id'], kept[-1]['node_id'])}")
+        case "paused":
+            ctl.out.note(f"go on with: gatewayctl executions resume {execution['id']}")
+        case "failed":
+            ctl.out.note(f"its story: gatewayctl trace {execution['id']}; the daemon's log may say more under this id")
 
 
 def _lives(answer: dict[str, Any]) -> str:
     """How often it has come back, as far as its log says."""
-    if not answer["execution"]["end_time"]:
+    if not answer["execution"]["start_time"]:
         return ""
     back = sum(entry["kind"] == "came_back" for entry in answer.get("log") or ())
     return f", in {back + 1} runs" if back else ""

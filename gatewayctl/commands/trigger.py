@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from gatewayctl.asked import how_to_wait
 from gatewayctl.failures import FAILED, USAGE, Failure
 from gatewayctl.nouns import json_object
 
@@ -24,6 +25,7 @@ SLICE = 2.0
 """Seconds of waiting after which there is a look at how far it is."""
 REPORT = 10.0
 """Seconds between two remarks while nothing changes."""
+RESTING = ("paused", "input_required")
 
 
 def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
@@ -86,29 +88,38 @@ def _wait(request: pb.TriggerRequest, ctl: Ctl) -> int | None:
 
     clock = SystemClock()
     began = reported = clock.monotonic()
-    last = ""
+    last = started = ""
     while True:
         spent = clock.monotonic() - began
         left = SLICE if ctl.timeout is None else min(SLICE, ctl.timeout - spent)
         wanted = pb.TriggerAndWaitRequest(trigger=request)
         wanted.timeout.FromMilliseconds(max(1, int(left * 1000)))
-        answer = ctl.daemon.call(
-            "RuntimeService/TriggerAndWait", wanted, pb.TriggerAndWaitResponse, max(0.0, left) + 10.0
-        )
+        patience = max(0.0, left) + 10.0
+        try:
+            answer = ctl.daemon.call("RuntimeService/TriggerAndWait", wanted, pb.TriggerAndWaitResponse, patience)
+        except Failure as failure:
+            if not started or failure.lines:
+                raise
+            raise Failure(failure.message, failure.code, [how_to_wait(started)]) from None
         values = plain(answer)
         execution = values["execution"]
+        started = execution["id"]
         if answer.outcome != pb.TRIGGER_OUTCOME_TIMED_OUT:
             return _tell(values, execution, ctl)
         now = clock.monotonic()
         if execution["state"] != last or now - reported >= REPORT:
             last, reported = execution["state"], now
             ctl.out.note(f"execution {execution['id']} is {last} ({now - began:.0f} s)")
+            if last in RESTING:
+                ctl.out.note(f"how it goes on: gatewayctl executions show {execution['id']}")
         if ctl.timeout is not None and now - began >= ctl.timeout:
             if not ctl.out.for_people:
                 ctl.out.values(values)
+            resting = f"is {last}" if last in RESTING else "goes on"
+            tells = "how to go on with it" if last in RESTING else "its result"
             raise Failure(
-                f"timed out: execution {execution['id']} goes on; gatewayctl executions show {execution['id']} tells "
-                "its result",
+                f"timed out: execution {execution['id']} {resting}; gatewayctl executions show {execution['id']} tells "
+                f"{tells}",
                 FAILED,
             )
 

@@ -13,6 +13,10 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 
+class TimeIsOver(TimeoutError):
+    """The limit of a `Clock.timeout` is over; a `TimeoutError` of another kind is that of whoever raised it."""
+
+
 class Clock(Protocol):
     """What a part may know of time."""
 
@@ -29,7 +33,7 @@ class Clock(Protocol):
         ...
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
-        """Raise `TimeoutError` from the block when it takes longer; None means no limit."""
+        """Raise `TimeIsOver` from the block when it takes longer; None means no limit."""
         ...
 
 
@@ -89,7 +93,7 @@ class _Limit:
         self._alarm.cancel()
         # Another cancellation, from before or from within, is not ours to take back.
         if self._expired and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
-            raise TimeoutError from error
+            raise TimeIsOver from error
 
 
 _NO_LIMIT: AbstractAsyncContextManager[object] = nullcontext()

@@ -40,7 +40,9 @@ from gatewayd.daemon.upkeep import Upkeep
 from gatewayd.plugins import Plugin, load_group
 from gatewayd.providers.breaker import Breakers
 from gatewayd.providers.pool import ProviderPool
+from gatewayd.routing.closing import Closing
 from gatewayd.routing.endings import Endings
+from gatewayd.routing.erasing import Erasing
 from gatewayd.routing.intake import Intake
 from gatewayd.routing.router import Router
 from gatewayd.rpc.guard import Guard
@@ -170,6 +172,13 @@ class Assembly:
         self.entry_points = EntryPointFeeds(
             store=self.store, bus=self.bus, clock=clock, dispatch=self.router.accept_trigger, tell=self.news.tell
         )
+        self.erasing = Erasing(
+            self.sessions,
+            self.router,
+            self.store,
+            forget=self.shared.goals.forget_executions,
+            reread=self.entry_points.reread,
+        )
         self.channels = ChannelManager(
             factories={name: _adapter(load) for name, load in load_group("gatewayd.channels", installed).items()},
             store=self.store,
@@ -195,6 +204,7 @@ class Assembly:
             sessions=self.sessions,
             expiry=self.expiry,
             suspending=self.runtime.suspending,
+            finish_erasures=self.erasing.finish,
             config=lambda: self.reloader.config,
             clock=clock,
         )
@@ -260,7 +270,7 @@ class Assembly:
             hub=self.hub,
             router=self.router,
             runtime=self.runtime,
-            sessions=self.sessions,
+            closing=Closing(self.sessions, self.router, self.store, self.erasing),
             store=self.store,
             bus=self.bus,
             publishing=talk.publishing,

@@ -67,6 +67,7 @@ class Gateway:
         await house.messaging.start()
         house.router.attach(house.runtime)
         left = await house.router.recover()
+        await house.erasing.finish()
         await house.entry_points.start()
         await house.upkeep.start()
         house.handlers.subscribe(_SESSIONS, self._sessions_changed, name="status line", concurrency=1)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gatewayd.config.model import GatewayConfig
 from gatewayd.config.section import settings_of
@@ -38,6 +38,7 @@ class Upkeep:
         sessions: SessionManager,
         expiry: Expiry,
         suspending: Suspending,
+        finish_erasures: Callable[[], Awaitable[None]],
         config: Callable[[], GatewayConfig],
         clock: Clock,
     ) -> None:
@@ -45,6 +46,7 @@ class Upkeep:
         self._sessions = sessions
         self._expiry = expiry
         self._suspending = suspending
+        self._finish_erasures = finish_erasures
         self._config = config
         self._clock = clock
         self._tasks = TaskSet("upkeep")
@@ -80,6 +82,7 @@ class Upkeep:
         """First at the start: a daemon that is restarted often must forget, too."""
         while True:
             try:
+                await self._finish_erasures()
                 kept = retention(self._config())
                 await self._expiry.expire(kept.tables["outbox"].max_age)
                 deleted = await self._store.sweep(kept, self._clock.now())

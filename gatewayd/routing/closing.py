@@ -4,21 +4,16 @@ The session ends first, so that the next message begins a new one; then its exec
 erasure, are the contents deleted, so that nothing is written behind it.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-
 from gatewayd.core.errors import Draining, ExecutionFinished, NotFound
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.value import value
 from gatewayd.core.work import ExecutionState
+from gatewayd.routing.erasing import Erasing, Words
 from gatewayd.routing.router import Router
 from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
 
 _PAGE = 500
-_ROUNDS = 10
-"""How often it is looked for what executions have started while they came to their end."""
-_BITE = 20
-"""Executions that one unit erases; each looks through the log."""
 _UNFINISHED = tuple(state for state in ExecutionState if not state.terminal)
 
 
@@ -45,18 +40,11 @@ class Erased:
 class Closing:
     """Who may ask is decided before."""
 
-    def __init__(
-        self,
-        sessions: SessionManager,
-        router: Router,
-        store: Store,
-        forget: Callable[[Sequence[str]], Awaitable[None]] | None = None,
-    ) -> None:
-        """`forget` takes the words of these executions out of what is kept elsewhere."""
+    def __init__(self, sessions: SessionManager, router: Router, store: Store, erasing: Erasing) -> None:
         self._sessions = sessions
         self._router = router
         self._store = store
-        self._forget = forget
+        self._erasing = erasing
 
     async def reset(self, session_id: str, reason: str) -> int:
         """End the session; how many executions were cancelled with it. `NotFound` when it has ended already."""
@@ -73,12 +61,11 @@ class Closing:
         await self._sessions.reset(session_id, reason)
         await self._cancel(session_id, reason, all_of_it=True)
         erased = await self._count(session_id)
+        if not erased.sessions:
+            return erased
         # Found before the session's own words are gone, which lead to them.
-        following = await self._following(reason, session_id=session_id)
-        if not await self._sessions.erase(session_id):
-            return Erased()
-        late = await self._following(reason, session_id=session_id)
-        return erased.plus(await self._erase_executions(list(dict.fromkeys([*following, *late]))))
+        following = await self._erasing.following(reason, session_id=session_id)
+        return erased.plus(await self._erase(session_id, Words(session_id, following)))
 
     async def erase_all(self, principal: str, reason: str) -> Erased:
         """Erase every session of a principal, the ended ones too."""
@@ -89,31 +76,13 @@ class Closing:
             for record in page:
                 erased = erased.plus(await self.erase(record.id, reason))
             before = page[-1].id
-        return erased.plus(await self._erase_executions(await self._following(reason, principal=principal)))
+        following = await self._erasing.following(reason, principal=principal)
+        return erased.plus(await self._erase(principal, Words(execution_ids=following))) if following else erased
 
-    async def _following(self, reason: str, *, session_id: str = "", principal: str = "") -> list[str]:
-        """Executions of entry points that hold words of the session or person, ended by now."""
-        ids: list[str] = []
-        for _ in range(_ROUNDS):
-            found = await self._store.followers(session_id=session_id, principal=principal)
-            more = [one for one in found if one not in ids]
-            if not more:
-                break
-            for execution_id in more:
-                try:
-                    await self._router.controls.end(execution_id, reason)
-                except (ExecutionFinished, NotFound):
-                    continue
-            ids += more  # and once more: what came to its end meanwhile may have started another
-        return ids
-
-    async def _erase_executions(self, execution_ids: Sequence[str]) -> Erased:
-        events = 0
-        for first in range(0, len(execution_ids), _BITE):
-            events += await self._store.erase_executions(execution_ids[first : first + _BITE])
-        if execution_ids and self._forget is not None:
-            await self._forget(execution_ids)
-        return Erased(0, len(execution_ids), len(execution_ids), events)
+    async def _erase(self, subject: str, words: Words) -> Erased:
+        """The executions without a session that went."""
+        executions, events = await self._erasing.erase(subject, words)
+        return Erased(0, len(executions), len(executions), events)
 
     async def _cancel(self, session_id: str, reason: str, *, all_of_it: bool = False) -> int:
         """How many; with `all_of_it` `Draining` if one has to wait for the next start of the daemon."""

@@ -1,6 +1,7 @@
 """`RuntimeService`: looks at executions and cancels them; its other parts have files of their own."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from gateway.v1 import runtime_service_pb2 as pb
 
@@ -66,7 +67,7 @@ class RuntimeService(ControlCalls, EntryPointCalls, GoalCalls, StatsCalls, State
             kept = [] if ended else await self._store.list_checkpoints(execution_id)
             graph = await self._store.graph_result(execution_id) if ended else None
             return pb.GetExecutionResponse(
-                execution=execution_message(execution, with_output=True, graph=graph),
+                execution=execution_message(self._now(execution), with_output=True, graph=graph),
                 checkpoints=[checkpoint_message(one) for one in kept],
                 log=[log_message(one) for one in await self._log_of(execution_id)],
             )
@@ -92,10 +93,16 @@ class RuntimeService(ControlCalls, EntryPointCalls, GoalCalls, StatsCalls, State
                 return principal.may_see(row.principal) and (not entry_point or row.entry_point == entry_point)
 
             rows, token = await gather(read, lambda row: row.id, page, keep)
-            executions = [execution_message(row, with_output=False) for row in rows]
+            executions = [execution_message(self._now(row), with_output=False) for row in rows]
             return pb.ListExecutionsResponse(executions=executions, next_page_token=token)
 
         return await self._guard.unary(f"{_NAME}ListExecutions", context, run)
+
+    def _now(self, execution: Execution) -> Execution:
+        """With what it waits for, which is in no row."""
+        live = None if execution.state.terminal else self._router.runtime.live(execution.id)
+        waits = self._router.runtime.lanes.waits_for(live) if live is not None else ""
+        return replace(execution, reason=waits) if waits else execution
 
     async def _log_of(self, execution_id: str) -> Sequence[LogEntry]:
         """What is on disk, and what a run that goes on has not written yet."""

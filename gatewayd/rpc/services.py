@@ -48,7 +48,6 @@ from gatewayd.runtime.messaging import Messaging
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.runtime.state import SharedState
 from gatewayd.runtime.state_watch import StateWatches
-from gatewayd.sessions import SessionManager
 from gatewayd.storage.base import Store
 from gatewayd.wire.depth import too_deep
 
@@ -79,7 +78,7 @@ def handlers(
     hub: ConversationHub,
     router: Router,
     runtime: AgentRuntime,
-    sessions: SessionManager,
+    closing: Closing,
     store: Store,
     bus: EventBus,
     publishing: Publishing,
@@ -97,7 +96,6 @@ def handlers(
     clock: Clock,
 ) -> list[Handler]:
     """One handler per service, `Connect` included."""
-    closing = Closing(sessions, router, store, goals.forget_executions)
     servicers: dict[str, object] = {
         "gateway.v1.EventService": EventService(
             guard=guard, bus=bus, store=store, publishing=publishing, rates=rates, clock=clock

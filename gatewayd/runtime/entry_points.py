@@ -4,6 +4,7 @@ I own their feeds and follow the configuration while the daemon runs. What a fee
 router's one door; I never start an agent myself.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -101,9 +102,25 @@ class EntryPointFeeds:
                     self._begin(name, is_new=name not in old, before=left.get(name))
         return list(left.values())
 
+    async def place(self, sections: Mapping[str, EntryPointSection]) -> list[str]:
+        """Mark where new ones begin: what happens from now on starts them, after a crash too. Their names."""
+        known = await self._store.marks(EventFeed.MARKS)
+        names = [name for name, one in sections.items() if EventFeed.fits(one) and EventFeed.MARKS + name not in known]
+        await asyncio.gather(*(self._store.set_mark(EventFeed.MARKS + name, str(self._bus.end)) for name in names))
+        return names
+
     def still_waits(self, name: str) -> bool:
         """Whether an entry point of that name waits for events now."""
         return name in self._sections and EventFeed.fits(self._sections[name])
+
+    async def reread(self) -> None:
+        """Let go of the events that wait in memory for room, and read them from the log again."""
+        left = [(name, feed) for name, feed in self._feeds.items() if self._open and isinstance(feed, EventFeed)]
+        for name, feed in left:
+            feed.close()
+            self._begin(name, is_new=False, before=feed)
+        for _, feed in left:
+            await feed.ended()
 
     async def forget(self, name: str) -> None:
         """An entry point that comes again begins with what happens then."""
@@ -146,10 +163,11 @@ class _Replacing:
     def __init__(self, owner: EntryPointFeeds, sections: Mapping[str, EntryPointSection]) -> None:
         self._owner = owner
         self._sections = sections
+        self._new: list[str] = []
         self._left: list[Feed] = []
 
     async def prepare(self) -> None:
-        return None
+        self._new = await self._owner.place(self._sections)
 
     def commit(self) -> None:
         self._left = self._owner.use(self._sections)
@@ -160,4 +178,5 @@ class _Replacing:
             await self._owner.forget(feed.name)
 
     async def abandon(self) -> None:
-        return None
+        for name in self._new:
+            await self._owner.forget(name)

@@ -15,13 +15,21 @@ from typing import Any, ClassVar
 
 from gatewayd.bus.base import EventBus
 from gatewayd.config.model import EntryPointSection
+from gatewayd.core.chains import MAX_HOPS, link_of, next_link
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import Draining, EntryPointNotFound, GatewayError, LimitExceeded, StoreBusy, StoreFull
+from gatewayd.core.errors import (
+    Draining,
+    EntryPointNotFound,
+    GatewayError,
+    IdConflict,
+    LimitExceeded,
+    StoreBusy,
+    StoreFull,
+)
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.topic import TopicPattern
 from gatewayd.core.work import Origin, Trigger
-from gatewayd.runtime.chains import MAX_HOPS, link_of, next_link
 from gatewayd.runtime.emit import SOURCE
 from gatewayd.runtime.log_reader import LogReader
 from gatewayd.storage.base import Store
@@ -29,6 +37,7 @@ from gatewayd.wire import data_of, decode_event, event_bytes, with_wire
 
 log = logging.getLogger("gatewayd.entry_points")
 
+_SHARED = frozenset({EventType.STATE_CHANGED, EventType.STATE_CONFLICT})
 _SOON, _RETRY = 0.05, 2.0
 """Seconds until the next try while there is no room: twice as long each time, up to the second."""
 
@@ -174,6 +183,8 @@ class EventFeed(LogReader):
                 return
             except GatewayError as refusal:
                 error = refusal
+        if isinstance(error, IdConflict) and event.cursor is not None:
+            return  # it was taken in before, with words that were erased since
         if isinstance(error, Draining | EntryPointNotFound) or not isinstance(error, GatewayError):
             raise error
         about = {"entry_point": self.name, "event": trigger.idempotency_key, "why": error.message}
@@ -183,8 +194,11 @@ class EventFeed(LogReader):
             self._tell(EventType.ERROR, {"reason": error.reason, "message": said}, self.name, trigger.correlation_id)
 
     async def _is_own(self, event: Event) -> bool:
-        """Whether an execution of this entry point told it. An agent may be called like the entry point."""
-        if not event.execution_id or event.stream_id != self.name:
+        """Whether an execution of this entry point told it. An agent may be called like the entry point.
+
+        All that an execution tells is on its stream, but for what it writes for others to see.
+        """
+        if not event.execution_id or (event.stream_id != self.name and event.type not in _SHARED):
             return False
         execution = await self._store.get_execution(event.execution_id)
         return execution is None or execution.entry_point == self.name

@@ -10,7 +10,7 @@ from typing import Any
 from gatewayd.agents.base import AgentFailed, TextOutput, Turn
 from gatewayd.agents.registry import AgentRegistry, RegisteredAgent
 from gatewayd.core.agents import ContentType, Message
-from gatewayd.core.clock import Clock
+from gatewayd.core.clock import Clock, TimeIsOver
 from gatewayd.core.errors import DeadlineExceeded, ExecutionFailed, InvalidArgument
 from gatewayd.engine.base import MessageAgent
 from gatewayd.engine.call import Call
@@ -60,7 +60,7 @@ class TextAgent:
         try:
             async with self._clock.timeout(agent.timeout):
                 return await _run(agent, turn, context)
-        except TimeoutError:
+        except TimeIsOver:
             raise _late(self._name) from None
         except AgentFailed as failure:
             raise ExecutionFailed(str(failure)) from failure
@@ -94,7 +94,7 @@ class TimedHandlers:
         try:
             async with self._clock.timeout(agent.timeout):
                 return await self.handlers.on_message(message, ctx)
-        except TimeoutError:
+        except TimeIsOver:
             raise _late(self._name) from None
 
 

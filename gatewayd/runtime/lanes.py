@@ -169,6 +169,25 @@ class Lanes:
         lane = self._lanes.get(session_id)
         return len(lane.waiting) if lane is not None else 0
 
+    def waits_for(self, live: LiveExecution) -> str:
+        """Why one that is queued does not run yet, or what one that runs waits for; '' when that is not known here."""
+        lane = self._lanes.get(_key(live))
+        if lane is None:
+            return ""
+        if lane.running is live:
+            return "waits for a worker of its agent to come" if lane.placeless else ""
+        if live not in lane.waiting:
+            return f"is answered within execution {lane.running.execution.id}" if lane.running is not None else ""
+        before = lane.running or lane.waiting[0]
+        if before is not live:
+            return f"waits for its turn in the session: execution {before.execution.id} is before it"
+        taken = self._running[lane.share]
+        if lane.share and taken >= self._shares.get(lane.share, _OTHERS).concurrent:
+            return f"waits for a place: {taken} of {lane.share} run, as many as its max_concurrent allows"
+        if not self.free:
+            return f"waits for a place: {self._limit} run, as many as runtime.max_concurrent_executions allows"
+        return ""
+
     def is_busy(self, session_id: str) -> bool:
         """Whether something of the session is queued or runs, its end being written included."""
         return session_id in self._lanes

@@ -21,7 +21,7 @@ from gatewayd.agents.calls import NobodyThere
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.config.entry_points import RuntimeSection
 from gatewayd.core.checkpoint import BegunCall, Restart
-from gatewayd.core.clock import Clock, Randomness
+from gatewayd.core.clock import Clock, Randomness, TimeIsOver
 from gatewayd.core.errors import GatewayError, Unavailable
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.execution_log import LogKind
@@ -139,7 +139,7 @@ class Performer:
             await self._run(live)
         except Suspended:
             return live.cancelled() if live.leaving is not None else live.crashed()
-        except TimeoutError:
+        except TimeIsOver:
             return live.failed(_LATE.format(live.execution.agent))
         except AgentFailed as failure:
             log.warning("agent_failed", extra={"execution": live.execution.id, "cause": failure.cause})

@@ -110,13 +110,13 @@ class SharedState:
         *,
         writer: str,
         executions: Mapping[str, Execution] | None = None,
-        correlation_id: str = "",
+        by: Execution | None = None,
     ) -> list[StateEntry]:
         """Write all or nothing; the keys as they are now, in order, once they are on disk.
 
-        `executions` are those that the caller has at hand already, by id; `correlation_id` is for the events of what is
-        shared. Raises `StateConflict`, `LimitExceeded`,
-        `InvalidArgument`, and `NotFound` or `ExecutionFinished` for the place of an execution.
+        `executions` are those that the caller has at hand already, by id; `by` is the one that writes, if one does.
+        Raises `StateConflict`, `LimitExceeded`, `InvalidArgument`, and `NotFound` or `ExecutionFinished` for the place
+        of an execution.
         """
         check_distinct((one.place, one.key) for one in changes)
         known = dict(executions or {})
@@ -130,7 +130,7 @@ class SharedState:
                 one.place,
                 one.key,
                 one.text,
-                self._envelope(one.place, one.key, known, correlation_id),
+                self._envelope(one.place, one.key, known, by),
                 one.expected,
                 now + check_ttl(one.ttl) if one.ttl is not None else 0.0,
             )
@@ -147,8 +147,10 @@ class SharedState:
             raise NotFound(f"no execution {execution_id!r}")
         return execution
 
-    def _envelope(self, place: Place, key: str, executions: Mapping[str, Execution], correlation_id: str = "") -> Event:
-        """The event that will tell of a change, without its data."""
+    def _envelope(
+        self, place: Place, key: str, executions: Mapping[str, Execution], by: Execution | None = None
+    ) -> Event:
+        """The event that will tell of a change, without its data; of what is shared it names who has written it."""
         if place.scope is StateScope.EXECUTION:
             return replace(self._events.make(executions[place.id], EventType.STATE_CHANGED, {}), topic=key)
         return Event(
@@ -158,7 +160,8 @@ class SharedState:
             stream_id=place.id or GLOBAL_STREAM,
             time=self._clock.now(),
             topic=key,
-            correlation_id=correlation_id,
+            execution_id=by.id if by is not None else "",
+            correlation_id=by.correlation_id if by is not None else "",
             owner=NOBODY,
         )
 

@@ -60,7 +60,7 @@ class StateView(AgentState):
             changes,
             writer=execution.principal,
             executions={execution.id: execution},
-            correlation_id=execution.correlation_id,
+            by=execution,
         )
         for entry in done:
             self._seen[entry.place, entry.key] = entry.version if entry.text else 0

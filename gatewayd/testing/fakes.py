@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TypeVar
 
-from gatewayd.core.clock import Clock
+from gatewayd.core.clock import Clock, TimeIsOver
 from gatewayd.core.value import value
 from gatewayd.providers.base import Delta, Finished, FinishReason, ModelError, Prompt, Text, ToolCallPiece
 from gatewayd.testing.fake_context import FakeContext as FakeContext  # noqa: PLC0414 (for those who look for it here)
@@ -149,7 +149,10 @@ class _FakeTimeout:
     ) -> None:
         if self._timer is not None:
             self._timer.cancelled = True
-        await self._inner.__aexit__(kind, error, trace)
+        try:
+            await self._inner.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise TimeIsOver from error
 
     def _expire(self) -> None:
         self._inner.reschedule(asyncio.get_running_loop().time())

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from gatewayd.core.chains import MAX_HOPS
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.filter import EventFilter
-from gatewayd.runtime.chains import MAX_HOPS
 from gatewayd.wire import data_of
 from tests.rigs.house import eventually
 from tests.rigs.in_process import InProcess
@@ -82,13 +82,11 @@ async def test_two_that_start_each_other_come_to_an_end_and_it_is_told(tmp_path:
 
 
 async def test_a_chain_over_the_shared_state_ends_too(tmp_path: Path) -> None:
-    """Changes of what is shared belong to no execution, but to the chain of the one that has written."""
-    config = AGENTS + (
-        "entry_points:\n  count: {agent: counter, trigger: event, trigger_config: "
-        "{event_types: [state_changed], filter_topic: count}}\n"
-    )
+    """Changes of what is shared belong to the chain of the one that has written; two count, each after the other."""
+    on_count = "{agent: counter, trigger: event, trigger_config: {event_types: [state_changed], filter_topic: count}}"
+    config = f"{AGENTS}entry_points:\n  odd: {on_count}\n  even: {on_count}\n"
     async with InProcess(tmp_path, config) as gateway, gateway.client("c") as client:
-        await client.trigger("count", "go")
+        await client.trigger("odd", "go")
         event = await told(gateway)
 
         said = data_of(event)

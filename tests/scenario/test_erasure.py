@@ -1,15 +1,19 @@
 """Erasing a person reaches what entry points were given of their words, and what came of that."""
 
+import os
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from gateway.v1 import session_service_pb2 as pb
 
-from gatewayctl.client import Client
-from tests.rigs.house import eventually
+from gatewayctl.client import Client, GatewayError
+from tests.rigs.entry_points import execution, executions, state_name
+from tests.rigs.house import House, eventually
 from tests.rigs.in_process import InProcess
+from tests.rigs.process import Daemon
 
 AGENTS = """
 from gatewayd.agents.base import *
@@ -39,6 +43,7 @@ entry_points:
 def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "noting.py").write_text(AGENTS)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
 
 async def session_of(gateway: InProcess, execution_id: str) -> str:
@@ -84,3 +89,38 @@ async def test_no_word_is_left_in_inputs_results_events_state_and_evidence(tmp_p
     assert b"canary" not in wires
     assert "sparrow" in dump
     assert b"sparrow" in wires
+
+
+@pytest.mark.parametrize("commit", [2, 3, 5, 6])
+async def test_killed_at_any_commit_an_erasure_has_not_begun_or_is_finished_at_the_next_start(
+    tmp_path: Path, commit: int
+) -> None:
+    """Nothing of a conversation may be left behind that its own words led to."""
+    daemon, armed = Daemon(tmp_path, CONFIG), tmp_path / "armed"
+    crash = ["--crash-at", f"store.after_commit:{commit}", "--armed-by", str(armed), "--"]
+    await daemon.start(command=[sys.executable, "-m", "gatewayd.testing.crashing", *crash])
+    async with daemon.client() as eve:
+        mine = await eve.send("", "the canary of eve", channel="desk")
+        rig = House(daemon, eve, {})
+        for name in ("desk", "after"):
+
+            async def ended(name: str = name) -> bool:
+                return [state_name(one) for one in await executions(rig, name)] == ["succeeded"]
+
+            await eventually(ended)
+        session_id = (await execution(rig, mine.execution_id)).session_id
+        armed.touch()
+        with pytest.raises(GatewayError):
+            await erase(eve, session_id)
+    assert await daemon.ended() == -9
+
+    await daemon.start()
+    assert await daemon.stop() == 0
+
+    with closing(sqlite3.connect(tmp_path / "state" / "gatewayd.db")) as file:
+        begun = not file.execute("SELECT 1 FROM history").fetchall()
+        dump = "\n".join(file.iterdump())
+        wires = b"\n".join(row[0] for row in file.execute("SELECT wire FROM events"))
+    assert begun or commit == 2  # the end of the session is the first one
+    assert ("canary" in dump) is not begun
+    assert (b"canary" in wires) is not begun

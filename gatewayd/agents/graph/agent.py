@@ -28,7 +28,7 @@ from gatewayd.agents.graph.progress import Progress, Result
 from gatewayd.agents.graph.scope import NodeContext, within
 from gatewayd.agents.tools.registry import ToolRegistry
 from gatewayd.config.graphs import NodeSection
-from gatewayd.core.clock import Randomness, jittered
+from gatewayd.core.clock import Randomness, TimeIsOver, jittered
 from gatewayd.core.errors import GatewayError
 from gatewayd.providers.bounds import closing
 
@@ -191,7 +191,7 @@ class _Walk:
             except AgentFailed as failure:
                 error = str(failure) or "The node failed."
                 log.info("node_failed", extra=self._fields(cause=failure.cause))
-            except TimeoutError:
+            except TimeIsOver:
                 error = f"The node {progress.at} did not finish in time."
                 log.info("node_failed", extra=self._fields(cause="timeout"))
             except GatewayError as failure:

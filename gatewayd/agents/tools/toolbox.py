@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NoReturn
 
 from gatewayd.agents.tools.base import Tool, ToolContext, ToolFailed
-from gatewayd.core.clock import Clock
+from gatewayd.core.clock import Clock, TimeIsOver
 from gatewayd.core.value import value
 from gatewayd.providers.base import ToolCall, ToolSchema
 
@@ -85,7 +85,7 @@ class Toolbox:
                 return ToolResult(_cut(await tool.call(arguments, context)))
         except ToolFailed as failure:
             return self._failed(call, _cut(str(failure)))
-        except TimeoutError:
+        except TimeIsOver:
             return self._failed(call, "the tool did not finish in time")
         except Exception:  # the boundary between a tool's defects and the turn
             _log.exception("tool_crashed", extra={"agent": self._agent, "tool": call.name})

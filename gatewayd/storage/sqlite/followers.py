@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections import defaultdict
 
+from gatewayd.core.chains import link_of
 from gatewayd.core.work import Origin
 
 
@@ -28,7 +29,11 @@ def find(connection: sqlite3.Connection, session_id: str, principal: str) -> lis
 
 
 def _started(connection: sqlite3.Connection) -> dict[tuple[str, str], list[str]]:
-    """For each session and execution what its events have started: the input of those is the event."""
+    """For each session and execution what its events have started: the input of those is the event.
+
+    A chain leads to its first execution, after which it is named unless somebody has named it, also where one between
+    them is no longer kept.
+    """
     started: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     rows = connection.execute(
         "SELECT id, text FROM executions WHERE session_id = '' AND origin = ? AND text <> ''", (str(Origin.EVENT),)
@@ -36,7 +41,9 @@ def _started(connection: sqlite3.Connection) -> dict[tuple[str, str], list[str]]
     for execution_id, text in rows:
         try:
             event = json.loads(text)["event"]
-            about = [(name, event[name]) for name in ("session_id", "execution_id") if event.get(name)]
+            about = {(name, event[name]) for name in ("session_id", "execution_id") if event.get(name)}
+            if chain := link_of(event.get("correlation_id", ""))[0]:
+                about.add(("execution_id", chain))
         except (ValueError, LookupError, TypeError, AttributeError):
             continue  # damaged; whoever reads the row hears of it
         for one in about:

@@ -86,6 +86,15 @@ class EntryPointCases:
         assert all(b"my secret" not in one.wire for one in erased)
         assert await harness.store.followers(session_id="s1") == []
 
+    async def test_a_chain_is_found_from_its_first_execution_where_one_between_is_gone(self, harness: Harness) -> None:
+        """Results go by their number, and one that waits for somebody outlives what has started it."""
+        await harness.store.accept(acceptance(1))
+        told = {"execution_id": "x0009", "correlation_id": "x0001~1"}
+        await _follower(harness, 3, json.dumps({"event": told}))
+        await _follower(harness, 4, json.dumps({"event": told | {"correlation_id": "x0002~1"}}))
+        await _follower(harness, 5, json.dumps({"event": told | {"correlation_id": "monday"}}))
+        assert await harness.store.followers(session_id="s1") == ["x0003"]
+
     async def test_what_a_graph_came_to_goes_with_its_execution(self, harness: Harness) -> None:
         await _accepted(harness, 1, Origin.TRIGGER)
         result = GraphResult("g", ("a", "ä", "a"), 3, 2, {"ä": 1}, 77, 0.25)

@@ -126,6 +126,10 @@ async def test_a_story_that_nothing_will_end_expires(middle: Middle) -> None:
     assert await middle.store.list_dead_letters(channel="", before="", limit=10) == []
 
 
+async def nothing() -> None:
+    """No erasure was cut off."""
+
+
 async def test_upkeep_expires_and_counts_at_every_sweep(middle: Middle) -> None:
     """`storage.retention.outbox.max_age` is the bound."""
     middle.use(CHAT | {"storage": {"retention": {"outbox": {"max_age": "1d"}}}})
@@ -135,6 +139,7 @@ async def test_upkeep_expires_and_counts_at_every_sweep(middle: Middle) -> None:
         sessions=middle.sessions,
         expiry=expiry,
         suspending=middle.runtime.suspending,
+        finish_erasures=nothing,
         config=lambda: middle.config,
         clock=middle.clock,
     )
@@ -181,6 +186,7 @@ async def test_upkeep_fails_what_rests_for_too_long(middle: Middle) -> None:
         sessions=middle.sessions,
         expiry=expiry_of(middle),
         suspending=middle.runtime.suspending,
+        finish_erasures=nothing,
         config=lambda: middle.config,
         clock=middle.clock,
     )

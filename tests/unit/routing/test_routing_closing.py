@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -11,6 +12,7 @@ from gatewayd.agents.base import AgentContext, Output, TextOutput, Turn
 from gatewayd.core.errors import Draining
 from gatewayd.core.work import ExecutionState, LedgerState
 from gatewayd.routing.closing import Closing
+from gatewayd.routing.erasing import Erasing
 from gatewayd.storage.records import Finish
 from tests.rigs.middle import Middle, message
 
@@ -56,8 +58,12 @@ async def middle(tmp_path: Path) -> AsyncIterator[Middle]:
         yield middle
 
 
+def erasing_of(middle: Middle, forget: Any = None) -> Erasing:
+    return Erasing(middle.sessions, middle.router, middle.store, forget=forget or AsyncMock(), reread=AsyncMock())
+
+
 def closing_of(middle: Middle) -> Closing:
-    return Closing(middle.sessions, middle.router, middle.store)
+    return Closing(middle.sessions, middle.router, middle.store, erasing_of(middle))
 
 
 @pytest.mark.parametrize("how", ["reset", "erase"])

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -25,6 +26,7 @@ from gatewayd.core.errors import ExecutionFinished, NotFound, Unauthenticated
 from gatewayd.core.ids import IdSource
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.routing.closing import Closing
+from gatewayd.routing.erasing import Erasing
 from gatewayd.rpc.admin import AdminService
 from gatewayd.rpc.agents import AgentService
 from gatewayd.rpc.events import EventService
@@ -228,10 +230,24 @@ class Rig:
         )
 
     @property
+    def closing(self) -> Closing:
+        router, nothing = cast(Any, self.router), AsyncMock()
+        return Closing(
+            self.sessions,
+            router,
+            self.store,
+            Erasing(self.sessions, router, self.store, forget=nothing, reread=nothing),
+        )
+
+    @property
     def session_service(self) -> SessionService:
-        closing = Closing(self.sessions, cast(Any, self.router), self.store)
-        runtime = cast(Any, self.runtime)
-        return SessionService(guard=self.guard, runtime=runtime, store=self.store, closing=closing, audit=self.audit)
+        return SessionService(
+            guard=self.guard,
+            runtime=cast(Any, self.runtime),
+            store=self.store,
+            closing=self.closing,
+            audit=self.audit,
+        )
 
     @property
     def runtime_service(self) -> RuntimeService:

@@ -20,7 +20,7 @@ async def channel(rig, tmp_path):
         hub=None,
         router=rig.router,
         runtime=rig.runtime,
-        sessions=rig.sessions,
+        closing=rig.closing,
         store=rig.store,
         bus=rig.bus,
         publishing=rig.publishing,

@@ -31,6 +31,8 @@ class Feeds:
         self.middle = Middle(place, settings, SystemClock())
         self.brought: list[Trigger] = []
         self.refusals: list[GatewayError] = []
+        self.full: GatewayError | None = None
+        self.tried = asyncio.Event()
         self.told: list[tuple[EventType, str]] = []
         self.feeds = EntryPointFeeds(
             store=self.middle.store,
@@ -47,8 +49,11 @@ class Feeds:
         self.told.append((kind, stream_id))
 
     async def dispatch(self, trigger: Trigger) -> None:
+        self.tried.set()
         if self.refusals:
             raise self.refusals.pop(0)
+        if self.full is not None:
+            raise self.full
         accepted = (await self.middle.router.accept_trigger(trigger)).accepted
         if not accepted.duplicate:
             self.brought.append(trigger)

@@ -61,6 +61,19 @@ async def test_a_failed_agent_ends_its_execution_with_words_for_the_user(middle:
     assert hidden.state is ExecutionState.FAILED
 
 
+async def test_a_time_limit_of_an_agents_own_is_not_told_as_that_of_the_agent(
+    middle: Middle, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as that of its database: the log has where it was, and nobody looks for a slow agent."""
+    middle.agents["a"].may_end.set()
+    middle.agents["a"].fails = TimeoutError("the database")
+    outcome = await (await middle.send("one")).live.done
+
+    assert outcome.state is ExecutionState.FAILED
+    assert "in time" not in outcome.error
+    assert "agent_crashed" in caplog.messages
+
+
 async def test_a_cancel_before_the_first_step_ends_it_and_frees_the_lane(middle: Middle) -> None:
     """The task of an execution that was just launched has not begun: cancelling it must not lose its end."""
     submitted = await middle.send("one")

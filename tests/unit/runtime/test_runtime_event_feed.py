@@ -1,18 +1,22 @@
 """Entry points that wait for events: each event once, in order, and none of their own."""
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from feeds_rig import HOOK, WATCH, config, feeds
 
+from gatewayd.agents.base import AgentContext, Output, TextOutput, Turn
 from gatewayd.core.errors import InvalidArgument, LimitExceeded, StoreBusy
 from gatewayd.core.event import Event, EventType
-from gatewayd.core.work import Origin
+from gatewayd.core.state import EVERYWHERE, StateScope
+from gatewayd.core.work import Origin, Trigger
 from gatewayd.runtime import lanes
-from gatewayd.runtime.emit import SOURCE
+from gatewayd.runtime.emit import SOURCE, ExecutionEvents
 from gatewayd.runtime.entry_points import shares
 from gatewayd.runtime.event_feed import input_of
+from gatewayd.runtime.state import Change, SharedState
 from gatewayd.storage.records import Published
 from gatewayd.wire import decode_event, event_bytes, with_wire
 from tests.rigs.house import eventually
@@ -143,3 +147,28 @@ def test_an_event_is_the_same_input_now_and_after_a_restart() -> None:
 
     assert given == input_of(decode_event(event_bytes(live)))
     assert json.loads(given.encode())["event"]["data"]["payload"] == {"half \ufffd": 2**60, "whole": 1}
+
+
+@pytest.mark.parametrize("scope", list(StateScope))
+async def test_what_its_executions_write_into_the_shared_state_does_not_start_it(
+    tmp_path: Path, scope: StateScope
+) -> None:
+    """What is shared is told on a stream of its own, and by whom; what others write there starts it."""
+    async with feeds(tmp_path, config(watch=WATCH | {"trigger_config": {"event_types": ["state_changed"]}})) as made:
+        middle = made.middle
+
+        async def write(_turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
+            await ctx.state.set("own", 1, scope=scope)
+            yield TextOutput("written")
+
+        middle.agents["a"].run = write  # type: ignore[method-assign]
+        await made.dispatch(Trigger(entry_point="watch", text='{"event": {}}', origin=Origin.TRIGGER, principal="p"))
+        await middle.runtime.idle()
+        state = SharedState(
+            store=middle.store, clock=middle.clock, ids=middle.ids, events=ExecutionEvents(middle.clock, middle.ids)
+        )
+        await state.write([Change(EVERYWHERE, "other", "2")], writer="somebody")
+
+        _, told = await made.brings(2)
+
+        assert told["data"]["key"] == "other"

@@ -1,11 +1,13 @@
 """Where a feed of events goes on: behind a restart, a crash and a reload, and when its place is gone."""
 
+import json
 import logging
 from pathlib import Path
 
 import pytest
 from feeds_rig import HOOK, WATCH, config, feeds
 
+from gatewayd.core.errors import LimitExceeded
 from gatewayd.core.event import EventType
 from tests.rigs.house import eventually
 
@@ -146,3 +148,57 @@ async def test_who_never_rests_is_marked_too(tmp_path: Path, monkeypatch: pytest
             return await mark() != first
 
         await eventually(moved)
+
+
+async def test_what_is_erased_while_an_event_waits_for_room_starts_nothing_with_its_words(tmp_path: Path) -> None:
+    """The feed has read the event already, and no other reader of the log would find the words any more."""
+    notes = WATCH | {"trigger_config": {"event_types": ["custom"]}}
+    async with feeds(tmp_path, config(watch=notes)) as made:
+        said = (await made.middle.send("hello")).live.execution
+        made.full = LimitExceeded("full")
+        await made.emit(data={"n": "my secret"}, session_id=said.session_id)
+        await made.tried.wait()
+
+        await made.middle.store.erase_session(said.session_id)
+        await made.feeds.reread()
+        made.full = None
+
+        (brought,) = await made.brings(1)
+        assert "my secret" not in json.dumps(brought)
+
+
+async def test_an_event_that_was_erased_since_it_was_taken_is_no_fault_when_it_is_read_again(tmp_path: Path) -> None:
+    """After a restart a feed is told of events behind its mark again; what it has made of them before stands."""
+    settings = config(watch=WATCH | {"trigger_config": {"event_types": ["custom"]}})
+    async with feeds(tmp_path, settings) as made:
+        said = (await made.middle.send("hello")).live.execution
+        start = made.middle.bus.end
+        await made.emit(data={"n": "my secret"}, session_id=said.session_id)
+        await made.brings(1)
+        await made.middle.store.erase_session(said.session_id)
+    async with feeds(tmp_path, settings) as again:
+        await again.feeds.stop()
+        await again.middle.store.set_mark("entry_point watch", str(start))
+    async with feeds(tmp_path, settings) as last:
+        await last.emit(data={"n": 2})
+        (brought,) = await last.brings(1)
+        assert brought["data"] == {"n": 2}
+        assert EventType.ERROR not in [kind for kind, _ in last.told]
+
+
+async def test_a_new_entry_point_has_its_place_on_disk_before_it_begins(tmp_path: Path) -> None:
+    """An event that is acknowledged right after the reload, or the start, starts it over a crash at that moment."""
+    async with feeds(tmp_path, config()) as made:
+        made.middle.use(config(watch=WATCH))
+        refused = made.feeds.plan(made.middle.config)
+        await refused.prepare()
+        await refused.abandon()
+        assert await made.middle.store.marks("entry_point ") == {}
+
+        change = made.feeds.plan(made.middle.config)
+        await change.prepare()
+        assert list(await made.middle.store.marks("entry_point ")) == ["entry_point watch"]
+        await made.emit()  # and here it dies
+    async with feeds(tmp_path, config(watch=WATCH)) as after:
+        (told,) = await after.brings(1)
+        assert told["data"] == {"n": 1}

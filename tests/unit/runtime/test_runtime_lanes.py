@@ -8,7 +8,7 @@ from gatewayd.core.errors import LimitExceeded
 from gatewayd.core.message import ReplyKind, ReplyTo
 from gatewayd.core.work import Execution, Origin
 from gatewayd.runtime import lanes as module
-from gatewayd.runtime.lanes import Lanes
+from gatewayd.runtime.lanes import Lanes, Share
 from gatewayd.runtime.live import LiveExecution
 
 
@@ -155,3 +155,31 @@ async def test_whatever_the_order_everybody_has_a_turn_once(seed: int) -> None:
         mine = [name for name in runs.started if waiting[name].execution.session_id == f"s{session}"]
         assert mine == sorted(mine)
     assert (runs.lanes.busy, runs.lanes.queued) == (0, 0)
+
+
+async def test_what_waits_says_for_what() -> None:
+    """A place of its entry point, a place of all, its turn, or a worker that has to come."""
+    runs = Runs(concurrent=2)
+    runs.lanes.configure(2, {"e": Share(concurrent=1)})
+    first, second, other, behind = [
+        await live(str(number), session) for number, session in enumerate(["", "", "s", "s"])
+    ]
+    runs.lanes.submit(first, "e")
+    runs.lanes.submit(second, "e")
+    assert runs.lanes.waits_for(first) == ""
+    assert runs.lanes.waits_for(second) == "waits for a place: 1 of e run, as many as its max_concurrent allows"
+
+    runs.lanes.submit(other)
+    runs.lanes.submit(behind)
+    third = await live("4", "t")
+    runs.lanes.submit(third)
+    assert runs.lanes.waits_for(behind) == "waits for its turn in the session: execution 2 is before it"
+    assert runs.lanes.waits_for(third).startswith("waits for a place: 2 run, as many as runtime.max_concurrent")
+
+    runs.lanes.need_place(first, False)
+    assert runs.lanes.waits_for(first) == "waits for a worker of its agent to come"
+    assert runs.lanes.waits_for(third) == ""
+    runs.lanes.need_place(first, True)
+    for name in ("0", "2"):
+        runs.end(name)
+    assert runs.lanes.waits_for(first) == ""

@@ -84,7 +84,7 @@ async def test_what_is_told_belongs_to_the_executions_owner_and_what_is_shared_t
     page = await rig.store.read_forward(0, samples.ALL, 99)
     own, shared = [event for event in page.events if event.type is EventType.STATE_CHANGED]
     assert (own.owner, own.execution_id, own.session_id, own.topic) == ("ann", "x0001", "s1", "own")
-    assert (shared.owner, shared.execution_id, shared.stream_id, shared.topic) == (NOBODY, "", "state", "all")
+    assert (shared.owner, shared.execution_id, shared.stream_id, shared.topic) == (NOBODY, "x0001", "state", "all")
 
 
 class Counting(HandAgent):

@@ -261,7 +261,9 @@ class Execution(_message.Message):
     attempts: _builtins.int
     """How often the agent was started since it last rested, or completed a step: 1 unless it was cut off. 0 while QUEUED."""
     reason: _builtins.str
-    """Why it is in this state, such as what cancelled it. May be empty."""
+    """Why it is in this state, such as what cancelled it; where one that is QUEUED or RUNNING is looked at, what it
+    waits for. May be empty.
+    """
     output: _builtins.str
     """The answer; empty until SUCCEEDED. Left out of lists."""
     error: _builtins.str

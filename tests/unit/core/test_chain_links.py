@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatewayd.runtime.chains import MAX_HOPS, link_of, next_link
+from gatewayd.core.chains import MAX_HOPS, link_of, next_link
 
 
 def test_each_hop_is_counted_until_the_end() -> None:
