@@ -11,13 +11,14 @@ from collections.abc import Callable
 from gatewayd.core.clock import Clock
 
 SHARE = 25
-"""Readers that have a turn together: with fewer, the pauses are shorter than the loop's timers can keep."""
+"""Readers that have a turn together."""
 FACTOR = 0.5
 """A pause is so many times what was measured."""
 LONGEST = 0.25
 """Seconds that no pause is longer than."""
 RESOLUTION = 0.001
-"""Seconds; the loop's timers know no less. What a pause was too short by for that, the next is longer."""
+"""Seconds that the loop's timers may be wrong by. A pause as short as that, and the end of a longer one, is spent
+awake: to put a processor to sleep and to wake it takes as long (docs/adr/0035-short-pauses-are-spent-awake.md)."""
 
 
 class Pacer:
@@ -38,15 +39,18 @@ class Pacer:
         if not self._due:
             self._due = True
             if not self._measuring:
-                self._schedule()
+                self._loop = self._loop or asyncio.get_running_loop()
+                self._loop.call_soon(self._look)
 
-    def _schedule(self) -> None:
-        loop = self._loop = self._loop or asyncio.get_running_loop()
+    def _look(self) -> None:
+        assert self._loop is not None
         wait = self._free - self._now()
-        if wait < RESOLUTION / 2:
-            loop.call_soon(self._run)
+        if wait > 2 * RESOLUTION:
+            self._loop.call_later(wait - RESOLUTION, self._look)
+        elif wait > 0:
+            self._loop.call_soon(self._look)  # awake, and others have their turns meanwhile
         else:
-            loop.call_later(wait, self._run)
+            self._run()
 
     def _run(self) -> None:
         assert self._loop is not None
@@ -61,9 +65,7 @@ class Pacer:
 
     def _measured(self, began: float) -> None:
         now = self._now()
-        cost = now - began
-        early = max(0.0, self._free - began)
         self._measuring = False
-        self._free = now + early + min(FACTOR * cost, LONGEST)
+        self._free = now + min(FACTOR * (now - began), LONGEST)
         if self._due:
-            self._schedule()
+            self._look()
