@@ -13,7 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bench import ctl_cold
-from bench.processes import BIN, Memory, Running, WrongAnswer, bare, daemon, environment
+from bench.processes import BIN, Memory, Running, WrongAnswer, bare, compile_ours, daemon, environment
 from bench.report import Row
 
 READY_TARGET, READY_AIM = 3.0, 1.7
@@ -28,6 +28,7 @@ Start = Callable[[Path], AbstractContextManager[Running]]
 def ready_and_memory(rounds: int, *, settled: int) -> list[Row]:
     """Each round starts both; the first pair warms the disk's caches and is not counted. `settled`: in how many rounds
     memory is read."""
+    compile_ours()
     for start in (daemon, bare):
         _once(start, settle=0.0)
     ours: list[tuple[float, Memory]] = []
@@ -87,6 +88,7 @@ def _memory_row(ours: list[tuple[float, Memory]], theirs: list[tuple[float, Memo
 
 def cold_ctl(pairs: int) -> Row:
     """A cold `gatewayctl status --daemon-only` against the real daemon."""
+    compile_ours()
     with tempfile.TemporaryDirectory(prefix="bench-") as home, daemon(Path(home)) as running:
         command = [str(BIN / "gatewayctl"), "status", "--daemon-only", "--address", f"unix:{running.socket}"]
         answer = subprocess.run(command, capture_output=True, text=True, env=environment(Path(home)), check=False)
