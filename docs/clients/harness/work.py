@@ -14,7 +14,7 @@ from harness.child import Failed, running, until
 from harness.daemon import AGENT, Daemon
 from harness.proxy import CutProxy
 
-from gatewayctl.client import Client, Event, ExecutionFailed, Subscription, event_filter
+from gatewayctl.client import Cancelled, Client, Event, ExecutionFailed, Subscription, event_filter
 
 ANSWER = "Order 7: 7 × A-7, paid, packed, handed over and on its way to Zürich 🚚"
 CANNOT = 'Ask me for an order, such as "order 7".'
@@ -88,7 +88,7 @@ async def _cancelled(client: Client) -> str:
     try:
         await asking.wait()
         raise Failed("a cancelled call was answered")
-    except ExecutionFailed:
+    except Cancelled:
         return asking.execution_id
 
 
