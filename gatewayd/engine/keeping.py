@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gatewayd.core.agents import AgentId
-from gatewayd.core.clock import Clock
+from gatewayd.core.clock import Clock, TimeIsOver
 from gatewayd.core.errors import AgentNotFound, DeadlineExceeded, ExecutionFailed, GatewayError, InvalidArgument
 from gatewayd.core.value import value
 from gatewayd.engine.handling import Handling
@@ -128,7 +128,7 @@ class Keeping:
         try:
             async with self._clock.timeout(self._limits.construction), lane.alone():
                 return await work(lane)
-        except TimeoutError:
+        except TimeIsOver:
             raise DeadlineExceeded(f"{lane.id} was busy for too long", metadata={"agent": str(lane.id)}) from None
         finally:
             self._handling.relist(lane)

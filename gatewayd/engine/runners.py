@@ -121,8 +121,8 @@ class Runners:
                 if suspended is not None:
                     self._release(runner)
                     await self._rest(task, call, suspended)
-                if contextvars.copy_context() != clean:
-                    return  # a handler left context variables behind: the next one shall not find them
+                if task.cancelling() or contextvars.copy_context() != clean:
+                    return  # a handler left its cancellation or context variables behind: not for the next one
                 burst += 1
                 if burst >= BURST:
                     burst = 0

@@ -68,8 +68,14 @@ class Erasing:
         self._lock = asyncio.Lock()
 
     async def erase(self, subject: str, words: Words) -> tuple[tuple[str, ...], int]:
-        """All of it, ended by now; the executions without a session, and how many of their events there were."""
+        """All of it, ended by now; the executions without a session, and how many of their events there were.
+
+        With what an earlier one has left: what led to that may be gone, and only its note tells of it.
+        """
         async with self._lock:
+            if noted := (await self._store.marks(MARKS + subject)).get(MARKS + subject):
+                ids = dict.fromkeys([*Words.parse(noted).execution_ids, *words.execution_ids])
+                words = Words(words.session_id, tuple(ids))
             await self._store.set_mark(MARKS + subject, words.text())
             return await self._go_over(subject, words)
 

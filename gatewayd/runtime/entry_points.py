@@ -6,7 +6,7 @@ router's one door; I never start an agent myself.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gatewayd.bus.base import EventBus
 from gatewayd.config.model import EntryPointSection, GatewayConfig
@@ -102,12 +102,14 @@ class EntryPointFeeds:
                     self._begin(name, is_new=name not in old, before=left.get(name))
         return list(left.values())
 
-    async def place(self, sections: Mapping[str, EntryPointSection]) -> list[str]:
-        """Mark where new ones begin: what happens from now on starts them, after a crash too. Their names."""
+    async def without_place(self, sections: Mapping[str, EntryPointSection]) -> list[str]:
+        """The new ones that wait for events."""
         known = await self._store.marks(EventFeed.MARKS)
-        names = [name for name, one in sections.items() if EventFeed.fits(one) and EventFeed.MARKS + name not in known]
+        return [name for name, one in sections.items() if EventFeed.fits(one) and EventFeed.MARKS + name not in known]
+
+    async def place(self, names: Sequence[str]) -> None:
+        """Mark where these begin: what happens from now on starts them, after a crash too."""
         await asyncio.gather(*(self._store.set_mark(EventFeed.MARKS + name, str(self._bus.end)) for name in names))
-        return names
 
     def still_waits(self, name: str) -> bool:
         """Whether an entry point of that name waits for events now."""
@@ -163,11 +165,12 @@ class _Replacing:
     def __init__(self, owner: EntryPointFeeds, sections: Mapping[str, EntryPointSection]) -> None:
         self._owner = owner
         self._sections = sections
-        self._new: list[str] = []
+        self._new: Sequence[str] = ()
         self._left: list[Feed] = []
 
     async def prepare(self) -> None:
-        self._new = await self._owner.place(self._sections)
+        self._new = await self._owner.without_place(self._sections)
+        await self._owner.place(self._new)
 
     def commit(self) -> None:
         self._left = self._owner.use(self._sections)

@@ -196,12 +196,14 @@ class EventFeed(LogReader):
     async def _is_own(self, event: Event) -> bool:
         """Whether an execution of this entry point told it. An agent may be called like the entry point.
 
-        All that an execution tells is on its stream, but for what it writes for others to see.
+        All that an execution tells is on its stream, but for what it writes for others to see. Of one that is no longer
+        kept that stream tells; what is shared starts it then, which the length of its chain bounds.
         """
-        if not event.execution_id or (event.stream_id != self.name and event.type not in _SHARED):
+        on_stream = event.stream_id == self.name
+        if not event.execution_id or not (on_stream or event.type in _SHARED):
             return False
         execution = await self._store.get_execution(event.execution_id)
-        return execution is None or execution.entry_point == self.name
+        return on_stream if execution is None else execution.entry_point == self.name
 
 
 def _as_text(value: object) -> str:

@@ -227,7 +227,7 @@ class Messaging:
         """What an agent says beside its reply."""
         if not event.durable:
             self._publish(event)
-        elif (told := with_call(Published(event), event.node_id)).begins or told.ends:
+        elif (told := with_call(Published(event), event.node_id)).begins or told.ends is not None:
             self._store.append([told], scope="")
         else:
             self._record(event)

@@ -88,6 +88,7 @@ class Performer:
         try:
             try:
                 outcome = await self._verdict(live)
+                await self._heard(live)
             finally:
                 if live.run == run:
                     self._overdue.ended(live)
@@ -130,6 +131,16 @@ class Performer:
             live.leaving = None
             return live.failed(error.message)
         return None
+
+    async def _heard(self, live: LiveExecution) -> None:
+        """Take what its agent has cancelled it with in its last step: it would cut off the writing of the end."""
+        if live.task is None or not live.task.cancelling() or live.cancel_reason or self._lanes.closed:
+            return
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if self._lanes.closed:
+                raise
 
     async def _verdict(self, live: LiveExecution) -> Outcome:
         if live.cancel_reason:

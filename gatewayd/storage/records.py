@@ -19,8 +19,8 @@ class Published:
     """Digest of the canonical content as its publisher sent it; b'' when the id cannot have been seen before."""
     begins: BegunCall | None = None
     """The tool call that it tells the begin of: kept with the execution, if that has not ended, until it is ended."""
-    ends: str = ""
-    """Id of the tool call of its execution that it tells the end of."""
+    ends: str | None = None
+    """Id of the tool call of its execution that it tells the end of; '' is one, too."""
 
 
 @value(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def begin_call(tx: Tx, call: BegunCall) -> None:
 
 def tell_call(tx: Tx, told: Published) -> None:
     """Note the tool call that an event tells of, with the event; what tells of an execution that has ended is news."""
-    if told.ends:
+    if told.ends is not None:
         complete_call(tx, told.event.execution_id, told.ends)
     call = told.begins
     if call is None or (status := tx.executions.find(call.execution_id)) is None:

@@ -132,6 +132,17 @@ class CheckpointCases:
         await harness.store.append([Published(event("late"), b"d", begins=_call(1))], scope="ann")
         assert (await harness.store.restart_of("x0001")).begun == ()
 
+    async def test_a_call_of_a_tool_that_was_given_no_id_ends_with_the_event_that_says_so(
+        self, harness: Harness
+    ) -> None:
+        await _running(harness)
+        nameless = BegunCall("x0001", "", "mail", NOW)
+        await harness.store.append([Published(event("b0"), b"d", begins=nameless)], scope="ann")
+        await harness.store.append([Published(event("other", execution_id="x0001"), b"d")], scope="ann")
+        assert (await harness.store.restart_of("x0001")).begun == (nameless,)
+        await harness.store.append([Published(event("c0", execution_id="x0001"), b"d", ends="")], scope="ann")
+        assert (await harness.store.restart_of("x0001")).begun == ()
+
     async def test_all_of_it_goes_with_the_end(self, harness: Harness) -> None:
         await _running(harness)
         await _running(harness, 2)

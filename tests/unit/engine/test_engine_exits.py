@@ -37,6 +37,12 @@ class Ends(HandlerAgent):
             assert task is not None
             task.cancel()
             await asyncio.Event().wait()
+        if message.text == "cancel at last":
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        if message.text == "waits":
+            await asyncio.sleep(0)
         if message.text in ("now", "later"):
             raise self.end
         return Answer(message.text)
@@ -73,6 +79,14 @@ async def test_a_handler_that_cancels_itself_fails_and_the_instance_handles_the_
             with pytest.raises(GatewayError, match="was cancelled"):
                 await rig.engine.send(Note("cancel"), AgentId("ends"))
             assert await rig.engine.send(Note("next"), AgentId("ends")) == Answer("next")
+
+
+async def test_a_handler_that_cancels_itself_in_its_only_step_cuts_no_other_off() -> None:
+    async with running() as rig:
+        rig.engine.register("ends", Ends)
+        async with asyncio.timeout(PATIENCE):
+            asked = (rig.engine.send(Note(text), AgentId("ends", text)) for text in ("cancel at last", "waits"))
+            assert await asyncio.gather(*asked) == [Answer("cancel at last"), Answer("waits")]
 
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: type(end).__name__)

@@ -135,10 +135,10 @@ async def test_a_state_may_be_taken_up_between_a_stop_and_a_start() -> None:
         assert await rig.engine.send(Note("c"), AgentId("one", "b")) == 2
 
 
-FAILURES = (ValueError("secret"), SystemExit("secret"), object())
+FAILURES = (ValueError("secret"), TimeoutError("secret"), SystemExit("secret"), object())
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=["error", "exit", "no JSON"])
+@pytest.mark.parametrize("failure", FAILURES, ids=["error", "time", "exit", "no JSON"])
 async def test_an_agent_that_fails_at_its_state_is_named(failure: object) -> None:
     """And what it raises ends nobody who asks; the log has the traceback."""
 

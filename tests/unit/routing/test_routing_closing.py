@@ -9,10 +9,10 @@ from unittest.mock import AsyncMock
 import pytest
 
 from gatewayd.agents.base import AgentContext, Output, TextOutput, Turn
-from gatewayd.core.errors import Draining
+from gatewayd.core.errors import Draining, StoreBusy
 from gatewayd.core.work import ExecutionState, LedgerState
 from gatewayd.routing.closing import Closing
-from gatewayd.routing.erasing import Erasing
+from gatewayd.routing.erasing import MARKS, Erasing, Words
 from gatewayd.storage.records import Finish
 from tests.rigs.middle import Middle, message
 
@@ -108,3 +108,17 @@ async def test_what_cannot_be_ended_before_the_stop_is_not_erased_and_its_storie
         assert [story.state for story in stories if story is not None] == [LedgerState.EXECUTED, LedgerState.ANSWERED]
         erased = await closing_of(after).erase(asked.session_id, "by hand")
         assert erased.executions == 1
+
+
+async def test_an_erasure_that_is_asked_for_again_takes_over_what_the_first_one_has_left(middle: Middle) -> None:
+    """What led to an execution may be gone by then: only the note tells of it."""
+    forget = AsyncMock(side_effect=[StoreBusy("busy"), None])
+    erasing = erasing_of(middle, forget)
+    with pytest.raises(StoreBusy):
+        await erasing.erase("ann", Words(execution_ids=("one",)))
+
+    erased, _ = await erasing.erase("ann", Words(execution_ids=("two",)))
+
+    assert set(erased) == {"one", "two"}
+    assert set(forget.await_args_list[-1].args[0]) == {"one", "two"}
+    assert not await middle.store.marks(MARKS)

@@ -16,7 +16,7 @@ from gatewayd.runtime import lanes
 from gatewayd.runtime.emit import SOURCE, ExecutionEvents
 from gatewayd.runtime.entry_points import shares
 from gatewayd.runtime.event_feed import input_of
-from gatewayd.runtime.state import Change, SharedState
+from gatewayd.runtime.state import GLOBAL_STREAM, Change, SharedState
 from gatewayd.storage.records import Published
 from gatewayd.wire import decode_event, event_bytes, with_wire
 from tests.rigs.house import eventually
@@ -172,3 +172,14 @@ async def test_what_its_executions_write_into_the_shared_state_does_not_start_it
         _, told = await made.brings(2)
 
         assert told["data"]["key"] == "other"
+
+
+async def test_what_another_has_written_starts_it_though_that_execution_is_no_longer_kept(tmp_path: Path) -> None:
+    """The results of executions may be dropped before there was room for what they have told."""
+    async with feeds(tmp_path, config(watch=WATCH | {"trigger_config": {"event_types": ["state_changed"]}})) as made:
+        data = {"key": "k", "new_value": 1, "scope": "global"}
+        await made.emit(EventType.STATE_CHANGED, GLOBAL_STREAM, data=data, topic="k", execution_id="dropped")
+
+        (told,) = await made.brings(1)
+
+    assert told["data"]["key"] == "k"

@@ -3,11 +3,12 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from feeds_rig import HOOK, WATCH, config, feeds
 
-from gatewayd.core.errors import LimitExceeded
+from gatewayd.core.errors import LimitExceeded, StoreBusy
 from gatewayd.core.event import EventType
 from tests.rigs.house import eventually
 
@@ -202,3 +203,26 @@ async def test_a_new_entry_point_has_its_place_on_disk_before_it_begins(tmp_path
     async with feeds(tmp_path, config(watch=WATCH)) as after:
         (told,) = await after.brings(1)
         assert told["data"] == {"n": 1}
+
+
+async def test_of_places_of_which_one_cannot_be_written_none_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever adds them later would start them with what has happened since."""
+    async with feeds(tmp_path, config()) as made:
+        store, write = made.middle.store, made.middle.store.set_mark
+
+        def set_mark(name: str, *more: Any) -> Any:
+            if name == "entry_point watch":
+                raise StoreBusy("busy")
+            return write(name, *more)
+
+        monkeypatch.setattr(store, "set_mark", set_mark)
+        made.middle.use(config(hook=HOOK, watch=WATCH))
+        refused = made.feeds.plan(made.middle.config)
+        with pytest.raises(StoreBusy):
+            await refused.prepare()
+        await refused.abandon()
+
+        await write("another", "behind all of them")
+        assert await store.marks("entry_point ") == {}

@@ -63,6 +63,30 @@ async def test_its_execution_fails_at_once_and_the_next_one_runs(
     assert "secret" not in ended.error
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_one_that_cancels_itself_in_its_last_step_ends_as_it_has_ended(tmp_path: Path, *, fails: bool) -> None:
+    """It hears of that at its next await, which is none of its own."""
+    middle, steps = house(tmp_path)
+
+    async def run(_turn: Turn, _ctx: AgentContext) -> AsyncIterator[Output]:
+        yield TextOutput("well")
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        if fails:
+            raise Odd
+
+    steps.run = run  # type: ignore[method-assign]
+    async with middle:
+        submitted = await middle.send("end")
+        ended = await asyncio.wait_for(submitted.live.done, 60)
+        kept = await middle.store.get_execution(submitted.accepted.execution_id)
+
+    assert ended.state is (ExecutionState.FAILED if fails else ExecutionState.SUCCEEDED)
+    assert kept is not None
+    assert kept.state is ended.state
+
+
 async def test_an_agent_that_leaves_in_a_group_of_tasks_has_left(tmp_path: Path) -> None:
     """What it is told by comes in a group then."""
     middle, steps = house(tmp_path)
