@@ -127,17 +127,20 @@ def input_(args: argparse.Namespace, ctl: Ctl) -> None:
 
 
 def watch_(args: argparse.Namespace, ctl: Ctl) -> int | None:
-    """Look, less and less often; a state is told when it changes, the whole when it has ended."""
+    """Look, less and less often; what it is at is told when that changes, the whole when it has ended."""
     clock = SystemClock()
-    request, began, last, wait = pb.GetExecutionRequest(execution_id=args.id), clock.monotonic(), "", 0.1
+    request, began, wait = pb.GetExecutionRequest(execution_id=args.id), clock.monotonic(), 0.1
+    last: tuple[str, ...] = ()
     while True:
         answer = plain(ctl.daemon.call("RuntimeService/GetExecution", request, pb.GetExecutionResponse))
         state = answer["execution"]["state"]
         if state in _ENDED:
             _tell(answer, ctl)
             return None if state == "succeeded" else FAILED
-        if state != last:
-            last = state
+        # It may have gone on between two looks, and rest again at another step: it asks for something else then.
+        rests_at = [one["id"] for one in answer["checkpoints"][-1:]] if state in _RESTING else []
+        if (state, *rests_at) != last:
+            last = (state, *rests_at)
             ctl.out.note(f"{args.id} is {state}")
             _go_on(answer, ctl)
         if ctl.timeout is not None and clock.monotonic() - began >= ctl.timeout:

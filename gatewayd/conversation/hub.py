@@ -183,7 +183,7 @@ class ConversationHub:
         filters = conversation.subscriptions.filters
         lost, waiting = conversation.detach(reason)
         if before is not None and not conversation.has_spoken:  # its welcome may have been lost
-            lost, filters = before.lost, before.filters
+            lost, filters, waiting = before.lost, before.filters, before.waiting
         held = self._doors.settings().reconnect_timeout
         left = Left(
             token=token,

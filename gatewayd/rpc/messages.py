@@ -88,7 +88,8 @@ class MessageCalls:
         """`SendMessage` with a `call_id`."""
         send = send_within(request)
         call = self._speaking.begin(send, principal, _client_of(request))
-        content = await self._speaking.ask(send, call, time_left(context))
+        with self._guard.waits.of(principal):
+            content = await self._speaking.ask(send, call, time_left(context))
         return pb.SendMessageResponse(
             execution_id=call.execution_id,
             session_id=call.turn.session_id,

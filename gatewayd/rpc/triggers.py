@@ -85,10 +85,10 @@ class EntryPointCalls:
         async def run(principal: Principal) -> pb.TriggerAndWaitResponse:
             wanted = span_from(request.timeout, "timeout") if request.HasField("timeout") else None
             trigger = trigger_from(request.trigger, "trigger.", traceparent=traceparent_of(context))
-            submitted = await self._triggering.start(trigger, principal)
-            bounds = [seconds for seconds in (wanted, time_left(context)) if seconds is not None]
-            timeout = min(bounds, default=None)
             with self._guard.waits.of(principal):
+                submitted = await self._triggering.start(trigger, principal)
+                bounds = [seconds for seconds in (wanted, time_left(context)) if seconds is not None]
+                timeout = min(bounds, default=None)
                 execution, graph = await wait_for_end(submitted, self._store, self._clock, timeout)
             ended = execution.state.terminal
             return pb.TriggerAndWaitResponse(

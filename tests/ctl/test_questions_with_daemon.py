@@ -246,6 +246,19 @@ async def test_send_says_at_once_what_is_asked_and_how_to_answer(daemon: Daemon,
     ]
 
 
+async def test_who_watches_an_execution_is_told_of_each_question(daemon: Daemon, sits: Sits) -> None:
+    """It may ask again between two looks: then it waits as before, and for something else."""
+    await run(daemon, "send", "desk", "ann")
+    execution = await waiting(daemon)
+    ann = await sits("executions", "watch", execution)
+    await ann.sees("it asks: Which order, ann?")
+    await run(daemon, "executions", "input", execution, "42", "--node", "ask")
+    await ann.sees("it asks: In which colour is 42?")
+    await run(daemon, "executions", "input", execution, "green", "--node", "colour")
+    await ann.sees("It is green, ann")
+    assert await ann.ended() == 0
+
+
 async def as_sender(daemon: Daemon, tmp_path: Path, *more: str) -> tuple[str, ...]:
     """The options by which a command speaks for a client that may send, and nothing else but `more`."""
     scopes = [word for scope in ("agents.send:*", *more) for word in ("--scope", scope)]

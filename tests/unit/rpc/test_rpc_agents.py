@@ -1,5 +1,6 @@
 """One question, one answer."""
 
+import asyncio
 from types import SimpleNamespace
 
 import grpc
@@ -116,3 +117,22 @@ async def test_the_send_rate_holds_here_too(rig):
         await ask(rig)
     assert caught.value.info.metadata["limit"] == "limits.send_rate"
     await ask(rig, FakeCall("bob"))
+
+
+async def test_F61_a_worker_that_asks_waits_no_longer_than_its_token_is_good(rig):
+    begun = asyncio.Event()
+
+    async def ask(_send, _call, _patience):
+        begun.set()
+        await asyncio.Event().wait()
+
+    service = rig.agents
+    service._speaking = SimpleNamespace(begin=lambda *_: None, ask=ask)
+    request = pb.SendMessageRequest(agent="echo", text="hello", call_id="c1", client_id="worker")
+    waiting = asyncio.create_task(service.SendMessage(request, FakeCall("ann")))
+    async with asyncio.timeout(60):
+        await begun.wait()
+        rig.gate.waits.end_revoked(frozenset({"digest of ann"}))
+        with pytest.raises(Aborted) as ended:
+            await waiting
+    assert ended.value.reason == "UNAUTHENTICATED"

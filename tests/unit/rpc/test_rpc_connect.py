@@ -15,8 +15,11 @@ from gatewayd.config.model import GatewaySection
 from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.driving import HELLO_LIMIT
 from gatewayd.conversation.hub import ConversationHub
+from gatewayd.conversation.sends import Waiting
 from gatewayd.core.clock import SeededRandomness
 from gatewayd.core.event import Cursor, EventType
+from gatewayd.core.frames import Reply
+from gatewayd.core.work import ExecutionState
 from gatewayd.rpc.connect import ConnectHandler
 from gatewayd.testing.store_cases import samples
 
@@ -52,6 +55,10 @@ class FakeStream(FakeCall):
         frame = pb.ConnectRequest(request_id="r", subscribe=pb.Subscribe(subscription_id=name, filter=wanted))
         self.says.put_nowait(frame.SerializeToString())
 
+    def ask(self, request_id: str) -> None:
+        send = pb.Send(agent="echo", text="hello")
+        self.says.put_nowait(pb.ConnectRequest(request_id=request_id, send=send).SerializeToString())
+
     def ping(self) -> None:
         self.says.put_nowait(pb.ConnectRequest(request_id="p", ping=pb.Ping()).SerializeToString())
 
@@ -59,6 +66,11 @@ class FakeStream(FakeCall):
     def events(self) -> list[str]:
         """The ids of the events that came."""
         return [event.id for frame in self.heard for event in frame.delivery.events]
+
+    @property
+    def replies(self) -> list[str]:
+        """The requests that were answered."""
+        return [frame.request_id for frame in self.heard if frame.HasField("reply")]
 
     @property
     def welcome(self) -> pb.Welcome:
@@ -241,6 +253,40 @@ async def test_a_client_whose_welcome_was_lost_resumes_with_the_token_that_it_ha
     await line.clock.settle()
     stale, _ = await line.open("unlucky", again.welcome.resume_token)
     assert not stale.welcome.resumed, "it has spoken behind a younger one"
+
+
+async def test_a_reply_that_followed_a_welcome_which_was_lost_comes_again(line):
+    """Who does not know of the connection cannot have its reply; who has spoken on it has it."""
+    waiting, ended = Waiting("ask", "e1", "m1", partial_replies=False, deadline=0.0), asyncio.Event()
+
+    async def submit(_send: Any, _caller: Any) -> Any:
+        return SimpleNamespace(accepted=SimpleNamespace(execution_id="e1", message_id="m1", duplicate=False)), waiting
+
+    async def reply(one: Waiting, _put: Any) -> Reply:
+        await ended.wait()
+        return Reply(one.request_id, "e1", "m1", "hi", final=True, state=ExecutionState.SUCCEEDED)
+
+    line.rig.sends.submit, line.rig.sends.reply = submit, reply
+    stream, task = await line.open("unlucky")
+    stream.ask("ask")
+    await line.clock.settle()
+    task.cancel()
+    await line.clock.settle()
+    ended.set()
+    token = stream.welcome.resume_token
+    unheard, task = await line.open("unlucky", token)
+    assert unheard.replies == ["ask"]
+    task.cancel()
+    await line.clock.settle()
+
+    heard, task = await line.open("unlucky", token)
+    assert heard.replies == ["ask"]
+    heard.ping()
+    await line.clock.settle()
+    task.cancel()
+    await line.clock.settle()
+    again, _ = await line.open("unlucky", heard.welcome.resume_token)
+    assert (again.welcome.resumed, again.replies) == (True, [])
 
 
 @pytest.mark.parametrize("by", ["a hello", "a publish"])
