@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.v1 import event_service_pb2
 
-from bench.events.envelope import PAYLOAD_BYTES, entry, event, event_filter
+from bench.events.envelope import PAYLOAD_BYTES, durable_entry, event_filter
 from bench.events.gateway import Gateway, GatewayClients
 from bench.events.load import Round, trouble
 from bench.events.nats import Connection, Nats, NatsClients, subject
@@ -43,14 +43,15 @@ class Ours:
         self.acknowledged = 0
         self.going = False
         self.first = self.last = ""
+        self._made: list[bytes] = []
 
     def pump(self) -> None:
         """Fill what may be in flight."""
         room = IN_FLIGHT - (self.published - self.acknowledged)
         if not self.going or room <= 0 or self._frames >= MAX_IN_FLIGHT:
             return
-        numbers = range(self.published, self.published + room)
-        events = [event(payload(PAYLOAD_BYTES, number), number, 0, durable=True) for number in numbers]
+        self._make(room)
+        entries, self._made = self._made[:room], self._made[room:]
         self.published += room
         self._frames += 1
 
@@ -61,7 +62,15 @@ class Ours:
             self.last = answer.result().cursor
             self.pump()
 
-        self._talk.publish([entry(one) for one in events]).add_done_callback(answered)
+        self._talk.publish(entries).add_done_callback(answered)
+        # The next are made while these are written, and not before they are on their way.
+        asyncio.get_running_loop().call_soon(self._make, IN_FLIGHT)
+
+    def _make(self, count: int) -> None:
+        """Have so many entries ready, behind what was published."""
+        made = self.published + len(self._made)
+        for number in range(made, made + count - len(self._made)):
+            self._made.append(durable_entry(payload(PAYLOAD_BYTES, number), number, 0))
 
 
 class JetStream:

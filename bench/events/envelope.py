@@ -51,14 +51,19 @@ def entry(one: event_pb2.Event) -> bytes:
 
 
 def addressed_entry(data: bytes, number: int, publisher: int, target: str, correlation_id: str) -> bytes:
-    """`entry` of an event for one client, joined of encoded fields: their order is free, and making a message costs."""
-    one = (
-        _addressed_head(target)
-        + _field(_ID, f"{publisher:06}{number:020}".encode())
-        + _field(_CORRELATION, correlation_id.encode())
-        + _field(_CUSTOM, _field(_CONTENT, data))
-    )
-    return _field(_ENTRY, one)
+    """`entry` of an event for one client."""
+    return _joined(_head(target), data, number, publisher, _field(_CORRELATION, correlation_id.encode()))
+
+
+def durable_entry(data: bytes, number: int, publisher: int) -> bytes:
+    """`entry` of a durable event."""
+    return _joined(_head(durable=True), data, number, publisher)
+
+
+def _joined(head: bytes, data: bytes, number: int, publisher: int, more: bytes = b"") -> bytes:
+    """An entry joined of encoded fields: their order is free, and making a message costs."""
+    named = _field(_ID, f"{publisher:06}{number:020}".encode())
+    return _field(_ENTRY, head + named + more + _field(_CUSTOM, _field(_CONTENT, data)))
 
 
 def _tag(message: type[Message], name: str) -> bytes:
@@ -71,8 +76,8 @@ def _field(tag: bytes, data: bytes) -> bytes:
 
 
 @cache
-def _addressed_head(target: str) -> bytes:
-    head = event(b"", 0, 0)
+def _head(target: str = "", *, durable: bool = False) -> bytes:
+    head = event(b"", 0, 0, durable=durable)
     head.ClearField("id")
     head.target = target
     return head.SerializeToString()

@@ -94,7 +94,7 @@ async def test_a_worker_answers_over_a_cut_connection_and_starts_anew_after_a_ki
 @pytest.mark.slow
 async def test_a_worker_without_the_sdk_goes_on_from_its_checkpoint_after_a_pause_and_a_kill(tmp_path: Path) -> None:
     """In Node: each line once, whatever happens between two of them."""
-    numbers = range(100, 160)
+    numbers = range(100, 300)  # ten seconds, of which a start and the way back to it take a part
     async with Daemon(tmp_path, CONFIG) as daemon, daemon.client("asker") as asker:
         async with running("node", daemon, daemon.address) as process:
             assert process.stdout is not None
