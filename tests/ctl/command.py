@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from gatewayctl.cli import main
+from tests.rigs.process import Daemon
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +73,8 @@ class Process:
         assert b"Traceback" not in err, err.decode()
         assert self.process.returncode is not None
         return Done(self.process.returncode, out.decode(), err.decode())
+
+
+async def run(daemon: Daemon, *words: str, stdin: str = "") -> Done:
+    """One command as a process, against that daemon, to its end."""
+    return await (await Process.start("--address", daemon.address, *words)).end(stdin)

@@ -11,7 +11,7 @@ import pytest
 from gateway.v1 import admin_service_pb2
 
 from gatewayctl.client import Client, Event, event_filter, new_event
-from tests.ctl.command import Done, Process
+from tests.ctl.command import Process, run
 from tests.rigs.house import eventually
 from tests.rigs.process import Daemon
 from tests.rigs.stream import RawStream
@@ -29,10 +29,6 @@ bus: {history: {max_events: 50000}}
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     async with Daemon(tmp_path, CONFIG) as daemon:
         yield daemon
-
-
-async def run(daemon: Daemon, *words: str) -> Done:
-    return await (await Process.start("--address", daemon.address, *words)).end()
 
 
 async def events(daemon: Daemon, *words: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ctl.command import Done, Process
+from tests.ctl.command import Done, Process, run
 from tests.rigs.house import eventually
 from tests.rigs.process import Daemon
 
@@ -29,10 +29,6 @@ entry_points:
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     async with Daemon(tmp_path, CONFIG) as daemon:
         yield daemon
-
-
-async def run(daemon: Daemon, *words: str) -> Done:
-    return await (await Process.start("--address", daemon.address, *words)).end()
 
 
 async def trigger(daemon: Daemon, entry_point: str, text: str = "600s x") -> str:

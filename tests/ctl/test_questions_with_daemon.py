@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ctl.command import Done, Process
+from tests.ctl.command import Process, run
 from tests.rigs.process import Daemon
 
 pytestmark = pytest.mark.usefixtures("quiet_environment")
@@ -37,10 +37,6 @@ channels:
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     async with Daemon(tmp_path, CONFIG) as daemon:
         yield daemon
-
-
-async def run(daemon: Daemon, *words: str, stdin: str = "") -> Done:
-    return await (await Process.start("--address", daemon.address, *words)).end(stdin)
 
 
 async def waiting(daemon: Daemon) -> str:

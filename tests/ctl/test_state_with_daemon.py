@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ctl.command import Done, Process
+from tests.ctl.command import Process, run
 from tests.rigs.process import Daemon
 
 pytestmark = pytest.mark.usefixtures("quiet_environment")
@@ -17,10 +17,6 @@ pytestmark = pytest.mark.usefixtures("quiet_environment")
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     async with Daemon(tmp_path, "agents:\n  assistant: {model: offline/echo}\n") as daemon:
         yield daemon
-
-
-async def run(daemon: Daemon, *words: str) -> Done:
-    return await (await Process.start("--address", daemon.address, *words)).end()
 
 
 async def test_a_key_is_written_read_and_deleted(daemon: Daemon) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gatewayctl.client import NotFound, Presence, TopicEnded
-from tests.ctl.command import Done, Process
+from tests.ctl.command import Process, run
 from tests.rigs.process import Daemon
 
 pytestmark = pytest.mark.usefixtures("quiet_environment")
@@ -25,10 +25,6 @@ push: {enabled: true}
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     async with Daemon(tmp_path, CONFIG) as daemon:
         yield daemon
-
-
-async def run(daemon: Daemon, *words: str) -> Done:
-    return await (await Process.start("--address", daemon.address, *words)).end()
 
 
 async def test_nothing_to_be_acknowledged_is_lost_over_kills_and_nothing_handled_comes_again(daemon: Daemon) -> None:

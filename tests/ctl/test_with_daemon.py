@@ -16,7 +16,7 @@ from gatewayctl.client import (
     event_filter,
     new_event,
 )
-from tests.ctl.command import Done, Process
+from tests.ctl.command import Process, run
 from tests.rigs.process import Daemon
 
 pytestmark = pytest.mark.usefixtures("quiet_environment")
@@ -37,10 +37,6 @@ bus:
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     async with Daemon(tmp_path, CONFIG) as daemon:
         yield daemon
-
-
-async def run(daemon: Daemon, *words: str, stdin: str = "") -> Done:
-    return await (await Process.start("--address", daemon.address, *words)).end(stdin)
 
 
 async def values(daemon: Daemon, *words: str) -> object:
