@@ -5,10 +5,10 @@ import gc
 from types import SimpleNamespace
 
 import pytest
+from connect_rig import FakeStream, Line
 from gateway.v1 import error_reason_pb2
 from gateway.v1 import event_service_pb2 as pb
 from rpc_rig import Aborted
-from test_rpc_connect import FakeStream, Line
 
 from gatewayd.conversation.sends import Waiting
 from gatewayd.core.errors import StoreFailed
