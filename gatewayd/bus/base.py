@@ -22,7 +22,7 @@ from typing import Protocol
 
 from gatewayd.bus.budget import Budget
 from gatewayd.bus.mailbox import Mailbox
-from gatewayd.core.event import Cursor, Event
+from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import Overflow
 from gatewayd.core.value import value
@@ -96,6 +96,13 @@ class EventBus(EventSink, Protocol):
 
     def publish(self, event: Event) -> None:
         """Publish an ephemeral event, behind the durable ones of its stream that were submitted before."""
+        ...
+
+    def unheard(self, kind: EventType) -> bool:
+        """Whether nobody has subscribed to such events, whatever else they say: then it counts as published.
+
+        An ephemeral one of the daemon's own, which is addressed to nobody, need not be made then.
+        """
         ...
 
     def publish_with(self, events: Sequence[Event], stored: "Future[list[Event]]") -> None:

@@ -102,9 +102,9 @@ class Chorus:
         if not self._left:
             self._take()
         chunk, left, suspended = self._chunk, self._left, None
-        clean = copy_context()
-        # Where one has left context variables behind, the crew goes on in another task.
-        while left and suspended is None and copy_context() == clean:
+        clean, cancelling = copy_context(), self._crew.cancelling
+        # Where one has left context variables or a cancellation behind, the crew goes on in another task.
+        while left and suspended is None and copy_context() == clean and not cancelling():
             assert chunk is not None
             handling = self._current = left.popleft()
             suspended = handling.hear(chunk)

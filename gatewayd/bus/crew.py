@@ -7,6 +7,7 @@ it to its end, and another (parked, or new) goes on with the rest; so no handler
 import asyncio
 import contextvars
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from gatewayd.core.event import Event
@@ -53,6 +54,8 @@ class Crew:
         self._parked: list[asyncio.Future[None]] = []
         self._at: dict[asyncio.Task[Any], Hand] = {}
         """What each task is busy with, as far as it may suspend in it."""
+        self.cancelling: Callable[[], int] = lambda: 0
+        """Whether the task at work was cancelled: by what it has just handled, since nothing else runs meanwhile."""
 
     def put(self, hand: Hand) -> None:
         """It has something to do; to be called once until it was worked for."""
@@ -96,15 +99,16 @@ class Crew:
                     leads = True
                     continue
                 leads, self._asleep = True, False
-                hand = self._at[task] = self._ready.popleft()
+                hand, self.cancelling = self._ready.popleft(), task.cancelling
+                self._at[task] = hand
                 suspended = hand.work(BURST)
                 if suspended is not None:
                     leads, self._asleep = False, True
                     if self._ready:
                         self._wake()
                     await self._rest(task, suspended)
-                if contextvars.copy_context() != clean:
-                    return  # a handler left context variables behind: the next one shall not find them
+                if task.cancelling() or contextvars.copy_context() != clean:
+                    return  # a handler left its cancellation or context variables behind: not for the next one
                 rounds += 1
                 if rounds >= _ROUNDS:
                     rounds = 0

@@ -172,6 +172,8 @@ class Handling:
             if self.ended:
                 events = ()
                 break
+            if place < stop and self._crew.cancelling():  # it cancelled its own task: the rest is for another
+                break
         self._stepping = False
         if place < len(events):
             self._events, self._place = events, place

@@ -5,12 +5,13 @@ in a tree. An event is looked up once for each shape in use, of which there are 
 route that was found is remembered by the fields that some filter looks at, until the set of filters changes.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from gatewayd.bus.topics import TopicTree
-from gatewayd.core.event import Event
+from gatewayd.core.event import Event, EventType
 from gatewayd.core.filter import EventFilter
 
 T = TypeVar("T")
@@ -50,6 +51,8 @@ class Index(Generic[T]):
         self._routes: dict[Any, tuple[T, ...]] = {}
         self._key: Callable[[Event], Any] = _nothing
         self._with_topic = 0
+        self._types: Counter[EventType | None] = Counter()
+        """How many filters name each type; None: how many take every type."""
 
     def add(self, selection: EventFilter, item: T) -> None:
         """From now on events that the filter selects are for the item, too."""
@@ -65,6 +68,7 @@ class Index(Generic[T]):
                 bucket.topics = bucket.topics or TopicTree()
                 bucket.topics.add(selection.topic, item)
         self._with_topic += selection.topic is not None
+        self._types.update(selection.types if selection.types is not None else (None,))
         self._changed()
 
     def remove(self, selection: EventFilter, item: T) -> None:
@@ -82,7 +86,12 @@ class Index(Generic[T]):
         if not shape.buckets:
             del self._shapes[fields]
         self._with_topic -= selection.topic is not None
+        self._types.subtract(selection.types if selection.types is not None else (None,))
         self._changed()
+
+    def may_select(self, kind: EventType) -> bool:
+        """Whether there is a filter that selects events of the type, as far as their type says."""
+        return self._types[None] > 0 or self._types[kind] > 0
 
     def match(self, event: Event) -> tuple[T, ...]:
         """The items whose filter selects the event, each once."""

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from gatewayd.bus.budget import Budget
-from gatewayd.core.chunk import EVENT_OVERHEAD, Chunk, joined
+from gatewayd.core.chunk import EVENT_OVERHEAD, Chunk, alone, joined
 from gatewayd.core.event import Cursor, Event
 from gatewayd.core.frames import EndReason, Overflow
 from gatewayd.core.idle import IDLE
@@ -90,7 +90,7 @@ class Mailbox:
         if self.fits(chunk):
             self._append(chunk)
             return True
-        return all(self._squeeze(Chunk((event,))) for event in chunk.events)
+        return all(self._squeeze(alone(event)) for event in chunk.events)
 
     def _append(self, chunk: Chunk) -> None:
         size = chunk.size

@@ -3,7 +3,6 @@
 I own the subscriptions and their catch-up from the log. I never write to the store, and I never wait for a reader.
 """
 
-import asyncio
 import logging
 from asyncio import Future
 from collections import Counter
@@ -17,8 +16,9 @@ from gatewayd.bus.held import Held
 from gatewayd.bus.index import Index
 from gatewayd.bus.mailbox import Mailbox
 from gatewayd.bus.order import StreamOrder
-from gatewayd.bus.pacer import SHARE, Pacer
+from gatewayd.bus.pacer import SHARE
 from gatewayd.bus.roster import Roster
+from gatewayd.bus.turns import Turns
 from gatewayd.core.chunk import Chunk
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError
@@ -85,12 +85,8 @@ class MemoryBus:
         self._history: History | None = None
         self._subscriptions: dict[MemorySubscription, None] = {}
         self._index: Index[Group] = Index()
-        self._roster = Roster(self._index, share, self._gather, self._gather_promptly)
-        self._dirty: dict[Group, None] = {}
-        """Those that have something to hand out, in the order of their turns."""
-        self._prompt: list[Group] = []
-        """The same of those that are handed out at once."""
-        self._pacer = Pacer(self._take_turn, clock)
+        self._turns = Turns(clock, share)
+        self._roster = Roster(self._index, share, self._turns.soon, self._turns.at_once)
         self._order = StreamOrder(self._deliver)
         self._held = Held(self._order, self._deliver)
         self._delivered_seq = 0
@@ -203,6 +199,13 @@ class MemoryBus:
         else:
             self._order.publish(event)
 
+    def unheard(self, kind: EventType) -> bool:
+        """See `EventBus.unheard`."""
+        if self._index.may_select(kind):
+            return False
+        self._by_type[kind] += 1
+        return True
+
     def publish_with(self, events: Sequence[Event], stored: "Future[list[Event]]") -> None:
         """See `EventBus.publish_with`."""
         self._held.hold(events, stored)
@@ -240,36 +243,9 @@ class MemoryBus:
         if event.target or event.type is EventType.BROADCAST:
             self._hear(event)
 
-    def _gather(self, group: Group) -> None:
-        self._dirty[group] = None
-        self._pacer.due()
-
-    def _gather_promptly(self, group: Group) -> None:
-        if not self._prompt:
-            asyncio.get_running_loop().call_soon(self._flush_promptly)
-        self._prompt.append(group)
-
-    def _flush_promptly(self) -> None:
-        groups, self._prompt = self._prompt, []
-        _hand_out(groups)
-
-    def _take_turn(self) -> bool:
-        """Hand out to the next readers, about as many as are in a full group; whether others wait for their turn."""
-        groups: list[Group] = []
-        readers = 0
-        while self._dirty and readers < self._roster.share:
-            group = next(iter(self._dirty))
-            del self._dirty[group]
-            groups.append(group)
-            readers += len(group)
-        _hand_out(groups)
-        return bool(self._dirty)
-
     def flush(self) -> None:
         """Hand out what has gathered to the mailboxes now, without waiting for its time."""
-        self._flush_promptly()
-        groups, self._dirty = self._dirty, {}
-        _hand_out(groups)
+        self._turns.flush()
 
     def stats(self) -> BusStats:
         """See `EventBus.stats`."""
@@ -288,11 +264,3 @@ class MemoryBus:
 
 def _nobody(_event: Event) -> None:
     """Nobody is to hear of what is addressed."""
-
-
-def _hand_out(groups: Iterable[Group]) -> None:
-    for group in groups:
-        try:
-            group.flush()
-        except Exception:  # the boundary of one filter: what goes wrong with its readers is not the others'
-            log.exception("handing_out_failed")

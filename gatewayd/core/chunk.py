@@ -22,8 +22,12 @@ class Chunk:
         """Bytes that it counts in a queue."""
         self.content_bytes = self.size - len(events) * EVENT_OVERHEAD
         """Bytes of the events themselves."""
-        self.cursor: Cursor | None = next((event.cursor for event in reversed(events) if event.seq), None)
+        self.cursor: Cursor | None = None
         """The place of its last durable event; None when all are ephemeral."""
+        for event in reversed(events):
+            if event.seq:
+                self.cursor = event.cursor
+                break
         self.body = b""
         """The events as one encoded repeated field."""
         self.frame: tuple[object, bytes] | None = None
@@ -42,6 +46,11 @@ class Chunk:
             if place and taken > max_bytes:
                 return Chunk(self.events[:place]), Chunk(self.events[place:])
         return None
+
+
+def alone(event: Event) -> Chunk:
+    """One of a single event."""
+    return Chunk((event,), len(event.wire) + EVENT_OVERHEAD)
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:

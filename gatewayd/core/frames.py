@@ -16,7 +16,7 @@ from gatewayd.core.message import ChatContext
 from gatewayd.core.push import PushRequest, TopicDelivery, TopicEnded
 from gatewayd.core.value import value
 from gatewayd.core.work import ExecutionState
-from gatewayd.core.workers import Call, CancelCall, PublishMessage, WorkerRequest
+from gatewayd.core.workers import Call, CancelCall, PublishMessage, RegistrationEnded, WorkerRequest
 
 PROTOCOL = 1
 """The only version of the conversation so far."""
@@ -293,5 +293,5 @@ class ResponseBatch:
 
 
 _Answer = Welcome | Refused | Accepted | Rejected | Reply | Pong
-_News = Delivery | Progress | Gap | Ended | TopicDelivery | TopicEnded | Call | CancelCall | Goodbye
+_News = Delivery | Progress | Gap | Ended | TopicDelivery | TopicEnded | Call | CancelCall | RegistrationEnded | Goodbye
 ServerFrame = _Answer | _News | ResponseBatch

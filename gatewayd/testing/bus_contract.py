@@ -12,7 +12,7 @@ import pytest
 
 from gatewayd.core.chunk import EVENT_OVERHEAD
 from gatewayd.core.errors import IdConflict
-from gatewayd.core.event import Cursor, Event
+from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import EndReason, Overflow
 from gatewayd.core.topic import TopicPattern
@@ -48,6 +48,20 @@ class BusContract(HandlerContract):
         assert _ids(seen) == _ids(written)
         assert [event.seq for event in seen] == list(range(seen[0].seq, seen[0].seq + 50))
         assert reader.subscription.mailbox.position == seen[-1].cursor
+
+    async def test_what_nobody_has_subscribed_to_is_unheard_and_counted(self, bus: Wired) -> None:
+        kind, other = EventType.LLM_TEXT_DELTA, EventType.LLM_REASONING_DELTA
+        assert bus.bus.unheard(kind)
+        some = bus.read(EventFilter(frozenset({kind}), execution_id="x"))
+        assert (bus.bus.unheard(kind), bus.bus.unheard(other)) == (False, True)
+        every = bus.read(EventFilter(stream_id="elsewhere"))
+        assert not bus.bus.unheard(other)
+        every.subscription.close()
+        assert (bus.bus.unheard(kind), bus.bus.unheard(other)) == (False, True)
+        some.subscription.close()
+        assert bus.bus.unheard(kind)
+
+        assert bus.bus.stats().by_type == {kind.label: 2, other.label: 2}
 
     async def test_an_ephemeral_event_waits_for_what_its_stream_submitted_before(self, bus: Wired) -> None:
         reader = bus.read()

@@ -138,6 +138,33 @@ class HandlerContract:
         assert found == [""] * 10
         await handlers.stop()
 
+    async def test_one_that_cancels_its_own_task_in_its_only_step_cuts_off_no_other(self, bus: Wired) -> None:
+        """Neither another handler of the same events, nor one of others, nor its own next time."""
+        seen: list[str] = []
+        handlers = Handlers(bus.bus, lambda: 10)
+
+        async def quits(event: Event) -> None:
+            if event.topic == "waits":
+                await waits(event)
+            elif (task := asyncio.current_task()) is not None:
+                task.cancel()
+
+        async def waits(_event: Event) -> None:
+            await asyncio.sleep(0)
+            seen.append("waited")
+
+        mine, other = EventFilter(stream_id="mine"), EventFilter(stream_id="other")
+        made = [handlers.subscribe(mine, one, name=f"{n}") for n, one in enumerate((quits, waits, quits, waits))]
+        made.append(handlers.subscribe(other, waits, name="other"))
+        for topic in ("", "waits", "", "waits"):
+            bus.bus.publish(replace(bus.ephemeral("mine"), topic=topic))
+            bus.bus.publish(bus.ephemeral("other"))
+        await asyncio.wait_for(handlers.idle(), DEADLINE)
+
+        assert [(one.stats().failed, one.stats().handled) for one in made] == [(0, 4)] * 5
+        assert seen == ["waited"] * (2 * 2 + 2 * 4 + 4)
+        await handlers.stop()
+
     async def test_a_handler_that_would_wait_for_itself_is_told(self, bus: Wired) -> None:
         told: list[Exception] = []
         handlers = Handlers(bus.bus, lambda: 10)

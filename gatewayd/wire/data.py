@@ -159,7 +159,7 @@ def check_strings(kind: EventType, data: Message, path: str) -> None:
 
 def _check_custom(data: event_data_pb2.CustomData, path: str) -> None:
     media_type = data.content_type
-    bytes_form = data.WhichOneof("form") == "content"
+    bytes_form = data.HasField("content")
     if bytes_form != bool(media_type):
         raise values.refuse(f"{path}.data.content_type", "is required with `content`, and only with it")
     if len(media_type) > _MAX_MEDIA_TYPE or not media_type.isprintable():

@@ -17,5 +17,9 @@ _LEAST = 6 * _MANY
 def is_deep(chunk: Chunk) -> bool:
     """Whether an event in there may be that deep. True for some that are not: it counts bytes, and reads nothing."""
     if chunk.deep is None:
-        chunk.deep = any(len(event.wire) >= _LEAST and event.wire.count(_OBJECT) >= _MANY for event in chunk.events)
+        chunk.deep = False
+        for event in chunk.events:  # written out, since it is asked of every event that is addressed to somebody
+            if len(event.wire) >= _LEAST and event.wire.count(_OBJECT) >= _MANY:
+                chunk.deep = True
+                break
     return chunk.deep

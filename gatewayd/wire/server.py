@@ -15,7 +15,7 @@ from gatewayd.wire.errors import error_to_proto
 from gatewayd.wire.events import event_bytes
 from gatewayd.wire.push import topic_delivery, topic_ended
 from gatewayd.wire.values import span, valid_text
-from gatewayd.wire.workers import call, cancel_call
+from gatewayd.wire.workers import call, cancel_call, registration_ended
 
 _STEPS = {step: pb.RecoveryStep.Value(f"RECOVERY_STEP_{step.name}") for step in frames.RecoveryStep}
 _ENDS = {reason: pb.EndReason.Value(f"END_REASON_{reason.name}") for reason in frames.EndReason}
@@ -167,6 +167,7 @@ _WRITERS: Mapping[type, Callable[[Any], pb.ConnectResponse | frames_pb2.ConnectR
         push.TopicEnded: topic_ended,
         workers.Call: call,
         workers.CancelCall: cancel_call,
+        workers.RegistrationEnded: registration_ended,
         frames.ResponseBatch: _batch,
     }
 )
