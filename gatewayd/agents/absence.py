@@ -14,6 +14,8 @@ class Absence:
     def __init__(self) -> None:
         self.on_change: Callable[[str, bool], None] = lambda _execution_id, _needs_place: None
         """Told of an execution with a call that begins (False) or ends (True) to wait."""
+        self.on_arrival: Callable[[str], None] = lambda _agent: None
+        """Told of an agent with a worker that takes calls from now on."""
         self._calls: dict[OpenCall, None] = {}
 
     def begin(self, call: OpenCall) -> bool:

@@ -10,7 +10,7 @@ from gatewayd.agents.keeping import Kept, Mark, not_open, put_down, still_open
 from gatewayd.agents.messages import Sends
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import GatewayError, InvalidArgument, LimitExceeded, Unavailable, Violation
-from gatewayd.core.workers import Call, CallReply, LeaveRequest, Said, WorkerFrame
+from gatewayd.core.workers import Call, CallReply, LeaveRequest, RegisterAgent, Said, WorkerFrame
 
 DEFAULT_CONCURRENT = 16
 """Calls that a worker has at a time if it does not say."""
@@ -161,7 +161,7 @@ class OpenCall:
 class Worker:
     """One client that serves one agent."""
 
-    __slots__ = ("calls", "history", "key", "losses", "most", "pool", "resigned", "tell", "topics")
+    __slots__ = ("calls", "history", "key", "losses", "most", "notify_end", "pool", "resigned", "tell", "topics")
 
     def __init__(self, key: ClientKey, pool: "Pool") -> None:
         self.key = key
@@ -171,10 +171,17 @@ class Worker:
         self.most = DEFAULT_CONCURRENT
         self.history = False
         self.topics: Sequence[str] = ()
+        self.notify_end = False
         self.resigned = False
         """Whether it takes no more calls, and only ends those that it has."""
         self.losses = 0
         self.calls: dict[str, OpenCall] = {}
+
+    def serve(self, tell: Tell, asked: RegisterAgent) -> None:
+        """Be there, over that connection and as it asks."""
+        self.tell, self.resigned, self.notify_end = tell, False, asked.notify_end
+        self.most, self.history = asked.max_concurrent or DEFAULT_CONCURRENT, asked.history
+        self.topics = asked.topics
 
     @property
     def is_there(self) -> bool:
@@ -222,7 +229,9 @@ class Pool:
     def chosen(self, name: str) -> Worker | None:
         """Of the workers with room the first in the ranking for a session, or for an execution without one."""
         free = [worker for worker in self.workers.values() if worker.is_there and len(worker.calls) < worker.most]
-        return max(free, key=lambda worker: _rank(name, worker.key)) if free else None
+        if len(free) < 2:
+            return free[0] if free else None
+        return max(free, key=lambda worker: rank(name, worker.key))
 
 
 def frame_of(call: OpenCall, worker: Worker, now: float, *, redelivered: bool = False) -> Call:
@@ -249,7 +258,7 @@ def frame_of(call: OpenCall, worker: Worker, now: float, *, redelivered: bool = 
     )
 
 
-def _rank(name: str, key: ClientKey) -> bytes:
+def rank(name: str, key: ClientKey) -> bytes:
     return hashlib.blake2b("\0".join((name, *key)).encode(), digest_size=8).digest()
 
 

@@ -115,7 +115,9 @@ class AgentFactory:
 
     def graph_agent(self, graph: Graph, find: Callable[[str], NodeAgent]) -> GraphAgent:
         """The graph as an agent."""
-        return GraphAgent(graph, find=find, tools=self._tools, randomness=self._randomness)
+        return GraphAgent(
+            graph, find=find, tools=self._tools, randomness=self._randomness, needed=self.workers.parting.needed
+        )
 
     def _model_agent(self, blueprint: Blueprint) -> LLMAgent:
         targets = [

@@ -5,17 +5,19 @@ whose settings did not change stay the same objects. An agent that cannot run no
 reason, so that asking for it says why.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from types import MappingProxyType
 
 from gatewayd.agents.base import Agent, AgentContext, Output, Turn
 from gatewayd.agents.factory import AgentFactory, Blueprint
+from gatewayd.agents.graph.agent import GraphAgent
 from gatewayd.agents.graph.names import graph_of
 from gatewayd.agents.graph.plan import Graph
 from gatewayd.agents.llm import LLMAgent
 from gatewayd.config.model import AgentSection, GatewayConfig, GraphSection
-from gatewayd.core.errors import AgentNotFound, ConfigInvalid, InvalidArgument, Unavailable, Violation
+from gatewayd.core.errors import AgentNotFound, ConfigInvalid, GatewayError, InvalidArgument, Unavailable, Violation
 from gatewayd.core.lifecycle import Change
 from gatewayd.core.value import value
 from gatewayd.providers.breaker import BreakerStats
@@ -66,12 +68,22 @@ class RegisteredAgent:
     def run(self, turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
         return self.agent.run(turn, ctx)
 
+    @property
+    def asks(self) -> Collection[str]:
+        """See `NodeAgent`."""
+        return self.agent.asks if isinstance(self.agent, GraphAgent) else ()
+
+    def begun(self) -> "RegisteredAgent":
+        """See `NodeAgent`."""
+        return replace(self, agent=self.agent.begun()) if isinstance(self.agent, GraphAgent) else self
+
 
 @value(frozen=True, slots=True)
 class _Generation:
     agents: Mapping[str, RegisteredAgent]
     unavailable: Mapping[str, str]
-    infos: tuple[AgentInfo, ...]
+    infos: Mapping[str, AgentInfo]
+    """By name, in the order of the configuration."""
     graphs: Mapping[str, GraphSection]
 
 
@@ -82,11 +94,20 @@ class AgentRegistry:
         self._factory = factory
         self.workers = factory.workers
         """Who answers for the remote ones."""
-        self._current = _Generation({}, {}, (), {})
+        self._current = _Generation({}, {}, {}, {})
 
     def names(self) -> Sequence[str]:
         """All configured agents, those that cannot run now included."""
-        return [info.name for info in self._current.infos]
+        return list(self._current.infos)
+
+    def knows(self, name: str) -> bool:
+        """Whether it is one of them."""
+        return name in self._current.infos
+
+    def is_remote(self, name: str) -> bool:
+        """Whether it is one of them that workers answer for."""
+        info = self._current.infos.get(name)
+        return info is not None and info.kind is AgentKind.REMOTE
 
     def get(self, name: str) -> RegisteredAgent:
         """The agent, or the graph that `graph.names` calls so; `AgentNotFound`, or `Unavailable` with the reason."""
@@ -110,15 +131,24 @@ class AgentRegistry:
 
     def check_remote(self, name: str) -> None:
         """Raise `AgentNotFound`, or `InvalidArgument` for an agent that is none of those that workers answer for."""
-        info = next((info for info in self._current.infos if info.name == name), None)
-        if info is None:
-            raise AgentNotFound(f"there is no agent {name!r}", metadata={"agent": name})
-        if info.kind is not AgentKind.REMOTE:
-            raise InvalidArgument(f"agent {name} is answered for inside the daemon: agents.{name}.remote is not set")
+        if (error := self._not_remote(name)) is not None:
+            raise error
+
+    def _not_remote(self, name: str, before: str = "", after: str = "") -> GatewayError | None:
+        if not self.knows(name):
+            return AgentNotFound(f"{before}there is no agent {name!r}{after}", metadata={"agent": name})
+        if not self.is_remote(name):
+            why = f"agent {name} is answered for inside the daemon: agents.{name}.remote is not set"
+            return InvalidArgument(before + why + after, metadata={"agent": name})
+        return None
+
+    def parted(self, name: str) -> GatewayError | None:
+        """Why workers do not answer for the agent any more; None if they do."""
+        return self._not_remote(name, "a reload has ended the registration: ", "; register again when it is back")
 
     def describe(self) -> Sequence[AgentInfo]:
         """All configured agents in the order of the configuration."""
-        return self._current.infos
+        return tuple(self._current.infos.values())
 
     def model_stats(self) -> Sequence[BreakerStats]:
         """The models that were called, and how they do."""
@@ -177,13 +207,14 @@ class _AgentsChange:
         ]
         await self._factory.open(blueprints)
         agents = {blueprint.name: self._reused(blueprint) or self._build(blueprint) for blueprint in blueprints}
-        infos = tuple(self._info(name, agents.get(name)) for name in self._config.agents)
+        infos = {name: self._info(name, agents.get(name)) for name in self._config.agents}
         self._next = _Generation(agents, self._unavailable, infos, self._config.graphs)
 
     def commit(self) -> None:
         if self._next is not None:
             self._registry._current = self._next
             self._registry.workers.reconnect_timeout = self._config.gateway.reconnect_timeout
+            self._registry.workers.parting.part(self._registry.parted)
 
     async def retire(self) -> None:
         await self._let_go()

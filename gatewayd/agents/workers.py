@@ -20,21 +20,24 @@ from collections.abc import Callable, Sequence
 
 from gatewayd.agents.absence import Absence
 from gatewayd.agents.base import AgentFailed, Turn
-from gatewayd.agents.calls import DEFAULT_CONCURRENT, ClientKey, OpenCall, Pool, Tell, Worker, absent, cut_off, frame_of
+from gatewayd.agents.calls import ClientKey, OpenCall, Pool, Tell, Worker, absent, cut_off, frame_of
 from gatewayd.agents.keeping import Kept, Mark, not_open
+from gatewayd.agents.parting import Parting
+from gatewayd.agents.workforce import Workforce
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import LimitExceeded
 from gatewayd.core.ids import IdSource
-from gatewayd.core.workers import CallReply, CancelCall, LeaveRequest
+from gatewayd.core.workers import CallReply, CancelCall, LeaveRequest, RegisterAgent
 from gatewayd.service import TaskSet
 
 log = logging.getLogger("gatewayd.agents")
 
 
-class Workers:
+class Workers(Workforce):
     """One per gateway. See the module's docstring."""
 
     def __init__(self, clock: Clock, ids: IdSource) -> None:
+        super().__init__()
         self.reconnect_timeout = 60.0
         """Seconds; set at every reload."""
         self.on_topics: Callable[[str], None] = lambda _agent: None
@@ -42,9 +45,7 @@ class Workers:
         self.absence = Absence()
         self._clock = clock
         self._ids = ids
-        self._pools: dict[str, Pool] = {}
-        self._clients: dict[ClientKey, dict[str, Worker]] = {}
-        self._calls: dict[str, OpenCall] = {}
+        self.parting = Parting(self._pools, self._resign)
         self._tasks = TaskSet("workers")
         self._closed = False
 
@@ -52,21 +53,6 @@ class Workers:
         """Wait for nobody any more."""
         self._closed = True
         await self._tasks.close()
-
-    def serving(self, agent: str) -> int:
-        """How many workers take calls for it now."""
-        pool = self._pools.get(agent)
-        return pool.present if pool is not None else 0
-
-    def works_on(self, key: ClientKey, execution_id: str) -> bool:
-        """Whether a call of that execution ('': of any) is with that client."""
-        mine = (call for worker in self._clients.get(key, {}).values() for call in worker.calls.values())
-        return any(not execution_id or call.execution_id == execution_id for call in mine)
-
-    def works_for(self, principal: str, execution_id: str) -> bool:
-        """Whether a call of that execution is with some client of that principal."""
-        mine = (call for call in self._calls.values() if call.execution_id == execution_id)
-        return any(call.worker is not None and call.worker.key[0] == principal for call in mine)
 
     # Asking
 
@@ -109,35 +95,20 @@ class Workers:
 
     # Workers
 
-    def topics(self, agent: str) -> set[str]:
-        """What its workers want it to hear."""
-        pool = self._pools.get(agent)
-        workers = pool.workers.values() if pool is not None else ()
-        return {topic for worker in workers if not worker.resigned for topic in worker.topics}
-
-    def held(self, key: ClientKey, call_id: str) -> OpenCall:
-        """An open call that this client has; `NotFound`."""
-        call = self._calls.get(call_id)
-        if call is None or call.worker is None or call.worker.key != key:
-            raise not_open(call_id)
-        return call
-
-    def register(
-        self, key: ClientKey, agent: str, tell: Tell, *, most: int, history: bool, topics: Sequence[str] = ()
-    ) -> int:
+    def register(self, key: ClientKey, tell: Tell, asked: RegisterAgent) -> int:
         """The client serves the agent from now on; how many calls it had before, of which it is told again."""
-        pool = self._pool(agent)
+        pool, agent = self._pool(asked.agent), asked.agent
         worker = pool.workers.get(key)
         if worker is None:
             worker = pool.workers[key] = self._clients.setdefault(key, {})[agent] = Worker(key, pool)
         kept = [] if worker.tell == tell else list(worker.calls.values())
-        worker.tell, worker.resigned = tell, False
-        worker.most, worker.history, worker.topics = most or DEFAULT_CONCURRENT, history, topics
+        worker.serve(tell, asked)
         self.on_topics(agent)
         pool.look(self._clock.monotonic())
         for call in kept:
             tell(frame_of(call, worker, self._clock.monotonic(), redelivered=True))
         self._hand_out(pool)
+        self.absence.on_arrival(agent)
         return len(kept)
 
     def unregister(self, key: ClientKey, agent: str) -> bool:
@@ -145,15 +116,12 @@ class Workers:
         worker = self._clients.get(key, {}).get(agent)
         if worker is None or worker.resigned:
             return False
-        worker.resigned = True
-        self._settle(worker)
-        self.on_topics(agent)
+        self._resign(worker)
         return True
 
-    def lost(self, key: ClientKey, tell: Tell) -> list[str]:
-        """The client's connection broke: its calls wait for it. The agents that it served over that connection."""
-        mine = self._served_by(key, tell)
-        for worker in mine:
+    def lost(self, key: ClientKey, tell: Tell) -> None:
+        """The client's connection broke: its calls wait for it."""
+        for worker in self._served_by(key, tell):
             worker.tell = None
             worker.losses += 1
             if worker.calls and self.reconnect_timeout > 0 and not self._closed:
@@ -161,14 +129,11 @@ class Workers:
                 self._settle(worker)
             else:
                 self._give_up(worker)
-        return [worker.pool.agent for worker in mine]
 
-    def left(self, key: ClientKey, tell: Tell) -> list[str]:
-        """The client has said goodbye on that connection. The agents that it served over it."""
-        mine = self._served_by(key, tell)
-        for worker in mine:
+    def left(self, key: ClientKey, tell: Tell) -> None:
+        """The client has said goodbye on that connection."""
+        for worker in self._served_by(key, tell):
             self._let_go(worker)
-        return [worker.pool.agent for worker in mine]
 
     def began_anew(self, key: ClientKey) -> None:
         """The client is a new process, which knows nothing of the calls of the one before."""
@@ -219,6 +184,7 @@ class Workers:
             self.absence.end(call)
             worker.calls[call.id] = call
             worker.tell(frame_of(call, worker, self._clock.monotonic()))
+        self.parting.look(pool.agent)
 
     def _served_by(self, key: ClientKey, tell: Tell) -> list[Worker]:
         return [worker for worker in self._clients.get(key, {}).values() if worker.tell == tell]
@@ -250,6 +216,11 @@ class Workers:
         self._remove(worker)
         self._hand_out(pool)
 
+    def _resign(self, worker: Worker) -> None:
+        worker.resigned = True
+        self._settle(worker)
+        self.on_topics(worker.pool.agent)
+
     def _settle(self, worker: Worker) -> None:
         """It takes no calls now; forget it if it has none either."""
         if not worker.is_there and not worker.calls:
@@ -269,6 +240,7 @@ class Workers:
             self.on_topics(pool.agent)
 
     def _tidy(self, pool: Pool) -> None:
+        self.parting.look(pool.agent)
         if not pool.workers and not pool.waiting and self._pools.get(pool.agent) is pool:
             del self._pools[pool.agent]
 

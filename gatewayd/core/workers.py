@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any, Literal
 
+from gatewayd.core.errors import GatewayError
 from gatewayd.core.value import value
 
 # Frames of the client
@@ -19,6 +20,8 @@ class RegisterAgent:
     """Whether calls bring the conversation before the turn."""
     topics: Sequence[str] = ()
     """What the agent hears besides what its configuration says."""
+    notify_end: bool = False
+    """Whether it ends when a reload takes the agent away from its workers."""
 
 
 @value(frozen=True, slots=True)
@@ -138,4 +141,11 @@ class CancelCall:
     reason: str
 
 
-WorkerFrame = Call | CancelCall
+@value(frozen=True, slots=True)
+class RegistrationEnded:
+    agent: str
+    error: GatewayError
+    """What it would be refused with from now on."""
+
+
+WorkerFrame = Call | CancelCall | RegistrationEnded

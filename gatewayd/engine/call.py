@@ -138,6 +138,18 @@ class Call:
             parent = parent.parent
         return False
 
+    def stays_with(self, leaving: Lane) -> bool:
+        """Whether it is for the leaving instance, and not for the one that follows.
+
+        One leaving instance asks another, or itself: that one may wait for it, and must not for what comes after it.
+        """
+        parent = self.parent if leaving.running and self.waiter is not None else None
+        while parent is not None:
+            if parent.lane.leaving and not parent.ended:
+                return True
+            parent = parent.parent
+        return False
+
     async def send(
         self,
         message: object,

@@ -5,7 +5,7 @@ the daemon), I never write to the store by myself (`state` does), and nothing th
 """
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from gatewayd.core.agents import DEFAULT_KEY, AgentId, TopicId, check_agent_type
@@ -108,37 +108,35 @@ class MessageEngine(Posting):
 
     def reorder(self, agent_type: str, order: Order) -> None:
         """From now on its instances handle their messages so; what runs goes on. `AgentNotFound`."""
-        self._instances.reorder(self._registration(agent_type), order)
+        self._instances.reorder(self._instances.registration(agent_type), order)
 
     async def unregister(self, agent_type: str, why: str = "its agent type was taken back") -> None:
-        """Forget an agent type with its subscriptions. All that waits for it or is handled fails as `Unavailable`.
+        """As `retire`, but what is handled fails as `Unavailable`, too. Returns when its instances are closed."""
+        old = self._instances.registration(agent_type)
+        self.retire(agent_type, why)
+        for call in [each for each in self._handling.suspended if each.lane.registration is old]:
+            self._handling.cut(call, Unavailable(why, metadata={"agent": str(call.lane.id)}))
+        await self._leaving.ended(old)
 
-        Returns when its instances are closed. `AgentNotFound`.
+    def retire(self, agent_type: str, why: str) -> None:
+        """Forget an agent type with its subscriptions. What waits for it fails as `Unavailable`. `AgentNotFound`.
+
+        What is handled ends within its deadlines; then its instance is saved and closed, in a task of the engine.
         """
-        await self.take_back(agent_type, why)()
-
-    def take_back(self, agent_type: str, why: str, *, keep: bool = False) -> Callable[[], Awaitable[None]]:
-        """As `unregister`, here and now but for the closing of its instances, which is left to the function returned.
-
-        With `keep` it saves their states into the store before.
-        """
-        registration = self._registration(agent_type)
+        old = self._instances.registration(agent_type)
         del self._instances.types[agent_type]
         self._subscriptions.remove_agent(agent_type)
-        lanes = list(registration.lanes.values())
-        for call in [each for each in self._handling.suspended if each.lane.registration is registration]:
-            self._handling.cut(call, Unavailable(why, metadata={"agent": str(call.lane.id)}))
-        for lane in lanes:
-            self._instances.withdraw(lane, lambda: Unavailable(why, metadata={"agent": agent_type}))
+        self._leaving.part(old, None, why)
 
-        async def close() -> None:
-            for lane in lanes:
-                if keep:
-                    await self._keeping.keep(lane)
-                await self._instances.close(lane)
-                self._instances.drop(lane)
+    def replace(self, agent_type: str, factory: Factory, *, order: Order = SERIAL) -> None:
+        """From now on its instances are made so; its subscriptions stay. `AgentNotFound`.
 
-        return close
+        What is handled ends in the instances that are there. What waits, and what comes, is for new ones, each made
+        when the one before has ended as by `retire`; what a handler that still runs asks of one that does, stays there.
+        """
+        old = self._instances.registration(agent_type)
+        new = self._instances.types[agent_type] = Registration(agent_type, factory, None, order)
+        self._leaving.part(old, new, "its agent type was replaced")
 
     async def keep_all(self) -> None:
         """Save the states of all instances into the store, each under its id, where its next life finds it."""
@@ -150,7 +148,7 @@ class MessageEngine(Posting):
 
         `AgentNotFound`, `ConstructionFailed`, `LimitExceeded`; `EngineMisused` once the engine is closed.
         """
-        registration = self._registration(agent_type)
+        registration = self._instances.registration(agent_type)
         agent_id = AgentId(agent_type, key)
         if not lazy:
             await self._instances.ensure(self._instances.lane(registration, agent_id))
@@ -158,7 +156,7 @@ class MessageEngine(Posting):
 
     def instance(self, agent_id: AgentId) -> MessageAgent:
         """The object behind an id, for tests and tools; `AgentNotFound` while there is none."""
-        lane = self._registration(agent_id.type).lanes.get(agent_id.key)
+        lane = self._instances.registration(agent_id.type).lanes.get(agent_id.key)
         if lane is None or lane.agent is None:
             raise AgentNotFound(f"there is no instance {agent_id}", metadata={"agent": str(agent_id)})
         return lane.agent
@@ -176,17 +174,11 @@ class MessageEngine(Posting):
         lanes = self._instances.lanes()
         return [InstanceLoad(one.id, one.running, len(one.queue)) for one in lanes if one.agent is not None]
 
-    def _registration(self, agent_type: str) -> Registration:
-        registration = self._instances.types.get(agent_type)
-        if registration is None:
-            raise AgentNotFound(f"there is no agent type {agent_type[:80]!r}", metadata={"agent": agent_type[:80]})
-        return registration
-
     # Subscriptions
 
     def add_subscription(self, subscription: Subscription) -> None:
         """`SubscriptionExists`; `AgentNotFound` if its agent type is not registered."""
-        self._registration(subscription.agent_type)
+        self._instances.registration(subscription.agent_type)
         self._subscriptions.add(subscription)
 
     def remove_subscription(self, subscription_id: str) -> None:
@@ -209,7 +201,8 @@ class MessageEngine(Posting):
         Each agent is asked while none of its handlers runs. `AgentNotFound` for a named one that is not there,
         `DeadlineExceeded` for one that is busy for too long.
         """
-        return await self._keeping.save(agents)
+        with self._traffic.beside():
+            return await self._keeping.save(agents)
 
     async def load_state(self, state: Mapping[str, Any], agents: Iterable[AgentId] | None = None) -> LoadReport:
         """Take up a saved state: make its instances, give them their states, add its subscriptions.
@@ -217,13 +210,15 @@ class MessageEngine(Posting):
         With `agents`, only these instances and no subscription. What the state does not name is untouched; agent types
         that are not registered are reported and left out.
         """
-        return await self._keeping.load(state, agents)
+        with self._traffic.beside():
+            return await self._keeping.load(state, agents)
 
     async def save(self, key: str = "engine", agents: Iterable[AgentId] | None = None) -> dict[str, Any]:
         """`save_state`, into the store; what was saved. `Unavailable` without a store."""
-        state = await self.save_state(agents)
-        await self._kept().save(key, json.dumps(state, ensure_ascii=False, allow_nan=False).encode())
-        return state
+        with self._traffic.beside():
+            state = await self.save_state(agents)
+            await self._kept().save(key, json.dumps(state, ensure_ascii=False, allow_nan=False).encode())
+            return state
 
     async def load(self, key: str = "engine", agents: Iterable[AgentId] | None = None) -> LoadReport:
         """`load_state` of what was kept under the key; `NotFound` if nothing was, `Unavailable` without a store."""
@@ -257,7 +252,7 @@ class MessageEngine(Posting):
         await self._life.stop(deadline)
 
     async def stop_when_idle(self, timeout: float | None = None) -> None:
-        """`stop` once nothing waits and nothing runs; `DeadlineExceeded` (and it runs on) if that takes too long."""
+        """`stop` once nothing waits, runs, is saved or loaded; `DeadlineExceeded`, and it runs on, if it takes long."""
         await self._life.stop_when_idle(timeout)
 
     async def stop_when(self, condition: Callable[[], bool]) -> None:

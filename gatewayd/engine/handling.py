@@ -71,6 +71,8 @@ class Handling:
     def offer(self, call: Call) -> None:
         """Put it at the end of its lane. `LimitExceeded` when that is full; `CallCycle` when it could not begin."""
         lane = call.lane
+        if lane.before is not None and call.stays_with(lane.before):
+            lane = call.lane = lane.before
         queue = lane.queue
         if lane.running and lane.limit == 1 and call.waiter is not None and call.comes_from(lane):
             raise CallCycle(f"{lane.id} waits for a call that asks {lane.id}, which handles one message at a time")

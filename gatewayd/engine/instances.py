@@ -9,7 +9,7 @@ from typing import Any
 
 from gatewayd.core.agents import AgentId
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import Cancelled, GatewayError, LimitExceeded
+from gatewayd.core.errors import AgentNotFound, Cancelled, GatewayError, LimitExceeded, Unavailable
 from gatewayd.engine.base import Construction, MessageAgent, Sending, StateStore, within, within_async
 from gatewayd.engine.call import Call
 from gatewayd.engine.errors import ConstructionFailed, EngineMisused, Superseded
@@ -52,6 +52,8 @@ class Instances:
         self._withdrawn = withdrawn
         self._tasks: TaskSet | None = None
         self.types: dict[str, Registration] = {}
+        self.leaving: dict[AgentId, Lane] = {}
+        """Those whose type was taken back or replaced; one for each id, since the next is made when it is gone."""
         self.making: dict[asyncio.Future[None], None] = {}
         """Constructions under way."""
         self.count = 0
@@ -62,8 +64,16 @@ class Instances:
 
     def lanes(self) -> Iterator[Lane]:
         """All of them, as they are now."""
+        yield from list(self.leaving.values())
         for registration in list(self.types.values()):
             yield from list(registration.lanes.values())
+
+    def registration(self, agent_type: str) -> Registration:
+        """`AgentNotFound`."""
+        found = self.types.get(agent_type)
+        if found is None:
+            raise AgentNotFound(f"there is no agent type {agent_type[:80]!r}", metadata={"agent": agent_type[:80]})
+        return found
 
     def lane(self, registration: Registration, agent_id: AgentId) -> Lane:
         """The instance's lane, a new one if need be. `LimitExceeded` when there are too many."""
@@ -75,16 +85,29 @@ class Instances:
                     metadata={"limit": "engine.instances"},
                     retry_after=1.0,
                 )
-            lane = registration.lanes[agent_id.key] = Lane(registration, agent_id)
-            lane.used = self._traffic.tick
-            self.count += 1
+            lane = self.add(registration, agent_id)
+        return lane
+
+    def add(self, registration: Registration, agent_id: AgentId) -> Lane:
+        """A new lane, however many there are."""
+        lane = registration.lanes[agent_id.key] = Lane(registration, agent_id)
+        lane.used = self._traffic.tick
+        lane.before = self.leaving.get(agent_id)
+        self.count += 1
         return lane
 
     def drop(self, lane: Lane) -> None:
-        """Forget a lane with nothing in it."""
+        """Forget a lane with nothing in it; the one that waited for its end may be made."""
         if lane.registration.lanes.get(lane.id.key) is lane:
             del lane.registration.lanes[lane.id.key]
             self.count -= 1
+        if self.leaving.get(lane.id) is lane:
+            del self.leaving[lane.id]
+            registration = self.types.get(lane.id.type)
+            after = registration.lanes.get(lane.id.key) if registration is not None else None
+            if after is not None:
+                after.before = None
+                after.free()
 
     # Making
 
@@ -107,13 +130,15 @@ class Instances:
             self.drop(lane)
             raise EngineMisused(f"the engine is closed and makes no {lane.id}")
         construction = Construction(lane.id, self._engine)
-        try:
-            made = within(construction, lane.registration.factory)
-            if self.store is None and not inspect.isawaitable(made):
-                self._adopt(lane, made)
-                return None
-        except BaseException as error:  # the boundary of the factory's own code; its exit is not the daemon's
-            raise self._failed(lane, error) from error
+        made = None
+        if lane.before is None:
+            try:
+                made = within(construction, lane.registration.factory)
+                if self.store is None and not inspect.isawaitable(made):
+                    self._adopt(lane, made)
+                    return None
+            except BaseException as error:  # the boundary of the factory's own code; its exit is not the daemon's
+                raise self._failed(lane, error) from error
         making: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         lane.making, lane.held = making, True
         self.making[making] = None
@@ -125,12 +150,15 @@ class Instances:
     ) -> None:
         failure: BaseException | None = None
         try:
+            while lane.before is not None:
+                await lane.turn()
+            if made is None:
+                self._check_wanted(lane)
+                made = within(construction, lane.registration.factory)
             async with self._clock.timeout(self._limits.construction):
                 agent = await _made(construction, made)
                 self._check(lane, agent)
                 await self._restore(lane.id, agent)
-                if lane.registration.lanes.get(lane.id.key) is not lane:
-                    await agent.close()  # its type was taken back meanwhile
         except TimeoutError as error:
             failure = error
         except (asyncio.CancelledError, GeneratorExit) as error:
@@ -155,6 +183,11 @@ class Instances:
         lane.takes_bytes = bool(getattr(agent, "takes_bytes", False))
         lane.agent = agent
 
+    def _check_wanted(self, lane: Lane) -> None:
+        """Its type was not taken back while it waited for the one before."""
+        if lane.registration.lanes.get(lane.id.key) is not lane:
+            raise Unavailable(f"the agent type of {lane.id} was taken back", metadata={"agent": str(lane.id)})
+
     def _check(self, lane: Lane, agent: object) -> None:
         wanted = lane.registration.expected_class
         if wanted is not None and not isinstance(agent, wanted):
@@ -168,6 +201,8 @@ class Instances:
         """All that waited for the instance fails with it; the next message tries again."""
         if isinstance(error, asyncio.CancelledError):
             return self._end_of(lane, lambda: Cancelled(f"the engine stopped before {lane.id} was made"))
+        if lane.registration.lanes.get(lane.id.key) is not lane and isinstance(error, GatewayError):
+            return error  # nothing waits in it any more, and it is none of the agent's own
         self._news.not_made(lane.id, error)
 
         def verdict() -> GatewayError:
@@ -193,9 +228,13 @@ class Instances:
         registration.order = order
         for lane in registration.lanes.values():
             lane.limit, lane.latest_only = order.at_once, order.latest_only
-            while lane.latest_only and len(lane.queue) > 1:
-                self._withdrawn(lane.queue.popleft(), Superseded(f"{lane.id} got a newer message"))
+            self.thin(lane)
             self._relist(lane)
+
+    def thin(self, lane: Lane) -> None:
+        """Where only the newest message waits, the others are superseded."""
+        while lane.latest_only and len(lane.queue) > 1:
+            self._withdrawn(lane.queue.popleft(), Superseded(f"{lane.id} got a newer message"))
 
     # Ending
 

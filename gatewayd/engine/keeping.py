@@ -8,7 +8,14 @@ from typing import Any
 
 from gatewayd.core.agents import AgentId
 from gatewayd.core.clock import Clock, TimeIsOver
-from gatewayd.core.errors import AgentNotFound, DeadlineExceeded, ExecutionFailed, GatewayError, InvalidArgument
+from gatewayd.core.errors import (
+    AgentNotFound,
+    DeadlineExceeded,
+    ExecutionFailed,
+    GatewayError,
+    InvalidArgument,
+    StoreBusy,
+)
 from gatewayd.core.value import value
 from gatewayd.engine.handling import Handling
 from gatewayd.engine.instances import Instances, state_key
@@ -23,6 +30,8 @@ log = logging.getLogger("gatewayd.engine")
 VERSION = 1
 _CHECKS = 4
 """Looks for idle instances within the time after which they are evicted."""
+_RETRY = 0.5
+"""Seconds between two tries to save a state while the store is busy."""
 
 
 @value(frozen=True, slots=True)
@@ -97,7 +106,12 @@ class Keeping:
         return LoadReport(tuple(loaded), tuple(unknown), added)
 
     async def _load(self, lane: Lane, kept: Mapping[str, Any]) -> None:
-        await self._instances.ensure(lane)
+        try:
+            # Where the one before still ends its work, that may take as long as a message.
+            async with self._clock.timeout(self._limits.construction if lane.before is not None else None):
+                await self._instances.ensure(lane)
+        except TimeIsOver:
+            raise _busy(lane) from None
 
         async def take_up(lane: Lane) -> None:
             if lane.agent is not None:
@@ -129,7 +143,7 @@ class Keeping:
             async with self._clock.timeout(self._limits.construction), lane.alone():
                 return await work(lane)
         except TimeIsOver:
-            raise DeadlineExceeded(f"{lane.id} was busy for too long", metadata={"agent": str(lane.id)}) from None
+            raise _busy(lane) from None
         finally:
             self._handling.relist(lane)
 
@@ -168,10 +182,16 @@ class Keeping:
             self._instances.drop(lane)
         lane.used = self._traffic.tick
 
-    async def keep(self, lane: Lane) -> None:
+    async def keep(self, lane: Lane, *, tries: int = 1) -> None:
         """Save the state of an instance that is about to end, whatever it is doing; a failure is logged."""
         try:
             async with self._clock.timeout(self._limits.construction):
+                for _ in range(tries - 1):
+                    try:
+                        await self._store_state(lane)
+                        return
+                    except StoreBusy:
+                        await self._clock.sleep(_RETRY)
                 await self._store_state(lane)
         except (Exception, SystemExit):  # the boundary of the agent's own code and of the store
             log.exception("state_not_kept", extra={"agent": str(lane.id)})
@@ -193,6 +213,10 @@ class Keeping:
         kept = json.dumps(state, ensure_ascii=False, allow_nan=False).encode()
         await self._instances.store.save(state_key(lane.id), kept)
         return True
+
+
+def _busy(lane: Lane) -> DeadlineExceeded:
+    return DeadlineExceeded(f"{lane.id} was busy for too long", metadata={"agent": str(lane.id)})
 
 
 def _plain(one: Subscription) -> dict[str, Any]:

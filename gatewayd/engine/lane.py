@@ -54,9 +54,11 @@ class Lane:
     __slots__ = (
         "_freed",
         "agent",
+        "before",
         "held",
         "id",
         "latest_only",
+        "leaving",
         "limit",
         "listed",
         "making",
@@ -82,6 +84,10 @@ class Lane:
         """Whether somebody has the agent for himself, or it is being made: no message is begun."""
         self.making: asyncio.Future[None] | None = None
         """Done when the construction that is under way has ended, well or not."""
+        self.leaving = False
+        """Whether its type was taken back or replaced: what runs in it ends, and then it does."""
+        self.before: Lane | None = None
+        """The leaving one of the same id that has to be gone before the agent of this one is made."""
         self.used = 0
         """`Traffic.tick` when it was last used."""
         self._freed: list[asyncio.Future[None]] = []
@@ -106,17 +112,23 @@ class Lane:
         The caller lists the lane again afterwards (`Handling.relist`).
         """
         while self.held:
-            await self._turn()
+            await self.turn()
         self.held = True
         try:
             while self.running:
-                await self._turn()
+                await self.turn()
             yield
         finally:
             self.held = False
             self.free()
 
-    async def _turn(self) -> None:
+    async def emptied(self) -> None:
+        """Until nothing waits, runs or holds it."""
+        while self.queue or self.running or self.held:
+            await self.turn()
+
+    async def turn(self) -> None:
+        """Until somebody frees it, after which to look again."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._freed.append(waiter)
         try:

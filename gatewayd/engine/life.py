@@ -16,6 +16,7 @@ from gatewayd.engine.errors import EngineMisused
 from gatewayd.engine.handling import Handling
 from gatewayd.engine.instances import Instances
 from gatewayd.engine.keeping import Keeping
+from gatewayd.engine.leaving import Leaving
 from gatewayd.engine.limits import Limits
 from gatewayd.engine.runners import Runners
 from gatewayd.engine.traffic import Traffic
@@ -42,6 +43,7 @@ class EngineLife:
         deadlines: Deadlines,
         instances: Instances,
         keeping: Keeping,
+        leaving: Leaving,
         traffic: Traffic,
         ignore_unhandled_exceptions: bool,
     ) -> None:
@@ -52,6 +54,7 @@ class EngineLife:
         self._deadlines = deadlines
         self._instances = instances
         self._keeping = keeping
+        self._leaving = leaving
         self._traffic = traffic
         self._ignore = ignore_unhandled_exceptions
         self._failure: BaseException | None = None
@@ -68,6 +71,7 @@ class EngineLife:
         self._tasks = TaskSet("engine")
         self._deadlines.attach(self._tasks)
         self._instances.attach(self._tasks)
+        self._leaving.attach(self._tasks)
 
     def start(self) -> None:
         """See `MessageEngine.start`."""
@@ -75,6 +79,7 @@ class EngineLife:
             raise EngineMisused(f"an engine that is {'closed' if self._closed else self.state} cannot be started")
         self.state = State.RUNNING
         self._runners.open(self._tasks)
+        self._leaving.go_on()
         if self._limits.idle is not None:
             self._tasks.start(self._keeping.evict_idle(), name="eviction")
 
@@ -121,8 +126,8 @@ class EngineLife:
         self._check_running()
         try:
             async with self._clock.timeout(timeout):
-                while self._traffic.in_flight and self._failure is None:
-                    await self._traffic.until(lambda: self._failure is not None or not self._traffic.in_flight)
+                while not self._traffic.idle and self._failure is None:
+                    await self._traffic.until(lambda: self._failure is not None or self._traffic.idle)
         except TimeoutError:
             raise DeadlineExceeded(f"the engine was not idle within {timeout} seconds") from None
         await self.stop(None)
@@ -173,6 +178,7 @@ class EngineLife:
         self._handling.ready.clear()
 
     async def _end_tasks(self) -> None:
+        self._leaving.attach(None)
         await Deadline(self._clock, CANCEL_GRACE).run(self._tasks.close(), name="engine: tasks end")
 
     def _busy(self) -> list[str]:

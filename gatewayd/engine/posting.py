@@ -6,7 +6,7 @@ from typing import Any
 
 from gatewayd.core.agents import AgentId, Message, TopicId
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import AgentNotFound, Cancelled, Draining, InvalidArgument, LimitExceeded
+from gatewayd.core.errors import Cancelled, Draining, InvalidArgument, LimitExceeded
 from gatewayd.core.ids import IdSource
 from gatewayd.core.tracing import Operation, Tracer, checked_traceparent
 from gatewayd.engine.admitting import admitted
@@ -20,6 +20,7 @@ from gatewayd.engine.events import DropReason, EventSink, MessageKind, Stage
 from gatewayd.engine.handling import Handling
 from gatewayd.engine.instances import Instances
 from gatewayd.engine.keeping import Keeping
+from gatewayd.engine.leaving import Leaving
 from gatewayd.engine.life import EngineLife
 from gatewayd.engine.limits import Limits
 from gatewayd.engine.news import News
@@ -90,6 +91,9 @@ class Posting:
             news=news,
             traffic=traffic,
         )
+        self._leaving = Leaving(
+            handling=handling, deadlines=deadlines, instances=self._instances, keeping=self._keeping
+        )
         self._life = EngineLife(
             clock=clock,
             limits=limits,
@@ -98,6 +102,7 @@ class Posting:
             deadlines=deadlines,
             instances=self._instances,
             keeping=self._keeping,
+            leaving=self._leaving,
             traffic=traffic,
             ignore_unhandled_exceptions=ignore_unhandled_exceptions,
         )
@@ -129,9 +134,7 @@ class Posting:
         `MalformedMessage`; `LimitExceeded`; `ConstructionFailed`; `CallCycle`; `Superseded`; `DeadlineExceeded`;
         `Cancelled`, by the token or a stop; `Draining`; `IdConflict`; what the admission says.
         """
-        registration = self._instances.types.get(recipient.type)
-        if registration is None:
-            raise AgentNotFound(f"there is no agent {recipient}", metadata={"agent": str(recipient)})
+        registration = self._instances.registration(recipient.type)
         deadline = self._deadline(timeout)
         if within is not None:
             deadline = min(deadline, within.deadline)
@@ -144,6 +147,7 @@ class Posting:
         if self._admit is not None:
             passage = Passage(sender, recipient, message_id, belonging)
             message = await admitted(self._admit, message, passage, deadline, self._clock)
+            registration = self._instances.registration(recipient.type)  # it may be another by now
         if idempotency_key:
             earlier = self._once.find((belonging.principal, sender, recipient, idempotency_key), asked)
             if earlier is not None:

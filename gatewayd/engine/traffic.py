@@ -1,7 +1,8 @@
 """The counters of one engine, and who waits for them: the only truth about whether anything is queued or runs."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from gatewayd.core.agents import AgentId
 from gatewayd.core.value import value
@@ -48,6 +49,7 @@ class Traffic:
     """Counts. Whoever changes `queued` or `running` downward calls `ended`."""
 
     __slots__ = (
+        "_beside",
         "_waiting",
         "cancelled",
         "delivered",
@@ -70,12 +72,29 @@ class Traffic:
         self.not_made = self.evicted = 0
         self.tick = 0
         """How often the engine looked for idle instances."""
+        self._beside = 0
+        """What is done for somebody beside messages and must not be cut off: savings and loadings."""
         self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
 
     @property
     def in_flight(self) -> int:
         """Messages that wait or run."""
         return self.queued + self.running
+
+    @property
+    def idle(self) -> bool:
+        """Whether no message waits or runs, and nothing beside them goes on."""
+        return not (self.in_flight or self._beside)
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Within it the engine is not idle."""
+        self._beside += 1
+        try:
+            yield
+        finally:
+            self._beside -= 1
+            self.ended()
 
     def ended(self) -> None:
         """A message has left; see whether somebody waited for that."""

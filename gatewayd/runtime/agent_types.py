@@ -1,7 +1,7 @@
 """The agents of the configuration as agent types of the message engine, kept in step by reload and by workers."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from gatewayd.agents.messages import MessageClass, handlers_of
 from gatewayd.agents.registry import AgentRegistry
@@ -21,12 +21,11 @@ from gatewayd.runtime.hearing import Contexts, TextAgent, TimedHandlers
 log = logging.getLogger("gatewayd.runtime")
 
 _GONE = "the agent was taken out of the configuration"
-_CHANGED = "the agent was changed by a reload"
 
 
 @value(frozen=True, slots=True)
 class _Made:
-    """What an agent type was registered as; with other handlers it has to be registered anew."""
+    """What an agent type was registered as; with other handlers its instances have to be made anew."""
 
     order: Order
     handlers: MessageClass | None
@@ -45,29 +44,26 @@ class AgentTypes:
         self._heard: dict[str, dict[TopicFilter, str]] = {}
         """Subscriptions that I added, by agent; the id of each."""
 
-    def use(self, config: GatewayConfig) -> list[Callable[[], Awaitable[None]]]:
-        """Be in step with the agents that are current now; what is left to do about those that left."""
+    def use(self, config: GatewayConfig) -> None:
+        """Be in step with the agents that are current now; what runs in those that left goes on to its end."""
         self._configured = config.agents
         wanted = {name: self._wanted(name, section) for name, section in config.agents.items()}
-        left = []
-        for name, made in list(self._made.items()):
-            new = wanted.get(name)
-            if new is not None and new.handlers == made.handlers:
-                if new.order != made.order:
-                    self._engine.reorder(name, new.order)
-                    self._made[name] = new
-            else:
-                why = _CHANGED if name in wanted else _GONE
-                left.append(self._engine.take_back(name, why, keep=name in wanted))
-                del self._made[name]
-                self._heard.pop(name, None)
+        for name in self._made.keys() - wanted.keys():
+            self._engine.retire(name, _GONE)
+            del self._made[name]
+            self._heard.pop(name, None)
         for name, one in wanted.items():
-            if name not in self._made:
+            made = self._made.get(name)
+            if made is None:
                 self._engine.register(name, self._factory(name, one), order=one.order)
-                self._made[name] = one
                 self._learn(one)
+            elif made.handlers != one.handlers:
+                self._engine.replace(name, self._factory(name, one), order=one.order)
+                self._learn(one)
+            elif made.order != one.order:
+                self._engine.reorder(name, one.order)
+            self._made[name] = one
             self.look(name)
-        return left
 
     def look(self, name: str) -> None:
         """Let the agent hear what its configuration, its class and its workers name, and nothing else."""
@@ -129,18 +125,16 @@ class TypesChange:
         self._types = types
         self._config = config
         self._committed = committed
-        self._left: list[Callable[[], Awaitable[None]]] = []
 
     async def prepare(self) -> None:
         return None
 
     def commit(self) -> None:
-        self._left = self._types.use(self._config)
+        self._types.use(self._config)
         self._committed()
 
     async def retire(self) -> None:
-        for close in self._left:
-            await close()
+        """Nothing: the engine waits for the handlers that run, which may take their time."""
 
     async def abandon(self) -> None:
         return None

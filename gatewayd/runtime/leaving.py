@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from gatewayd.agents.base import Suspended
@@ -120,22 +121,28 @@ class Leaving:
     async def stay(self, agent: str) -> None:
         """Rest as paused where the run came back from, with its input, if nothing has come of it; else go on here.
 
-        `agent` is that of which no worker is there.
+        `agent` is that of which no worker is there. When one is, the execution goes on by itself, unless somebody
+        wants it to pause. A chat is told once, however often a worker comes and goes before there is more of it.
         """
-        last, why = self.restart.checkpoint, f"no worker of {agent} is there; resume it when one is"
+        last, pause = self.restart.checkpoint, self._live.pause_reason
+        why = pause or f"no worker of {agent} is there; it goes on when one is"
         if last is None or last.kind is CheckpointKind.GIVEN or (self.place, self._live.text) != (last.id, last.output):
             return
         self.check_there()
         self._check_rest()
         told = self._events.make(self._live.execution, EventType.EXECUTION_PAUSED, {"reason": why})
+        said = _KEPT.format(agent)
+        is_known = last.prompt == said
         await self._write(
             json.loads(last.state),
             last.node_id,
             last.kind,
+            prompt=said,
             leaves_as=ExecutionState.PAUSED,
             reason=why,
+            awaits="" if pause else agent,
             events=(told,),
-            outbox=self._prompt(self._live.execution, _KEPT.format(agent), self._clock.now()),
+            outbox=() if is_known else self._prompt(self._live.execution, said, self._clock.now()),
             consumed=(),
         )
         raise Suspended
@@ -149,6 +156,7 @@ class Leaving:
         prompt: str = "",
         leaves_as: ExecutionState | None = None,
         reason: str = "",
+        awaits: str = "",
         events: tuple[Event, ...] = (),
         question: Question | None = None,
         outbox: tuple[OutboxRow, ...] = (),
@@ -169,6 +177,7 @@ class Leaving:
             completed=tuple(call_id for call_id, _ in held),
             leaves_as=leaves_as,
             reason=reason,
+            awaits=awaits,
             log=tuple(live.log),
             events=(*(event for _, event in held), *events),
             question=question,
@@ -185,7 +194,10 @@ class Leaving:
 
     async def _submit(self, write: CheckpointWrite) -> None:
         """Whoever cuts the run off meanwhile does not cut off the unit: from its submission on, the run has left."""
-        self._live.leaving = write.leaves_as
+        if write.awaits and (pause := self._live.pause_reason):  # somebody asked for it while the store was busy
+            told = self._events.make(self._live.execution, EventType.EXECUTION_PAUSED, {"reason": pause})
+            write = replace(write, awaits="", reason=pause, events=(*write.events, told))
+        self._live.leaving, self._live.awaits = write.leaves_as, write.awaits
         try:
             self._live.leaving_unit = unit = self._store.save_checkpoint(write)
             if write.outbox:

@@ -73,8 +73,8 @@ class AgentStates:
             raise LimitExceeded(f"a state has at most {MAX_STATE} bytes, that of {key[:80]} has {len(state)}")
         text = "" if state == b"{}" else state.decode()
         if text or key in self._found:
-            self._found.discard(key)
             await self._store.save_agent_state(key, text, self._clock.now())
+            self._found.discard(key)
 
     async def load(self, key: str) -> bytes | None:
         if text := await self._store.agent_state(key):

@@ -12,6 +12,7 @@ from gateway.v1 import execution_pb2, session_pb2
 from gatewayd.core import workers
 from gatewayd.core.agents import TopicFilter
 from gatewayd.core.errors import InvalidArgument
+from gatewayd.wire.errors import error_to_proto
 from gatewayd.wire.names import MAX_ID, name, required
 from gatewayd.wire.values import fill_span, fill_time, refuse, valid_text
 
@@ -35,7 +36,9 @@ def _register_agent(frame: frames_pb2.ConnectRequest) -> workers.RegisterAgent:
     if len(register.topics) > MAX_TOPICS:
         raise refuse("register_agent.topics", f"are more than {MAX_TOPICS}")
     topics = tuple(_topic(topic, number) for number, topic in enumerate(register.topics))
-    return workers.RegisterAgent(frame.request_id, agent, register.max_concurrent, register.history, topics)
+    return workers.RegisterAgent(
+        frame.request_id, agent, register.max_concurrent, register.history, topics, register.notify_end
+    )
 
 
 def _topic(text: str, number: int) -> str:
@@ -162,3 +165,8 @@ def call(frame: workers.Call) -> pb.ConnectResponse:
 
 def cancel_call(frame: workers.CancelCall) -> pb.ConnectResponse:
     return pb.ConnectResponse(cancel_call=pb.CancelCall(call_id=frame.call_id, reason=frame.reason))
+
+
+def registration_ended(frame: workers.RegistrationEnded) -> pb.ConnectResponse:
+    ended = pb.RegistrationEnded(agent=frame.agent, error=error_to_proto(frame.error))
+    return pb.ConnectResponse(registration_ended=ended)

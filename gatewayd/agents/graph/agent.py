@@ -6,7 +6,9 @@ completion is on disk; what was cut off in the middle of a node begins that node
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import replace
 from typing import Final
 
@@ -44,23 +46,47 @@ class GraphAgent:
     """One graph of one configuration. One object serves all executions; an execution's state lives in its `run()`."""
 
     def __init__(
-        self, graph: Graph, *, find: Callable[[str], NodeAgent], tools: ToolRegistry, randomness: Randomness
+        self,
+        graph: Graph,
+        *,
+        find: Callable[[str], NodeAgent],
+        tools: ToolRegistry,
+        randomness: Randomness,
+        needed: Callable[[Collection[str]], AbstractContextManager[None]],
     ) -> None:
-        """`find` gives the agent of a name as it is now; raises `GatewayError`."""
+        """`find` gives the agent of a name as it is now; raises `GatewayError`. Within `needed` these stay at hand."""
+        self._needed = needed
+        self._doers: Doers | None = None
+        """Those of one execution, which has begun it as a node of another graph."""
         self._graph = graph
         self._find = find
         self._tools = tools
         self._randomness = randomness
 
+    @property
+    def asks(self) -> Collection[str]:
+        """See `NodeAgent`."""
+        return self._doers.asks if self._doers is not None else ()
+
+    def begun(self) -> "GraphAgent":
+        """See `NodeAgent`."""
+        one = copy(self)
+        one._doers = self._found()
+        return one
+
+    def _found(self) -> Doers:
+        names = {node.agent for node in self._graph.nodes.values() if node.agent}
+        return doers_of(names, self._find, self._tools)
+
     async def run(self, turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]:
         """See `Agent.run`."""
-        names = {node.agent for node in self._graph.nodes.values() if node.agent}
-        doers = doers_of(names, self._find, self._tools)
+        doers = self._doers or self._found()
         progress = Progress.of(self._graph, turn.text, ctx.resumed, ctx.clock)
         walk = _Walk(self._graph, doers, progress, turn, ctx, randomness=self._randomness)
-        async with closing(walk.outputs()) as outputs:
-            async for output in outputs:
-                yield output
+        with self._needed(doers.asks):
+            async with closing(walk.outputs()) as outputs:
+                async for output in outputs:
+                    yield output
 
 
 class _Walk:

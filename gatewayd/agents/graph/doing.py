@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -31,6 +31,15 @@ class NodeAgent(Protocol):
     @property
     def timeout(self) -> float: ...
 
+    @property
+    def asks(self) -> Collection[str]:
+        """The agents that it hands its turn to, once it is as `begun` gives it."""
+        ...
+
+    def begun(self) -> "NodeAgent":
+        """The same for one execution: a graph with the agents of its nodes as they are now."""
+        ...
+
     def run(self, turn: Turn, ctx: AgentContext) -> AsyncIterator[Output]: ...
 
 
@@ -42,13 +51,19 @@ class Doers:
     """The agents that the execution began with; an error for one that was not there."""
     tools: ToolRegistry
 
+    @property
+    def asks(self) -> set[str]:
+        """Their names, and those of the agents of graphs among them."""
+        there = (agent for agent in self.agents.values() if not isinstance(agent, GatewayError))
+        return set(self.agents).union(*(agent.asks for agent in there))
+
 
 def doers_of(names: set[str], find: Callable[[str], NodeAgent], tools: ToolRegistry) -> Doers:
     """The agents of these names as they are now."""
     agents: dict[str, NodeAgent | GatewayError] = {}
     for name in names:
         try:
-            agents[name] = find(name)
+            agents[name] = find(name).begun()
         except GatewayError as error:
             agents[name] = error
     return Doers(agents, tools)

@@ -81,7 +81,8 @@ async def test_a_reload_that_takes_the_agent_away_lets_its_calls_end(rig: House)
         return "still here"
 
     before = rig.daemon.config.read_text()
-    async with rig.daemon.client("worker") as client, client.serve_agent("other", answer):
+    async with rig.daemon.client("worker") as client:
+        await client.serve_agent("other", answer).registered()
         asking = asyncio.create_task(rig.client.send("other", "x"))
         async with asyncio.timeout(60):
             await begun.wait()
@@ -95,7 +96,8 @@ async def test_a_reload_that_takes_the_agent_away_lets_its_calls_end(rig: House)
         assert (await rig.client.send("other", "model")).content == "model"
         rig.daemon.write(before)
         await _reload(rig)
-        assert (await rig.client.send("other", "x")).content == "still here"
+        async with client.serve_agent("other", answer):
+            assert (await rig.client.send("other", "x")).content == "still here"
 
 
 async def test_stopping_answers_what_is_there_and_closing_gives_the_rest_to_another(rig: House) -> None:

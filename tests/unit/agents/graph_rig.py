@@ -1,6 +1,7 @@
 """Walks a graph without a runtime: agents of a few lines, a context that keeps what it is told, and runs that go on."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -26,6 +27,10 @@ class Fn:
 
     run: Run
     timeout: float = 60.0
+    asks: tuple[str, ...] = ()
+
+    def begun(self) -> "Fn":
+        return self
 
 
 def says(answer: Callable[[str], str] | str) -> Fn:
@@ -67,7 +72,9 @@ class Rig:
     def graph(self, text: str = "", entry: str = "") -> GraphAgent:
         section = read(GraphSection, yaml.safe_load(text or self.text))
         tools = ToolRegistry({name: lambda tool=tool: tool for name, tool in self.tools.items()})
-        return GraphAgent(Graph.of("g", section, entry), find=self.find, tools=tools, randomness=EvenRandomness())
+        return GraphAgent(
+            Graph.of("g", section, entry), find=self.find, tools=tools, randomness=EvenRandomness(), needed=nullcontext
+        )
 
     def find(self, name: str) -> NodeAgent:
         if name not in self.agents:

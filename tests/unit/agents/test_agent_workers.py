@@ -13,7 +13,7 @@ from gatewayd.agents.calls import MAX_HISTORY, OpenCall
 from gatewayd.agents.remote import MAX_TEXT, RemoteAgent
 from gatewayd.agents.workers import Workers
 from gatewayd.core.errors import NotFound, Unavailable
-from gatewayd.core.workers import Call, CallReply, WorkerFrame
+from gatewayd.core.workers import Call, CallReply, RegisterAgent, WorkerFrame
 from gatewayd.storage.records import HistoryEntry
 from gatewayd.testing.agent_contract import AgentContract, AgentSubject
 from gatewayd.testing.fakes import FakeClock, FakeContext, collect, until
@@ -281,8 +281,8 @@ async def test_an_agent_hears_what_its_workers_name_while_they_take_calls() -> N
     workers.on_topics = lambda agent: told.append(workers.topics(agent))
     first, second = Program(workers, "first"), Program(workers, "second")
 
-    workers.register(first.key, "a", first.tell, most=0, history=False, topics=("news", "orders.*"))
-    workers.register(second.key, "a", second.tell, most=0, history=False, topics=("news",))
+    workers.register(first.key, first.tell, RegisterAgent("r", "a", topics=("news", "orders.*")))
+    workers.register(second.key, second.tell, RegisterAgent("r", "a", topics=("news",)))
     workers.unregister(first.key, "a")
     workers.left(second.key, second.tell)
 

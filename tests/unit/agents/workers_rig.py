@@ -10,7 +10,16 @@ from gatewayd.agents.workers import Workers
 from gatewayd.core.clock import SeededRandomness
 from gatewayd.core.errors import GatewayError
 from gatewayd.core.ids import IdSource
-from gatewayd.core.workers import Call, CallReply, CancelCall, SaveCheckpoint, WaitForInput, WorkerFrame
+from gatewayd.core.workers import (
+    Call,
+    CallReply,
+    CancelCall,
+    RegisterAgent,
+    RegistrationEnded,
+    SaveCheckpoint,
+    WaitForInput,
+    WorkerFrame,
+)
 from gatewayd.storage.records import HistoryEntry
 from gatewayd.testing.fakes import FakeClock
 
@@ -35,6 +44,8 @@ class Program:
         self.key = ("p", name)
         self.calls: dict[str, Call] = {}
         self.cancelled: list[str] = []
+        self.ended: list[GatewayError] = []
+        """Why its registration has ended, each time that it was told so."""
         self.tell = self._new_connection()
 
     def _new_connection(self):  # type: ignore[no-untyped-def]
@@ -43,13 +54,16 @@ class Program:
             if isinstance(frame, CancelCall):
                 self.cancelled.append(frame.call_id)
                 del self.calls[frame.call_id]
+            elif isinstance(frame, RegistrationEnded):
+                self.ended.append(frame.error)
             else:
                 self.calls[frame.call_id] = frame
 
         return tell
 
-    def register(self, most: int = 0, *, history: bool = False) -> int:
-        return self.workers.register(self.key, "a", self.tell, most=most, history=history)
+    def register(self, most: int = 0, *, history: bool = False, notify_end: bool = False) -> int:
+        asked = RegisterAgent("r", "a", most, history, notify_end=notify_end)
+        return self.workers.register(self.key, self.tell, asked)
 
     def say(self, call_id: str, content: str = "", **more: object) -> None:
         self.workers.reply(self.key, self.tell, CallReply("r", call_id, content, **more))  # type: ignore[arg-type]

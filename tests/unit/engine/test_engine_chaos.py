@@ -94,14 +94,14 @@ async def test_everybody_has_an_outcome(seed: int, caplog: pytest.LogCaptureFixt
             raise OSError("no model")
         return Mayhem()
 
-    engine = rig.engine
-    for name, order in zip(TYPES, (SERIAL, concurrent(3), LATEST), strict=True):
+    engine, orders = rig.engine, (SERIAL, concurrent(3), LATEST)
+    for name, order in zip(TYPES, orders, strict=True):
         engine.register(name, make, order=order, subscriptions=[Subscription("all", name)])
     await engine.start()
     calls: list[asyncio.Task[Any]] = []
     tokens: list[CancellationToken] = []
     for _ in range(150):
-        match dice.randrange(10):
+        match dice.randrange(12):
             case 0 | 1 | 2 | 3:
                 tokens.append(CancellationToken())
                 send = engine.send(
@@ -118,6 +118,12 @@ async def test_everybody_has_an_outcome(seed: int, caplog: pytest.LogCaptureFixt
                 dice.choice(tokens).cancel()
             case 7 if calls:
                 dice.choice(calls).cancel()
+            case 10:
+                engine.replace(dice.choice(TYPES), make, order=dice.choice(orders))
+            case 11:
+                name = dice.choice(TYPES)
+                engine.retire(name, "the dice said so")
+                engine.register(name, make, order=dice.choice(orders), subscriptions=[Subscription("all", name)])
             case 8:
                 await rig.clock.advance(dice.choice((0.1, 1.0, 5.0)))
             case 9 if dice.random() < 0.3:

@@ -1,4 +1,4 @@
-"""What the daemon needs of the engine: messages of a topic that are awaited, belonging, depth, and types taken back."""
+"""What the daemon needs of the engine: messages of a topic that are awaited, belonging and depth."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import pytest
 from engine_rig import Note, running
 
 from gatewayd.core.agents import AgentId, TopicId
-from gatewayd.core.errors import AgentNotFound, Cancelled, Code, Unavailable
+from gatewayd.core.errors import Cancelled, Code
 from gatewayd.engine.call import MAX_DEPTH
 from gatewayd.engine.context import Belonging, MessageContext
 from gatewayd.engine.errors import CallCycle
@@ -112,25 +112,3 @@ async def test_agents_that_ask_each_other_too_deep_are_a_cycle() -> None:
             await rig.engine.send(Note("", 1), AgentId("deeper", "same"))
 
         assert (deepest, cycle.value.code, cycle.value.reason) == (MAX_DEPTH, Code.FAILED_PRECONDITION, "CALL_CYCLE")
-
-
-async def test_a_type_is_taken_back_at_once_and_its_states_are_kept() -> None:
-    kept = Kept()
-    async with running(state=kept) as rig:
-        rig.engine.register("a", Witness)
-        await rig.engine.send(Note("x"), AgentId("a", "k"))
-        waits = asyncio.create_task(rig.engine.send(Note("wait"), AgentId("a", "k")))
-        await until(lambda: rig.engine.stats().running == 1)
-
-        close = rig.engine.take_back("a", "it goes", keep=True)
-
-        with pytest.raises(AgentNotFound):
-            await rig.engine.send(Note("x"), AgentId("a", "k"))
-        with pytest.raises(Unavailable, match="it goes"):
-            await waits
-        await close()
-        assert kept.states == {"agent:a/k": b'{"count": 2}'}
-        rig.engine.register("a", Witness)
-        await rig.engine.send(Note("x"), AgentId("a", "k"))
-        await rig.engine.keep_all()
-        assert kept.states == {"agent:a/k": b'{"count": 3}'}
