@@ -49,7 +49,7 @@ class Checkpoint:
     """The text that had been put out."""
     created: float
     prompt: str = ""
-    """What a node that waits asks for."""
+    """What a node that waits asks for; of one that found no worker, what its chat was told."""
 
 
 @value(frozen=True, slots=True)

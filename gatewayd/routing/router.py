@@ -27,7 +27,7 @@ from gatewayd.routing.endings import Endings, turn
 from gatewayd.routing.intake import Intake, chat_reply
 from gatewayd.routing.policy import Verdict, admit
 from gatewayd.routing.recovery import take_up
-from gatewayd.routing.table import route
+from gatewayd.routing.table import route, route_for
 from gatewayd.routing.triggers import Triggers, dedupe_scope, entry_point
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.live import LiveExecution, Outcome
@@ -174,12 +174,12 @@ class Router:
         agent, rule = send.agent, ""
         section: ChannelSection | None = None
         if send.channel:
-            agent, rule = route(self.config.channels, send.channel, send.context)
+            agent, rule = route_for(self.config.channels, send.channel, send.context, caller.principal)
             section = self.config.channels[send.channel]
-        caller.principal.require(Action.SEND, agent)
+        else:
+            caller.principal.require(Action.SEND, agent)
         if agent not in self.config.agents:
-            allowed = caller.principal.scopes.allows
-            known = ", ".join(name for name in sorted(self.config.agents) if allowed(Action.SEND, name)) or "none"
+            known = caller.principal.names(Action.SEND, self.config.agents)
             raise AgentNotFound(f"no agent {agent!r} is configured (there are: {known})")
         self.runtime.lanes.check_room()
         opened = await self._open_for(send, caller, agent, rule, section)
@@ -202,7 +202,7 @@ class Router:
         self._check_open()
         if caller is not None:
             caller.principal.require(Action.RUNTIME, trigger.entry_point)
-        entry = entry_point(self.config, trigger.entry_point)
+        entry = entry_point(self.config, trigger.entry_point, caller.principal if caller is not None else None)
         repeat = False
         try:
             self.runtime.lanes.check_room(trigger.entry_point)

@@ -6,6 +6,8 @@ channels, and people write `group`); then `default`. `explain` tells every rule 
 
 from collections.abc import Mapping
 
+from gatewayd.access.principals import Principal
+from gatewayd.access.scopes import Action
 from gatewayd.config.model import ChannelSection
 from gatewayd.core.errors import ChannelNotFound, NoRoute
 from gatewayd.core.message import ChatContext
@@ -45,6 +47,26 @@ def explain(
             return RouteExplanation(channel, context, peer, agent, path, tuple(considered))
         considered.append(f"{path}: not set ({why})")
     return RouteExplanation(channel, context, peer, "", "", tuple(considered))
+
+
+def route_for(
+    channels: Mapping[str, ChannelSection], channel: str, context: ChatContext, asks: Principal
+) -> tuple[str, str]:
+    """As `route`, for a client: a channel none of whose agents it may ask is answered like none.
+
+    `PermissionDenied` where it may ask an agent of the channel, but not the one that answers here.
+    """
+    named = channels.get(channel)
+    if named is None or not _reaches(named, asks):
+        channels = {name: section for name, section in channels.items() if _reaches(section, asks)}
+    agent, rule = route(channels, channel, context)
+    asks.require_all(Action.SEND, [agent], f"who answers {context.value!r} messages of channel {channel!r}")
+    return agent, rule
+
+
+def _reaches(section: ChannelSection, asks: Principal) -> bool:
+    """Who may ask all agents is told of a channel without any, too."""
+    return any(asks.scopes.allows(Action.SEND, agent) for agent in (*section.routing.values(), "*"))
 
 
 def route(channels: Mapping[str, ChannelSection], channel: str, context: ChatContext) -> tuple[str, str]:

@@ -7,6 +7,8 @@ stream of the entry point, which is also how a stored execution tells where it c
 
 import hashlib
 
+from gatewayd.access.principals import Principal
+from gatewayd.access.scopes import Action
 from gatewayd.agents.graph.names import graph_of, runner
 from gatewayd.config.model import EntryPointSection, GatewayConfig
 from gatewayd.core.checkpoint import Checkpoint, CheckpointKind
@@ -19,12 +21,12 @@ from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.storage.records import Acceptance
 
 
-def entry_point(config: GatewayConfig, name: str) -> EntryPointSection:
-    """The entry point of that name, or `EntryPointNotFound`."""
+def entry_point(config: GatewayConfig, name: str, asks: Principal | None = None) -> EntryPointSection:
+    """The entry point of that name, or `EntryPointNotFound`, which tells who asks of those that it may start."""
     section = config.entry_points.get(name)
     if section is None:
-        known = ", ".join(sorted(config.entry_points)[:20]) or "none"
-        raise EntryPointNotFound(f"no entry point {name!r} is configured (there are: {known})")
+        others = f" (there are: {asks.names(Action.RUNTIME, config.entry_points)})" if asks is not None else ""
+        raise EntryPointNotFound(f"no entry point {name!r} is configured{others}")
     return section
 
 

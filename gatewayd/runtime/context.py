@@ -233,7 +233,8 @@ class HandlingContext(ExecutionContext):
         """Tell of an output: its text is a node's, and no part of the execution's answer by itself."""
         match output:
             case TextOutput(content):
-                self.emit_node_internal_output(self._name, content)
+                if not self._events.unheard(EventType.NODE_INTERNAL_OUTPUT):
+                    self.emit_node_internal_output(self._name, content)
             case ReasoningOutput(content):
                 self.emit_llm_reasoning_delta(content)
             case ToolStarted(tool_use_id, tool_name, tool_input):

@@ -1,6 +1,6 @@
 """The events that an execution tells of itself."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -51,11 +51,12 @@ def with_call(told: Published, teller: str = "") -> Published:
 
 
 class ExecutionEvents:
-    """Makes events with an execution's envelope."""
+    """Makes events with an execution's envelope. `unheard` is the bus's: whether one that is not kept is for nobody."""
 
-    def __init__(self, clock: Clock, ids: IdSource) -> None:
+    def __init__(self, clock: Clock, ids: IdSource, unheard: Callable[[EventType], bool] = lambda _kind: False) -> None:
         self._clock = clock
         self.ids = ids
+        self.unheard = unheard
 
     def make(
         self,

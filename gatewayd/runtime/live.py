@@ -49,6 +49,8 @@ class LiveExecution:
         """What it leaves as; from here on this run does nothing more."""
         self.leaving_unit: asyncio.Future[None] | None = None
         """The unit by which it leaves; on disk when this is done without an error."""
+        self.awaits = ""
+        """The agent of which a worker has to come before it goes on by itself, once it has left."""
         self.asked: tuple[OutboxRow, ...] = ()
         """What it has asked in its chat by leaving."""
         self.question: Question | None = None
@@ -148,7 +150,7 @@ class LiveExecution:
         """Be queued once more, for another run."""
         self.state = ExecutionState.QUEUED
         self.task, self.leaving, self.pause_reason, self.question = None, None, "", None
-        self.begun = False
+        self.begun, self.awaits = False, ""
         self.resuming = True
         self.steerable = False  # what it goes on from is its own
         self.rests = asyncio.Event()

@@ -87,6 +87,8 @@ class MessageNews:
         if (event.receiver if responds else event.sender) is None:
             return  # the turn itself, which its execution tells of
         delivered = event.stage is Stage.DELIVER
+        if delivered and self._events.unheard(EventType.MESSAGE):
+            return
         data_type, content = ("", "") if delivered else self._shown(event.message)
         data = {
             "content": valid_text(content),

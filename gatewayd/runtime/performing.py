@@ -175,7 +175,8 @@ class Performer:
 
     async def _run(self, live: LiveExecution) -> None:
         execution = live.execution
-        with self._messaging.working(execution) as trace:
+        needed = self._agents.workers.parting.needed((execution.agent,))
+        with needed, self._messaging.working(execution) as trace:
             told = self._events.make(execution, EventType.EXECUTION_STARTED, {"input": {"text": execution.text}})
             # A trace that begins with this run goes on with the next.
             kept = "" if execution.trace else trace
@@ -246,11 +247,13 @@ class Performer:
             case TextOutput(content):
                 if live.size + len(content.encode(errors="replace")) > MAX_ANSWER:
                     raise AgentFailed("The answer grew too long.", cause=f"more than {MAX_ANSWER} bytes")
-                data = {"content": content, "offset": live.length}
-                self._publish(self._events.make(execution, EventType.LLM_TEXT_DELTA, data))
+                if not self._events.unheard(EventType.LLM_TEXT_DELTA):
+                    data = {"content": content, "offset": live.length}
+                    self._publish(self._events.make(execution, EventType.LLM_TEXT_DELTA, data))
                 live.put(content)
             case ReasoningOutput(content):
-                self._publish(self._events.make(execution, EventType.LLM_REASONING_DELTA, {"content": content}))
+                if not self._events.unheard(EventType.LLM_REASONING_DELTA):
+                    self._publish(self._events.make(execution, EventType.LLM_REASONING_DELTA, {"content": content}))
             case ToolStarted(tool_use_id, tool_name, tool_input):
                 data = {"tool_use_id": tool_use_id, "tool_name": tool_name, "tool_input": tool_input}
                 event = self._events.make(execution, EventType.TOOL_CALL_STARTED, data, node_id=output.node_id)

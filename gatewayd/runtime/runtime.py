@@ -116,8 +116,8 @@ class AgentRuntime:
         """
         async with self.suspending.lock(execution_id):
             live = self._live.get(execution_id)
-            if live is None:
-                await self.suspending.resting(execution_id)
+            if live is None or live.leaving is not None:
+                await self.suspending.stay_paused(execution_id, reason)
                 return None
             self.suspending.check_room()
             if live.ending or live.cancel_reason:

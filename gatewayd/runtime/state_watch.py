@@ -7,8 +7,9 @@ by its version. What waits for a reader is bounded by its mailbox: one that does
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
+from gatewayd.access.principals import proof_lost
 from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
-from gatewayd.core.errors import Draining, GatewayError, HistoryLost, SlowConsumer, Unauthenticated
+from gatewayd.core.errors import Draining, GatewayError, HistoryLost, SlowConsumer
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.frames import EndReason, Overflow
@@ -152,7 +153,7 @@ class StateWatches:
         """End those that were opened with these tokens."""
         for watch in list(self._open):
             if watch.token_sha256 in digests:
-                watch.end(Unauthenticated("the token was revoked or has expired"))
+                watch.end(proof_lost())
 
     def drain(self) -> None:
         """End all, and open none any more."""

@@ -7,11 +7,12 @@ the one before has done.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from weakref import WeakValueDictionary
 
 from gatewayd.core.checkpoint import MAX_INPUT
 from gatewayd.core.clock import Clock
-from gatewayd.core.errors import Draining, ExecutionFinished, InvalidArgument, LimitExceeded, NotFound
+from gatewayd.core.errors import Draining, ExecutionFinished, InvalidArgument, LimitExceeded, NotFound, NotPaused
 from gatewayd.core.event import EventType
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.runtime.emit import ExecutionEvents
@@ -53,6 +54,8 @@ class Suspending:
         self._sessions: Counter[str] = Counter()
         self.offer: Callable[[Sequence[OutboxRow]], None] = lambda _rows: None
         """Hands what was asked in a chat to its outbox; the router's."""
+        self.on_absence: Callable[[str], None] = lambda _agent: None
+        """Told of an agent of which one that rests now found no worker."""
 
     def lock(self, execution_id: str) -> asyncio.Lock:
         """Held by whoever moves that execution between rest and work."""
@@ -102,6 +105,8 @@ class Suspending:
         self.offer(live.take_asked())
         live.tell_question()
         live.rests.set()
+        if live.awaits:
+            self.on_absence(live.awaits)
 
     def awaited(self, execution_id: str) -> LiveExecution | None:
         """One that rests, if somebody waits for it."""
@@ -131,12 +136,20 @@ class Suspending:
             raise Draining(f"execution {execution_id} goes on after the next start of the gateway", retry_after=2.0)
         return stored
 
-    async def resume(self, execution_id: str, reason: str) -> None:
-        """PAUSED → QUEUED. `NotPaused` in any other state."""
+    async def stay_paused(self, execution_id: str, reason: str) -> None:
+        """Have one that rests not go on by itself. Raises as `resting`; the caller has its `lock`."""
+        await self._stored(execution_id)
+        stored = await self.resting(execution_id)
+        told = self._events.make(stored, EventType.EXECUTION_PAUSED, {"reason": reason})
+        with suppress(NotPaused):  # it would not anyway
+            await self._store.stay_paused(execution_id, reason, [told])
+
+    async def resume(self, execution_id: str, reason: str, *, awaiting: str = "") -> None:
+        """PAUSED → QUEUED. `NotPaused` in any other state, and for one that does not wait for that agent's workers."""
         async with self.lock(execution_id):
             stored = await self._stored(execution_id)
             told = self._events.make(stored, EventType.EXECUTION_RESUMED, {"reason": reason})
-            await self._store.resume(execution_id, reason, [told])
+            await self._store.resume(execution_id, reason, [told], awaiting=awaiting)
             self._come_back(stored)
 
     async def give_input(self, execution_id: str, node_id: str, content: str, who: str) -> None:

@@ -31,6 +31,8 @@ class CheckpointWrite:
     leaves_as: ExecutionState | None = None
     """With it the execution is PAUSED or INPUT_REQUIRED; None: it goes on."""
     reason: str = ""
+    awaits: str = ""
+    """The agent of which a worker has to come before it goes on; '' where it leaves for another reason."""
     log: tuple[LogEntry, ...] = ()
     """What the execution did since its last entries were written."""
     events: tuple[Event, ...] = ()
@@ -54,8 +56,16 @@ class CheckpointTables(Protocol):
         """QUEUED → PAUSED; `NotPaused` in any other state."""
         ...
 
-    def resume(self, execution_id: str, reason: str, events: Sequence[Event]) -> Future[None]:
-        """PAUSED → QUEUED; `NotPaused` in any other state."""
+    def resume(self, execution_id: str, reason: str, events: Sequence[Event], *, awaiting: str = "") -> Future[None]:
+        """PAUSED → QUEUED; `NotPaused` in any other state, and for one that waits for no worker of `awaiting`."""
+        ...
+
+    def stay_paused(self, execution_id: str, reason: str, events: Sequence[Event]) -> Future[None]:
+        """PAUSED stays, but waits for no worker any more; `NotPaused` if it did not."""
+        ...
+
+    async def awaiting(self, agent: str, after: str, limit: int) -> list[Execution]:
+        """Those that are PAUSED until a worker of the agent is there, with ids greater than `after`, oldest first."""
         ...
 
     def give_input(

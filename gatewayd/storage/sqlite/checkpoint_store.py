@@ -8,7 +8,7 @@ from gatewayd.core.event import Event
 from gatewayd.core.execution_log import LogEntry
 from gatewayd.core.work import Execution
 from gatewayd.storage.checkpoints import CheckpointWrite
-from gatewayd.storage.sqlite import checkpoints, execution_log, questions
+from gatewayd.storage.sqlite import absences, checkpoints, execution_log, questions
 from gatewayd.storage.sqlite.reader import Reader
 from gatewayd.storage.sqlite.tx import Tx
 from gatewayd.storage.sqlite.unit import Receipt
@@ -31,8 +31,12 @@ class SQLiteCheckpoints:
     def pause_queued(self, execution_id: str, reason: str, events: Sequence[Event]) -> Receipt[None]:
         return self._submit(partial(checkpoints.pause_queued, execution_id=execution_id, reason=reason), events)
 
-    def resume(self, execution_id: str, reason: str, events: Sequence[Event]) -> Receipt[None]:
-        return self._submit(partial(checkpoints.resume, execution_id=execution_id, reason=reason), events)
+    def resume(self, execution_id: str, reason: str, events: Sequence[Event], *, awaiting: str = "") -> Receipt[None]:
+        apply = partial(checkpoints.resume, execution_id=execution_id, reason=reason, awaiting=awaiting)
+        return self._submit(apply, events)
+
+    def stay_paused(self, execution_id: str, reason: str, events: Sequence[Event]) -> Receipt[None]:
+        return self._submit(partial(absences.stay_paused, execution_id=execution_id, reason=reason), events)
 
     def give_input(
         self, execution_id: str, node_id: str, content: str, time: float, events: Sequence[Event]
@@ -45,6 +49,9 @@ class SQLiteCheckpoints:
 
     def complete_call(self, execution_id: str, call_id: str, events: Sequence[Event]) -> Receipt[None]:
         return self._submit(partial(checkpoints.complete_call, execution_id=execution_id, call_id=call_id), events)
+
+    async def awaiting(self, agent: str, after: str, limit: int) -> list[Execution]:
+        return await self._reader.run(absences.of, agent, after, limit)
 
     async def open_question(self, session_id: str) -> Question | None:
         return await self._reader.run(questions.open_in, session_id)

@@ -9,7 +9,7 @@ from gatewayd.core.errors import LimitExceeded, NotPaused, NotWaiting
 from gatewayd.core.work import Execution, ExecutionState
 from gatewayd.storage.checkpoints import CheckpointWrite
 from gatewayd.storage.records import Published
-from gatewayd.storage.sqlite import execution_log, executions, outbox, questions
+from gatewayd.storage.sqlite import absences, execution_log, executions, outbox, questions
 from gatewayd.storage.sqlite.layout import EXECUTIONS, LIVE
 from gatewayd.storage.sqlite.seal import damaged, seal, size_of
 from gatewayd.storage.sqlite.tx import Tx
@@ -17,7 +17,7 @@ from gatewayd.storage.sqlite.tx import Tx
 _COLUMNS = "id, execution_id, node_id, kind, state, output, created, prompt, crc"
 _LAST = f"SELECT {_COLUMNS} FROM checkpoints WHERE execution_id = ? ORDER BY number DESC LIMIT 1"
 _SIZE = "length(CAST(state AS BLOB)) + length(CAST(output AS BLOB))"
-_TABLES = ("checkpoints", "inputs", "begun_calls", "questions")
+_TABLES = ("checkpoints", "inputs", "begun_calls", "questions", "absences")
 _PAUSED, _QUEUED = str(ExecutionState.PAUSED), str(ExecutionState.QUEUED)
 
 
@@ -38,6 +38,8 @@ def save(tx: Tx, write: CheckpointWrite) -> None:
     if write.leaves_as is not None:
         new = old._replace(state=str(write.leaves_as), reason=write.reason, attempts=0)
         executions.save(tx, made.execution_id, old, new)
+        if write.awaits:
+            absences.begin(tx, made.execution_id, write.awaits)
     elif made.kind is CheckpointKind.COMPLETE and old.attempts > 1:
         executions.save(tx, made.execution_id, old, old._replace(attempts=1))
 
@@ -74,10 +76,13 @@ def requeue(tx: Tx, execution_id: str, reason: str) -> None:
     _delete(tx, "begun_calls", "execution_id = ?", (execution_id,))
 
 
-def resume(tx: Tx, execution_id: str, reason: str) -> None:
+def resume(tx: Tx, execution_id: str, reason: str, *, awaiting: str = "") -> None:
     old = executions.live(tx, execution_id)
     if old.state != _PAUSED:
         raise NotPaused(f"execution {execution_id} is {old.state}, and not paused")
+    awaited = absences.end(tx, execution_id)
+    if awaiting and awaited != awaiting:
+        raise NotPaused(f"execution {execution_id} does not wait for a worker of {awaiting}")
     executions.save(tx, execution_id, old, old._replace(state=_QUEUED, reason=reason))
 
 

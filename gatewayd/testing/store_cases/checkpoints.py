@@ -54,6 +54,44 @@ class CheckpointCases:
             await harness.store.resume("x0001", "again", (event("e4"),))
         assert _told(harness) == ["e1", "e3"]
 
+    async def test_what_waits_for_a_worker_is_found_until_it_goes_on_stays_paused_or_ends(
+        self, harness: Harness
+    ) -> None:
+        store = harness.store
+
+        async def waiting(agent: str, after: str = "", limit: int = 9) -> list[str]:
+            return [one.id for one in await harness.store.awaiting(agent, after, limit)]
+
+        for number, agent in ((1, "far"), (2, "far"), (3, "other"), (4, "far"), (5, "far")):
+            await _running(harness, number)
+            write = _write(number, execution=f"x{number:04}", leaves_as=ExecutionState.PAUSED, awaits=agent)
+            await store.save_checkpoint(write)
+        await _running(harness, 6)
+        await store.save_checkpoint(_write(6, execution="x0006", leaves_as=ExecutionState.PAUSED))
+        await harness.reopen()
+        store = harness.store
+        assert await waiting("far") == ["x0001", "x0002", "x0004", "x0005"]
+        assert await waiting("far", "x0001", 2) == ["x0002", "x0004"]
+        assert await waiting("nobody") == []
+        for name in ("x0003", "x0006"):
+            with pytest.raises(NotPaused):
+                await store.resume(name, "no", (event("e1"),), awaiting="far")
+        await store.resume("x0001", "back", (), awaiting="far")
+        await store.resume("x0002", "back", ())
+        await store.stay_paused("x0004", "lunch", (event("e2"),))
+        with pytest.raises(NotPaused):
+            await store.stay_paused("x0004", "again", (event("e3"),))
+        with pytest.raises(NotPaused):
+            await store.resume("x0004", "back", (), awaiting="far")
+        assert await waiting("far") == ["x0005"]
+        found = await store.get_execution("x0004")
+        assert found is not None
+        assert (found.state, found.reason) == (ExecutionState.PAUSED, "lunch")
+        await store.finish(finish(5))
+        assert await waiting("far") == []
+        assert await waiting("other") == ["x0003"]
+        assert _told(harness) == ["e2"]
+
     async def test_a_completed_step_gives_attempts_back(self, harness: Harness) -> None:
         await _running(harness)
         for _ in range(2):
