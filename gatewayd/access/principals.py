@@ -1,13 +1,22 @@
-"""Principals: who is asking, once that has been proved."""
+"""Principals: who is asking, once that has been proved.
+
+What a refusal says: it repeats the name that the caller gave, and is the same whether that exists or not. What the
+caller did not name (who is behind a channel, who hears a topic, what there is instead) it names only as far as the
+caller's scopes allow it.
+"""
+
+from collections.abc import Iterable
 
 from gatewayd.access.scopes import EVERY_SCOPE, Action, Scopes
-from gatewayd.core.errors import PermissionDenied
+from gatewayd.core.errors import PermissionDenied, Unauthenticated
 from gatewayd.core.event import EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.value import value
 
 LOCAL = "local"
 """A connection over the unix socket without a token: the socket's mode is the guard."""
+MAX_NAMED = 20
+"""Names that an error tells."""
 DEFAULT = "default"
 """The client of `gateway.auth_token`."""
 
@@ -31,6 +40,20 @@ class Principal:
         if not self.scopes.allows(action, subject):
             raise _denied(self, f"{action}:{subject}" if subject else str(action))
 
+    def require_all(self, action: Action, subjects: Iterable[str], what: str) -> None:
+        """Raise `PermissionDenied` unless the action is allowed on all of these, which the caller did not name.
+
+        `what` says in words what they are; they themselves are not told.
+        """
+        if not all(self.scopes.allows(action, subject) for subject in subjects):
+            raise PermissionDenied(f"client {self.id!r} has no scope for {what}", metadata={"scope": str(action)})
+
+    def names(self, action: Action, subjects: Iterable[str]) -> str:
+        """Those on which the action is allowed, in words, for who has named one that does not exist."""
+        mine = sorted(subject for subject in subjects if self.scopes.allows(action, subject))
+        shown = ", ".join(mine[:MAX_NAMED]) or "none"
+        return f"{shown}, …" if len(mine) > MAX_NAMED else shown
+
     def require_publish(self, kind: EventType, topic: str) -> None:
         """Raise `PermissionDenied` unless an event of this type and topic may be published."""
         if not self.scopes.may_publish(kind, topic):
@@ -50,6 +73,11 @@ class Principal:
 def local_principal() -> Principal:
     """Whoever the mode of the unix socket lets in."""
     return Principal(LOCAL, EVERY_SCOPE, local=True)
+
+
+def proof_lost() -> Unauthenticated:
+    """What ends that a token had opened which is worth nothing any more, or worth something else: by a reload, too."""
+    return Unauthenticated("the token was revoked, has expired, or its scopes were changed: connect anew to see which")
 
 
 def _denied(principal: Principal, scope: str) -> PermissionDenied:

@@ -7,8 +7,8 @@ is nothing that the gateway has still to do, they end when it stops.
 import asyncio
 from types import TracebackType
 
-from gatewayd.access.principals import Principal
-from gatewayd.core.errors import Draining, GatewayError, Unauthenticated
+from gatewayd.access.principals import Principal, proof_lost
+from gatewayd.core.errors import Draining, GatewayError
 
 
 class Waits:
@@ -31,7 +31,7 @@ class Waits:
         """End those of these tokens."""
         for digest in digests:
             for wait in tuple(self._open.get(digest, ())):
-                wait.end(Unauthenticated("the token was revoked or has expired"))
+                wait.end(proof_lost())
 
     def drain(self) -> None:
         """The gateway stops: end those that are for no work of it."""

@@ -101,7 +101,12 @@ class Conversation:
     # In
 
     async def receive(self, data: bytes) -> None:
-        """Take one frame. Waits only while too many requests are under way. Raises what ends the stream."""
+        """Take one frame. Waits only while too many requests are under way. Raises what ends the stream.
+
+        Nothing once it is over: no answer could be given, and the client's next connection may be there already.
+        """
+        if self._ending:
+            return
         try:
             frame = decode_client_frame(data)
         except ProtocolViolation:

@@ -3,9 +3,10 @@
 A client is a principal and a client id. One whose connection broke stays known for `reconnect_timeout`, with what it
 left behind and what is addressed to it meanwhile.
 
-**Two principals never meet.** A name means the publisher's own clients first, then an agent that it may send to. Only
-who may see the sessions of all principals may name the clients of others; to everybody else they do not exist. The
-owner of a targeted event is the principal that it is for, so another's client of the same name does not get it.
+**Two principals never meet.** A name means the publisher's own clients first, then an agent that it may send to
+(`agent_mail.py`), then a client that has asked an agent of the publisher's and waits for the answer. Only who may see
+the sessions of all principals may name the clients of others; to everybody else they do not exist. The owner of a
+targeted event is the principal that it is for, so another's client of the same name does not get it.
 """
 
 import logging
@@ -14,17 +15,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import Action
+from gatewayd.conversation.agent_mail import AgentMail
+from gatewayd.conversation.client import Client, Key, Left
 from gatewayd.conversation.conversation import Conversation
-from gatewayd.conversation.inbox import Inbox
-from gatewayd.conversation.sends import Waiting
-from gatewayd.core.chunk import Chunk
+from gatewayd.conversation.reading import Sight
+from gatewayd.core.chunk import Chunk, alone
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import InvalidArgument, NotFound
 from gatewayd.core.event import Event, EventType
 from gatewayd.core.filter import EventFilter
-from gatewayd.core.frames import LostSubscription
 from gatewayd.core.topic import TopicPattern
-from gatewayd.core.value import value
 from gatewayd.wire import with_wire
 
 log = logging.getLogger("gatewayd.conversation")
@@ -36,53 +36,16 @@ AWAY_BYTES = 256 * 1024
 ALL_AWAY_BYTES = 64 * 1024 * 1024
 """Bytes of events that wait for all that are away; beyond it what comes for them is dropped, and told as a gap."""
 
-Key = tuple[str, str]
-"""Principal and client id."""
-
-
-@value(frozen=True, slots=True)
-class Left:
-    """What a connection that broke left behind."""
-
-    token: str
-    lost: tuple[LostSubscription, ...]
-    filters: tuple[EventFilter, ...]
-    """Of the lost subscriptions, in their order: each cursor brings the durable events that its filter selects."""
-    waiting: tuple[Waiting, ...]
-    version: str
-    """What the client said of its software."""
-    opened: float
-    """When the connection began, Unix seconds."""
-    since: float
-    """When it broke, Unix seconds."""
-    until: float
-    """When all of it is forgotten, by the monotonic clock."""
-    earlier_token: str = ""
-    """That which the connection resumed with, if its welcome may not have arrived: the client knows of no other."""
-
-    def is_for(self, token: str) -> bool:
-        """Whether who has this token takes it up."""
-        return bool(token) and token in (self.token, self.earlier_token)
-
-
-class Client:
-    """One client that is known: connected, or away."""
-
-    __slots__ = ("client_id", "conversation", "inbox", "left", "principal")
-
-    def __init__(self, principal: str, client_id: str) -> None:
-        self.principal = principal
-        self.client_id = client_id
-        self.inbox = Inbox()
-        self.conversation: Conversation | None = None
-        self.left: Left | None = None
-
 
 class Directory:
-    """One per gateway. `is_agent` knows the agents of the configuration, `queue_bytes` the bound of a queue."""
+    """One per gateway. `is_agent` knows the agents of the configuration, `queue_bytes` the bound of a queue; `mail` is
+    for the agents among them that workers answer for."""
 
-    def __init__(self, clock: Clock, *, is_agent: Callable[[str], bool], queue_bytes: Callable[[], int]) -> None:
+    def __init__(
+        self, clock: Clock, mail: AgentMail, *, is_agent: Callable[[str], bool], queue_bytes: Callable[[], int]
+    ) -> None:
         self._clock = clock
+        self._mail = mail
         self._is_agent = is_agent
         self._queue_bytes = queue_bytes
         self._clients: dict[Key, Client] = {}
@@ -119,8 +82,15 @@ class Directory:
         client.conversation = conversation
         places = [one.cursor for one in resumed.lost] if resumed else []
         lost = list(zip(resumed.filters, places, strict=True)) if resumed else []
-        conversation.subscriptions.attach(client.inbox, lost)
+        sight = Sight(conversation.principal, conversation.client_id)
+        conversation.subscriptions.attach(client.inbox, lost, sight)
         return resumed
+
+    def served(self, conversation: Conversation, agent: str, *, served: bool) -> None:
+        """The client of an open connection answers for the agent from now on, or does so no more."""
+        client = self._clients.get((conversation.principal.id, conversation.client_id))
+        if client is not None:
+            (self._mail.began if served else self._mail.ended)(agent, client)
 
     def leave(self, conversation: Conversation, left: Left | None) -> None:
         """The connection is gone; with `left` the client is expected back, without it is forgotten."""
@@ -148,12 +118,13 @@ class Directory:
             assert client.left is not None
             if client.left.until >= now:
                 break
-            gone += client.inbox.events
-            self._forget(client)
+            gone += client.inbox.events - self._forget(client)
         if gone:
             log.info("addressed_events_expired", extra={"events": gone})
+        self._mail.expire()
 
-    def _forget(self, client: Client) -> None:
+    def _forget(self, client: Client) -> int:
+        """Events that waited for it and go to others."""
         key = (client.principal, client.client_id)
         del self._clients[key]
         if self._away.pop(key, None) is not None:
@@ -166,6 +137,7 @@ class Directory:
             self._named[client.client_id] = tuple(others)
         else:
             del self._named[client.client_id]
+        return self._mail.forgotten(client)
 
     def away(self) -> Iterable[Client]:
         """Those that are expected back."""
@@ -173,21 +145,26 @@ class Directory:
 
     # Addressing
 
-    def resolve(self, principal: Principal, name: str) -> tuple[str, int]:
-        """Whose the target is that a publisher names, and how many clients that is; `NotFound` if it is nobody."""
+    def resolve(self, principal: Principal, client_id: str, event: Event) -> tuple[str, int]:
+        """Whose the target of an event is that a client publishes, and how many clients that is.
+
+        `NotFound` if it is nobody, `InvalidArgument` if it may be several.
+        """
         self.expire()
+        name = event.target
         known = self._known(name)
         if own := sum(1 for client in known if client.principal == principal.id):
             return principal.id, own
         if self._is_agent(name) and principal.scopes.allows(Action.SEND, name):
-            return principal.id, 0
-        if principal.scopes.all_sessions and known:
-            owners = {client.principal for client in known if client.principal == name} or {
-                client.principal for client in known
-            }
-            if len(owners) > 1:
-                raise InvalidArgument(f"clients of {len(owners)} principals are called {name!r}")
-            (owner,) = owners
+            return principal.id, self._mail.reaches(name, principal.id)
+        everybody = frozenset(client.principal for client in known)
+        asked = (principal.id, client_id), name, event.correlation_id
+        owners = self._mail.askers.among(everybody, *asked)
+        if not owners and principal.scopes.all_sessions:
+            owners = everybody & {name} or everybody
+        if len(owners) > 1:
+            raise InvalidArgument(f"clients of {len(owners)} principals are called {name!r}")
+        for owner in owners:
             return owner, sum(1 for client in known if client.principal == owner)
         raise NotFound(f"nobody is known as {name!r}: no client that is connected or expected back, and no agent")
 
@@ -205,18 +182,21 @@ class Directory:
     def deliver(self, event: Event) -> None:
         """Give an event that has a target, or is a broadcast, to those whose subscriptions do not bring it."""
         chunk: Chunk | None = None
-        owner = event.owner if event.target else ""
+        owner, reached = event.owner if event.target else "", False
         for client in self._known(event.target) if event.target else list(self._audience(event)):
             if owner and client.principal != owner:
                 continue
+            reached = True
             conversation = client.conversation
             if conversation is not None and conversation.subscriptions.bring(event):
                 continue
-            chunk = chunk or Chunk((with_wire(event),))
+            chunk = chunk or alone(with_wire(event))
             if conversation is None:
                 self._keep(client, chunk)
             else:
                 client.inbox.put(chunk, self._queue_bytes())
+        if event.target and not reached:
+            self._mail.put(event)
 
     def _audience(self, event: Event) -> Iterator[Client]:
         topic = TopicPattern(tuple(event.topic.split("."))) if event.topic else None

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import gatewayd
-from gatewayd.access.principals import Principal
+from gatewayd.access.principals import Principal, proof_lost
+from gatewayd.conversation.client import Client, Left
 from gatewayd.conversation.conversation import Conversation
-from gatewayd.conversation.directory import Client, Directory, Left
+from gatewayd.conversation.directory import Directory
 from gatewayd.conversation.doors import Doors
 from gatewayd.conversation.hearing import Hearing
 from gatewayd.conversation.heartbeats import Heartbeats
@@ -23,7 +24,6 @@ from gatewayd.core.errors import (
     Draining,
     GatewayError,
     LimitExceeded,
-    Unauthenticated,
     UnsupportedProtocol,
 )
 from gatewayd.core.event import Cursor, Event, EventType
@@ -47,7 +47,7 @@ log = logging.getLogger("gatewayd.conversation")
 
 FEATURES = (
     *("subscribe", "publish", "send", "resume", "addressed", "snapshot", "workers", "trigger", "controls"),
-    *("batches", "worker_messages", "worker_checkpoints"),
+    *("batches", "worker_messages", "worker_checkpoints", "registration_ended"),
 )
 """What this version speaks on a stream; `push` comes with it where it is enabled."""
 
@@ -220,7 +220,7 @@ class ConversationHub:
         """End the conversations that were opened with these tokens."""
         for conversation in list(self._open):
             if conversation.principal.token_sha256 in digests:
-                conversation.end(Unauthenticated("the token was revoked or has expired"))
+                conversation.end(proof_lost())
 
     def count_of(self, subject: str) -> int:
         """Open conversations of a principal, or of a token by its SHA-256."""
@@ -259,6 +259,7 @@ class ConversationHub:
 
     def served(self, conversation: Conversation, kind: EventType, agent: str, data: Mapping[str, object]) -> None:
         """See `Host`: an event of the agent's stream."""
+        self._directory.served(conversation, agent, served=kind is EventType.CONNECT)
         self._append(replace(self._event(conversation, kind, data), stream_id=agent))
 
     def _record(self, conversation: Conversation, kind: EventType, data: Mapping[str, object]) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from heapq import merge
 
-from gatewayd.core.chunk import Chunk, joined
+from gatewayd.core.chunk import Chunk, alone, joined
 from gatewayd.core.event import Cursor, Event, EventType
 from gatewayd.core.frames import Overflow
 from gatewayd.core.idle import IDLE, queued
@@ -17,7 +17,7 @@ from gatewayd.wire.nesting import is_deep
 
 
 class Inbox:
-    """One per client; `wake` is told when there is something to take."""
+    """One per client; `wake` is told when there is something to take, and was not before."""
 
     __slots__ = ("_chunks", "_dropped", "_dropped_to", "_sending", "_told", "bytes", "total_dropped", "wake")
 
@@ -39,6 +39,7 @@ class Inbox:
 
         Into an empty one any event fits, unless the limit is 0.
         """
+        was_empty = not self._chunks and not self._dropped
         while self._chunks and self.bytes + chunk.size > limit:
             self._drop(self._chunks.popleft())
         if limit:
@@ -47,7 +48,8 @@ class Inbox:
         else:
             self.bytes += chunk.size
             self._drop(chunk)
-        self.wake()
+        if was_empty:
+            self.wake()
 
     def _drop(self, chunk: Chunk) -> None:
         self.bytes -= chunk.size
@@ -88,7 +90,7 @@ class Inbox:
 
         Each way keeps its order. Heartbeats told of that connection alone.
         """
-        own = [event for chunk in (*self._sending, *self._chunks) for event in chunk.events]
+        own = self.pending()
         self._dropped += self._told[0]
         self._dropped_to = self._dropped_to or self._told[1]
         waiting = {
@@ -97,8 +99,18 @@ class Inbox:
             if event.type is not EventType.HEARTBEAT
         }
         self.sent()
-        self._chunks = deque(Chunk((event,)) for event in waiting.values()) if waiting else IDLE
+        self._chunks = deque(alone(event) for event in waiting.values()) if waiting else IDLE
         self.bytes = sum(chunk.size for chunk in self._chunks)
+
+    def miss(self, dropped: int) -> None:
+        """Have so many events counted as dropped that were so before they came here."""
+        self._dropped += dropped
+        self.total_dropped += dropped
+        self.wake()
+
+    def pending(self) -> list[Event]:
+        """All that is not known to be sent."""
+        return [event for chunk in (*self._sending, *self._chunks) for event in chunk.events]
 
     def shrink(self, limit: int) -> None:
         """Drop the oldest until no more than so many bytes wait; a single event may be larger, unless that is 0."""

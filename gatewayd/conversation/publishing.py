@@ -29,8 +29,11 @@ MAX_BATCH = 1000
 class Addressing(Protocol):
     """Who can be addressed; the directory of clients."""
 
-    def resolve(self, principal: Principal, name: str) -> tuple[str, int]:
-        """Whose the target is that a publisher names, and how many clients that is; `NotFound` if it is nobody."""
+    def resolve(self, principal: Principal, client_id: str, event: Event) -> tuple[str, int]:
+        """Whose the target of an event is that a client publishes, and how many clients that is.
+
+        `NotFound` if it is nobody, `InvalidArgument` if it may be several.
+        """
         ...
 
     def audience(self, event: Event) -> int:
@@ -115,7 +118,11 @@ class Publishing:
             if event.target or event.session_id or event.type is EventType.BROADCAST:
                 key = (event.target, event.session_id)
                 known = before.get(key) if event.target else None
-                owner, clients = before[key] = known or self._address(event, place, principal)
+                if known is None:
+                    known = self._address(event, place, principal, client_id)
+                    if known[0] == principal.id:  # who else may be meant is another question for each event
+                        before[key] = known
+                owner, clients = known
                 event.owner = owner  # type: ignore[misc]  # it is not shared yet
                 count += clients
         if reports:
@@ -134,14 +141,14 @@ class Publishing:
                 raise PermissionDenied(f"events[{place}]: {event.type.label} {why}", metadata=_type(event.type))
             settle(event, execution, stamp)
 
-    def _address(self, event: Event, place: int, principal: Principal) -> tuple[str, int]:
+    def _address(self, event: Event, place: int, principal: Principal, client_id: str) -> tuple[str, int]:
         """Whose an event is that is not for everybody, and how many clients it is addressed to."""
         owner, count = "", 0
         if event.session_id:
             owner = (self._owner_of(event.session_id) if principal.scopes.all_sessions else None) or principal.id
         if event.target:
             try:
-                owner, count = self._addressing.resolve(principal, event.target)
+                owner, count = self._addressing.resolve(principal, client_id, event)
             except (NotFound, InvalidArgument) as error:
                 path = f"events[{place}].target"
                 raise type(error)(f"{path}: {error.message}", violations=(Violation(path, error.message),)) from None

@@ -19,6 +19,7 @@ from gatewayd.core.workers import (
     CancelCall,
     LeaveRequest,
     RegisterAgent,
+    RegistrationEnded,
     UnregisterAgent,
     WorkerFrame,
 )
@@ -77,8 +78,8 @@ class Serving:
 
     @property
     def is_serving(self) -> bool:
-        """Whether calls may still come: who ends the connection for other reasons waits for them."""
-        return bool(self._served)
+        """Whether calls may still come, or some are here: who ends the connection for other reasons waits for them."""
+        return bool(self._served) or self._workers.works_on(self._key, "")
 
     @property
     def have_news(self) -> bool:
@@ -94,6 +95,9 @@ class Serving:
                 if isinstance(waiting, Call) and waiting.call_id == frame.call_id:
                     self._frames.remove(waiting)
                     return
+        elif isinstance(frame, RegistrationEnded) and frame.agent in self._served:
+            del self._served[frame.agent]
+            self._gone(frame.agent, "removed")
         self._frames = queued(self._frames, frame)
         self._wake()
 
@@ -121,15 +125,9 @@ class Serving:
 
     def _register(self, frame: RegisterAgent) -> Accepted:
         self._principal.require(Action.REGISTER, frame.agent)
-        self._agents.check_remote(frame.agent)
-        count = self._workers.register(
-            self._key,
-            frame.agent,
-            self._take,
-            most=frame.max_concurrent,
-            history=frame.history,
-            topics=frame.topics,
-        )
+        if not self._workers.parting.drains(frame.agent):
+            self._agents.check_remote(frame.agent)
+        count = self._workers.register(self._key, self._take, frame)
         if frame.agent not in self._served:
             self._served[frame.agent] = None
             data = {"client_id": self._key[1], "kind": "worker", "resumed": self._resumed}

@@ -92,8 +92,8 @@ class Speaking:
 
     def begin_publishing(self, message: PublishMessage, principal: Principal, client_id: str) -> OpenCall:
         """As `begin`, for a message about a topic."""
-        for agent in sorted(self._heard(TopicId.parse(message.topic))):
-            principal.require(Action.SEND, agent)
+        heard = self._heard(TopicId.parse(message.topic))
+        principal.require_all(Action.SEND, heard, f"every agent that hears the topic {message.topic!r}")
         self._rates.send(principal.id)
         return self._agents.workers.held((principal.id, client_id), message.call_id)
 

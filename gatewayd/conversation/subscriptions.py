@@ -85,12 +85,14 @@ class Subscriptions:
         """Of lost subscriptions, and in how many ticks they are given up: their cursors bring what is kept."""
         self.inbox = Inbox()
 
-    def attach(self, inbox: Inbox, lost: Sequence[tuple[EventFilter, Cursor | None]]) -> None:
-        """Take from this inbox, from now on. `lost`: what the client is about to subscribe to, behind which cursors."""
+    def attach(self, inbox: Inbox, lost: Sequence[tuple[EventFilter, Cursor | None]], sight: Sight) -> None:
+        """Take from this inbox, from now on. `lost`: what the client is about to subscribe to, behind which cursors;
+        `sight`: what subscriptions of it are shown, which the mail of an agent is not."""
         self.inbox = inbox
 
         def brought(event: Event) -> bool:
-            return any(cursor is not None and event.seq > cursor.seq and it.matches(event) for it, cursor in lost)
+            is_ahead = any(cursor is not None and event.seq > cursor.seq and it.matches(event) for it, cursor in lost)
+            return is_ahead and sight(event)
 
         if lost:
             self._expected = {wanted: EXPECTED_TICKS for wanted, _ in lost}

@@ -52,6 +52,7 @@ from gatewayd.rpc.services import handlers
 from gatewayd.runtime.emit import ExecutionEvents
 from gatewayd.runtime.entry_points import EntryPointFeeds, shares
 from gatewayd.runtime.messaging import Messaging
+from gatewayd.runtime.returning import Returning
 from gatewayd.runtime.runtime import AgentRuntime
 from gatewayd.service import TaskSet
 from gatewayd.sessions import SessionManager
@@ -86,10 +87,10 @@ class Assembly:
         self.tasks = TaskSet("gateway")
         self.telemetry = telemetry(options.environ, __version__, clock)
         ids = IdSource(clock, parts.randomness)
-        events = ExecutionEvents(clock, ids)
+        self.bus = MemoryBus(self.tasks, clock)
+        events = ExecutionEvents(clock, ids, self.bus.unheard)
         intake = Intake(clock, ids, events)
 
-        self.bus = MemoryBus(self.tasks, clock)
         self.store = SQLiteStore(
             _database(options, config.storage.url),
             clock=clock,
@@ -168,6 +169,16 @@ class Assembly:
             clock=clock,
             randomness=parts.randomness,
             failpoints=parts.failpoints,
+        )
+        self.returning = Returning(
+            store=self.store,
+            suspending=self.runtime.suspending,
+            lanes=self.runtime.lanes,
+            workers=self.agents.workers,
+            draining=draining,
+            tasks=self.tasks,
+            clock=clock,
+            randomness=parts.randomness,
         )
         self.entry_points = EntryPointFeeds(
             store=self.store, bus=self.bus, clock=clock, dispatch=self.router.accept_trigger, tell=self.news.tell

@@ -6,6 +6,7 @@ from gatewayd.access.rates import Rates
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
 from gatewayd.config.model import GatewayConfig
+from gatewayd.conversation.agent_mail import AgentMail
 from gatewayd.conversation.controlling import Controlling
 from gatewayd.conversation.directory import Directory
 from gatewayd.conversation.doors import Doors
@@ -42,11 +43,16 @@ class Conversations:
         config: Callable[[], GatewayConfig],
         refused: Callable[[str, str, GatewayError], None],
     ) -> None:
-        self.directory = Directory(
+        def queue_bytes() -> int:
+            return config().gateway.limits.queue_bytes
+
+        mail = AgentMail(
             clock,
-            is_agent=lambda name: name in agents.names(),
-            queue_bytes=lambda: config().gateway.limits.queue_bytes,
+            is_remote=agents.is_remote,
+            kept=lambda: config().gateway.reconnect_timeout,
+            queue_bytes=queue_bytes,
         )
+        self.directory = Directory(clock, mail, is_agent=agents.knows, queue_bytes=queue_bytes)
         self.publishing = Publishing(
             store=store,
             bus=bus,

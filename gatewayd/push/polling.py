@@ -11,7 +11,7 @@ from collections.abc import Callable
 from gatewayd.access.principals import Principal
 from gatewayd.config.push import PollingSection
 from gatewayd.core.clock import Clock, Randomness
-from gatewayd.core.errors import AlreadyExists, LimitExceeded, PollerNotFound, Unauthenticated
+from gatewayd.core.errors import AlreadyExists, LimitExceeded, PollerNotFound, PushDisabled, Unauthenticated
 from gatewayd.core.ids import IdSource
 from gatewayd.core.push import Peer, Registered, TopicDelivery, TopicEndReason
 from gatewayd.push.clients import Clients
@@ -23,6 +23,9 @@ from gatewayd.push.topics import Topics
 TOKEN_BYTES = 24
 MAX_BYTES = 1024 * 1024
 """Bytes of messages in the answer to one poll, unless a single message is larger."""
+
+
+Over = type[PollerNotFound] | type[PushDisabled] | type[Unauthenticated]
 
 
 class Poller:
@@ -39,7 +42,8 @@ class Poller:
         self.calls = 0
         """Polls so far: one that waits sees by it that another has come."""
         self.waiting = False
-        self.over: type[PollerNotFound] | type[Unauthenticated] | None = None
+        self.over: Over | None = None
+        """Why it has ended."""
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -146,11 +150,13 @@ class Pollers:
                     self._clients.sign_of_life(poller.client)
 
     def _look(self, poller: Poller, mine: int, count: int) -> TopicDelivery | None:
-        if poller.over is not None:
+        is_off = poller.over is PushDisabled  # as at its timeout: the next call hears of it
+        if poller.over is not None and not is_off:
             raise poller.over("the registration has ended: register again")
         if poller.calls != mine:
             return TopicDelivery((), ())
-        return self._delivery.take(poller.client, count, MAX_BYTES)
+        found = self._delivery.take(poller.client, count, MAX_BYTES)
+        return TopicDelivery((), ()) if found is None and is_off else found
 
     def taken_over(self, peer: Peer) -> None:
         """A stream of the same client joins: what comes goes there from now on."""
@@ -163,15 +169,15 @@ class Pollers:
             self._end(poller, Unauthenticated)
 
     def end_all(self) -> None:
-        """Push is turned off, or the gateway stops."""
+        """Push is turned off: who waits comes back with what there is."""
         for poller in list(self._by_token.values()):
-            self._end(poller, PollerNotFound)
+            self._end(poller, PushDisabled)
 
-    def _end(self, poller: Poller, error: type[PollerNotFound] | type[Unauthenticated]) -> None:
+    def _end(self, poller: Poller, error: Over) -> None:
         self._remove(poller, error)
         self._clients.detach(poller.client, poller, lost=False)
 
-    def _remove(self, poller: Poller, error: type[PollerNotFound] | type[Unauthenticated]) -> None:
+    def _remove(self, poller: Poller, error: Over) -> None:
         poller.over = error
         self._by_token.pop(poller.token, None)
         if self._by_peer.get(poller.client.peer) is poller:

@@ -54,8 +54,7 @@ class MessageCalls:
                 return await self._published_by_worker(request, principal, said)
             refuse_client(request)
             heard = sorted(self._engine.agents_for(topic))
-            for agent in heard:
-                principal.require(Action.SEND, agent)
+            principal.require_all(Action.SEND, heard, f"every agent that hears the topic {str(topic)!r}")
             self._rates.send(principal.id)
             key = name_of(request.idempotency_key, "idempotency_key")
             if len(key) > MAX_KEY:

@@ -146,6 +146,20 @@ class Clerk(HandlerAgent):
         self.count = state["count"]
 
 
+class Keeper(Clerk):
+    """Gives and takes its state when the scene says go."""
+
+    async def save_state(self) -> Mapping[str, Any]:
+        scene.say(f"{self.id} gives")
+        await scene.go.wait()
+        return await super().save_state()
+
+    async def load_state(self, state: Mapping[str, Any], /) -> None:
+        scene.say(f"{self.id} takes")
+        await scene.go.wait()
+        await super().load_state(state)
+
+
 class Slow(HandlerAgent):
     """Handles nothing to its end before the scene says go."""
 
@@ -160,6 +174,33 @@ class Slow(HandlerAgent):
             scene.running -= 1
         scene.say(f"end {text}")
         return text
+
+
+class Version(HandlerAgent):
+    """Says which version of itself it is, and what it has counted; `wait` takes until the scene says go."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.name: str = options["name"]
+        self.count = 0
+        scene.made[self.name] += 1
+
+    @message_handler
+    async def on_text(self, text: str, ctx: MessageContext) -> str:
+        scene.say(f"{self.name} {text}")
+        if text == "wait":
+            await scene.go.wait()
+        self.count += 1
+        return f"{self.name} {self.count} {text}"
+
+    async def save_state(self) -> Mapping[str, Any]:
+        return {"count": self.count}
+
+    async def load_state(self, state: Mapping[str, Any], /) -> None:
+        self.count = state["count"]
+
+    async def close(self) -> None:
+        scene.say(f"{self.name} closes")
 
 
 class Chain(HandlerAgent):

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
-from gateway.v1 import admin_service_pb2, agent_service_pb2, runtime_service_pb2, session_service_pb2
+from gateway.v1 import admin_service_pb2, agent_service_pb2, channel_pb2, runtime_service_pb2, session_service_pb2
 from gateway.v1 import event_service_pb2 as pb
 from gateway.v1.event_service_pb2_grpc import EventServiceStub
 from grpc import aio
@@ -35,6 +35,7 @@ NAMES = (
     "expired",
     "doomed",
     "leaver",
+    "narrow",
 )
 TOKENS = {name: f"gw_{name}_{'0' * 43}" for name in NAMES} | {"rotated2": f"gw_rotated_{'2' * 43}"}
 
@@ -50,6 +51,13 @@ agents:
   echo: {{model: offline/echo}}
   secret: {{model: offline/echo}}
   slow: {{model: offline/slow}}
+  hears: {{model: offline/echo, topics: [news]}}
+channels:
+  desk: {{platform: sim, enabled: false, server: "unix:/none", token: d, routing: {{dm: echo, group: secret}}}}
+  vault: {{platform: sim, enabled: false, server: "unix:/none", token: v, routing: {{default: secret}}}}
+entry_points:
+  mine: {{agent: echo}}
+  theirs: {{agent: secret}}
 clients:
   talker: {{token_sha256: {digest("talker")}, scopes: ["agents.send:e*", "sessions:own"]}}
   publisher: {{token_sha256: {digest("publisher")}, scopes: ["events.publish:custom@mine.>"]}}
@@ -63,6 +71,7 @@ clients:
   rotated: {{token_sha256: [{digest("rotated")}, {digest("rotated2")}], scopes: [admin.read]}}
   expired: {{token_sha256: {digest("expired")}, scopes: [admin.read], expires: "2020-01-01T00:00:00Z"}}
   doomed: {{token_sha256: {digest("doomed")}, scopes: ["agents.send:*", "events.subscribe:*@*"]}}
+  narrow: {{token_sha256: {digest("narrow")}, scopes: ["agents.send:e*", "runtime:m*"]}}
   leaver: {{token_sha256: {digest("leaver")}, scopes: ["events.subscribe:*@*"]}}
 """
 
@@ -169,6 +178,44 @@ async def test_who_may_not_ask_an_agent_does_not_learn_of_it(rig: House) -> None
     assert "(there are: echo)" in str(absent.value)
 
 
+async def test_what_is_named_instead_of_an_entry_point_is_what_the_scopes_cover(rig: House) -> None:
+    async with client(rig, "narrow") as narrow:
+        with pytest.raises(NotFound) as absent:
+            await narrow.trigger("missing", "hi")
+        for entry_point in ("theirs", "nowhere"):
+            with pytest.raises(PermissionDenied) as denied:
+                await narrow.trigger(entry_point, "hi")
+            assert entry_point in str(denied.value)
+    assert "(there are: mine)" in str(absent.value)
+    with pytest.raises(NotFound) as absent:
+        await rig.client.trigger("missing", "hi")
+    assert "(there are: mine, theirs)" in str(absent.value)
+
+
+async def test_a_channel_that_leads_to_no_agent_of_the_scopes_is_answered_like_none(rig: House) -> None:
+    """CHANNEL_NOT_FOUND; and who answers in the others is told to nobody who may not ask it."""
+    async with client(rig, "narrow") as narrow:
+        refused = []
+        for channel in ("vault", "nowhere"):
+            with pytest.raises(NotFound) as absent:
+                await narrow.send("", "hi", channel=channel)
+            refused.append(str(absent.value).replace(channel, "…"))
+        assert refused[0] == refused[1]
+        assert "(there are: desk)" in refused[0]
+        with pytest.raises(PermissionDenied) as denied:
+            await narrow.send("", "hi", channel="desk", context=channel_pb2.CHAT_CONTEXT_GROUP)
+        assert "secret" not in f"{denied.value} {denied.value.metadata}"
+        assert (await narrow.send("", "hi", channel="desk")).content == "hi"
+
+
+async def test_who_hears_a_topic_is_not_told_to_who_may_not_ask_them(rig: House) -> None:
+    async with client(rig, "talker") as talker:
+        with pytest.raises(PermissionDenied) as denied:
+            await talker.publish_message("news", "hi")
+    assert "hears'" not in f"{denied.value} {denied.value.metadata}"
+    assert "agents.send:" not in f"{denied.value} {denied.value.metadata}"
+
+
 async def test_events_publish_names_types_and_topics(rig: House) -> None:
     """events.publish:<type>@<topics>; the source is who it is, not who it says."""
     async with client(rig, "publisher") as publisher:
@@ -264,7 +311,7 @@ async def test_sessions_and_executions_of_others_are_not_there(rig: House) -> No
 async def test_admin_read_writes_nothing(rig: House) -> None:
     """admin.read and admin.write are two scopes."""
     async with client(rig, "operator") as operator:
-        assert (await operator.status()).agents.available == 3
+        assert (await operator.status()).agents.available == 4
         with pytest.raises(PermissionDenied):
             await operator.call(
                 "AdminService/ReloadConfig",

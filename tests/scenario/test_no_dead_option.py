@@ -241,7 +241,7 @@ PROOF = {
         )
     },
     "push.polling.http": "scenario/test_push_http.py::test_polling_is_served_over_http_only_where_the_file_says_so",
-    "bus.history.max_events": "scenario/test_events_kept.py::"
+    "bus.history.max_events": "scenario/events/test_events_kept.py::"
     "test_F51_history_that_is_no_longer_kept_is_told_with_the_oldest_place",
     "bus.handler_concurrency": "scenario/test_handlers.py::test_so_many_run_at_once_and_a_reload_holds_at_once",
     "bus.history.max_age": f"{_KEYS}::test_every_bound_of_history_reaches_the_store",

@@ -8,7 +8,9 @@ from gateway.v1 import push_service_pb2 as pb
 from google.protobuf.duration_pb2 import Duration
 
 from gatewayctl.client import Client, GatewayError
+from gatewayd.access.principals import local_principal
 from gatewayd.rpc import patience
+from tests.rigs.house import eventually
 from tests.rigs.in_process import InProcess
 from tests.rigs.process import Daemon
 from tests.rigs.push import PUSH, join, push, pushed, struct, texts
@@ -145,3 +147,28 @@ async def test_what_a_poll_is_asked_wrongly_is_refused(tmp_path):
             with pytest.raises(GatewayError) as refused:
                 await polls.call(method, **fields)
             assert refused.value.code == 3, (method, fields)
+
+
+async def test_a_poll_that_a_reload_ends_comes_back_as_at_its_timeout(tmp_path):
+    """What it is told is true of the next call: push is off, and the registration gone when it is on again."""
+    async with InProcess(tmp_path, PUSH) as gateway, gateway.client("c") as client:
+        polls = Polls(client)
+        token = (await polls.register("kiosk")).poll_token
+        await polls.call("JoinTopic", topic="news", create_if_missing=True)
+        waiting = asyncio.create_task(polls.poll())
+
+        async def waits() -> bool:
+            return gateway.house.push.house.pollers.find(local_principal(), token).waiting
+
+        await eventually(waits)
+        gateway.write("push: {enabled: false}\n")
+        await gateway.house.reloader.reload()
+        assert (await waiting) == pb.PollResponse()
+        with pytest.raises(GatewayError) as off:
+            await polls.poll()
+        assert off.value.reason == "PUSH_DISABLED"
+        gateway.write(PUSH)
+        await gateway.house.reloader.reload()
+        with pytest.raises(GatewayError) as gone:
+            await polls.poll()
+        assert gone.value.reason == "POLLER_NOT_FOUND"

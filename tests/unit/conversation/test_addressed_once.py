@@ -1,7 +1,8 @@
 """Whatever a client does, what is addressed to it arrives, once: durable events and ephemeral ones, in order.
 
-Over a real bus and a real log, with subscriptions that come and go, catch up, and connections that break, also while a
-frame is written; the next one resumes.
+To it, to its principal, or to an agent that it answers for whenever it is there. Over a real bus and a real log, with
+subscriptions that come and go, catch up, and connections that break, also while a frame is written; the next one
+resumes.
 """
 
 import asyncio
@@ -16,7 +17,9 @@ import pytest
 from gatewayd.access.principals import Principal
 from gatewayd.access.scopes import EVERY_SCOPE
 from gatewayd.bus.memory import MemoryBus
-from gatewayd.conversation.directory import ALL_AWAY_BYTES, AWAY_BYTES, Directory, Left
+from gatewayd.conversation.agent_mail import AgentMail
+from gatewayd.conversation.client import Left
+from gatewayd.conversation.directory import ALL_AWAY_BYTES, AWAY_BYTES, Directory
 from gatewayd.conversation.subscriptions import Subscriptions
 from gatewayd.core.chunk import EVENT_OVERHEAD, Chunk
 from gatewayd.core.clock import SeededRandomness
@@ -51,7 +54,11 @@ class Story:
             decode=decode_event,
             on_failed=lambda _error: None,
         )
-        self.directory = Directory(self.clock, is_agent=lambda _name: False, queue_bytes=lambda: 1 << 20)
+        mail = AgentMail(
+            self.clock, is_remote=lambda name: name == "desk", kept=lambda: 60.0, queue_bytes=lambda: 1 << 20
+        )
+        mail.reaches("desk", "bob")
+        self.directory = Directory(self.clock, mail, is_agent=lambda _name: False, queue_bytes=lambda: 1 << 20)
         self.bus.on_addressed(self.directory.deliver)
         self.principal = Principal("ann", EVERY_SCOPE)
         self.connection: Any = None
@@ -62,7 +69,7 @@ class Story:
         self.sent: list[tuple[int, bool]] = []
         """Numbers, and whether they are durable."""
         self.seen: list[tuple[int, str]] = []
-        """Numbers, and the subscription that brought them."""
+        """Numbers, and the way they came: the subscription that brought them, '' for none, or the agent's mail."""
         self.writing: list[asyncio.Future[list[Event]]] = []
         self.made = 0
 
@@ -70,6 +77,7 @@ class Story:
 
     async def publish(self) -> None:
         durable, number = self.chance.random() < 0.6, len(self.sent)
+        target = self.chance.choice(["me", "ann", "desk"])
         event = Event(
             str(number),
             EventType.CUSTOM,
@@ -77,8 +85,8 @@ class Story:
             "s",
             1.0,
             {"n": number},
-            target=self.chance.choice(["me", "ann"]),
-            owner="ann",
+            target=target,
+            owner="bob" if target == "desk" else "ann",
             topic=self.chance.choice(TOPICS),
             custom_type="note",
             durable=durable,
@@ -124,7 +132,10 @@ class Story:
             return False
         assert not isinstance(frame, Gap | Ended), frame
         assert isinstance(frame, Delivery)
-        self.seen += [(int(event.id), ",".join(frame.subscription_ids)) for event in frame.chunk.events]
+        way = ",".join(frame.subscription_ids)
+        for event in frame.chunk.events:
+            assert event.target != "desk" or not way, "a subscription has brought what is for an agent"
+            self.seen.append((int(event.id), event.target if event.target == "desk" else way))
         self.connection.subscriptions.sent()
         return True
 
@@ -140,6 +151,7 @@ class Story:
             self.connection.subscriptions.next_frame()  # its write breaks off
         one, self.connection = self.connection, None
         filters = one.subscriptions.filters
+        self.directory.served(one, "desk", served=False)
         self.lost = one.subscriptions.lost(EndReason.CONNECTION_LOST)
         left = Left(self.token, self.lost, filters, (), "", 0.0, 0.0, self.clock.monotonic() + 60.0)
         self.directory.leave(one, left)
@@ -151,6 +163,7 @@ class Story:
         subscriptions = Subscriptions(bus=self.bus, oldest=lambda: self.bus.oldest, wake=lambda: None)
         self.connection = SimpleNamespace(principal=self.principal, client_id="me", subscriptions=subscriptions)
         left = self.directory.connect(cast(Any, self.connection), self.token)
+        self.directory.served(self.connection, "desk", served=True)
         before, self.wanted = self.wanted, {}
         assert (left is not None) == bool(self.token)
         self.token = "again"
@@ -197,7 +210,8 @@ async def test_one_that_begins_anew_gets_what_its_subscriptions_had_not_brought(
         await story.tasks.close()
         await story.store.close()
 
-    assert sorted(story.seen) == [(number, "") for number, _ in story.sent]
+    assert sorted(number for number, _ in story.seen) == [number for number, _ in story.sent]
+    assert {way for _, way in story.seen} <= {"", "desk"}
 
 
 async def test_history_that_a_subscription_was_reading_again_is_not_addressed_anew(tmp_path: Path) -> None:

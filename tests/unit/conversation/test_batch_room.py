@@ -12,6 +12,7 @@ from gatewayd.bus.base import SubscriptionSpec
 from gatewayd.bus.mailbox import Mailbox
 from gatewayd.conversation.inbox import Inbox
 from gatewayd.conversation.outgoing import Outgoing
+from gatewayd.conversation.reading import Sight
 from gatewayd.conversation.subscriptions import MAX_FRAME, MIN_ROOM, Subscriptions
 from gatewayd.core.chunk import Chunk
 from gatewayd.core.event import Cursor, Event, EventType
@@ -89,7 +90,7 @@ class Way:
         self.bus = Bus()
         self.inbox = Inbox()
         self.subscriptions = Subscriptions(bus=self.bus, oldest=lambda: Cursor("e", 0), wake=lambda: None)  # type: ignore[arg-type]
-        self.subscriptions.attach(self.inbox, [])
+        self.subscriptions.attach(self.inbox, [], Sight(local_principal(), "me"))
         self.subscriptions.add(Subscribe("r", "s", EventFilter()), local_principal(), "me", 1 << 22)
         self.outgoing = Outgoing(Silent(), self.subscriptions, Silent())  # type: ignore[arg-type]
 

@@ -104,13 +104,20 @@ def test_a_smaller_bound_costs_the_oldest_and_they_are_told() -> None:
     assert (inbox.events, inbox.bytes, inbox.dropped) == (0, 0, 2)
 
 
-def test_its_reader_is_woken_for_events_and_for_gaps() -> None:
+def test_its_reader_is_woken_when_something_comes_into_an_empty_one() -> None:
+    """An event or a gap; one that has something to take needs no word of more."""
     inbox, woken = Inbox(), []
-    inbox.wake = lambda: woken.append(inbox.events)
-    inbox.put(chunk(1), COST)
-    inbox.put(chunk(2), 0)
+    inbox.wake = lambda: woken.append((inbox.events, inbox.dropped))
+    inbox.put(chunk(1), 2 * COST)
+    inbox.put(chunk(2), 2 * COST)
+    assert taken(inbox) == [1, 2]
+    inbox.put(chunk(3), 0)
+    inbox.put(chunk(4), COST)
+    inbox.take_gap()
+    assert taken(inbox) == [4]
+    inbox.put(chunk(5), COST)
 
-    assert woken == [1, 0]
+    assert woken == [(1, 0), (0, 1), (1, 0)]
 
 
 @pytest.mark.parametrize("seed", range(50))

@@ -29,6 +29,9 @@ class FakeStream(FakeCall):
         self.says: asyncio.Queue[Any] = asyncio.Queue()
         self.heard: list[pb.ConnectResponse] = []
         self.broken = False
+        self.reads = asyncio.Event()
+        """While it is not set, what is written does not get away."""
+        self.reads.set()
 
     async def read(self) -> Any:
         said = await self.says.get()
@@ -39,6 +42,7 @@ class FakeStream(FakeCall):
     async def write(self, data: bytes) -> None:
         if self.broken:
             raise aio.BaseError("the stream is gone")
+        await self.reads.wait()
         self.heard.append(pb.ConnectResponse.FromString(data))
 
     def hello(self, client_id: str, token: str = "") -> None:

@@ -18,6 +18,7 @@ from gatewayd.access.scopes import Scopes
 from gatewayd.agents.workers import Workers
 from gatewayd.bus.memory import MemoryBus
 from gatewayd.config.model import GatewayConfig
+from gatewayd.conversation.agent_mail import AgentMail
 from gatewayd.conversation.directory import Directory
 from gatewayd.conversation.publishing import Publishing
 from gatewayd.conversation.subscriptions import Subscriptions
@@ -186,7 +187,8 @@ class Rig:
             authenticator=cast(Any, ByName()), audit=self.audit, ids=self.ids, streams_per_client=lambda: 100
         )
         self.guard = Guard(gate)
-        self.directory = Directory(self.clock, is_agent=lambda name: name == "echo", queue_bytes=lambda: 1 << 20)
+        mail = AgentMail(self.clock, is_remote=lambda _name: False, kept=lambda: 60.0, queue_bytes=lambda: 1 << 20)
+        self.directory = Directory(self.clock, mail, is_agent=lambda name: name == "echo", queue_bytes=lambda: 1 << 20)
         self.publishing = Publishing(
             store=self.store,
             bus=self.bus,

@@ -125,3 +125,16 @@ async def test_who_was_displaced_went_for_that(line):
     await line.open("twin")
     await line.open("twin")
     assert await line.reasons() == ["replaced"]
+
+
+async def test_a_connection_that_was_displaced_while_it_was_written_to_is_not_served_any_more(line):
+    """What it asks for would be done in the name of the client whose next connection is there."""
+    first, _ = await line.open("twin")
+    first.reads.clear()
+    first.ping()
+    await line.clock.settle()
+    await line.open("twin")
+    first.subscribe("late")
+    await line.clock.settle()
+    assert line.rig.bus.stats().subscriptions == 0
+    first.reads.set()

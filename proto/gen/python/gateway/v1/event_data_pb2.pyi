@@ -98,7 +98,7 @@ class DisconnectData(_message.Message):
     """The client that went."""
     reason: _builtins.str
     """Why, such as `connection_lost`; with an agent as the event's `stream_id`, why it is a worker of it no more, which
-    may also be `unregistered`. May be empty.
+    may also be `unregistered`, or `removed` by a reload. May be empty.
     """
     def __init__(
         self,

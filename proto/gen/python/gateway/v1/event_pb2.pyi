@@ -103,9 +103,15 @@ class Event(_message.Message):
     target: _builtins.str
     """The client or agent that alone shall get the event: a client id, or the name of a principal for all of its
     clients. It reaches the target's subscriptions that select it; where there are none, the connection itself.
-    A principal may name its own clients, itself, and agents that it may send to; one that may see all sessions may
-    name every client. NOT_FOUND if nobody of that name is connected, away within `gateway.reconnect_timeout`, or a
-    configured agent. Empty means every subscriber that may see it.
+    For an agent whose configuration says `remote: true` it comes to the connection of one of its workers, whichever
+    principal that is; without one it waits for `gateway.reconnect_timeout`, up to 256 KiB for each agent, the oldest
+    dropped first. To an agent that the daemon answers for itself nothing is delivered.
+
+    A name is looked up among the principal's own clients and itself, then the agents that it may send to, then, for a
+    worker, the clients of other principals that have asked its agent under this `correlation_id`; one that may see
+    all sessions may name every client. NOT_FOUND if nobody of that name is connected, away within
+    `gateway.reconnect_timeout`, or a configured agent, and for an agent without a worker if that timeout is 0. Empty
+    means every subscriber that may see it.
     """
     stream_id: _builtins.str
     """The ordered lane the event belongs to. Empty lets the server choose: the client's id for what a client

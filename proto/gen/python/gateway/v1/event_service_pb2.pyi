@@ -518,7 +518,7 @@ class Send(_message.Message):
     """The agent to send to. AGENT_NOT_FOUND if there is none."""
     channel: _builtins.str
     """The channel whose routing chooses the agent, as if the message had come in there; the answer comes back on
-    this stream. CHANNEL_NOT_FOUND, NO_ROUTE.
+    this stream. CHANNEL_NOT_FOUND, also for one none of whose agents the caller may ask; NO_ROUTE.
     """
     context: _channel_pb2.ChatContext.ValueType
     """With `channel`, the kind of room that routing shall assume; unspecified means DM."""
@@ -1052,12 +1052,18 @@ class RegisterAgent(_message.Message):
     MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     TOPICS_FIELD_NUMBER: _builtins.int
+    NOTIFY_END_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent. Required."""
     max_concurrent: _builtins.int
     """How many calls this worker takes at a time, at most 1000; 0 means 16."""
     history: _builtins.bool
     """Whether calls bring the conversation before the turn. Default false."""
+    notify_end: _builtins.bool
+    """Whether this registration ends, by `registration_ended`, when a reload takes the agent away from its workers. Default
+    false: then it stays, is told nothing, and holds again if the agent comes back. Daemons that know it have
+    `registration_ended` in `welcome.features`; others pass over it.
+    """
     @_builtins.property
     def topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Topics that the agent subscribes to, besides those of its configuration, for as long as a worker names them: a
@@ -1072,10 +1078,11 @@ class RegisterAgent(_message.Message):
         max_concurrent: _builtins.int = ...,
         history: _builtins.bool = ...,
         topics: _abc.Iterable[_builtins.str] | None = ...,
+        notify_end: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "history", b"history", "max_concurrent", b"max_concurrent", "topics", b"topics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "history", b"history", "max_concurrent", b"max_concurrent", "notify_end", b"notify_end", "topics", b"topics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1277,6 +1284,7 @@ class ConnectResponse(_message.Message):
     TOPIC_ENDED_FIELD_NUMBER: _builtins.int
     CALL_FIELD_NUMBER: _builtins.int
     CANCEL_CALL_FIELD_NUMBER: _builtins.int
+    REGISTRATION_ENDED_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request that it answers. Empty for what the server sends of itself, and in the answer to `hello`."""
@@ -1341,6 +1349,10 @@ class ConnectResponse(_message.Message):
         """Nobody waits for the answer to a call any more."""
 
     @_builtins.property
+    def registration_ended(self) -> Global___RegistrationEnded:
+        """A registration with `notify_end` has ended from the server's side."""
+
+    @_builtins.property
     def batch(self) -> Global___ResponseBatch:
         """Several frames in one; only for clients whose hello says `batches`."""
 
@@ -1363,13 +1375,14 @@ class ConnectResponse(_message.Message):
         topic_ended: Global___TopicEnded | None = ...,
         call: Global___Call | None = ...,
         cancel_call: Global___CancelCall | None = ...,
+        registration_ended: Global___RegistrationEnded | None = ...,
         batch: Global___ResponseBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "call", b"call", "cancel_call", b"cancel_call", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "call", b"call", "cancel_call", b"cancel_call", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "registration_ended", b"registration_ended", "rejected", b"rejected", "reply", b"reply", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "call", b"call", "cancel_call", b"cancel_call", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "rejected", b"rejected", "reply", b"reply", "request_id", b"request_id", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "call", b"call", "cancel_call", b"cancel_call", "delivery", b"delivery", "ended", b"ended", "frame", b"frame", "gap", b"gap", "goodbye", b"goodbye", "pong", b"pong", "progress", b"progress", "refused", b"refused", "registration_ended", b"registration_ended", "rejected", b"rejected", "reply", b"reply", "request_id", b"request_id", "topic_delivery", b"topic_delivery", "topic_ended", b"topic_ended", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "refused", "accepted", "rejected", "delivery", "reply", "progress", "gap", "ended", "pong", "goodbye", "topic_delivery", "topic_ended", "call", "cancel_call", "batch"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "refused", "accepted", "rejected", "delivery", "reply", "progress", "gap", "ended", "pong", "goodbye", "topic_delivery", "topic_ended", "call", "cancel_call", "registration_ended", "batch"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -1591,9 +1604,10 @@ class Accepted(_message.Message):
     """For `unsubscribe`, `leave_topic` and `unregister_agent`, whether there was one to end; else true."""
     count: _builtins.int
     """For `publish`, the clients that its events are addressed to by `target` or BROADCAST, one that is away included,
-    added up over the events; for `push`, the members that it was sent to or waits for; for `ack` and `nack`, the
-    deliveries that waited; for `join_topic`, those that wait from before; for `register_agent`, the calls that are
-    told again; for `publish_message`, the agents that will handle it; else 0.
+    added up over the events, where an agent counts 1 if a worker is there, else 0; for `push`, the members that it was
+    sent to or waits for; for `ack` and `nack`, the deliveries that waited; for `join_topic`, those that wait from
+    before; for `register_agent`, the calls that are told again; for `publish_message`, the agents that will handle
+    it; else 0.
     """
     duplicate: _builtins.bool
     """For `trigger`, whether the idempotency key was seen before, and the execution is the first request's; else false."""
@@ -1659,11 +1673,12 @@ class Delivery(_message.Message):
     """
     @_builtins.property
     def subscription_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The subscriptions that all of these events are for. Empty for events that are addressed to the client itself (its
-        `target`, HEARTBEAT, BROADCAST) and that no subscription of this connection brings. What comes while the client is
-        away waits for it, within bounds, for `policy.reconnect_timeout`, and so does what its last connection had not
-        brought when it broke. What was handed to the transport as a whole is not sent again, though it may have been lost
-        with the connection: who needs more subscribes to durable events, and goes on from the cursor. What was being
+        """The subscriptions that all of these events are for. Empty for events that are addressed to the client itself
+        (`target`, HEARTBEAT, BROADCAST) and that no subscription of this connection brings, and for those that are
+        addressed to an agent that it answers for. What comes for the client while it is away waits for it, within bounds,
+        for `policy.reconnect_timeout`, and so does what its last connection had not brought when it broke, be it for the
+        client or for the agent. What was handed to the transport as a whole is not sent again, though it may have been
+        lost with the connection: who needs more subscribes to durable events, and goes on from the cursor. What was being
         written when the connection broke comes again; should it have arrived nevertheless, the `id` of each event tells.
         """
 
@@ -1985,6 +2000,37 @@ class CancelCall(_message.Message):
 Global___CancelCall: _TypeAlias = CancelCall  # noqa: Y015
 
 @_typing.final
+class RegistrationEnded(_message.Message):
+    """The last word on a registration with `notify_end`: a reload took the agent out of the configuration, or gave it to
+    something else than workers. It comes when nothing that began before needs the agent any more: until then calls come and
+    are answered as before, and a worker that was cut off may register again.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    agent: _builtins.str
+    """The agent."""
+    @_builtins.property
+    def error(self) -> _error_pb2.Error:
+        """Why: what `register_agent` is refused with from now on, AGENT_NOT_FOUND or INVALID_ARGUMENT."""
+
+    def __init__(
+        self,
+        *,
+        agent: _builtins.str = ...,
+        error: _error_pb2.Error | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegistrationEnded: _TypeAlias = RegistrationEnded  # noqa: Y015
+
+@_typing.final
 class Pong(_message.Message):
     """Answers a ping."""
 
@@ -2130,7 +2176,7 @@ class PublishResponse(_message.Message):
     """The place of the last durable event; empty if there was none."""
     count: _builtins.int
     """The clients that the events are addressed to by `target` or BROADCAST, one that is away included, added up over
-    the events.
+    the events. An agent counts 1 if a worker is there, else 0.
     """
     @_builtins.property
     def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -63,7 +63,7 @@ class _ExecutionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Execut
     EXECUTION_STATE_RUNNING: _ExecutionState.ValueType  # 2
     """The agent is at work."""
     EXECUTION_STATE_PAUSED: _ExecutionState.ValueType  # 3
-    """Stopped at a step, to go on when resumed."""
+    """Stopped at a step, to go on when resumed; where no worker of its agent was there, also when one is."""
     EXECUTION_STATE_INPUT_REQUIRED: _ExecutionState.ValueType  # 4
     """Waiting for input."""
     EXECUTION_STATE_SUCCEEDED: _ExecutionState.ValueType  # 5
@@ -85,7 +85,7 @@ EXECUTION_STATE_QUEUED: ExecutionState.ValueType  # 1
 EXECUTION_STATE_RUNNING: ExecutionState.ValueType  # 2
 """The agent is at work."""
 EXECUTION_STATE_PAUSED: ExecutionState.ValueType  # 3
-"""Stopped at a step, to go on when resumed."""
+"""Stopped at a step, to go on when resumed; where no worker of its agent was there, also when one is."""
 EXECUTION_STATE_INPUT_REQUIRED: ExecutionState.ValueType  # 4
 """Waiting for input."""
 EXECUTION_STATE_SUCCEEDED: ExecutionState.ValueType  # 5
@@ -410,7 +410,7 @@ class Checkpoint(_message.Message):
     kind: Global___CheckpointKind.ValueType
     """Where in its work the execution was."""
     prompt: _builtins.str
-    """With WAIT, what the node asks for."""
+    """With WAIT, what the node asks for; of an execution that found no worker, what its chat was told."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""

@@ -152,9 +152,10 @@ class RuntimeServiceServicer(object):
 
     def PauseExecution(self, request, context):
         """Has an execution leave its work, to go on when it is resumed, also after a restart of the daemon: at once while it
-        is queued, else at its next step. One that is paused or waits for input already stays as it is. NOT_FOUND if there
-        is none; EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended, or ends before it comes to another step;
-        NOT_PAUSED (FAILED_PRECONDITION) for a message that another execution is answering.
+        is queued, else at its next step. One that is paused or waits for input already stays as it is; one that is paused
+        until a worker comes does not go on by itself any more. NOT_FOUND if there is none; EXECUTION_FINISHED
+        (FAILED_PRECONDITION) if it has ended, or ends before it comes to another step; NOT_PAUSED (FAILED_PRECONDITION) for a
+        message that another execution is answering.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,9 +45,10 @@ class RuntimeServiceStub:
     """
     PauseExecution: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.PauseExecutionRequest, _runtime_service_pb2.PauseExecutionResponse]
     """Has an execution leave its work, to go on when it is resumed, also after a restart of the daemon: at once while it
-    is queued, else at its next step. One that is paused or waits for input already stays as it is. NOT_FOUND if there
-    is none; EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended, or ends before it comes to another step;
-    NOT_PAUSED (FAILED_PRECONDITION) for a message that another execution is answering.
+    is queued, else at its next step. One that is paused or waits for input already stays as it is; one that is paused
+    until a worker comes does not go on by itself any more. NOT_FOUND if there is none; EXECUTION_FINISHED
+    (FAILED_PRECONDITION) if it has ended, or ends before it comes to another step; NOT_PAUSED (FAILED_PRECONDITION) for a
+    message that another execution is answering.
     """
     ResumeExecution: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.ResumeExecutionRequest, _runtime_service_pb2.ResumeExecutionResponse]
     """Queues an execution that was paused; it goes on from its last checkpoint. NOT_FOUND, EXECUTION_FINISHED; NOT_PAUSED
@@ -117,9 +118,10 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     """
     PauseExecution: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.PauseExecutionRequest, _runtime_service_pb2.PauseExecutionResponse]  # type: ignore[assignment]
     """Has an execution leave its work, to go on when it is resumed, also after a restart of the daemon: at once while it
-    is queued, else at its next step. One that is paused or waits for input already stays as it is. NOT_FOUND if there
-    is none; EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended, or ends before it comes to another step;
-    NOT_PAUSED (FAILED_PRECONDITION) for a message that another execution is answering.
+    is queued, else at its next step. One that is paused or waits for input already stays as it is; one that is paused
+    until a worker comes does not go on by itself any more. NOT_FOUND if there is none; EXECUTION_FINISHED
+    (FAILED_PRECONDITION) if it has ended, or ends before it comes to another step; NOT_PAUSED (FAILED_PRECONDITION) for a
+    message that another execution is answering.
     """
     ResumeExecution: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.ResumeExecutionRequest, _runtime_service_pb2.ResumeExecutionResponse]  # type: ignore[assignment]
     """Queues an execution that was paused; it goes on from its last checkpoint. NOT_FOUND, EXECUTION_FINISHED; NOT_PAUSED
@@ -210,9 +212,10 @@ class RuntimeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runtime_service_pb2.PauseExecutionResponse, _abc.Awaitable[_runtime_service_pb2.PauseExecutionResponse]]:
         """Has an execution leave its work, to go on when it is resumed, also after a restart of the daemon: at once while it
-        is queued, else at its next step. One that is paused or waits for input already stays as it is. NOT_FOUND if there
-        is none; EXECUTION_FINISHED (FAILED_PRECONDITION) if it has ended, or ends before it comes to another step;
-        NOT_PAUSED (FAILED_PRECONDITION) for a message that another execution is answering.
+        is queued, else at its next step. One that is paused or waits for input already stays as it is; one that is paused
+        until a worker comes does not go on by itself any more. NOT_FOUND if there is none; EXECUTION_FINISHED
+        (FAILED_PRECONDITION) if it has ended, or ends before it comes to another step; NOT_PAUSED (FAILED_PRECONDITION) for a
+        message that another execution is answering.
         """
 
     @_abc_1.abstractmethod

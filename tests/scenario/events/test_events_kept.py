@@ -10,15 +10,10 @@ from gatewayctl.client import EventsLost, HistoryLost, event_filter
 from tests.rigs.house import eventually, house
 from tests.rigs.notes import note, number_of, take
 
-CONFIG = """
-agents: {echo: {model: offline/echo}}
-bus: {history: {max_events: 100000}}
-"""
 
-
-async def test_a_subscription_lives_through_a_crash_and_a_stop_without_a_gap(tmp_path: Path) -> None:
+async def test_a_subscription_lives_through_a_crash_and_a_stop_without_a_gap(tmp_path: Path, config: str) -> None:
     """The epoch belongs to the log: the SDK goes on from its cursor over kill -9 and over a clean restart (P3.5)."""
-    async with house(tmp_path, CONFIG) as rig:
+    async with house(tmp_path, config) as rig:
         async with rig.client.subscribe(event_filter(topic="lasting")) as events:
             for number in range(10):
                 await rig.client.publish(note(number, "lasting"))

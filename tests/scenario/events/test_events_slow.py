@@ -1,28 +1,14 @@
 """Readers that do not keep up: who loses what, who is cut, and what arrives however small the buffer is."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.client import event_filter, new_event
-from tests.rigs.house import House, house
+from tests.rigs.house import House
 from tests.rigs.notes import note, number_of, take
 from tests.rigs.stream import RawStream, reason_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-CONFIG = """
-agents: {echo: {model: offline/echo}}
-bus: {history: {max_events: 100000}}
-"""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with house(tmp_path_factory.mktemp("slow"), CONFIG) as rig:
-        yield rig
 
 
 async def test_a_slow_reader_that_asked_for_it_loses_the_oldest_and_is_told(rig: House) -> None:

@@ -1,10 +1,8 @@
 """Publishing and subscribing: order, places in the log, filters, what is refused and what comes after a restart."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from gateway.v1 import event_pb2
 from gateway.v1 import event_service_pb2 as pb
 
@@ -18,22 +16,11 @@ from gatewayctl.client import (
     new_event,
 )
 from gatewayctl.events import event_type
-from tests.rigs.house import House, house
+from tests.rigs.house import House
 from tests.rigs.notes import note, number_of, take
 from tests.rigs.stream import RawStream, reason_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-CONFIG = """
-agents: {echo: {model: offline/echo}}
-bus: {history: {max_events: 100000}}
-"""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with house(tmp_path_factory.mktemp("events"), CONFIG) as rig:
-        yield rig
 
 
 async def test_what_is_published_arrives_in_order_with_its_place(rig: House) -> None:
