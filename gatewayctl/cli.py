@@ -1,7 +1,7 @@
 """The command `gatewayctl`: reads the command line, runs one verb, turns every failure into a sentence and a code.
 
 Exit codes: 0 ok, 1 refused or failed, 2 usage, 3 not running, 4 unknown, 5 unauthorized; of `status --deep` also
-6 degraded, 7 broken.
+6 degraded, 7 broken; 130 after Ctrl-C.
 Imports what one verb needs and nothing else: a cold `gatewayctl status` must cost little more than importing grpc.
 """
 
@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gatewayctl import __version__
-from gatewayctl.failures import FAILED, OK, UNAUTHORIZED, USAGE, Failure
+from gatewayctl.failures import FAILED, INTERRUPTED, OK, UNAUTHORIZED, USAGE, Failure
 from gatewayctl.output import FORMS, Output
 from gatewayctl.verbs import VERBS, module_of
 
@@ -68,6 +68,13 @@ class Ctl:
 
         return "" if self._args.token_file else unused_token(self.target()[0], self.env)
 
+    def new_id(self) -> str:
+        """An idempotency key of the command's own, for what it may have to ask for again."""
+        from gatewayctl.sdk.pace import Ids  # noqa: PLC0415
+        from gatewayctl.system import SystemChance, SystemClock  # noqa: PLC0415
+
+        return Ids(SystemClock(), SystemChance()).new()
+
     def close(self) -> None:
         if self._daemon is not None:
             self._daemon.close()
@@ -98,7 +105,7 @@ def command(words: list[str]) -> int:
     except SystemExit as end:  # argparse has said what is wrong
         return end.code if isinstance(end.code, int) else FAILED
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # `gatewayctl events | head`: nobody reads on, which is no fault
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return OK

@@ -19,6 +19,8 @@ DEGRADED = 6
 """`status --deep`: something works, but not as it should."""
 BROKEN = 7
 """`status --deep`: something does not work."""
+INTERRUPTED = 130
+"""Ctrl-C, as shells have it."""
 
 
 class Failure(Exception):
@@ -29,3 +31,5 @@ class Failure(Exception):
         self.message = message
         self.code = code
         self.lines = tuple(lines)
+        self.execution_id = ""
+        """The execution that goes on all the same, where the daemon names one."""

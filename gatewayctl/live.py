@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gatewayctl.asked import LOOK
 from gatewayctl.client import Answer, Client, GatewayError
 from gatewayctl.refusal import failure_of_error
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.v1.agent_service_pb2 import SendMessageRequest
 
     from gatewayctl.cli import Ctl
+    from gatewayctl.questions import Dialogue
 
 T = TypeVar("T")
 
@@ -86,6 +88,13 @@ class Live:
             idempotency_key=request.idempotency_key,
             timeout=timeout,
         )
+
+    def begun(self, answer: Dialogue | None) -> tuple[str, bool]:
+        """The execution that answers, once it is accepted; that it goes on. Empty if that takes too long."""
+        try:
+            return (self.call(asyncio.wait_for(answer.execution_id(), LOOK)) if answer is not None else ""), False
+        except TimeoutError:
+            return "", False
 
     def _stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

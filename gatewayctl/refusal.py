@@ -49,11 +49,14 @@ def _refused(code: grpc.StatusCode, message: str, details: Details, address: Add
         message = f"{message}: {_how_to_authenticate(address, has_token=has_token)}"
     if details.reason == "HISTORY_LOST" and (oldest := details.metadata.get("oldest_cursor")):
         message = f"{message}: go on with --since {oldest}"
-    if details.reason == "DRAINING" and (execution_id := details.metadata.get("execution_id")):
+    execution_id = details.metadata.get("execution_id", "")
+    if details.reason == "DRAINING" and execution_id:
         return Failure(message, FAILED, [how_to_wait(execution_id)])
     if details.retry_after:
         message = f"{message} (try again in {delay(details.retry_after)})"
-    return Failure(message, _EXIT.get(code, FAILED), lines)
+    failure = Failure(message, _EXIT.get(code, FAILED), lines)
+    failure.execution_id = execution_id
+    return failure
 
 
 def violation_lines(violations: tuple[tuple[str, str], ...], message: str = "") -> list[str]:

@@ -82,8 +82,10 @@ async def judged(gateway: daemon.Daemon, language: Language) -> Row:
         await story.sees_faults(gateway, name, language.command)
         print(f"{name}: working", flush=True)
         await work.answers_calls(gateway, language.worker)
+        if language.told_by_events:
+            await work.answers_events(gateway, language.worker)
     except (Failed, GatewayError, TimeoutError, subprocess.SubprocessError) as error:
-        return Row(name, language.version, "", "", "", f"FAILED: {error or 'it took too long'}")
+        return Row(name, language.version, "", "", "", f"FAILED: {str(error) or 'it took too long'}")
     versions = f"{language.version}, grpc {verdict['grpc']}"
     events, resumed = verdict["own"] + verdict["others"], verdict["resumed"]
     return Row(name, versions, str(events), f"{resumed} of {verdict['connections'] - 1}", "ok", verdict["verdict"])

@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser)
     parser.add_argument("--data", default="{}", metavar="JSON", help="what the event carries ({})")
     parser.add_argument("--topic", default="", metavar="TOPIC", help="routing key, such as orders.eu.created")
     parser.add_argument("--session", default="", metavar="ID", help="the session it belongs to")
-    parser.add_argument("--target", default="", metavar="CLIENT", help="the only client that shall get it")
+    parser.add_argument("--target", default="", metavar="NAME", help="the client or agent that alone shall get it")
     parser.add_argument("--correlation", default="", metavar="ID", help="its correlation id")
     parser.add_argument("--id", default="", metavar="ID", help="its id; publishing it again changes nothing")
     parser.add_argument("--ephemeral", action="store_true", help="with --custom: keep it off the disk")
@@ -69,5 +69,7 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
     }
     lines = [("published", values["event_id"]), ("cursor", answer.cursor)]
     if args.target or args.type == "broadcast":
-        lines.append(("addressed to", plural(answer.count, "client")))
+        # Only an agent is known without a client that gets it now.
+        nobody = "; it waits for a worker, or is for entry points alone" if args.target and not answer.count else ""
+        lines.append(("addressed to", plural(answer.count, "client") + nobody))
     ctl.out.record(values, lines)

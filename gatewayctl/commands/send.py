@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from gatewayctl.asked import how_to_answer, it_asks
+from gatewayctl.asked import LOOK, how_to_answer, interrupted, it_asks
 from gatewayctl.failures import FAILED, USAGE, Failure
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
         context=enum_number(ChatContext.DESCRIPTOR, args.context) if args.context else None,  # type: ignore[arg-type]
         text=text,
         session_id=args.session,
-        idempotency_key=args.idempotency_key,
+        idempotency_key=args.idempotency_key or ctl.new_id(),
         until_asked=True,  # nobody answers it here
     )
     request.timeout.FromMilliseconds(int(patience * 1000))
@@ -58,13 +58,25 @@ def run(args: argparse.Namespace, ctl: Ctl) -> None:
         _stream(request, patience, ctl)
         return
     answer_type = agent_service_pb2.SendMessageResponse
-    answer = ctl.daemon.call("AgentService/SendMessage", request, answer_type, patience + 2)
+    try:
+        answer = ctl.daemon.call("AgentService/SendMessage", request, answer_type, patience + 2)
+    except KeyboardInterrupt:
+        raise interrupted(lambda: _started(request, ctl)) from None
     if answer.state == execution_pb2.EXECUTION_STATE_INPUT_REQUIRED:
         raise _asks(answer.prompt, answer.execution_id, answer.node_id)
     if ctl.out.for_people:
         ctl.out.text(answer.content)
     else:
         ctl.out.values({name: each for name, each in plain(answer).items() if name not in _OF_QUESTIONS})
+
+
+def _started(request: agent_service_pb2.SendMessageRequest, ctl: Ctl) -> tuple[str, bool]:
+    """What answers it, and that it has: the same key runs nothing more. Failure while it goes on."""
+    from gateway.v1 import agent_service_pb2, execution_pb2  # noqa: PLC0415
+
+    request.timeout.FromMilliseconds(1)
+    answer = ctl.daemon.call("AgentService/SendMessage", request, agent_service_pb2.SendMessageResponse, LOOK)
+    return answer.execution_id, answer.state != execution_pb2.EXECUTION_STATE_INPUT_REQUIRED
 
 
 def _addressee(args: argparse.Namespace) -> tuple[str, str]:
@@ -101,16 +113,19 @@ def _stream(request: agent_service_pb2.SendMessageRequest, patience: float, ctl:
     from gatewayctl.questions import Dialogue, Question, Questions  # noqa: PLC0415
 
     with Live(ctl) as live:
-        questions = Questions(live.client)
+        questions, dialogue = Questions(live.client), None
         if line := not_shown(live.client, {"what the agent asks": QUESTIONS}):
             ctl.out.note(line)
         else:
             live.call(questions.open())
         try:
-            for piece in live.each(Dialogue(live.call(live.ask(request, patience)), questions)):
+            dialogue = Dialogue(live.call(live.ask(request, patience)), questions)
+            for piece in live.each(dialogue):
                 if isinstance(piece, Question):
                     raise _asks(piece.prompt, piece.execution_id, piece.node_id)
                 ctl.out.text(piece, end="")
+        except KeyboardInterrupt:
+            raise interrupted(lambda: live.begun(dialogue)) from None
         finally:
             ctl.out.say()
             live.call(questions.close())

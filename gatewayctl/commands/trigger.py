@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from gatewayctl.asked import how_to_wait
+from gatewayctl.asked import LOOK, how_to_wait, interrupted
 from gatewayctl.failures import FAILED, USAGE, Failure
 from gatewayctl.nouns import json_object
 
@@ -54,12 +54,7 @@ def run(args: argparse.Namespace, ctl: Ctl) -> int | None:
     from gatewayctl.sdk.errors import InvalidArgument  # noqa: PLC0415
     from gatewayctl.sdk.triggers import trigger_request  # noqa: PLC0415
 
-    key = args.key
-    if args.wait and not key:
-        from gatewayctl.sdk.pace import Ids  # noqa: PLC0415
-        from gatewayctl.system import SystemChance, SystemClock  # noqa: PLC0415
-
-        key = Ids(SystemClock(), SystemChance()).new()
+    key = args.key or (ctl.new_id() if args.wait else "")
     memory = _memory(args.memory)
     try:
         request = trigger_request(
@@ -68,7 +63,10 @@ def run(args: argparse.Namespace, ctl: Ctl) -> int | None:
     except InvalidArgument as error:
         raise Failure(error.message, USAGE) from None
     if args.wait:
-        return _wait(request, ctl)
+        try:
+            return _wait(request, ctl)
+        except KeyboardInterrupt:
+            raise interrupted(lambda: _started(request, ctl)) from None
     values = plain(ctl.daemon.call("RuntimeService/Trigger", request, pb.TriggerResponse))
     if not ctl.out.for_people:
         ctl.out.values(values)
@@ -122,6 +120,16 @@ def _wait(request: pb.TriggerRequest, ctl: Ctl) -> int | None:
                 f"{tells}",
                 FAILED,
             )
+
+
+def _started(request: pb.TriggerRequest, ctl: Ctl) -> tuple[str, bool]:
+    """What was started, and whether it has ended: the same key starts nothing more."""
+    from gateway.v1 import runtime_service_pb2 as pb  # noqa: PLC0415
+
+    look = pb.TriggerAndWaitRequest(trigger=request)
+    look.timeout.FromMilliseconds(1)
+    answer = ctl.daemon.call("RuntimeService/TriggerAndWait", look, pb.TriggerAndWaitResponse, LOOK)
+    return answer.execution.id, answer.outcome == pb.TRIGGER_OUTCOME_ENDED
 
 
 def _tell(values: dict[str, Any], execution: dict[str, Any], ctl: Ctl) -> int | None:

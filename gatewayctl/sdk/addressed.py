@@ -1,9 +1,10 @@
-"""What is addressed to a client itself: events with it as their target, and broadcasts."""
+"""What is addressed to a client itself, or to an agent that it serves: events with a target, and broadcasts."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from gateway.v1 import event_pb2, event_type_pb2
 from gateway.v1 import event_service_pb2 as pb
@@ -20,13 +21,16 @@ BUFFER_BYTES = 1 << 20
 class Addressed:
     """`async for event in client.addressed()`, without end.
 
-    What one of the client's subscriptions brings is left out, and heartbeats are. It is gathered from the moment that
-    the client connects, over all its connections; what came while there was none is kept by the daemon for
+    What one of the client's subscriptions brings is left out, and so are heartbeats and what a request waits for. An
+    event for an agent that the client serves has the agent as its `target`. It is gathered from the moment that the
+    client connects, over all its connections; what came while there was none is kept by the daemon for
     `reconnect_timeout`. An EventsLost is raised in the place of what was dropped, here or there; iterating again goes
     on behind it. Of several that iterate, each gets a part.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_awaited: Callable[[event_pb2.Event], bool]) -> None:
+        """`is_awaited` takes an event that a request waits for."""
+        self._is_awaited = is_awaited
         self._waiting: deque[tuple[event_pb2.Event | Gap, int]] = deque()
         self._bytes = 0
         self._missed = 0
@@ -39,7 +43,7 @@ class Addressed:
             self._put(Gap("dropped", frame.gap.dropped, ""), 0)
             return
         for event in frame.delivery.events:
-            if event.type != event_type_pb2.EVENT_TYPE_HEARTBEAT:
+            if event.type != event_type_pb2.EVENT_TYPE_HEARTBEAT and not self._is_awaited(event):
                 self._put(event, event.ByteSize())
 
     def _put(self, item: event_pb2.Event | Gap, size: int) -> None:

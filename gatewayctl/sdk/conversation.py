@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import grpc
 from gateway.v1 import event_service_pb2 as pb
 
+from gatewayctl.sdk.awaited import Awaited
 from gatewayctl.sdk.errors import (
     ClientClosed,
     ConnectionReplaced,
@@ -71,6 +72,7 @@ class Conversation:
         identity: Identity,
         clock: Clock,
         chance: Chance,
+        awaited: Awaited,
         *,
         addressed: Callable[[pb.ConnectResponse], None],
         topics: TopicFeed,
@@ -85,6 +87,7 @@ class Conversation:
         """Why there is no link; None while there is one."""
         self._dial = dial
         self._identity = identity
+        self._awaited = awaited
         self._addressed = addressed
         self._topics = topics
         self._clock = clock
@@ -169,6 +172,7 @@ class Conversation:
         """Nothing will come any more: everybody who waits gets the error."""
         self._failed = self._failed or error
         self.last_error = self._failed
+        self._awaited.fail(self._failed)
         if self._link is not None:
             self._link.end()
         self._changed.set()
@@ -244,7 +248,13 @@ class Conversation:
             raise _Refused(GatewayError(f"the daemon began with {kind} instead of a welcome", code=13))
         self.welcome, self._resume_token = frame.welcome, frame.welcome.resume_token
         return Link(
-            stream, frame.welcome, self._clock, self.connects + 1, addressed=self._addressed, topics=self._topics
+            stream,
+            frame.welcome,
+            self._clock,
+            self.connects + 1,
+            self._awaited,
+            addressed=self._addressed,
+            topics=self._topics,
         )
 
 

@@ -20,6 +20,7 @@ from gatewayctl.events import event_filter
 from gatewayctl.rpc import PACKAGE, bearer
 from gatewayctl.sdk.addressed import Addressed
 from gatewayctl.sdk.answer import Answer, Reply
+from gatewayctl.sdk.awaited import Awaited
 from gatewayctl.sdk.controls import Controls
 from gatewayctl.sdk.conversation import Conversation, Identity
 from gatewayctl.sdk.dialling import channel_for_calls, destination, dial
@@ -27,6 +28,7 @@ from gatewayctl.sdk.emit import Emits
 from gatewayctl.sdk.errors import ClientClosed, from_rpc
 from gatewayctl.sdk.pace import Backoff, Ids, Tasks
 from gatewayctl.sdk.publisher import Publisher
+from gatewayctl.sdk.requests import Requests
 from gatewayctl.sdk.runtime import Runtime
 from gatewayctl.sdk.serving import Serves, Worker
 from gatewayctl.sdk.standing import Standing
@@ -41,7 +43,7 @@ __all__ = ["Client"]
 _Answer = TypeVar("_Answer", bound=Message)
 
 
-class Client(Emits, Serves, Runtime, Controls, Standing):
+class Client(Emits, Requests, Serves, Runtime, Controls, Standing):
     """One connection to a gateway. `async with` opens and closes it."""
 
     def __init__(
@@ -78,10 +80,11 @@ class Client(Emits, Serves, Runtime, Controls, Standing):
         self._channel: grpc.aio.Channel | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         identity = Identity(self.client_id, f"gatewayctl/{__version__}")
-        self._addressed, members = Addressed(), Members()
-        self._worker = Worker(self._addressed.feed)
+        self._awaited = awaited = Awaited(self.client_id)
+        self._addressed, members = Addressed(awaited.take), Members()
+        self._worker = worker = Worker(self._addressed.feed)
         self._conversation = Conversation(
-            self._dial, identity, self._clock, self._chance, addressed=self._worker.feed, topics=members.feed
+            self._dial, identity, self._clock, self._chance, awaited, addressed=worker.feed, topics=members.feed
         )
         self._publisher = Publisher(self._conversation, self._ids)
         self.state = State(self.call, lambda: (self._channel, self._token), self._chance, self._clock)
@@ -250,7 +253,7 @@ class Client(Emits, Serves, Runtime, Controls, Standing):
         return await self._publisher.announce([events] if isinstance(events, event_pb2.Event) else list(events))
 
     def addressed(self) -> Addressed:
-        """What is addressed to this client itself: events with it as their target, and broadcasts."""
+        """What is addressed to this client or to an agent that it serves: events with a target, and broadcasts."""
         return self._addressed
 
     def _ask(self, send: pb.Send, correlation_id: str, key: str, timeout: float | None) -> Answer:

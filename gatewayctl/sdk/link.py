@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from gateway.v1 import event_service_pb2 as pb
 
+from gatewayctl.sdk.awaited import Awaited
 from gatewayctl.sdk.errors import GatewayError, LimitExceeded, from_frame, from_rpc
 from gatewayctl.sdk.outgoing import Outgoing
 from gatewayctl.system import Clock
@@ -48,6 +49,7 @@ class Link:
         welcome: pb.Welcome,
         clock: Clock,
         number: int,
+        awaited: Awaited,
         *,
         addressed: Callable[[pb.ConnectResponse], None],
         topics: TopicFeed,
@@ -56,6 +58,7 @@ class Link:
         self.welcome = welcome
         self.features = frozenset(welcome.features)
         self._addressed = addressed
+        self._awaited = awaited
         self._topics = topics
         self.max_message_bytes = welcome.policy.max_message_bytes or MAX_MESSAGE_BYTES
         """Largest frame that the daemon takes; a larger one would end the stream."""
@@ -81,7 +84,7 @@ class Link:
     @property
     def busy(self) -> bool:
         """Whether somebody waits for an answer, and so for the reading to go on."""
-        return len(self._answers) > len(self._patient) or bool(self._replies)
+        return len(self._answers) > len(self._patient) or bool(self._replies) or bool(self._awaited)
 
     def new_id(self) -> str:
         """A request id that no other link of this client has used.
@@ -211,7 +214,7 @@ class Link:
             self.goodbye = frame.goodbye
         elif kind in ("delivery", "progress", "gap"):
             await self._events(kind, frame)
-        elif kind in ("call", "cancel_call"):
+        elif kind in ("call", "cancel_call", "registration_ended"):
             self._addressed(frame)
         elif kind in ("topic_delivery", "topic_ended"):
             await self._held_up(self._topics(self, frame))
@@ -223,6 +226,7 @@ class Link:
     async def _events(self, kind: str, frame: pb.ConnectResponse) -> None:
         ids = (frame.gap.subscription_id,) if kind == "gap" else getattr(frame, kind).subscription_ids
         if any(ids):
+            self._awaited.look(frame.delivery.events)
             await self._feed(ids, frame)
         else:
             self._addressed(frame)

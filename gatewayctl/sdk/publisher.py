@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from gateway.v1 import event_pb2
 from gateway.v1 import event_service_pb2 as pb
@@ -36,13 +37,33 @@ MAX_WAITING_BYTES = 8 << 20
 """Bytes that wait for their turn; a publish beyond it waits in its caller."""
 
 
+class Outcome(Protocol):
+    """Who is told what became of events; a future, for one."""
+
+    def done(self) -> bool:
+        """Whether nobody waits for it; what was not sent by then is left out."""
+        ...
+
+    def add_done_callback(self, callback: Callable[[asyncio.Future[Any]], None], /) -> None:
+        """Have it called when nobody waits for it any more."""
+        ...
+
+    def set_result(self, accepted: pb.Accepted, /) -> None:
+        """They were taken."""
+        ...
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """They were not."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class _Entry:
     """What one call publishes together."""
 
     events: Sequence[event_pb2.Event]
     size: int
-    done: asyncio.Future[pb.Accepted]
+    outcome: Outcome
     alone: bool = False
     """Goes in a batch of its own: what the daemon answers, a refusal or a count, is for this one alone."""
 
@@ -102,8 +123,26 @@ class Publisher:
             event.id = event.id or self._ids.new()
         return (await self._publish(events, alone=True)).count
 
+    async def put(self, events: Sequence[event_pb2.Event], outcome: Outcome, *, alone: bool = False) -> None:
+        """Queue up to 1000 events with ids together, once there is room."""
+        if self._waiting_bytes >= MAX_WAITING_BYTES:
+            outcome.add_done_callback(lambda _: self._room.set())
+        while self._waiting_bytes >= MAX_WAITING_BYTES and self._error is None and not outcome.done():
+            self._room.clear()
+            await self._room.wait()
+        if self._error is not None:
+            raise self._error
+        size = sum(event.ByteSize() for event in events) + EVENT_FRAMING * len(events)
+        self._queue.append(_Entry(events, size, outcome, alone))
+        self._waiting_bytes += size
+        self._idle.clear()
+        self._work.set()
+
     async def flush(self) -> None:
-        """Return when everything that was published has its answer."""
+        """Return when everything that was published has its answer, but for what nobody waits for and was not sent."""
+        self._queue = deque([entry for entry in self._queue if not entry.outcome.done()])
+        self._waiting_bytes = sum(entry.size for entry in self._queue)
+        self._settle()
         await self._idle.wait()
 
     async def run(self) -> None:
@@ -122,26 +161,17 @@ class Publisher:
         """Nothing will be sent any more."""
         self._error = error
         for entry in [*(entry for batch in self._in_flight for entry in batch.entries), *self._queue]:
-            if not entry.done.done():
-                entry.done.set_exception(error)
+            if not entry.outcome.done():
+                entry.outcome.set_exception(error)
         self._queue.clear()
         self._in_flight.clear()
         self._waiting_bytes = 0
         self._settle()
 
     async def _publish(self, events: Sequence[event_pb2.Event], *, alone: bool = False) -> pb.Accepted:
-        while self._waiting_bytes >= MAX_WAITING_BYTES and self._error is None:
-            self._room.clear()
-            await self._room.wait()
-        if self._error is not None:
-            raise self._error
-        size = sum(event.ByteSize() for event in events) + EVENT_FRAMING * len(events)
-        entry = _Entry(events, size, asyncio.get_running_loop().create_future(), alone)
-        self._queue.append(entry)
-        self._waiting_bytes += size
-        self._idle.clear()
-        self._work.set()
-        return await entry.done
+        done: asyncio.Future[pb.Accepted] = asyncio.get_running_loop().create_future()
+        await self.put(events, done, alone=alone)
+        return await done
 
     async def _pump(self, link: Link) -> None:
         most = link.max_message_bytes - FRAME_ROOM
@@ -168,9 +198,9 @@ class Publisher:
         while self._queue and batch.takes(self._queue[0], most):
             entry = self._queue.popleft()
             self._waiting_bytes -= entry.size
-            if entry.size > most and not entry.done.done():
-                entry.done.set_exception(_too_large(entry, most))
-            elif not entry.done.done():
+            if entry.size > most and not entry.outcome.done():
+                entry.outcome.set_exception(_too_large(entry, most))
+            elif not entry.outcome.done():
                 batch.add(entry)
         if batch.entries:
             self._in_flight.append(batch)
@@ -200,12 +230,12 @@ class Publisher:
             self._split(batch)
         else:
             for entry in batch.entries:
-                if entry.done.done():
+                if entry.outcome.done():
                     continue
                 if isinstance(outcome, BaseException):
-                    entry.done.set_exception(outcome)
+                    entry.outcome.set_exception(outcome)
                 else:
-                    entry.done.set_result(outcome)
+                    entry.outcome.set_result(outcome)
         self._settle()
 
     def _split(self, batch: _Batch) -> None:

@@ -15,7 +15,14 @@ from gateway.v1 import session_pb2
 from gatewayctl.plain import enum_name
 from gatewayctl.sdk.answering import Answering, Call, Handler, check_handler
 from gatewayctl.sdk.conversation import Conversation
-from gatewayctl.sdk.errors import ClientClosed, GatewayError, InvalidArgument, NotFound, PermissionDenied
+from gatewayctl.sdk.errors import (
+    ClientClosed,
+    GatewayError,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    from_frame,
+)
 from gatewayctl.sdk.link import Link, LinkLost
 from gatewayctl.sdk.messages import Calls, Messages
 from gatewayctl.sdk.pace import Tasks
@@ -86,7 +93,11 @@ class Serving:
             await self._changed.wait()
 
     async def wait(self) -> None:
-        """Until it is over; raises why: PermissionDenied, NotFound, ClientClosed, …"""
+        """Until it is over; raises why: PermissionDenied, ClientClosed, …
+
+        NotFound or InvalidArgument also when a reload took the agent away from its workers, and nothing needs it any
+        more: serve it again when it is back.
+        """
         while self._error is None:
             self._changed.clear()
             await self._changed.wait()
@@ -98,9 +109,7 @@ class Serving:
         if self._link is not None and not self._link.lost:
             with contextlib.suppress(LinkLost):  # `run` registers it again only for the calls that are here
                 await self._unregister(self._link)
-        while waiting := [task for _, task in self._calls.values()]:
-            await asyncio.wait(waiting)
-        self.end(ClientClosed(f"agent {self.agent} is not served any more", code=1))
+        await self._end_behind_calls(ClientClosed(f"agent {self.agent} is not served any more", code=1))
 
     async def run(self) -> None:
         """Keep it registered until cancelled, or until the daemon refuses it."""
@@ -125,9 +134,20 @@ class Serving:
         except GatewayError as error:  # the daemon will not have this client any more
             self.end(error)
 
+    def parted(self, error: GatewayError) -> None:
+        """The daemon took the agent away; of its calls only those are here that have just been answered."""
+        self._start(self._end_behind_calls(error), f"end of serving {self.agent}")
+
+    async def _end_behind_calls(self, error: GatewayError) -> None:
+        while waiting := [task for _, task in self._calls.values()]:
+            await asyncio.wait(waiting)
+        self.end(error)
+
     def end(self, error: GatewayError) -> None:
         """It is over: whoever waits gets the error, and what is being answered is dropped."""
-        self._error = self._error or error
+        if self._error is not None:
+            return
+        self._error = error
         self._forget()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
@@ -184,6 +204,9 @@ class Worker:
         elif frame.HasField("cancel_call"):
             for serving in self._agents.values():
                 serving.cancelled(frame.cancel_call.call_id)
+        elif frame.HasField("registration_ended"):
+            if serving := self._agents.get(frame.registration_ended.agent):
+                serving.parted(from_frame(frame.registration_ended.error))
         else:
             self._others(frame)
 
@@ -232,7 +255,9 @@ class Serves(Messages):
         """
         self._need_open()
         check_handler(handler)
-        request = pb.RegisterAgent(agent=agent, max_concurrent=max_concurrent, history=history, topics=topics)
+        request = pb.RegisterAgent(
+            agent=agent, max_concurrent=max_concurrent, history=history, topics=topics, notify_end=True
+        )
         speaking = Speaking(self._conversation, self)
         serving = Serving(self._conversation, request, handler, self._tasks.start, speaking)
         self._worker.begin(serving)

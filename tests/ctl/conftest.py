@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ctl.asking import CONFIG, Sits, terminals
 from tests.ctl.command import STARTED
 from tests.ctl.fake_gateway import FakeGateway
+from tests.rigs.process import Daemon
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,3 +59,16 @@ def quiet_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
+
+
+@pytest.fixture
+async def asking_daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    """One whose agents ask for something."""
+    async with Daemon(tmp_path, CONFIG) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+async def sits(asking_daemon: Daemon) -> AsyncIterator[Sits]:
+    async with terminals(asking_daemon) as sits:
+        yield sits

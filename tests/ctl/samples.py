@@ -1,6 +1,5 @@
 """One of each thing that the fake gateway tells of: sessions, messages, executions, events, goals, state."""
 
-import time
 from typing import Any
 
 from gateway.v1 import admin_service_pb2, event_pb2, execution_pb2, goal_pb2, message_pb2, session_pb2, state_pb2
@@ -8,12 +7,14 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 HOURS = 3600.0
+NOW = 1_790_000_000.0
+"""When all of them are told of. For a test of what is printed it is `now` for the command, too."""
 
 
 def ago(hours: float) -> Timestamp:
-    """Half a minute more than that ago, so that an age stays the same while a test runs."""
+    """Half a minute more than that before NOW."""
     stamp = Timestamp()
-    stamp.FromMilliseconds(int((time.time() - hours * HOURS - 30) * 1000))
+    stamp.FromMilliseconds(int((NOW - hours * HOURS - 30) * 1000))
     return stamp
 
 

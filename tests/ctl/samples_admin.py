@@ -1,6 +1,5 @@
 """One of each thing that an operator asks the fake gateway for: status, checks, channels, agents, clients, topics."""
 
-import time
 from typing import Any
 
 from gateway.v1 import admin_service_pb2, channel_pb2, status_pb2, topic_pb2
@@ -8,7 +7,7 @@ from gateway.v1 import event_service_pb2 as pb
 from google.protobuf.message import Message
 
 from gatewayctl import __version__
-from tests.ctl.samples import HOURS, ago, at
+from tests.ctl.samples import HOURS, NOW, ago, at
 
 
 def checks(
@@ -39,7 +38,7 @@ def status(version: str = __version__, *, daemon_only: bool = False) -> Message:
         start_time=1_760_000_000.0,
         uptime=93_784.5,
         config_digest="0123456789abcdef" * 4,
-        last_reload=status_pb2.ReloadOutcome(time=time.time() - 2 * HOURS - 30, ok=False, error="x: unknown key"),
+        last_reload=status_pb2.ReloadOutcome(time=NOW - 2 * HOURS - 30, ok=False, error="x: unknown key"),
         config_path="/etc/gatewayd/gateway.yaml",
     )
     if not daemon_only:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gateway.v1 import admin_service_pb2
 
-from gatewayctl.client import Client, Event, event_filter, new_event
+from gatewayctl.client import Call, Client, Event, event_filter, new_event
 from tests.ctl.command import Process, run
 from tests.rigs.house import eventually
 from tests.rigs.process import Daemon
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("quiet_environment")
 
 CONFIG = """\
 gateway: {reconnect_timeout: 60s}
-agents: {assistant: {model: offline/echo}}
+agents: {assistant: {model: offline/echo}, lookup: {remote: true}}
 bus: {history: {max_events: 50000}}
 """
 
@@ -103,6 +103,22 @@ async def test_publish_says_whom_it_is_addressed_to(daemon: Daemon) -> None:
     assert nobody.code == 4
     assert "'nobody'" in nobody.err
     assert [each.broadcast.content or each.message.content for each in heard] == ["hello", "psst"]
+
+
+async def test_publish_to_an_agent_says_whether_a_worker_has_it(daemon: Daemon) -> None:
+    """It waits for one that comes."""
+    early = await run(daemon, "publish", "message", "--target", "lookup", "--data", '{"content": "early"}')
+    async with daemon.client("worker") as worker, worker.serve_agent("lookup", _no_call):
+        told = await run(daemon, "publish", "message", "--target", "lookup", "--data", '{"content": "told"}')
+        heard = [await anext(worker.addressed()), await anext(worker.addressed())]
+
+    assert "addressed to  0 clients; it waits for a worker, or is for entry points alone\n" in early.out
+    assert "addressed to  1 client\n" in told.out
+    assert [each.message.content for each in heard] == ["early", "told"]
+
+
+async def _no_call(call: Call) -> str:
+    raise AssertionError(f"an event is no call: {call}")
 
 
 async def listed(client: Client, client_id: str) -> admin_service_pb2.Client | None:

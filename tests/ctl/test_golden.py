@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gatewayctl import cli
+from gatewayctl.system import SystemClock
 from tests.ctl.answers import everything
 from tests.ctl.command import ctl
 from tests.ctl.fake_gateway import FakeGateway
+from tests.ctl.samples import NOW
 
-pytestmark = pytest.mark.usefixtures("quiet_environment")
+pytestmark = pytest.mark.usefixtures("quiet_environment", "no_clock")
 
 GOLDEN = Path(__file__).with_name("golden")
 VERBS = {
@@ -69,6 +72,13 @@ VERBS = {
     "state-delete": "state delete orders.open",
     "token-revoke": "token revoke ci",
 }
+
+
+@pytest.fixture
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a command takes: no age is another, and no call out of time."""
+    monkeypatch.setattr(SystemClock, "now", lambda _self: NOW)
+    monkeypatch.setattr(cli, "DEFAULT_TIMEOUT", 60.0)
 
 
 @pytest.mark.parametrize("form", ["table", "json"])

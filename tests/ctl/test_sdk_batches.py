@@ -8,6 +8,7 @@ import pytest
 from gateway.v1 import agent_service_pb2 as agents
 from gateway.v1 import event_service_pb2 as pb
 
+from gatewayctl.sdk.awaited import Awaited
 from gatewayctl.sdk.errors import GatewayError, NotFound, Unavailable
 from gatewayctl.sdk.link import Link
 from gatewayctl.sdk.outgoing import MAX_BYTES, MAX_WAITING, MAX_WAITING_BYTES, Outgoing
@@ -129,6 +130,7 @@ class Talk:
             pb.Welcome(features=features),
             SystemClock(),
             1,
+            Awaited("me"),
             addressed=lambda _frame: None,
             topics=nobody,
         )

@@ -14,7 +14,7 @@ from harness.child import Failed, running, until
 from harness.daemon import AGENT, Daemon
 from harness.proxy import CutProxy
 
-from gatewayctl.client import Cancelled, Client, Event, ExecutionFailed, Subscription, event_filter
+from gatewayctl.client import Cancelled, Client, Event, ExecutionFailed, Subscription, event_filter, new_event
 
 ANSWER = "Order 7: 7 × A-7, paid, packed, handed over and on its way to Zürich 🚚"
 CANNOT = 'Ask me for an order, such as "order 7".'
@@ -56,6 +56,22 @@ async def answers_calls(daemon: Daemon, command: Sequence[str]) -> None:
 
         process.send_signal(signal.SIGTERM)
         _same("the exit code after SIGTERM", await process.wait(), 0)
+
+
+async def answers_events(daemon: Daemon, command: Sequence[str]) -> None:
+    """Questions that are addressed to the agent, which wait until the worker has started. Raises Failed."""
+    async with (
+        asyncio.timeout(DEADLINE),
+        Client(daemon.local) as client,
+        running([*command, AGENT], daemon.port, daemon.token),
+    ):
+        answers = await asyncio.gather(*(client.request(_question(n), timeout=DEADLINE) for n in range(20)))
+    told = [(each.custom_type, each.custom.json["text"]) for each in answers]
+    _same("what was told", told, [("order.told", f"Order {number} is on its way.") for number in range(20)])
+
+
+def _question(number: int) -> Event:
+    return new_event("custom", {"order": number}, custom_type="order.asked", ephemeral=True, target=AGENT)
 
 
 async def _cut_off(client: Client, proxy: CutProxy, log: Subscription) -> None:

@@ -31,13 +31,14 @@ export class Connection {
   #standing = new Set(); // what every new connection is told first: { frame(), accepted(), rejected() }
   #subscriptions = new Map(); // id → { filter, cursor, onEvent }
   #requests = new Map(); // request id → { frame, timer, standing, accepted, resolve, reject, onReply }, in order
-  #agents = new Map(); // agent → onCall
+  #agents = new Map(); // agent → { onCall, ended }
   #calls = new Map(); // call id → the AbortController of what answers it
   #lastRequest = 0;
 
-  // address: HOST:PORT.
-  constructor({ address, token, clientId, clientVersion = '' }) {
-    this.#options = { address, token, clientId, clientVersion };
+  // address: HOST:PORT. `onAddressed` gets what is for this client itself, or for an agent that it answers for, and comes
+  // by no subscription: heartbeats, broadcasts, events with a target.
+  constructor({ address, token, clientId, clientVersion = '', onAddressed = () => {} }) {
+    this.#options = { address, token, clientId, clientVersion, onAddressed };
   }
 
   // Keeps a connection open until `close`; throws GatewayError when the daemon will not have us.
@@ -100,20 +101,27 @@ export class Connection {
   }
 
   // Makes this client a worker; resolves once it is accepted. `onCall(call, signal)` answers a call by `reply`; the
-  // signal is aborted when nobody waits for the answer any more.
-  register(agent, onCall, { maxConcurrent = 16, history = false } = {}) {
+  // signal is aborted when nobody waits for the answer any more. `onEnd(error)` hears that a reload took the agent away
+  // from its workers; nothing of it is left to answer then.
+  register(agent, onCall, { maxConcurrent = 16, history = false, onEnd = null } = {}) {
     return new Promise((resolve, reject) => {
       this.#closing.signal.throwIfAborted();
-      this.#agents.set(agent, onCall);
       let isNew = true;
-      this.#stand({
-        frame: () => ({ registerAgent: { agent, maxConcurrent, history } }),
+      const standing = {
+        frame: () => ({ registerAgent: { agent, maxConcurrent, history, notifyEnd: onEnd !== null } }),
         accepted: (accepted) => {
           isNew = false;
           resolve(accepted);
         },
         rejected: (error) => (isNew ? reject(error) : this.#fail(error)),
-      });
+      };
+      const ended = (error) => {
+        this.#agents.delete(agent);
+        this.#standing.delete(standing);
+        onEnd?.(error);
+      };
+      this.#agents.set(agent, { onCall, ended });
+      this.#stand(standing);
     });
   }
 
@@ -230,6 +238,7 @@ export class Connection {
         break;
       case 'delivery':
         for (const event of body.events) {
+          if (!body.subscriptionIds.some(Boolean)) this.#options.onAddressed(event);
           for (const id of body.subscriptionIds) this.#subscriptions.get(id)?.onEvent(event);
         }
         this.#advance(body.subscriptionIds, body.cursor);
@@ -239,6 +248,9 @@ export class Connection {
         break;
       case 'cancelCall':
         this.#calls.get(body.callId)?.abort(new Error(body.reason));
+        break;
+      case 'registrationEnded':
+        this.#agents.get(body.agent)?.ended(GatewayError.fromFrame(body.error));
         break;
       case 'progress':
         this.#advance(body.subscriptionIds, body.cursor);
@@ -292,7 +304,7 @@ export class Connection {
   }
 
   #called(call) {
-    const onCall = this.#agents.get(call.agent);
+    const { onCall } = this.#agents.get(call.agent) ?? {};
     if (!onCall || this.#calls.has(call.callId)) return; // told again after a cut: it is being answered
     const controller = new AbortController();
     this.#calls.set(call.callId, controller);

@@ -4,7 +4,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from './connection.js';
-import { toStruct } from './struct.js';
+import { fromStruct, toStruct } from './struct.js';
 
 const PAUSE = 50; // milliseconds between two words, as if they were hard to find
 const say = (line) => console.log(JSON.stringify(line));
@@ -79,16 +79,41 @@ async function answer(connection, call, signal) {
   }
 }
 
+// An event that is addressed to the agent is a question without a promise. Its answer is an event for who asked.
+async function tell(connection, question) {
+  const { order } = fromStruct(question.custom.json);
+  await connection.publish([{
+    type: 'EVENT_TYPE_CUSTOM',
+    customType: 'order.told',
+    ephemeral: true,
+    target: question.streamId,
+    correlationId: question.correlationId,
+    custom: { json: toStruct({ text: `Order ${order} is on its way.` }) },
+  }]);
+}
+
 async function main([agent = 'lookup', clientId = 'worker-node']) {
   const { GATEWAYD_ADDRESS: address, GATEWAYD_TOKEN: token } = process.env;
   if (!address || !token) throw new Error('set GATEWAYD_ADDRESS and GATEWAYD_TOKEN');
-  const connection = new Connection({ address, token, clientId, clientVersion: 'node-worker/1' });
+  const onAddressed = (event) => {
+    if (event.target === agent && event.customType === 'order.asked' && event.correlationId) {
+      tell(connection, event).catch((error) => console.error(error.message)); // who asked may be gone
+    }
+  };
+  const connection = new Connection({ address, token, clientId, clientVersion: 'node-worker/1', onAddressed });
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => connection.close());
   const running = connection.run(); // ends by `close`, or when the daemon will not have us
+  let over = null;
+  const onEnd = (error) => { // a reload took the agent away: whoever starts us decides when to try again
+    over = error;
+    connection.close();
+  };
   try {
-    await Promise.race([connection.register(agent, (call, signal) => answer(connection, call, signal)), running]);
+    const onCall = (call, signal) => answer(connection, call, signal);
+    await Promise.race([connection.register(agent, onCall, { onEnd }), running]);
     say({ step: 'registered', agent });
     await running;
+    if (over) throw over;
   } finally {
     connection.close();
     await running.catch(() => {});
