@@ -1,8 +1,9 @@
-"""Requests from one client to another and back, through the gateway.
+"""Requests through the gateway and their answers, to another client and to a remote agent.
 
 A request is a CUSTOM event with `target`, the answer another one with the request's correlation id; both are ephemeral.
-Beside it stands AutoGen's `send_message` between two of its own worker runtimes through its host. Ours is measured
-twice: by the load's raw clients, which is what the gateway can do, and by two of our own SDK's, as AutoGen's is.
+Beside it stands AutoGen's `send_message` between two of its own worker runtimes through its host, of which nothing is
+kept either. Ours is measured by the load's raw clients, which is what the gateway can do, and by two of our own SDK's,
+as AutoGen's is. What is more than that, an execution and a message within one, is measured beside it.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ PROGRAMS = {"SDK": "sdk_requests", "worker": "worker_requests", "agents": "agent
 """Our clients that are processes of their own, and their modules."""
 WHAT = {
     "raw": "request and answer between two clients (raw clients)",
+    "events": "request to a remote agent by an event, and its answer (raw clients)",
     "SDK": "request and answer between two clients (SDK)",
     "worker": "request to a remote agent and its answer (SDK)",
     "agents": "message between agents of two workers, and its reply (SDK)",
@@ -41,7 +43,8 @@ DURABLE = {
     "worker": "yes, each an execution with fsync (peer: no)",
     "agents": "its execution is, and that it was said (peer: no)",
 }
-TARGETED = ("raw", "worker", "agents")
+TARGETED = ("raw", "events")
+"""What is like the peer's. The target is for requests; that one is recorded has a price, and a row that tells it."""
 TARGET, AIM = 8.0, 20.0
 AIM_P99 = 3.0
 """Milliseconds with 64 in flight."""
@@ -85,14 +88,19 @@ class Mouth:
 
 def _events(message: bytes) -> list[event_pb2.Event]:
     delivery = event_service_pb2.ConnectResponse.FromString(message).delivery
-    return list(delivery.events) if delivery.subscription_ids else []
+    return [one for one in delivery.events if one.target != one.stream_id]  # the others are heartbeats
 
 
 class Raw:
-    """Two raw clients: one asks, the other answers with what it was asked."""
+    """Two raw clients: one asks, the other answers with what it was asked.
 
-    def __init__(self, clients: GatewayClients, cpu: Callable[[], float]) -> None:
+    The other is asked by its name, or as a worker of an agent by the name of that.
+    """
+
+    def __init__(self, clients: GatewayClients, cpu: Callable[[], float], agent: str = "") -> None:
         self._clients = clients
+        self._agent = agent
+        self._target = agent or "answerer"
         self._cpu = cpu
         self._waiting: dict[str, tuple[float, bytes]] = {}
         self._waits: list[float] = []
@@ -105,8 +113,11 @@ class Raw:
         self._asker, self._answerer = Mouth(asker), Mouth(answerer)
         asker.on_delivery = self._on_answers
         answerer.on_delivery = self._on_questions
-        for talk in (asker, answerer):
-            await talk.subscribe("mine", event_filter(""))
+        if self._agent:
+            await answerer.request(register_agent=event_service_pb2.RegisterAgent(agent=self._agent))
+        else:
+            for talk in (asker, answerer):
+                await talk.subscribe("mine", event_filter(""))
 
     def _on_questions(self, message: bytes) -> None:
         for one in _events(message):
@@ -128,7 +139,7 @@ class Raw:
         said = str(self._asked).encode().ljust(PAYLOAD_BYTES)
         name = str(self._asked)
         self._waiting[name] = (time.perf_counter(), said)
-        self._asker.say(addressed_entry(said, self._asked, 1, "answerer", name))
+        self._asker.say(addressed_entry(said, self._asked, 1, self._target, name))
 
     async def ask(self, in_flight: int, seconds: float) -> Round:
         """See `Ask`."""
@@ -159,10 +170,10 @@ async def _server(arm: Gateway | Autogen) -> AsyncIterator[Running]:
 
 
 @asynccontextmanager
-async def _raw() -> AsyncIterator[Ask]:
+async def _raw(agent: str = "") -> AsyncIterator[Ask]:
     async with _server(Gateway()) as running:
         clients = Gateway().clients(running)
-        raw = Raw(clients, running.cpu)
+        raw = Raw(clients, running.cpu, agent)
         await raw.join()
         try:
             yield raw.ask
@@ -229,7 +240,10 @@ async def rows(*, rounds: int, seconds: float, with_peers: bool) -> list[Row]:
     """A row for each number in flight, by raw clients and by the SDK's."""
     found = []
     async with AsyncExitStack() as stack:
-        arms: dict[str, Ask] = {"raw": await stack.enter_async_context(_raw())}
+        arms: dict[str, Ask] = {
+            "raw": await stack.enter_async_context(_raw()),
+            "events": await stack.enter_async_context(_raw("echo")),
+        }
         for name, module in PROGRAMS.items():
             arms[name] = await stack.enter_async_context(_program(Gateway(), _own_command(module)))
         if with_peers and not Autogen().missing():
@@ -260,6 +274,6 @@ def _row(name: str, in_flight: int, measured: Mapping[str, list[Round]]) -> Row:
         durable=DURABLE.get(name, "no"),
         authenticated="yes (peer: no)",
         in_flight=str(in_flight),
-        processes="1 + load" if name == "raw" else "1 + 1 client process (peer: the same)",
+        processes="1 + load" if name in ("raw", "events") else "1 + 1 client process (peer: the same)",
         note=f"{len(ours)} rounds; p99 {p99:.2f} ms; every answer compared with its question",
     )
