@@ -40,6 +40,7 @@ log = logging.getLogger("gatewayd.entry_points")
 _SHARED = frozenset({EventType.STATE_CHANGED, EventType.STATE_CONFLICT})
 _SOON, _RETRY = 0.05, 2.0
 """Seconds until the next try while there is no room: twice as long each time, up to the second."""
+_NO_ROOM = (LimitExceeded, StoreBusy, StoreFull)
 
 
 def selection_of(section: EntryPointSection) -> EventFilter:
@@ -127,13 +128,46 @@ class EventFeed(LogReader):
         self._tell(EventType.ERROR, {"reason": "HISTORY_LOST", "message": said}, self.name, "")
 
     async def take_in(self, events: Sequence[Event]) -> None:
-        """Start an execution for each, in order; together, so that they share a commit."""
-        triggers = [(event, trigger) for event in events if (trigger := await self._trigger(event)) is not None]
-        outcomes = await asyncio.gather(*(self._dispatch(one) for _, one in triggers), return_exceptions=True)
-        self._held = self._held and any(isinstance(outcome, BaseException) for outcome in outcomes)
-        for (event, trigger), outcome in zip(triggers, outcomes, strict=True):
-            if isinstance(outcome, BaseException):
-                await self._again(event, trigger, outcome)
+        """Start an execution for each, in order; together, so that they share a commit.
+
+        What finds no room is tried until there is some, however long that is. Raises `Draining` when the daemon stops.
+        """
+        waiting = [(event, trigger) for event in events if (trigger := await self._trigger(event)) is not None]
+        pause = _SOON
+        while waiting:
+            outcomes = await self._start_in_order([trigger for _, trigger in waiting])
+            held = []
+            for (event, trigger), outcome in zip(waiting, outcomes, strict=True):
+                if isinstance(outcome, _NO_ROOM):
+                    held.append((event, trigger))
+                elif isinstance(outcome, BaseException):
+                    self._refused(event, trigger, outcome)
+            if held:
+                if len(held) < len(waiting):
+                    pause = _SOON
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, _RETRY)
+            waiting = held
+
+    async def _start_in_order(self, triggers: Sequence[Trigger]) -> list[object]:
+        """What became of each. Once there is no room for one, none behind it is tried: it would get ahead."""
+        full: GatewayError | None = None
+
+        async def start(trigger: Trigger) -> None:
+            nonlocal full
+            if full is not None:
+                raise full
+            try:
+                await self._dispatch(trigger)
+            except _NO_ROOM as error:
+                full = error
+                raise
+
+        outcomes = await asyncio.gather(*(start(one) for one in triggers), return_exceptions=True)
+        if full is not None and not self._held:
+            log.warning("entry_point_waits", extra={"entry_point": self.name, "reason": full.reason})
+        self._held = full is not None
+        return outcomes
 
     async def _trigger(self, event: Event) -> Trigger | None:
         """What it starts: nothing for its own, unless it shall, and at the end of a chain."""
@@ -169,20 +203,8 @@ class EventFeed(LogReader):
             )
             self._tell(EventType.ERROR, {"reason": "CHAIN_TOO_LONG", "message": said}, self.name, event.correlation_id)
 
-    async def _again(self, event: Event, trigger: Trigger, error: BaseException) -> None:
-        """Try until there is room, however long that is. Raises `Draining` when the daemon stops."""
-        pause = _SOON
-        while isinstance(error, LimitExceeded | StoreBusy | StoreFull):
-            if not self._held:
-                self._held = True
-                log.warning("entry_point_waits", extra={"entry_point": self.name, "reason": error.reason})
-            await self._clock.sleep(pause)
-            pause = min(pause * 2, _RETRY)
-            try:
-                await self._dispatch(trigger)
-                return
-            except GatewayError as refusal:
-                error = refusal
+    def _refused(self, event: Event, trigger: Trigger, error: BaseException) -> None:
+        """Tell of an event that starts nothing; what is no fault of its own is raised."""
         if isinstance(error, IdConflict) and event.cursor is not None:
             return  # it was taken in before, with words that were erased since
         if isinstance(error, Draining | EntryPointNotFound) or not isinstance(error, GatewayError):

@@ -13,7 +13,7 @@ from resume_herd import herd
 from stream_rig import PATIENCE, note, number_of
 
 from gatewayctl.client import Client, Event, GatewayError, HistoryLost, PermissionDenied, event_filter
-from tests.rigs.house import House, house
+from tests.rigs.house import House, eventually, house
 from tests.rigs.stream import RawStream, reason_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,9 +27,10 @@ CONFIG = HERD + "clients:\n" + "".join(
 """
     for name, token in TOKENS.items()
 )  # fmt: skip
-SHORT = """
-agents: {echo: {model: offline/echo}}
-bus: {history: {max_events: 1000}}
+KEPT = 1000
+SHORT = f"""
+agents: {{echo: {{model: offline/echo}}}}
+bus: {{history: {{max_events: {KEPT}}}}}
 """
 
 
@@ -43,6 +44,10 @@ async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
 async def forgetful(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     async with house(tmp_path_factory.mktemp("short"), SHORT) as rig:
         yield rig
+
+
+def seq_of(cursor: str) -> int:
+    return int(cursor.rpartition(":")[2])
 
 
 async def take(client: Client, topic: str, since: str, count: int) -> list[int]:
@@ -93,24 +98,23 @@ async def _by_stream(rig: House, since: str) -> str:
         return reason_of(frame.ended.error) if frame.HasField("ended") else ""
 
 
-async def _by_call(rig: House, since: str) -> str:
+async def _refusal(rig: House, since: str, seconds: int) -> GatewayError | None:
+    """Of a wait from there that lasts no longer than that."""
     request = pb.WaitForEventRequest(filter=event_filter(topic="odd"), since=since)
-    request.timeout.FromSeconds(1)
+    request.timeout.FromSeconds(seconds)
     try:
         await rig.client.call("EventService/WaitForEvent", request, pb.WaitForEventResponse, timeout=PATIENCE)
     except GatewayError as error:
-        return error.reason
-    return ""
+        return error
+    return None
+
+
+async def _by_call(rig: House, since: str) -> str:
+    return refusal.reason if (refusal := await _refusal(rig, since, 1)) else ""
 
 
 async def _by_look(rig: House, since: str) -> str:
-    request = pb.WaitForEventRequest(filter=event_filter(topic="odd"), since=since)
-    request.timeout.FromSeconds(0)
-    try:
-        await rig.client.call("EventService/WaitForEvent", request, pb.WaitForEventResponse, timeout=PATIENCE)
-    except GatewayError as error:
-        return error.reason
-    return ""
+    return refusal.reason if (refusal := await _refusal(rig, since, 0)) else ""
 
 
 WAYS: list[Callable[[House, str], Awaitable[str]]] = [_by_stream, _by_call, _by_look]
@@ -138,10 +142,16 @@ async def test_F51_a_place_that_is_no_longer_kept_is_told_with_the_oldest(forget
     """HISTORY_LOST, and from the oldest place that it names everything that is left comes without a gap."""
     old = await forgetful.client.publish(note(0, "old"))
     for start in range(1, 2001, 500):
-        await forgetful.client.publish([note(start + each, "old") for each in range(500)])
+        last = await forgetful.client.publish([note(start + each, "old") for each in range(500)])
     await forgetful.daemon.stop()
-    await forgetful.daemon.start()  # the bound holds from the start on
+    await forgetful.daemon.start()  # it forgets at its start, a bite at a time
     await forgetful.reconnect()
+
+    async def forgotten() -> bool:
+        lost = await _refusal(forgetful, old, 0)
+        return lost is not None and seq_of(lost.metadata["oldest_cursor"]) >= seq_of(last) - KEPT
+
+    await eventually(forgotten)
 
     seen: list[int] = []
     losses: list[str] = []
