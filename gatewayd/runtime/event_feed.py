@@ -163,7 +163,7 @@ class EventFeed(LogReader):
                 full = error
                 raise
 
-        outcomes = await asyncio.gather(*(start(one) for one in triggers), return_exceptions=True)
+        outcomes: list[object] = await asyncio.gather(*(start(one) for one in triggers), return_exceptions=True)
         if full is not None and not self._held:
             log.warning("entry_point_waits", extra={"entry_point": self.name, "reason": full.reason})
         self._held = full is not None
