@@ -9,7 +9,7 @@ from collections.abc import Callable
 from gateway.v1 import event_pb2, event_type_pb2
 from gateway.v1 import event_service_pb2 as pb
 
-from gatewayctl.sdk.errors import ClientClosed, EventsLost, GatewayError
+from gatewayctl.sdk.errors import EventsLost, GatewayError
 from gatewayctl.sdk.subscription import Gap
 
 __all__ = ["Addressed"]
@@ -25,7 +25,8 @@ class Addressed:
     event for an agent that the client serves has the agent as its `target`. It is gathered from the moment that the
     client connects, over all its connections; what came while there was none is kept by the daemon for
     `reconnect_timeout`. An EventsLost is raised in the place of what was dropped, here or there; iterating again goes
-    on behind it. Of several that iterate, each gets a part.
+    on behind it. Any other GatewayError is the end: ClientClosed, or why the daemon will have this client no more. Of
+    several that iterate, each gets a part.
     """
 
     def __init__(self, is_awaited: Callable[[event_pb2.Event], bool]) -> None:
@@ -74,9 +75,9 @@ class Addressed:
             self._news.clear()
             await self._news.wait()
 
-    def client_closed(self) -> None:
-        """The client is closing: who iterates gets what waits, then ClientClosed."""
-        self._error = ClientClosed("the client is closed", code=1)
+    def end(self, error: GatewayError) -> None:
+        """Nothing will come any more: who iterates gets what waits, then the error."""
+        self._error = error
         self._news.set()
 
 

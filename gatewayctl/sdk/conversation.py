@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import grpc
 from gateway.v1 import event_service_pb2 as pb
 
-from gatewayctl.sdk.awaited import Awaited
 from gatewayctl.sdk.errors import (
     ClientClosed,
     ConnectionReplaced,
@@ -25,8 +24,9 @@ from gatewayctl.sdk.errors import (
     from_frame,
     from_rpc,
 )
-from gatewayctl.sdk.link import EOF, Link, Stream, TopicFeed
+from gatewayctl.sdk.link import EOF, Link, Stream
 from gatewayctl.sdk.pace import Backoff
+from gatewayctl.sdk.receivers import Receivers
 from gatewayctl.system import Chance, Clock
 
 PROTOCOL = 1
@@ -40,7 +40,10 @@ STEADY = 1.0
 Dial = Callable[[], tuple[Stream, Callable[[], Awaitable[None]]]]
 """Opens a stream on a connection of its own, and says how to close that."""
 
-_FATAL = (Unauthenticated, PermissionDenied, InvalidArgument, ConnectionReplaced)
+_ENDS = (PermissionDenied, InvalidArgument, ConnectionReplaced)
+"""What ends a link for good."""
+_REFUSES = (Unauthenticated, *_ENDS)
+"""What refuses a hello for good. A link that ends with Unauthenticated may have new scopes: the next hello tells."""
 _GIVE_UP = (
     pb.RECOVERY_STEP_REAUTHENTICATE,
     pb.RECOVERY_STEP_UPGRADE_CLIENT,
@@ -72,10 +75,7 @@ class Conversation:
         identity: Identity,
         clock: Clock,
         chance: Chance,
-        awaited: Awaited,
-        *,
-        addressed: Callable[[pb.ConnectResponse], None],
-        topics: TopicFeed,
+        receivers: Receivers,
     ) -> None:
         self.connects = 0
         """How often a welcome came."""
@@ -87,9 +87,7 @@ class Conversation:
         """Why there is no link; None while there is one."""
         self._dial = dial
         self._identity = identity
-        self._awaited = awaited
-        self._addressed = addressed
-        self._topics = topics
+        self._receivers = receivers
         self._clock = clock
         self._chance = chance
         self._backoff = self.new_backoff()
@@ -172,7 +170,7 @@ class Conversation:
         """Nothing will come any more: everybody who waits gets the error."""
         self._failed = self._failed or error
         self.last_error = self._failed
-        self._awaited.fail(self._failed)
+        self._receivers.end(self._failed)
         if self._link is not None:
             self._link.end()
         self._changed.set()
@@ -194,7 +192,7 @@ class Conversation:
         try:
             link = await self._greet(stream)
         except GatewayError as error:
-            if isinstance(error, _FATAL):
+            if isinstance(error, _REFUSES):
                 raise _Refused(error) from None
             self._note(error)
             return self._backoff.next(error.retry_after)
@@ -209,7 +207,7 @@ class Conversation:
             self._link = None
         if self._clock.monotonic() - began >= STEADY:
             self._backoff.reset()
-        if isinstance(cause, _FATAL):
+        if isinstance(cause, _ENDS):
             raise _Refused(cause)
         self._note(cause or Unavailable("the daemon has closed the connection", code=14))
         wait = link.goodbye.reconnect_after.ToTimedelta().total_seconds() if link.goodbye else None
@@ -247,15 +245,7 @@ class Conversation:
         if kind != "welcome":
             raise _Refused(GatewayError(f"the daemon began with {kind} instead of a welcome", code=13))
         self.welcome, self._resume_token = frame.welcome, frame.welcome.resume_token
-        return Link(
-            stream,
-            frame.welcome,
-            self._clock,
-            self.connects + 1,
-            self._awaited,
-            addressed=self._addressed,
-            topics=self._topics,
-        )
+        return Link(stream, frame.welcome, self._clock, self.connects + 1, self._receivers)
 
 
 def _unless_torn(error: GatewayError) -> GatewayError:

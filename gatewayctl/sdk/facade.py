@@ -28,6 +28,7 @@ from gatewayctl.sdk.emit import Emits
 from gatewayctl.sdk.errors import ClientClosed, from_rpc
 from gatewayctl.sdk.pace import Backoff, Ids, Tasks
 from gatewayctl.sdk.publisher import Publisher
+from gatewayctl.sdk.receivers import Receivers
 from gatewayctl.sdk.requests import Requests
 from gatewayctl.sdk.runtime import Runtime
 from gatewayctl.sdk.serving import Serves, Worker
@@ -83,9 +84,8 @@ class Client(Emits, Requests, Serves, Runtime, Controls, Standing):
         self._awaited = awaited = Awaited(self.client_id)
         self._addressed, members = Addressed(awaited.take), Members()
         self._worker = worker = Worker(self._addressed.feed)
-        self._conversation = Conversation(
-            self._dial, identity, self._clock, self._chance, awaited, addressed=worker.feed, topics=members.feed
-        )
+        receivers = Receivers(awaited, worker.feed, members.feed, self._addressed.end)
+        self._conversation = Conversation(self._dial, identity, self._clock, self._chance, receivers)
         self._publisher = Publisher(self._conversation, self._ids)
         self.state = State(self.call, lambda: (self._channel, self._token), self._chance, self._clock)
         start, ids = self._tasks.start, self._ids
@@ -281,7 +281,6 @@ class Client(Emits, Requests, Serves, Runtime, Controls, Standing):
         self._publisher.closed()
         for subscription in list(self._subscriptions):
             subscription.client_closed()
-        self._addressed.client_closed()
         self._worker.closed()
         self.topics.closed()
         await self._tasks.stop()

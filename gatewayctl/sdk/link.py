@@ -13,9 +13,9 @@ from typing import Any
 import grpc
 from gateway.v1 import event_service_pb2 as pb
 
-from gatewayctl.sdk.awaited import Awaited
 from gatewayctl.sdk.errors import GatewayError, LimitExceeded, from_frame, from_rpc
 from gatewayctl.sdk.outgoing import Outgoing
+from gatewayctl.sdk.receivers import Receivers
 from gatewayctl.system import Clock
 
 EOF: Any = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not know it
@@ -30,7 +30,6 @@ REQUEST_ID_BYTES = 64
 """What a request id that is still to be made adds to a frame, at most."""
 
 Feed = Callable[[pb.ConnectResponse], Awaitable[None]]
-TopicFeed = Callable[["Link", pb.ConnectResponse], Awaitable[None]]
 OnReply = Callable[[pb.Reply], None]
 Stream = Any
 """grpc.aio's call object, which has no type of its own in the stubs."""
@@ -49,17 +48,12 @@ class Link:
         welcome: pb.Welcome,
         clock: Clock,
         number: int,
-        awaited: Awaited,
-        *,
-        addressed: Callable[[pb.ConnectResponse], None],
-        topics: TopicFeed,
+        receivers: Receivers,
     ) -> None:
-        """`addressed` takes what is for the client itself; it must not wait. `topics` takes what topics bring."""
+        """`number` counts the links of the client."""
         self.welcome = welcome
         self.features = frozenset(welcome.features)
-        self._addressed = addressed
-        self._awaited = awaited
-        self._topics = topics
+        self._awaited, self._addressed, self._topics = receivers.awaited, receivers.addressed, receivers.topics
         self.max_message_bytes = welcome.policy.max_message_bytes or MAX_MESSAGE_BYTES
         """Largest frame that the daemon takes; a larger one would end the stream."""
         self.lost = False

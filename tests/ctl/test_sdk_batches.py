@@ -12,6 +12,7 @@ from gatewayctl.sdk.awaited import Awaited
 from gatewayctl.sdk.errors import GatewayError, NotFound, Unavailable
 from gatewayctl.sdk.link import Link
 from gatewayctl.sdk.outgoing import MAX_BYTES, MAX_WAITING, MAX_WAITING_BYTES, Outgoing
+from gatewayctl.sdk.receivers import Receivers
 from gatewayctl.sdk.speaking import Speaking
 from gatewayctl.system import SystemClock
 
@@ -125,15 +126,8 @@ class Talk:
         async def nobody(*_: object) -> None:
             raise AssertionError("nothing comes for topics")
 
-        self.link = Link(
-            self.stream,
-            pb.Welcome(features=features),
-            SystemClock(),
-            1,
-            Awaited("me"),
-            addressed=lambda _frame: None,
-            topics=nobody,
-        )
+        receivers = Receivers(Awaited("me"), lambda _frame: None, nobody, lambda _error: None)
+        self.link = Link(self.stream, pb.Welcome(features=features), SystemClock(), 1, receivers)
         self.speaking = Speaking(SimpleNamespace(link=self._link, client_id="me"), self)  # type: ignore[arg-type]
         self.running = asyncio.create_task(self.link.run())
 

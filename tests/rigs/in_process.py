@@ -43,6 +43,11 @@ class InProcess:
         self.config.write_text(config)
         self.config.chmod(0o600)
 
+    async def reload(self, config: str) -> None:
+        """Replace gateway.yaml and have it read."""
+        self.write(config)
+        await self.house.reloader.reload()
+
     async def start(self) -> None:
         """Make a gateway and start it; also again after `stop`."""
         self._before = asyncio.all_tasks()

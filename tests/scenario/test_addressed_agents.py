@@ -211,8 +211,7 @@ async def test_while_the_daemon_answers_for_it_its_workers_get_nothing(tmp_path:
             await far.serve("w", "far")
             assert await asker.announce(note(1, "far")) == 1
             for number, config, count in ((2, inside, 0), (3, remote, 1)):
-                gateway.write(config)
-                await gateway.house.reloader.reload()
+                await gateway.reload(config)
                 assert await asker.announce(note(number, "far")) == count
             assert numbers(await far.mail(2)) == [1, 3]
 

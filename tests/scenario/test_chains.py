@@ -106,8 +106,7 @@ async def test_one_that_shall_start_itself_goes_on(tmp_path: Path) -> None:
             return gateway.house.runtime.per_entry_point()["self"].get("succeeded", 0) > 2 * MAX_HOPS or None
 
         await eventually(many)
-        gateway.write(AGENTS)
-        await gateway.house.reloader.reload()
+        await gateway.reload(AGENTS)
         kept = await gateway.house.store.list_executions(states=(), session_id="", agent="", before="", limit=500)
         assert {one.correlation_id for one in kept} == {first.execution_id}
         page = await gateway.house.store.read_forward(0, ERRORS, 10)

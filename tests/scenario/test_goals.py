@@ -144,20 +144,17 @@ async def test_progress_outlives_a_restart_and_a_reload(tmp_path: Path) -> None:
         async with gateway.client("c") as client:
             assert await goal_when(client, 2) == before
 
-            gateway.write(CONFIG.replace("target: 80%", "target: 50%"))
-            await gateway.house.reloader.reload()
+            await gateway.reload(CONFIG.replace("target: 80%", "target: 50%"))
             changed = await client.goal("helpful")
             assert (changed.criteria["answered"].met, changed.progress, changed.decisions) == (True, 1.0, 4)
 
-            gateway.write(AGENTS + "entry_points: {support: {agent: support}, lonely: {agent: echo}}\n")
-            await gateway.house.reloader.reload()
+            await gateway.reload(AGENTS + "entry_points: {support: {agent: support}, lonely: {agent: echo}}\n")
             with pytest.raises(NotFound, match="no goal 'helpful'"):
                 await client.goal("helpful")
             (without,) = await ask(client, "the weather?")
             with pytest.raises(NotFound, match="has no goal"):
                 await client.report_outcome(without, "answered", True)
-            gateway.write(CONFIG)
-            await gateway.house.reloader.reload()
+            await gateway.reload(CONFIG)
             assert (await client.goal("helpful")).decisions == 0
             await ask(client, "the time?")
             assert (await goal_when(client, 1)).progress == 1.0
@@ -192,21 +189,18 @@ async def test_an_execution_outlives_the_goal_that_it_began_with(
                 config.replace("goals: {calm", "goals: {wild").replace("goal: calm", "goal: wild"),
             )
         ):
-            gateway.write(config)
-            await gateway.house.reloader.reload()
+            await gateway.reload(config)
             running = asyncio.create_task(client.trigger_and_wait("wait", str(number), timeout=60))
 
             async def runs() -> bool | None:
                 return gateway.house.runtime.counts().get("running", 0) == 1 or None
 
             await eventually(runs)
-            gateway.write(other)
-            await gateway.house.reloader.reload()
+            await gateway.reload(other)
             await client.state.set("go", str(number))
             assert (await running).state == "succeeded"
 
-        gateway.write(config.replace("id: quick", "id: slow"))
-        await gateway.house.reloader.reload()
+        await gateway.reload(config.replace("id: quick", "id: slow"))
         wrong = await client.trigger_and_wait("wait", "2", timeout=60)
         assert (wrong.state, "no constraint 'quick'" in wrong.error) == ("failed", True)
 

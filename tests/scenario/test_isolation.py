@@ -100,8 +100,7 @@ async def test_a_reload_changes_what_later_executions_share_and_one_of_a_removed
     async with InProcess(tmp_path, CONFIG) as gateway, gateway.client("c") as client:
         await client.state.set("a", "x")
         assert await run(client, "alone", "get:a") == ["None"]
-        gateway.write(CONFIG.replace("isolated", "shared") + "runtime: {max_concurrent_executions: 1}\n")
-        await gateway.house.reloader.reload()
+        await gateway.reload(CONFIG.replace("isolated", "shared") + "runtime: {max_concurrent_executions: 1}\n")
         assert await run(client, "alone", "get:a") == ["x"]
 
         first = await client.trigger("shared", "wait:go")
@@ -111,8 +110,7 @@ async def test_a_reload_changes_what_later_executions_share_and_one_of_a_removed
             return gateway.house.runtime.lanes.queued == 1
 
         await eventually(waits)
-        gateway.write("agents: {sharer: {class: 'sharer:Sharer'}}\n")
-        await gateway.house.reloader.reload()
+        await gateway.reload("agents: {sharer: {class: 'sharer:Sharer'}}\n")
         await client.state.set("go", True)
         assert await queued == ["None"]
         assert first.execution_id

@@ -128,8 +128,7 @@ async def test_published_messages_reach_those_whose_topics_match(tmp_path: Path,
         assert alone.content == "1"  # not to itself
         await scene.until(5)
 
-        gateway.write(CONFIG.replace("topics: [orders.new]", "topics: [orders]"))
-        await gateway.house.reloader.reload()
+        await gateway.reload(CONFIG.replace("topics: [orders.new]", "topics: [orders]"))
         counts = [(await client.send("speaker", f"publish {topic} x")).content for topic in ("orders.new", "orders")]
         assert counts == ["1", "1"]
 
@@ -227,11 +226,10 @@ async def test_a_reload_adds_removes_and_changes_agents(tmp_path: Path, scene: t
         runs = asyncio.create_task(house.messaging.engine.send("x", AgentId("slow")))
         await scene.until(2)
         without = "".join(line for line in CONFIG.splitlines(keepends=True) if "  slow" not in line)
-        gateway.write(
+
+        await gateway.reload(
             without.replace("[orders.new]}", "[orders.new], concurrency: latest}") + "  new: {model: offline/echo}\n"
         )
-
-        await house.reloader.reload()
 
         with pytest.raises(ExecutionFailed, match="there is no agent 'slow'"):
             await client.send("speaker", "send slow x")
@@ -249,11 +247,9 @@ async def test_a_reload_of_the_concurrency_cuts_nothing_off(tmp_path: Path, scen
         sends = [asyncio.create_task(gateway.house.messaging.engine.send(f"{n}", AgentId("slow"))) for n in range(4)]
         await scene.until(1)
 
-        gateway.write(CONFIG.replace("concurrent(1000)", "concurrent(2)"))
-        await gateway.house.reloader.reload()
+        await gateway.reload(CONFIG.replace("concurrent(1000)", "concurrent(2)"))
         await scene.until(2)
-        gateway.write(CONFIG.replace("concurrent(1000)", "latest"))
-        await gateway.house.reloader.reload()
+        await gateway.reload(CONFIG.replace("concurrent(1000)", "latest"))
         with pytest.raises(Superseded):
             await sends[2]
         scene.go.set()

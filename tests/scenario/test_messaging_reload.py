@@ -33,11 +33,6 @@ async def gateway(tmp_path: Path) -> AsyncIterator[InProcess]:
         yield gateway
 
 
-async def reload(gateway: InProcess, config: str) -> None:
-    gateway.write(config)
-    await gateway.house.reloader.reload()
-
-
 def ask(gateway: InProcess, text: str, key: str = "k") -> asyncio.Task[Any]:
     """As another agent does."""
     return asyncio.create_task(gateway.house.messaging.engine.send(text, AgentId("version", key)))
@@ -52,7 +47,7 @@ async def test_F20_handlers_that_run_end_on_their_class_and_what_waits_is_for_th
         await scene.until(1)
         waits = ask(gateway, "second")
         await eventually(lambda: _queued(gateway, 1))
-        await reload(gateway, NEW)
+        await gateway.reload(NEW)
         assert await asyncio.wait_for(ask(gateway, "hello", "else"), 60) == "new 1 hello"
         third = ask(gateway, "third")
         scene.go.set()
@@ -68,7 +63,7 @@ async def test_F20_a_turn_of_a_chat_ends_on_the_class_that_it_began_with(
     async with gateway.client("c") as client:
         turn = client.stream("version", "wait")
         await scene.until(1)
-        await reload(gateway, NEW)
+        await gateway.reload(NEW)
         after = client.stream("version", "after")
         await after.accepted()
         scene.go.set()
@@ -85,11 +80,11 @@ async def test_F20_an_agent_may_become_one_of_another_kind_while_its_handlers_ru
         await scene.until(1)
         waits = client.stream("other", "send version/k second")
         await eventually(lambda: _queued(gateway, 1))
-        await reload(gateway, KEPT + "  version: {model: offline/echo}\n")
+        await gateway.reload(KEPT + "  version: {model: offline/echo}\n")
         scene.go.set()
         assert (await turn.wait()).content == "old 1 wait"
         assert (await waits.wait()).content == "second"
-        await reload(gateway, NEW)
+        await gateway.reload(NEW)
         assert (
             await client.send("speaker", "send version/k back")
         ).content == "new 1 back"  # a model hands on no state
@@ -99,11 +94,11 @@ async def test_F20_the_new_class_hears_what_it_names_and_no_longer_what_the_old_
     gateway: InProcess, scene: talkers.Scene
 ) -> None:
     relay = "  version: {class: 'tests.rigs.talkers:Relay', topics: [also]}\n"
-    await reload(gateway, KEPT + relay)
+    await gateway.reload(KEPT + relay)
     heard = gateway.house.messaging.engine.agents_for
     assert [list(heard(TopicId(topic))) for topic in ("begin", "also", "other")] == [["version"], ["version"], []]
     runs = ask(gateway, "x")
-    await reload(gateway, KEPT + VERSION.replace("timeout", "topics: [other], timeout"))
+    await gateway.reload(KEPT + VERSION.replace("timeout", "topics: [other], timeout"))
     assert [list(heard(TopicId(topic))) for topic in ("begin", "also", "other")] == [[], [], ["version"]]
     await runs
 
@@ -116,7 +111,7 @@ async def test_F21_an_agent_that_leaves_ends_what_runs_and_tells_what_waits(
         await scene.until(1)
         waits = ask(gateway, "second")
         await eventually(lambda: _queued(gateway, 1))
-        await reload(gateway, KEPT)
+        await gateway.reload(KEPT)
 
         with pytest.raises(Unavailable, match="taken out of the configuration"):
             await asyncio.wait_for(waits, 60)
@@ -127,7 +122,7 @@ async def test_F21_an_agent_that_leaves_ends_what_runs_and_tells_what_waits(
         await scene.until(2)
         assert scene.said == ["old wait", "old closes"]
 
-        await reload(gateway, NEW)
+        await gateway.reload(NEW)
         assert (await client.send("speaker", "send version/k back")).content == "new 2 back"
 
 
@@ -136,7 +131,7 @@ async def test_F21_an_agent_in_text_that_leaves_ends_what_it_was_asked(tmp_path:
     async with InProcess(tmp_path, KEPT + slow) as gateway, gateway.client("c") as client:
         turn = client.stream("speaker", "send slow 300ms still at it")
         await eventually(lambda: _running(gateway, 1))
-        await reload(gateway, KEPT)
+        await gateway.reload(KEPT)
         assert (await turn.wait()).content == "still at it"
 
 
@@ -147,7 +142,7 @@ async def test_F20_reloads_that_follow_each_other_while_a_handler_runs(
     runs = ask(gateway, "wait")
     await scene.until(1)
     for config in (NEW, OLD.replace("old", "between"), KEPT, OLD.replace("old", "last")):
-        await reload(gateway, config)
+        await gateway.reload(config)
         lost = ask(gateway, "x")
         await eventually(lambda lost=lost: _settled(gateway, lost))  # type: ignore[misc]
     scene.go.set()
@@ -162,7 +157,7 @@ async def test_F20_a_handler_that_outlives_its_time_gives_way_to_the_new_class(
     async with InProcess(tmp_path, OLD.replace("old}, timeout: 60s", "old}, timeout: 1s")) as gateway:
         runs = ask(gateway, "wait")
         await scene.until(1)
-        await reload(gateway, NEW)
+        await gateway.reload(NEW)
         after = ask(gateway, "after")
         with pytest.raises(DeadlineExceeded, match="version did not finish in time"):
             await asyncio.wait_for(runs, 60)
@@ -173,7 +168,7 @@ async def test_F20_a_stop_waits_for_what_leaves_and_keeps_its_state(tmp_path: Pa
     async with InProcess(tmp_path, OLD) as gateway:
         runs = ask(gateway, "wait")
         await scene.until(1)
-        await reload(gateway, NEW)
+        await gateway.reload(NEW)
         after = ask(gateway, "after")
         await eventually(lambda: _queued(gateway, 1))
         going = asyncio.create_task(_go_when_it_stops(gateway, scene))
@@ -189,7 +184,7 @@ async def test_F21_a_stop_cuts_off_what_leaves_when_its_time_is_over(tmp_path: P
         assert await ask(gateway, "counts") == "old 1 counts"
         runs = ask(gateway, "wait")
         await scene.until(2)
-        await reload(gateway, short + KEPT)
+        await gateway.reload(short + KEPT)
     with pytest.raises(GatewayError, match="stopped"):
         await runs
     async with InProcess(tmp_path, short + NEW) as gateway:

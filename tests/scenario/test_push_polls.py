@@ -161,14 +161,12 @@ async def test_a_poll_that_a_reload_ends_comes_back_as_at_its_timeout(tmp_path):
             return gateway.house.push.house.pollers.find(local_principal(), token).waiting
 
         await eventually(waits)
-        gateway.write("push: {enabled: false}\n")
-        await gateway.house.reloader.reload()
+        await gateway.reload("push: {enabled: false}\n")
         assert (await waiting) == pb.PollResponse()
         with pytest.raises(GatewayError) as off:
             await polls.poll()
         assert off.value.reason == "PUSH_DISABLED"
-        gateway.write(PUSH)
-        await gateway.house.reloader.reload()
+        await gateway.reload(PUSH)
         with pytest.raises(GatewayError) as gone:
             await polls.poll()
         assert gone.value.reason == "POLLER_NOT_FOUND"

@@ -151,18 +151,18 @@ async def test_a_reload_keeps_what_did_not_change_and_refuses_what_cannot_be_mad
     async with InProcess(tmp_path, config()) as gateway:
         house = gateway.house
         before = {name: house.agents.get(name).agent for name in ("oracle", "bad")}
-        gateway.write(config("0.001"))
 
-        await house.reloader.reload()
+        await gateway.reload(config("0.001"))
 
         after = {name: house.agents.get(name).agent for name in ("oracle", "bad")}
         assert after["bad"] is before["bad"]
         assert after["oracle"] is not before["oracle"]
         assert sys.modules["crashing"].made == ["bad"]
 
-        gateway.write(config().replace("crashing:Agent", "crashing:Agent, options: {fault: 1}").replace('"', ""))
         with pytest.raises(ConfigInvalid):
-            await house.reloader.reload()
+            await gateway.reload(
+                config().replace("crashing:Agent", "crashing:Agent, options: {fault: 1}").replace('"', "")
+            )
         assert house.agents.get("oracle").agent is after["oracle"]
 
 

@@ -55,11 +55,6 @@ def raw(gateway: InProcess, token: str = "") -> RawStream:
     return RawStream(f"unix:{gateway.paths.socket}", token=token)
 
 
-async def reload(gateway: InProcess, config: str) -> None:
-    gateway.write(config)
-    await gateway.house.reloader.reload()
-
-
 def slow_to_begin(gateway: InProcess, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
     """Executions stop before they ask their agent: an event that says so, and one that lets them go on."""
     begun, go = asyncio.Event(), asyncio.Event()
@@ -97,7 +92,7 @@ async def test_F21_a_worker_is_told_that_its_agent_is_gone_and_ends_the_calls_th
         asking = asyncio.create_task(client.send("lookup", "x"))
         call = (await stream.take("call")).call
         await stream.accepted(await stream.ask(reply(call.call_id, "in ")))
-        await reload(gateway, after)
+        await gateway.reload(after)
         await untold(stream)
 
         await stream.accepted(await stream.ask(reply(call.call_id, "time", final=True)))
@@ -107,7 +102,7 @@ async def test_F21_a_worker_is_told_that_its_agent_is_gone_and_ends_the_calls_th
         assert (told.stream_id, told.disconnect.client_id, told.disconnect.reason) == ("lookup", "raw", "removed")
         assert reason_of(await stream.rejected(await stream.ask(register()))) == reason
 
-        await reload(gateway, BEFORE)
+        await gateway.reload(BEFORE)
         await stream.accepted(await stream.ask(register(notify_end=True)))
         asking = asyncio.create_task(client.send("lookup", "y"))
         await stream.accepted(await stream.ask(reply((await stream.take("call")).call.call_id, "back", final=True)))
@@ -119,7 +114,7 @@ async def test_F21_a_worker_that_does_not_ask_for_it_is_told_nothing_and_serves_
     async with gateway.client("asker") as client, raw(gateway) as stream:
         await worker(stream)
         for config in (ECHO, MODEL, BEFORE):
-            await reload(gateway, config)
+            await gateway.reload(config)
         asking = asyncio.create_task(client.send("lookup", "x"))
         await stream.accepted(await stream.ask(reply((await stream.take("call")).call.call_id, "here", final=True)))
         assert (await asking).content == "here"
@@ -132,7 +127,7 @@ async def test_F20_what_waits_for_a_worker_with_room_is_answered_before_that_is_
         asked = [asyncio.create_task(client.send("lookup", "x")) for client in (one, two)]
         call = (await stream.take("call")).call
         await eventually(lambda: _waiting(gateway, 1))
-        await reload(gateway, ECHO)
+        await gateway.reload(ECHO)
         await untold(stream)
         await stream.accepted(await stream.ask(reply(call.call_id, "first", final=True)))
         await stream.accepted(await stream.ask(reply((await stream.take("call")).call.call_id, "second", final=True)))
@@ -148,7 +143,7 @@ async def test_F20_an_execution_that_has_begun_and_not_asked_yet_still_finds_the
         begun, go = slow_to_begin(gateway, monkeypatch)
         asking = asyncio.create_task(client.send("lookup", "x"))
         await asyncio.wait_for(begun.wait(), 60)
-        await reload(gateway, ECHO)
+        await gateway.reload(ECHO)
         await untold(stream)
         go.set()
         await stream.accepted(await stream.ask(reply((await stream.take("call")).call.call_id, "here", final=True)))
@@ -161,15 +156,15 @@ async def test_F20_a_graph_that_runs_still_finds_the_workers_of_its_nodes(gatewa
     """It is at a node before the worker's when the agent is taken away."""
     agents = BEFORE + "  first: {remote: true}\n  desk: {graph: desk}\n"
     if inner:
-        await reload(gateway, agents + "  back: {graph: back}\n" + GRAPH_IN_GRAPH)
+        await gateway.reload(agents + "  back: {graph: back}\n" + GRAPH_IN_GRAPH)
     else:
-        await reload(gateway, agents + GRAPH.replace("NODE", "first"))
+        await gateway.reload(agents + GRAPH.replace("NODE", "first"))
     async with gateway.client("asker") as client, raw(gateway) as stream, raw(gateway) as other:
         await worker(stream, notify_end=True)
         await worker(other, "other", "first")
         asking = asyncio.create_task(client.send("desk", "x"))
         call = (await other.take("call")).call
-        await reload(gateway, agents.replace("  lookup: {remote: true}\n", "").replace("  desk: {graph: desk}\n", ""))
+        await gateway.reload(agents.replace("  lookup: {remote: true}\n", "").replace("  desk: {graph: desk}\n", ""))
         await untold(stream)
         await other.accepted(await other.ask(reply(call.call_id, "so far", final=True)))
         node = (await stream.take("call")).call
@@ -184,7 +179,7 @@ async def test_F21_a_worker_that_is_cut_off_takes_up_its_calls_although_the_agen
         asking = asyncio.create_task(client.send("lookup", "x"))
         call = (await first.take("call")).call
         await first.accepted(await first.ask(reply(call.call_id, "in two ")))
-        await reload(gateway, ECHO)
+        await gateway.reload(ECHO)
         await first.cut()
         async with raw(gateway) as second:
             assert (await second.hello("raw", token)).resumed
@@ -204,7 +199,7 @@ async def test_F21_a_stop_waits_for_the_calls_of_an_agent_that_is_gone(tmp_path:
         await worker(stream, notify_end=True)
         asking = asyncio.create_task(client.send("lookup", "x"))
         call = (await stream.take("call")).call
-        await reload(gateway, "gateway: {drain_timeout: 30s}\n" + ECHO)
+        await gateway.reload("gateway: {drain_timeout: 30s}\n" + ECHO)
         stopping = asyncio.create_task(gateway.stop(30.0))
         await stream.take("goodbye")
         await stream.accepted(await stream.ask(reply(call.call_id, "in time", final=True)))
@@ -231,10 +226,10 @@ async def test_F21_a_worker_that_loses_the_scope_by_a_reload_serves_no_more(gate
     """Its connection ends, and over the next one it is refused."""
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     client = f'clients: {{robot: {{token_sha256: {digest}, scopes: ["agents.register:NAME"]}}}}\n'
-    await reload(gateway, BEFORE + client.replace("NAME", "lookup"))
+    await gateway.reload(BEFORE + client.replace("NAME", "lookup"))
     async with raw(gateway, TOKEN) as stream:
         await worker(stream)
-        await reload(gateway, BEFORE + client.replace("NAME", "other"))
+        await gateway.reload(BEFORE + client.replace("NAME", "other"))
         with pytest.raises(grpc.aio.AioRpcError, match="scopes were changed"):
             await stream.take("call")
     async with raw(gateway, TOKEN) as stream:
@@ -262,7 +257,7 @@ async def test_F21_the_sdk_answers_what_is_there_and_says_why_it_is_over(
         await serving.registered()
         asking = asyncio.create_task(asker.send("lookup", "x"))
         await asyncio.wait_for(begun.wait(), 60)
-        await reload(gateway, after)
+        await gateway.reload(after)
         go.set()
         assert (await asking).content == "still here"
         kind = NotFound if reason == "AGENT_NOT_FOUND" else InvalidArgument
@@ -270,7 +265,7 @@ async def test_F21_the_sdk_answers_what_is_there_and_says_why_it_is_over(
             await asyncio.wait_for(serving.wait(), 60)
         assert over.value.reason == reason
 
-        await reload(gateway, BEFORE)
+        await gateway.reload(BEFORE)
         async with client.serve_agent("lookup", answer):
             assert (await asker.send("lookup", "y")).content == "still here"
 
@@ -289,7 +284,7 @@ async def test_F21_the_sdk_goes_on_with_its_calls_over_a_cut_connection(gateway:
         await serving.registered()
         asking = asyncio.create_task(asker.send("lookup", "x"))
         await asyncio.wait_for(begun.wait(), 60)
-        await reload(gateway, ECHO)
+        await gateway.reload(ECHO)
         (await client._conversation.link()).end()
         await eventually(lambda: _is(serving.connects == 2))
         go.set()
@@ -308,7 +303,7 @@ async def test_F21_a_message_of_another_agent_is_answered_to_its_end(gateway: In
         return "still here"
 
     speaker = "  speaker: {class: 'tests.rigs.talkers:Speaker'}\n"
-    await reload(gateway, BEFORE + speaker)
+    await gateway.reload(BEFORE + speaker)
     async with gateway.client("asker") as asker, gateway.client("worker") as client:
         serving = client.serve_agent("lookup", answer)
         await serving.registered()
@@ -316,7 +311,7 @@ async def test_F21_a_message_of_another_agent_is_answered_to_its_end(gateway: In
         await asyncio.wait_for(begun.wait(), 60)
         (task,) = [task for _, task in serving._calls.values()]
         task.add_done_callback(lambda task: cut.set() if task.cancelled() else None)
-        await reload(gateway, ECHO + speaker)
+        await gateway.reload(ECHO + speaker)
         go.set()
         assert (await asking).content == "still here"
         with pytest.raises(NotFound, match="a reload has ended the registration"):
@@ -330,7 +325,7 @@ async def test_F21_leaving_the_block_of_a_worker_whose_agent_is_gone_is_no_error
 
     async with gateway.client("worker") as client:
         async with client.serve_agent("lookup", answer) as serving:
-            await reload(gateway, ECHO)
+            await gateway.reload(ECHO)
             with pytest.raises(NotFound):
                 await asyncio.wait_for(serving.wait(), 60)
         with pytest.raises(NotFound, match="there is no agent 'lookup'"):
@@ -354,7 +349,7 @@ async def test_F20_a_reload_lets_nobody_register_for_an_agent_that_was_never_for
         begun, go = slow_to_begin(gateway, monkeypatch)
         asking = asyncio.create_task(client.send("echo", "x"))
         await asyncio.wait_for(begun.wait(), 60)
-        await reload(gateway, MODEL)
+        await gateway.reload(MODEL)
         frame = register()
         frame.register_agent.agent = "echo"
         assert reason_of(await stream.rejected(await stream.ask(frame))) == "INVALID_ARGUMENT"
