@@ -103,11 +103,12 @@ class Chorus:
             self._take()
         chunk, left, suspended = self._chunk, self._left, None
         clean, cancelling = copy_context(), self._crew.cancelling
-        # Where one has left context variables or a cancellation behind, the crew goes on in another task.
-        while left and suspended is None and copy_context() == clean and not cancelling():
-            assert chunk is not None
+        while left and chunk is not None:
             handling = self._current = left.popleft()
             suspended = handling.hear(chunk)
+            # Where one has left context variables or a cancellation behind, the crew goes on in another task.
+            if suspended is not None or copy_context() != clean or cancelling():
+                break
         self._current = None
         self._go_on()
         return suspended

@@ -125,7 +125,12 @@ class Handling:
         if self._suspended or self._queued or self.ended:  # whoever is neither has nothing that waits
             self.hold(chunk)
             return None
-        return self._step(chunk.events, 0, len(chunk.events))
+        if len(chunk.events) > 1:
+            return self._step(chunk.events, 0, len(chunk.events))
+        suspended = self._begin(chunk.events[0])
+        if self._idlers:
+            self.look_on()
+        return suspended
 
     def hold(self, chunk: Chunk) -> None:
         """Put these events to those that wait, by the mailbox's policy."""
@@ -146,43 +151,50 @@ class Handling:
             return None
         if self._place >= len(self._events):
             self._take()
-        return self._step(self._events, self._place, min(len(self._events), self._place + most))
+        suspended = self._step(self._events, self._place, min(len(self._events), self._place + most))
+        self.look_on()
+        return suspended
 
     def _step(self, events: Sequence[Event], place: int, stop: int) -> Suspended | None:
         """Handle the events from `place` to `stop`, until one suspends; what is left of all waits."""
-        handler = self._handler
         suspended: Suspended | None = None
-        self._stepping = True
         while place < stop:
-            event = events[place]
+            suspended = self._begin(events[place])
             place += 1
-            try:
-                work = handler(event)
-                if type(work) is not CoroutineType:
-                    work = coroutine_of(work)
-                waits_for = work.send(None)
-            except StopIteration:
-                self._handled += 1
-            except (Exception, asyncio.CancelledError) as error:  # the boundary of a handler: its faults are its own
-                self._tell_failure(event, error)
-            else:
-                self._suspended += 1
-                suspended = self, work, waits_for, event
-                break
             if self.ended:
                 events = ()
                 break
-            if place < stop and self._crew.cancelling():  # it cancelled its own task: the rest is for another
+            # Where it cancelled its own task, the rest is for another.
+            if suspended is not None or (place < stop and self._crew.cancelling()):
                 break
-        self._stepping = False
         if place < len(events):
             self._events, self._place = events, place
             self.look_on()
         else:
-            self._events, self._place = (), 0
-            if self._idlers or self._source is None or self._source.mailbox.has_news:
+            if self._events:
+                self._events, self._place = (), 0
+            if self._idlers:
                 self.look_on()
         return suspended
+
+    def _begin(self, event: Event) -> Suspended | None:
+        """Take the first step of the handler, which for most of them is the only one."""
+        self._stepping = True
+        try:
+            work = self._handler(event)
+            if type(work) is not CoroutineType:
+                work = coroutine_of(work)
+            waits_for = work.send(None)
+        except StopIteration:
+            self._handled += 1
+            return None
+        except (Exception, asyncio.CancelledError) as error:  # the boundary of a handler: its faults are its own
+            self._tell_failure(event, error)
+            return None
+        finally:
+            self._stepping = False
+        self._suspended += 1
+        return self, work, waits_for, event
 
     def gone_on(self, event: Event, failure: BaseException | None) -> None:
         """See `Hand`."""

@@ -3,9 +3,10 @@
 `catalogue.py` says for each type who may emit it, whether it is durable and which keys its data has.
 """
 
-from collections.abc import Mapping
-from dataclasses import field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import field
 from enum import IntEnum
+from operator import attrgetter
 from typing import Any
 
 from gatewayd.core.errors import InvalidArgument
@@ -132,9 +133,23 @@ class Event:
 
     def stamped(self, epoch: str, seq: int) -> "Event":
         """The same event at its place in the log."""
-        return replace(self, epoch=epoch, seq=seq)
+        return _again(self, epoch, seq, self.wire)
+
+    def encoded(self, wire: bytes) -> "Event":
+        """The same event with its encoding."""
+        return _again(self, self.epoch, self.seq, wire)
 
     @property
     def cursor(self) -> Cursor | None:
         """Its place in the log; None for an ephemeral event."""
         return Cursor(self.epoch, self.seq) if self.seq else None
+
+
+_said = attrgetter(*Event.__match_args__[:-3])
+"""All but `epoch`, `seq` and `wire`, which stand last."""
+_made: Callable[..., Event] = Event
+
+
+def _again(event: Event, epoch: str, seq: int, wire: bytes) -> Event:
+    """What `dataclasses.replace` would make, in a third of the time."""
+    return _made(*_said(event), epoch, seq, wire)

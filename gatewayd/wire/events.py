@@ -6,8 +6,6 @@ other ways, do not survive. The price is one encoding per event (a third of a mi
 of its readers.
 """
 
-from dataclasses import replace
-
 from gateway.v1 import event_pb2
 from google.protobuf.message import DecodeError
 
@@ -54,7 +52,7 @@ def encode_event(event: Event) -> bytes:
 
 def with_wire(event: Event) -> Event:
     """The same event with its encoding kept in it, so that it is made only once."""
-    return event if event.wire else replace(event, wire=encode_event(event))
+    return event if event.wire else event.encoded(encode_event(event))
 
 
 def with_snapshot(event: Event, text: str) -> Event:
@@ -62,7 +60,7 @@ def with_snapshot(event: Event, text: str) -> Event:
     more = event_pb2.Event()
     getattr(more, event.type.label).snapshot = text
     # Encodings of one message may be joined: members that both have are merged.
-    return replace(event, wire=(event.wire or encode_event(event)) + more.SerializeToString())
+    return event.encoded((event.wire or encode_event(event)) + more.SerializeToString())
 
 
 def event_bytes(event: Event) -> bytes:
