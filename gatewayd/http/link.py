@@ -1,32 +1,27 @@
 """A WebSocket as the link of a conversation: messages in one of two forms, and what the closing tells."""
 
-import asyncio
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeVar
 
 from aiohttp import WebSocketError, WSMsgType, web
 
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import LimitExceeded, ProtocolViolation
 from gatewayd.http.credentials import JSON
+from gatewayd.http.json_desk import JsonDesk
 from gatewayd.http.verdicts import NORMAL, TOO_BIG
-from gatewayd.wire.json import kind_of_response, request_from_json, response_to_json
+from gatewayd.wire.json import kind_of_response
 
 HEARTBEAT = 24.0
 """Seconds of silence after which the client is pinged; without a pong in half of it, it is gone (40 s at most)."""
 LINGER = 1.0
 """Seconds in which the rest of a message that is too large is taken from the client, so that it reads why."""
-_LARGE = 16 * 1024
-"""Characters or bytes from which on JSON is read and written beside the loop, not on it."""
 _NO_CODE = 0
 _PROTOCOL, _PAYLOAD = 1002, 1007
 _REASONS: Mapping[int, bytes] = MappingProxyType(
     {TOO_BIG: b"LIMIT_EXCEEDED", _PROTOCOL: b"PROTOCOL_VIOLATION", _PAYLOAD: b"PROTOCOL_VIOLATION"}
 )
-_In = TypeVar("_In", str, bytes)
-_Out = TypeVar("_Out", str, bytes)
 
 
 class Socket(web.WebSocketResponse):
@@ -53,9 +48,10 @@ class SocketLink:
     end: object = None
     gone: type[Exception] = ConnectionError
 
-    def __init__(self, socket: Socket, form: str) -> None:
+    def __init__(self, socket: Socket, json: JsonDesk | None) -> None:
+        """`json` reads and writes the messages, unless they are bytes."""
         self._socket = socket
-        self._json = form == JSON
+        self._json = json
         self.opened_with = ""
         """The first frame that was written: `welcome`, `refused`, or '' while there was none."""
 
@@ -68,24 +64,17 @@ class SocketLink:
             raise LimitExceeded("the message is too large", metadata={"limit": "limits.message_bytes"})
         if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
             raise ConnectionResetError("the client is gone")
-        if self._json is not (message.type is WSMsgType.TEXT):
-            wanted = "text" if self._json else "binary"
+        if (self._json is not None) is not (message.type is WSMsgType.TEXT):
+            wanted = "binary" if self._json is None else "text"
             raise ProtocolViolation(f"frame: {self._socket.ws_protocol or JSON} is spoken in {wanted} messages")
-        return await _convert(request_from_json, message.data) if self._json else message.data
+        return message.data if self._json is None else await self._json.read(message.data)
 
     async def write(self, data: bytes) -> None:
         self.opened_with = self.opened_with or kind_of_response(data)
-        if self._json:
-            await self._socket.send_str(await _convert(response_to_json, data))
-        else:
+        if self._json is None:
             await self._socket.send_bytes(data)
-
-
-async def _convert(convert: Callable[[_In], _Out], data: _In) -> _Out:
-    """What is large does not hold up the others meanwhile."""
-    if len(data) < _LARGE:
-        return convert(data)
-    return await asyncio.get_running_loop().run_in_executor(None, convert, data)
+        else:
+            await self._socket.send_str(await self._json.write(data))
 
 
 def _code(error: object) -> int:

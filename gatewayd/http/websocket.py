@@ -20,7 +20,8 @@ from gatewayd.core.frames import RecoveryStep, Refused, Rejected, ServerFrame
 from gatewayd.core.http import HttpRequest
 from gatewayd.core.tracing import checked_traceparent
 from gatewayd.http.connection import reply
-from gatewayd.http.credentials import form, offered, socket_token
+from gatewayd.http.credentials import JSON, form, offered, socket_token
+from gatewayd.http.json_desk import JsonDesk
 from gatewayd.http.link import Socket, SocketLink
 from gatewayd.http.server import Route
 from gatewayd.http.verdicts import NORMAL, RESTART, close_code, problem
@@ -50,6 +51,7 @@ class WebSocketDoor:
         self._settings = settings
         self._draining = draining
         self._clock = clock
+        self._json = JsonDesk(lambda: settings().limits.message_bytes)
 
     def routes(self) -> list[Route]:
         """What it serves."""
@@ -71,7 +73,7 @@ class WebSocketDoor:
                 raise InvalidArgument("this is no handshake of WebSocket 13")
             transport = request.transport
             await socket.prepare(request)
-            link = SocketLink(socket, kind)
+            link = SocketLink(socket, self._json if kind == JSON else None)
             error: GatewayError | None = None
             try:
                 trace = checked_traceparent(head.headers.get("traceparent", ""))

@@ -11,7 +11,8 @@ from gateway.v1 import event_service_pb2 as pb
 from google.protobuf import json_format
 
 from gatewayd.core.errors import InvalidArgument, ProtocolViolation, Violation
-from gatewayd.wire.members import check_members_of_json
+from gatewayd.wire.least import least_bytes
+from gatewayd.wire.members import LARGE, check_members_of_json
 from gatewayd.wire.names import MAX_ID
 
 MAX_DEPTH = 32
@@ -19,8 +20,8 @@ MAX_DEPTH = 32
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels; make it flatter, or send the inner part as a text"
 
 
-def request_from_json(text: str) -> bytes:
-    """The encoding of one `gateway.v1.ConnectRequest`.
+def request_from_json(text: str, most: int) -> bytes:
+    """The encoding of one `gateway.v1.ConnectRequest`, of at most so many bytes.
 
     Raises `ProtocolViolation` for what is no JSON object, and `InvalidArgument` for one that is no such frame: its
     violation says what is wrong, and `metadata['request_id']` which request is to be rejected. A batch in which one is
@@ -28,23 +29,18 @@ def request_from_json(text: str) -> bytes:
     """
     found = _object(text, "frame")
     if _deeper_than(found, MAX_DEPTH):
-        if request_id := _request_id(found):
-            raise InvalidArgument(
-                f"frame: {_TOO_DEEP}",
-                violations=[Violation("frame", _TOO_DEEP)],
-                metadata={"request_id": request_id},
-            )
-        raise ProtocolViolation(f"frame: {_TOO_DEEP}")
+        if not _request_id(found):
+            raise ProtocolViolation(f"frame: {_TOO_DEEP}")
+        raise _refused(found, _TOO_DEEP)
     check_members_of_json(found)
+    if len(text) > LARGE and least_bytes(found, most) > most:
+        raise _refused(found, _too_large(most))
     try:
         frame: bytes = json_format.ParseDict(found, pb.ConnectRequest()).SerializeToString()
     except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
-        what = _short(error)
-        if "batch" in found:  # which of its requests are meant is not known for sure
-            raise ProtocolViolation(f"frame: {what}") from None
-        raise InvalidArgument(
-            f"frame: {what}", violations=[Violation("frame", what)], metadata={"request_id": _request_id(found)}
-        ) from None
+        raise _refused(found, _short(error)) from None
+    if len(frame) > most:
+        raise _refused(found, _too_large(most))
     return frame
 
 
@@ -54,6 +50,18 @@ def json_object(text: str, path: str) -> dict[str, Any]:
     if _deeper_than(found, MAX_DEPTH):
         raise ProtocolViolation(f"{path}: {_TOO_DEEP}")
     return found
+
+
+def _refused(frame: dict[str, Any], what: str) -> InvalidArgument:
+    """Of the request in it, or of the whole where it is not known for sure which of its requests is meant."""
+    if "batch" in frame:
+        return ProtocolViolation(f"frame: {what}")
+    violations = [Violation("frame", what)]
+    return InvalidArgument(f"frame: {what}", violations=violations, metadata={"request_id": _request_id(frame)})
+
+
+def _too_large(most: int) -> str:
+    return f"is larger than {most} bytes as protobuf (gateway.limits.message_bytes)"
 
 
 def _object(text: str, path: str) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from gateway.v1 import agent_service_pb2 as agents
 from gateway.v1 import event_service_pb2 as pb
+from json_frames import read
 
 from gatewayd.core import frames, workers
 from gatewayd.core.errors import InvalidArgument, ProtocolViolation
 from gatewayd.wire import decode_client_frame, encode_server_frame
-from gatewayd.wire.json import request_from_json
 from gatewayd.wire.members import LARGE, MAX_BATCH
 from gatewayd.wire.speaking import content_of, send_within
 from gatewayd.wire.values import MAX_DEPTH
@@ -128,7 +128,7 @@ def test_a_large_frame_of_nothing_is_refused_before_it_is_decoded(monkeypatch: p
     many = {"batch": {"requests": [{}] * (MAX_BATCH + 1)}}
     for found, what in ((many, "more"), ({"batch": {"requests": [{}, many]}}, r"requests\[1\]: holds a batch")):
         with pytest.raises(ProtocolViolation, match=what):
-            request_from_json(json.dumps(found))
+            read(json.dumps(found))
     for data, what in (
         (whole, "more"),
         (pieces, "more"),
@@ -146,7 +146,7 @@ def test_of_too_many_events_in_json_no_more_are_read_than_say_so() -> None:
     """Each costs ten microseconds there. The others of a batch go on, as ever."""
     publish = {"requestId": "p", "publish": {"events": [{}] * 2000}}
     for text in (json.dumps(publish), json.dumps({"batch": {"requests": [publish, {"requestId": "q", "ping": {}}]}})):
-        data = request_from_json(text)
+        data = read(text)
         sent = pb.ConnectRequest.FromString(data)
         assert len((sent.batch.requests[0] if sent.HasField("batch") else sent).publish.events) == 1001
         if not sent.HasField("batch"):
@@ -231,9 +231,9 @@ def test_what_is_wrongly_published_from_within_a_call_is_refused(said: pb.Publis
 
 def test_a_batch_in_json() -> None:
     text = '{"batch": {"requests": [{"requestId": "1", "ping": {}}, {"requestId": "2", "send": {"agent": "a"}}]}}'
-    found = decode_client_frame(request_from_json(text))
+    found = decode_client_frame(read(text))
 
     assert isinstance(found, frames.RequestBatch)
     assert [type(one) for one in found.requests] == [frames.Ping, frames.Rejected]
     with pytest.raises(ProtocolViolation, match="pong"):
-        request_from_json('{"batch": {"requests": [{"requestId": "1", "pong": {}}]}}')
+        read('{"batch": {"requests": [{"requestId": "1", "pong": {}}]}}')
