@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gatewayctl.client import Answer, Client
 from gatewayd.core.agents import AgentId, TopicId
 from gatewayd.core.errors import AgentNotFound, DeadlineExceeded, GatewayError, Unavailable
 from tests.rigs import talkers
@@ -38,15 +39,34 @@ def ask(gateway: InProcess, text: str, key: str = "k") -> asyncio.Task[Any]:
     return asyncio.create_task(gateway.house.messaging.engine.send(text, AgentId("version", key)))
 
 
+async def at_work(gateway: InProcess, scene: talkers.Scene) -> asyncio.Task[Any]:
+    """A handler that has begun and waits for `scene.go`; what it was asked."""
+    runs = ask(gateway, "wait")
+    await scene.until(1)
+    return runs
+
+
+async def begun(client: Client, scene: talkers.Scene) -> Answer:
+    """The same, asked by an agent in whose turn it is."""
+    turn = client.stream("speaker", "send version/k wait")
+    await scene.until(1)
+    return turn
+
+
+async def queued(gateway: InProcess, text: str) -> asyncio.Task[Any]:
+    """What waits behind that."""
+    waits = ask(gateway, text)
+    await eventually(lambda: _queued(gateway, 1))
+    return waits
+
+
 async def test_F20_handlers_that_run_end_on_their_class_and_what_waits_is_for_the_new_one(
     gateway: InProcess, scene: talkers.Scene
 ) -> None:
     """One key is handled by one instance at a time, in order, and its state goes with it; others do not wait."""
     async with gateway.client("c") as client:
-        turn = client.stream("speaker", "send version/k wait")
-        await scene.until(1)
-        waits = ask(gateway, "second")
-        await eventually(lambda: _queued(gateway, 1))
+        turn = await begun(client, scene)
+        waits = await queued(gateway, "second")
         await gateway.reload(NEW)
         assert await asyncio.wait_for(ask(gateway, "hello", "else"), 60) == "new 1 hello"
         third = ask(gateway, "third")
@@ -76,8 +96,7 @@ async def test_F20_an_agent_may_become_one_of_another_kind_while_its_handlers_ru
 ) -> None:
     """From a class of handlers to a model, which has other messages in its hands, and back."""
     async with gateway.client("c") as client:
-        turn = client.stream("speaker", "send version/k wait")
-        await scene.until(1)
+        turn = await begun(client, scene)
         waits = client.stream("other", "send version/k second")
         await eventually(lambda: _queued(gateway, 1))
         await gateway.reload(KEPT + "  version: {model: offline/echo}\n")
@@ -107,10 +126,8 @@ async def test_F21_an_agent_that_leaves_ends_what_runs_and_tells_what_waits(
     gateway: InProcess, scene: talkers.Scene
 ) -> None:
     async with gateway.client("c") as client:
-        turn = client.stream("speaker", "send version/k wait")
-        await scene.until(1)
-        waits = ask(gateway, "second")
-        await eventually(lambda: _queued(gateway, 1))
+        turn = await begun(client, scene)
+        waits = await queued(gateway, "second")
         await gateway.reload(KEPT)
 
         with pytest.raises(Unavailable, match="taken out of the configuration"):
@@ -139,8 +156,7 @@ async def test_F20_reloads_that_follow_each_other_while_a_handler_runs(
     gateway: InProcess, scene: talkers.Scene
 ) -> None:
     """Changed, taken away and brought back: only what is current in the end follows the one that runs."""
-    runs = ask(gateway, "wait")
-    await scene.until(1)
+    runs = await at_work(gateway, scene)
     for config in (NEW, OLD.replace("old", "between"), KEPT, OLD.replace("old", "last")):
         await gateway.reload(config)
         lost = ask(gateway, "x")
@@ -155,8 +171,7 @@ async def test_F20_a_handler_that_outlives_its_time_gives_way_to_the_new_class(
     tmp_path: Path, scene: talkers.Scene
 ) -> None:
     async with InProcess(tmp_path, OLD.replace("old}, timeout: 60s", "old}, timeout: 1s")) as gateway:
-        runs = ask(gateway, "wait")
-        await scene.until(1)
+        runs = await at_work(gateway, scene)
         await gateway.reload(NEW)
         after = ask(gateway, "after")
         with pytest.raises(DeadlineExceeded, match="version did not finish in time"):
@@ -166,11 +181,9 @@ async def test_F20_a_handler_that_outlives_its_time_gives_way_to_the_new_class(
 
 async def test_F20_a_stop_waits_for_what_leaves_and_keeps_its_state(tmp_path: Path, scene: talkers.Scene) -> None:
     async with InProcess(tmp_path, OLD) as gateway:
-        runs = ask(gateway, "wait")
-        await scene.until(1)
+        runs = await at_work(gateway, scene)
         await gateway.reload(NEW)
-        after = ask(gateway, "after")
-        await eventually(lambda: _queued(gateway, 1))
+        after = await queued(gateway, "after")
         going = asyncio.create_task(_go_when_it_stops(gateway, scene))
     await going
     assert (await runs, await after) == ("old 1 wait", "new 2 after")
