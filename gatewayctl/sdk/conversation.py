@@ -40,10 +40,7 @@ STEADY = 1.0
 Dial = Callable[[], tuple[Stream, Callable[[], Awaitable[None]]]]
 """Opens a stream on a connection of its own, and says how to close that."""
 
-_ENDS = (PermissionDenied, InvalidArgument, ConnectionReplaced)
-"""What ends a link for good."""
-_REFUSES = (Unauthenticated, *_ENDS)
-"""What refuses a hello for good. A link that ends with Unauthenticated may have new scopes: the next hello tells."""
+_FATAL = (Unauthenticated, PermissionDenied, InvalidArgument, ConnectionReplaced)
 _GIVE_UP = (
     pb.RECOVERY_STEP_REAUTHENTICATE,
     pb.RECOVERY_STEP_UPGRADE_CLIENT,
@@ -192,7 +189,7 @@ class Conversation:
         try:
             link = await self._greet(stream)
         except GatewayError as error:
-            if isinstance(error, _REFUSES):
+            if isinstance(error, _FATAL):
                 raise _Refused(error) from None
             self._note(error)
             return self._backoff.next(error.retry_after)
@@ -207,7 +204,7 @@ class Conversation:
             self._link = None
         if self._clock.monotonic() - began >= STEADY:
             self._backoff.reset()
-        if isinstance(cause, _ENDS):
+        if isinstance(cause, _FATAL):
             raise _Refused(cause)
         self._note(cause or Unavailable("the daemon has closed the connection", code=14))
         wait = link.goodbye.reconnect_after.ToTimedelta().total_seconds() if link.goodbye else None

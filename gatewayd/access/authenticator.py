@@ -1,7 +1,7 @@
 """The authenticator: a token in, a principal out, or a refusal that tells nothing about why.
 
 Until a configuration was committed nobody but the unix socket gets in; there is no path from "no token configured" to
-"allowed". The door (`rpc`) calls `authenticate` once per call or stream and keeps the principal; `on_revoked` tells it
+"allowed". The door (`rpc`) calls `authenticate` once per call or stream and keeps the principal; `on_lost` tells it
 which digests lost their worth, so that live streams end at once.
 """
 
@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from gatewayd.access.audit import Audit, AuditStore
 from gatewayd.access.clients import Client, ClientTable
 from gatewayd.access.limiter import FailureLimiter
-from gatewayd.access.principals import Principal, local_principal
+from gatewayd.access.principals import LostProof, Principal, local_principal
 from gatewayd.access.sampling import Sampler
 from gatewayd.access.tokens import MAX_TOKEN_LENGTH, stored_token
 from gatewayd.config.model import GatewayConfig
@@ -30,7 +30,7 @@ EXPIRY_CHECK = 0.5
 """Seconds between two looks at the wall clock while any token has an expiry; a stream ends within 1 s of it."""
 
 Transport = Literal["unix", "tcp"]
-RevocationListener = Callable[[frozenset[str]], None]
+Listener = Callable[[LostProof], None]
 """Told of the digests that are worth nothing from now on; must not raise and must not wait."""
 
 
@@ -91,7 +91,7 @@ class Authenticator:
         self._revoked: frozenset[str] = frozenset()
         self._expired: frozenset[str] = frozenset()
         self._last_used: dict[str, float] = {}
-        self._listeners: list[RevocationListener] = []
+        self._listeners: list[Listener] = []
         self._tasks = TaskSet(self.name)
 
     async def start(self) -> None:
@@ -150,8 +150,8 @@ class Authenticator:
     def _is_expired(self, client: Client) -> bool:
         return client.expires is not None and client.expires <= self._clock.now()
 
-    def on_revoked(self, listener: RevocationListener) -> None:
-        """Tell this one of every digest that loses its worth: by revocation, expiry or reload."""
+    def on_lost(self, listener: Listener) -> None:
+        """Tell this one of every token that loses its worth: by revocation, expiry or reload."""
         self._listeners.append(listener)
 
     async def revoke(self, subject: str, *, by: str) -> tuple[str, ...]:
@@ -162,7 +162,7 @@ class Authenticator:
         """
         digests = self._digests(subject)
         self._revoked |= digests
-        self._tell(digests)
+        self._tell(LostProof(digests))
         self._audit.record(principal=by, action="revoke_token", subject=subject, decision="revoked")
         for digest in sorted(digests):
             await self._store.revoke_token(digest, self._clock.now())
@@ -210,16 +210,17 @@ class Authenticator:
         lost = self._table.lost(table)
         self._table = table
         self._last_used = {name: time for name, time in self._last_used.items() if name in table.clients}
-        self._tell(lost)
+        for each in lost:
+            self._tell(each)
 
-    def _tell(self, digests: frozenset[str]) -> None:
-        if not digests:
+    def _tell(self, lost: LostProof) -> None:
+        if not lost.digests:
             return
         for listener in self._listeners:
             try:
-                listener(digests)
+                listener(lost)
             except Exception:
-                log.exception("revocation_listener_failed")
+                log.exception("proof_listener_failed")
 
     async def _watch(self) -> None:
         """Tell of tokens that expire: the wall clock may jump, so it is looked at often instead of slept towards."""
@@ -230,7 +231,7 @@ class Authenticator:
                 if self._is_expired(client)
                 for digest in client.digests
             )
-            self._tell(expired - self._expired)
+            self._tell(LostProof(expired - self._expired))
             self._expired = expired
             for transport, sampler in self._unproven.items():
                 for source, times in sampler.due():

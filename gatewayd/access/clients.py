@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import field
 
-from gatewayd.access.principals import DEFAULT, Principal
+from gatewayd.access.principals import DEFAULT, LostProof, Principal
 from gatewayd.access.scopes import EVERY_SCOPE, Scopes
 from gatewayd.access.tokens import client_of, digest_of
 from gatewayd.config.model import GatewayConfig
@@ -71,11 +71,15 @@ class ClientTable:
         """The client that a digest belongs to."""
         return self.by_digest.get(digest)
 
-    def lost(self, newer: "ClientTable") -> frozenset[str]:
-        """Digests that are no longer in the newer table, or have other scopes there: their streams must end."""
-        return frozenset(
-            digest
-            for client in self.clients.values()
-            for digest in client.digests
-            if (holder := newer.holder(digest)) is None or (holder.id, holder.scopes) != (client.id, client.scopes)
-        )
+    def lost(self, newer: "ClientTable") -> tuple[LostProof, LostProof]:
+        """The tokens that are no longer their client's in the newer table, and those that have other scopes there."""
+        gone: set[str] = set()
+        rescoped: set[str] = set()
+        for client in self.clients.values():
+            for digest in client.digests:
+                holder = newer.holder(digest)
+                if holder is None or holder.id != client.id:
+                    gone.add(digest)
+                elif holder.scopes != client.scopes:
+                    rescoped.add(digest)
+        return LostProof(frozenset(gone)), LostProof(frozenset(rescoped), rescoped=True)

@@ -8,7 +8,7 @@ caller's scopes allow it.
 from collections.abc import Iterable
 
 from gatewayd.access.scopes import EVERY_SCOPE, Action, Scopes
-from gatewayd.core.errors import PermissionDenied, Unauthenticated
+from gatewayd.core.errors import GatewayError, PermissionDenied, Unauthenticated, Unavailable
 from gatewayd.core.event import EventType
 from gatewayd.core.filter import EventFilter
 from gatewayd.core.value import value
@@ -75,9 +75,22 @@ def local_principal() -> Principal:
     return Principal(LOCAL, EVERY_SCOPE, local=True)
 
 
-def proof_lost() -> Unauthenticated:
-    """What ends that a token had opened which is worth nothing any more, or worth something else: by a reload, too."""
-    return Unauthenticated("the token was revoked, has expired, or its scopes were changed: connect anew to see which")
+@value(frozen=True, slots=True)
+class LostProof:
+    """Tokens that do not prove any more what they did: what was opened with them ends."""
+
+    digests: frozenset[str]
+    rescoped: bool = False
+    """Whether a reload gave their client other scopes: it may come back at once. Else they are worth nothing."""
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self.digests
+
+    def error(self) -> GatewayError:
+        """What it ends with; a new one each time, since a raised error keeps its traceback."""
+        if self.rescoped:
+            return Unavailable("the scopes of this client were changed: connect anew")
+        return Unauthenticated("the token was revoked or has expired")
 
 
 def _denied(principal: Principal, scope: str) -> PermissionDenied:

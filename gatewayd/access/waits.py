@@ -7,7 +7,7 @@ is nothing that the gateway has still to do, they end when it stops.
 import asyncio
 from types import TracebackType
 
-from gatewayd.access.principals import Principal, proof_lost
+from gatewayd.access.principals import LostProof, Principal
 from gatewayd.core.errors import Draining, GatewayError
 
 
@@ -19,7 +19,7 @@ class Waits:
         self._draining = False
 
     def of(self, principal: Principal, *, for_work: bool = True) -> "Wait":
-        """A wait of the calling task, from which `Unauthenticated` is raised once the token is worth nothing.
+        """A wait of the calling task, which ends with the error of a `LostProof` when its token is among those.
 
         Unless it is for work that the gateway finishes before it stops, `Draining` is raised when it stops.
         """
@@ -27,11 +27,11 @@ class Waits:
             raise _draining()
         return Wait(self._open, principal.token_sha256, for_work=for_work)
 
-    def end_revoked(self, digests: frozenset[str]) -> None:
+    def end_lost(self, lost: LostProof) -> None:
         """End those of these tokens."""
-        for digest in digests:
+        for digest in lost.digests:
             for wait in tuple(self._open.get(digest, ())):
-                wait.end(proof_lost())
+                wait.end(lost.error())
 
     def drain(self) -> None:
         """The gateway stops: end those that are for no work of it."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import gatewayd
-from gatewayd.access.principals import Principal, proof_lost
+from gatewayd.access.principals import LostProof, Principal
 from gatewayd.conversation.client import Client, Left
 from gatewayd.conversation.conversation import Conversation
 from gatewayd.conversation.directory import Directory
@@ -216,11 +216,11 @@ class ConversationHub:
         for conversation in list(self._open):
             conversation.end(None)
 
-    def end_revoked(self, digests: frozenset[str]) -> None:
+    def end_lost(self, lost: LostProof) -> None:
         """End the conversations that were opened with these tokens."""
         for conversation in list(self._open):
-            if conversation.principal.token_sha256 in digests:
-                conversation.end(proof_lost())
+            if conversation.principal.token_sha256 in lost:
+                conversation.end(lost.error())
 
     def count_of(self, subject: str) -> int:
         """Open conversations of a principal, or of a token by its SHA-256."""

@@ -235,8 +235,8 @@ class Assembly:
         )
         self.hub, self.push = talk.hub, talk.push
         self.handlers = Handlers(self.bus, lambda: self.reloader.config.bus.handler_concurrency)
-        self.authenticator.on_revoked(talk.end_revoked)
-        self.authenticator.on_revoked(self.shared.watches.end_revoked)
+        self.authenticator.on_lost(talk.end_lost)
+        self.authenticator.on_lost(self.shared.watches.end_lost)
         self.operator = Operator(
             reloader=self.reloader,
             config_path=str(options.config or ""),
@@ -274,7 +274,7 @@ class Assembly:
             streams_per_client=lambda: self.reloader.config.gateway.limits.streams_per_client,
         )
         self.waits = gate.waits
-        self.authenticator.on_revoked(self.waits.end_revoked)
+        self.authenticator.on_lost(self.waits.end_lost)
         guard = Guard(gate)
         ours = handlers(
             guard=guard,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from gatewayd.access.principals import LostProof
 from gatewayd.access.rates import Rates
 from gatewayd.agents.registry import AgentRegistry
 from gatewayd.bus.base import EventBus
@@ -91,7 +92,7 @@ class Conversations:
             end_of_log=lambda: bus.end,
         )
 
-    def end_revoked(self, digests: frozenset[str]) -> None:
-        """These tokens are worth nothing any more: end what was opened with them."""
-        self.hub.end_revoked(digests)
-        self.push.end_revoked(digests)
+    def end_lost(self, lost: LostProof) -> None:
+        """End what was opened with these tokens."""
+        self.hub.end_lost(lost)
+        self.push.end_lost(lost)

@@ -8,7 +8,7 @@ asks clients to register again; their memberships are found where they were.
 import asyncio
 from collections.abc import Callable
 
-from gatewayd.access.principals import Principal
+from gatewayd.access.principals import LostProof, Principal
 from gatewayd.config.push import PollingSection
 from gatewayd.core.clock import Clock, Randomness
 from gatewayd.core.errors import AlreadyExists, LimitExceeded, PollerNotFound, PushDisabled, Unauthenticated
@@ -163,10 +163,10 @@ class Pollers:
         if (poller := self._by_peer.get(peer)) is not None:
             self._remove(poller, PollerNotFound)
 
-    def end_revoked(self, digests: frozenset[str]) -> None:
+    def end_lost(self, lost: LostProof) -> None:
         """End the registrations that were made with these tokens of principals."""
-        for poller in [one for one in self._by_token.values() if one.principal.token_sha256 in digests]:
-            self._end(poller, Unauthenticated)
+        for poller in [one for one in self._by_token.values() if one.principal.token_sha256 in lost]:
+            self._end(poller, PollerNotFound if lost.rescoped else Unauthenticated)
 
     def end_all(self) -> None:
         """Push is turned off: who waits comes back with what there is."""

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gatewayd.access.principals import Principal
+from gatewayd.access.principals import LostProof, Principal
 from gatewayd.access.scopes import Action
 from gatewayd.config.loader import Loaded
 from gatewayd.config.model import GatewayConfig
@@ -215,10 +215,10 @@ class Push:
             raise NotFound(f"client {letter.peer.client_id!r} does not acknowledge on topic {letter.topic!r} any more")
         return letter, await house.delivery.again(member, letter)
 
-    def end_revoked(self, digests: frozenset[str]) -> None:
-        """These tokens of principals are worth nothing any more."""
+    def end_lost(self, lost: LostProof) -> None:
+        """End the registrations that were made with these tokens of principals."""
         if self._house is not None:
-            self._house.pollers.end_revoked(digests)
+            self._house.pollers.end_lost(lost)
 
     def stats(self) -> Mapping[str, int]:
         """Figures for operators."""

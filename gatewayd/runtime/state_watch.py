@@ -7,7 +7,7 @@ by its version. What waits for a reader is bounded by its mailbox: one that does
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-from gatewayd.access.principals import proof_lost
+from gatewayd.access.principals import LostProof
 from gatewayd.bus.base import EventBus, Subscription, SubscriptionSpec
 from gatewayd.core.errors import Draining, GatewayError, HistoryLost, SlowConsumer
 from gatewayd.core.event import Event, EventType
@@ -149,11 +149,11 @@ class StateWatches:
         self._open.add(watch)
         return watch
 
-    def end_revoked(self, digests: frozenset[str]) -> None:
+    def end_lost(self, lost: LostProof) -> None:
         """End those that were opened with these tokens."""
         for watch in list(self._open):
-            if watch.token_sha256 in digests:
-                watch.end(proof_lost())
+            if watch.token_sha256 in lost:
+                watch.end(lost.error())
 
     def drain(self) -> None:
         """End all, and open none any more."""

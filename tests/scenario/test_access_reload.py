@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from gateway.v1 import event_service_pb2 as pb
 
 from gatewayctl.client import (
     Client,
@@ -13,9 +14,11 @@ from gatewayctl.client import (
     PermissionDenied,
     Subscription,
     Unauthenticated,
+    Unavailable,
     event_filter,
     new_event,
 )
+from tests.rigs.house import eventually
 from tests.rigs.in_process import InProcess
 
 TOKEN = f"gw_robot_{'0' * 43}"
@@ -76,6 +79,20 @@ async def test_with_other_scopes_the_client_goes_on_with_what_it_may_still_hear(
         assert await heard(kept) == [3, 4]
         async with robot.subscribe(event_filter(["custom"], topic="b.x")):
             pass
+
+
+async def test_a_call_that_waits_may_be_made_again(gateway: InProcess, robot: Client) -> None:
+    """The error is one after which generated clients try again, and not the one after which they ask for a token."""
+    request = pb.WaitForEventRequest(filter=event_filter(["custom"], topic="a.x"))
+    waiting = asyncio.create_task(robot.call("EventService/WaitForEvent", request, pb.WaitForEventResponse))
+    await eventually(lambda: _waits(gateway))
+    await gateway.reload(config(LEFT))
+    with pytest.raises(Unavailable, match="scopes of this client were changed"):
+        await asyncio.wait_for(waiting, PATIENCE)
+
+
+async def _waits(gateway: InProcess) -> bool:
+    return bool(gateway.house.waits._open)
 
 
 async def test_without_its_token_everything_of_the_client_ends(gateway: InProcess, robot: Client) -> None:

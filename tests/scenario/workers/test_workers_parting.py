@@ -230,7 +230,7 @@ async def test_F21_a_worker_that_loses_the_scope_by_a_reload_serves_no_more(gate
     async with raw(gateway, TOKEN) as stream:
         await worker(stream)
         await gateway.reload(BEFORE + client.replace("NAME", "other"))
-        with pytest.raises(grpc.aio.AioRpcError, match="scopes were changed"):
+        with pytest.raises(grpc.aio.AioRpcError, match="scopes of this client were changed"):
             await stream.take("call")
     async with raw(gateway, TOKEN) as stream:
         await stream.hello()

@@ -54,7 +54,7 @@ class Rig:
             audit=Audit(self.store, self.clock),
             on_secret=self.secrets.append,
         )
-        self.authenticator.on_revoked(self.lost.append)
+        self.authenticator.on_lost(self.lost.append)
 
     async def apply(self, config):
         change = self.authenticator.plan(None, config)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from access_rig import OTHER, SECOND, TOKEN, Rig, client, config
 
+from gatewayd.access.principals import LostProof
 from gatewayd.access.scopes import EVERY_SCOPE
 from gatewayd.access.tokens import digest_of
 from gatewayd.core.errors import InvalidArgument, NotFound, StoreBusy, Unauthenticated
@@ -71,7 +72,7 @@ async def test_an_expired_token_is_refused_and_its_stream_told_within_a_second(r
     assert rig.lost == []
     assert rig.authenticator.valid(principal)
     await rig.clock.advance(2.0)
-    assert rig.lost == [frozenset({digest_of(TOKEN)})]
+    assert rig.lost == [LostProof(frozenset({digest_of(TOKEN)}))]
     assert not rig.authenticator.valid(principal)
     with pytest.raises(Unauthenticated):
         rig.tcp(TOKEN)
@@ -83,14 +84,14 @@ async def test_a_wall_clock_that_jumps_over_the_expiry_is_noticed(rig):
     rig.lost.clear()
     rig.clock.jump(20_000)
     await rig.clock.advance(1.0)
-    assert rig.lost == [frozenset({digest_of(TOKEN)})]
+    assert rig.lost == [LostProof(frozenset({digest_of(TOKEN)}))]
 
 
 async def test_revoking_a_client_holds_at_once_and_after_a_restart(rig):  # F61
     principal = rig.tcp(TOKEN)
     revoked = await rig.authenticator.revoke("node", by="local")
     assert set(revoked) == {digest_of(TOKEN), digest_of(SECOND)}
-    assert rig.lost == [frozenset(revoked)]
+    assert rig.lost == [LostProof(frozenset(revoked))]
     assert not rig.authenticator.valid(principal)
     for token in (TOKEN, SECOND):
         with pytest.raises(Unauthenticated):
@@ -133,22 +134,22 @@ async def test_a_revocation_that_cannot_be_kept_still_holds(rig):
 async def test_a_listener_that_fails_does_not_spare_the_others(tmp_path, caplog):
     rig = Rig(tmp_path)
     told = []
-    rig.authenticator.on_revoked(lambda digests: 1 / 0)
-    rig.authenticator.on_revoked(told.append)
+    rig.authenticator.on_lost(lambda lost: 1 / 0)
+    rig.authenticator.on_lost(told.append)
     await rig.apply(config(node=client(TOKEN)))
     await rig.authenticator.revoke("node", by="local")
     assert told
-    assert "revocation_listener_failed" in caplog.text
+    assert "proof_listener_failed" in caplog.text
 
 
 async def test_a_reload_ends_the_streams_of_those_it_takes_something_from_and_of_no_others(rig):
     node, other = rig.tcp(TOKEN), rig.tcp(OTHER)
     await rig.apply(config(node=client(SECOND), other=client(OTHER, scopes=())))
-    assert rig.lost == [frozenset({digest_of(TOKEN)})]
+    assert rig.lost == [LostProof(frozenset({digest_of(TOKEN)}))]
     assert not rig.authenticator.valid(node)
     assert rig.authenticator.valid(other)
     await rig.apply(config(node=client(SECOND), other=client(OTHER, scopes=("admin.read",))))
-    assert rig.lost[1:] == [frozenset({digest_of(OTHER)})]
+    assert rig.lost[1:] == [LostProof(frozenset({digest_of(OTHER)}), rescoped=True)]
     assert not rig.authenticator.valid(other)
     assert rig.tcp(OTHER).scopes.texts() == ["admin.read"]
 

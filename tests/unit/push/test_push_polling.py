@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from gateway.v1 import topic_pb2
 
-from gatewayd.access.principals import Principal
+from gatewayd.access.principals import LostProof, Principal
 from gatewayd.access.scopes import EVERY_SCOPE
 from gatewayd.core.errors import AlreadyExists, LimitExceeded, PollerNotFound, Unauthenticated
 from gatewayd.core.push import Registered
@@ -190,13 +190,15 @@ async def test_a_stream_keeps_its_client_and_takes_over_one_that_polls(tmp_path)
         assert taken_over.told() == ["hello+1"]
 
 
-async def test_a_revoked_token_ends_the_polls_that_wait(tmp_path):
+@pytest.mark.parametrize(("rescoped", "error"), [(False, Unauthenticated), (True, PollerNotFound)])
+async def test_a_token_that_is_revoked_or_has_other_scopes_ends_the_polls_that_wait(tmp_path, rescoped, error):
+    """With other scopes the client registers again, which says what it may."""
     async with PushRig(tmp_path) as rig:
         mallory = Asking(rig, "m", MALLORY)
         waiting = asyncio.create_task(mallory.poll(30))
         await rig.clock.settle()
-        rig.house.pollers.end_revoked(frozenset({"m" * 64}))
-        with pytest.raises(Unauthenticated):
+        rig.house.pollers.end_lost(LostProof(frozenset({"m" * 64}), rescoped=rescoped))
+        with pytest.raises(error):
             await waiting
         assert len(rig.house.pollers) == 0
 

@@ -10,6 +10,7 @@ from gateway.v1 import execution_pb2
 from google.protobuf.duration_pb2 import Duration
 from rpc_rig import Aborted, FakeCall
 
+from gatewayd.access.principals import LostProof
 from gatewayd.config.checking import read
 from gatewayd.config.model import GatewayConfig
 from gatewayd.core.checkpoint import Question
@@ -132,7 +133,7 @@ async def test_F61_a_worker_that_asks_waits_no_longer_than_its_token_is_good(rig
     waiting = asyncio.create_task(service.SendMessage(request, FakeCall("ann")))
     async with asyncio.timeout(60):
         await begun.wait()
-        rig.gate.waits.end_revoked(frozenset({"digest of ann"}))
+        rig.gate.waits.end_lost(LostProof(frozenset({"digest of ann"})))
         with pytest.raises(Aborted) as ended:
             await waiting
     assert ended.value.reason == "UNAUTHENTICATED"

@@ -9,6 +9,8 @@ from gateway.v1 import event_pb2, event_type_pb2
 from google.protobuf.duration_pb2 import Duration
 from rpc_rig import Aborted
 
+from gatewayd.access.principals import LostProof
+
 FILTERS = {
     "topic": ({"topic": "orders.eu"}, {"topic": "orders.*"}),
     "stream_id": ({"stream_id": "st"}, {"stream_id": "st"}),
@@ -127,7 +129,7 @@ async def test_F61_who_waits_for_an_event_waits_no_longer_than_the_token_is_good
     """Neither is it told what comes in the moment of the revocation; others go on waiting."""
     waiting = {who: asyncio.create_task(wait(rig, who, filter=ALL)) for who in ("root", "ann")}
     await rig.clock.settle()
-    rig.gate.waits.end_revoked(frozenset({"digest of ann", "digest of nobody"}))
+    rig.gate.waits.end_lost(LostProof(frozenset({"digest of ann", "digest of nobody"})))
     await publish(rig, custom("late"), who="bob")
     with pytest.raises(Aborted) as ended:
         await waiting["ann"]
@@ -138,11 +140,11 @@ async def test_F61_who_waits_for_an_event_waits_no_longer_than_the_token_is_good
 async def test_a_wait_that_is_cancelled_and_revoked_at_once_is_cancelled(rig):
     waiting = asyncio.create_task(wait(rig, "ann", filter=ALL))
     await rig.clock.settle()
-    rig.gate.waits.end_revoked(frozenset({"digest of ann"}))
+    rig.gate.waits.end_lost(LostProof(frozenset({"digest of ann"})))
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    rig.gate.waits.end_revoked(frozenset({"digest of ann"}))
+    rig.gate.waits.end_lost(LostProof(frozenset({"digest of ann"})))
 
 
 async def test_who_waits_for_an_event_is_told_that_the_gateway_stops(rig):

@@ -9,6 +9,7 @@ from gateway.v1 import state_pb2 as pb
 from google.protobuf.struct_pb2 import Value
 from rpc_rig import SCOPES, Aborted, FakeCall, Rig
 
+from gatewayd.access.principals import LostProof
 from gatewayd.config.model import GatewayConfig, GatewaySection, LimitsSection
 from gatewayd.core.state import EVERYWHERE
 from gatewayd.rpc.state import STALL
@@ -59,9 +60,9 @@ async def test_a_revoked_token_ends_its_watches(rig: Rig) -> None:
     watching = asyncio.ensure_future(rig.runtime_service.WatchState(pb.WatchStateRequest(), call))
     async with asyncio.timeout(DEADLINE):
         await call.synced.wait()
-        rig.watches.end_revoked(frozenset({"another"}))
+        rig.watches.end_lost(LostProof(frozenset({"another"})))
         await put(rig, "a")
-        rig.watches.end_revoked(frozenset({"digest of root"}))
+        rig.watches.end_lost(LostProof(frozenset({"digest of root"})))
         with pytest.raises(Aborted) as ended:
             await watching
     assert ended.value.reason == "UNAUTHENTICATED"

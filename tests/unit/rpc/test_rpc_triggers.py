@@ -8,6 +8,7 @@ import pytest
 from gateway.v1 import runtime_service_pb2 as pb
 from rpc_rig import SCOPES, Aborted, FakeCall
 
+from gatewayd.access.principals import LostProof
 from gatewayd.rpc.triggers import EntryPointCalls
 
 
@@ -31,7 +32,7 @@ async def test_F61_a_token_that_is_revoked_before_the_trigger_is_on_disk_ends_th
     waiting = asyncio.create_task(calls.TriggerAndWait(request, cast(Any, FakeCall("starter"))))
     async with asyncio.timeout(60):
         await begun.wait()
-        rig.gate.waits.end_revoked(frozenset({"digest of starter"}))
+        rig.gate.waits.end_lost(LostProof(frozenset({"digest of starter"})))
         with pytest.raises(Aborted) as ended:
             await waiting
     assert ended.value.reason == "UNAUTHENTICATED"

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from state_rig import BUFFER_BYTES, DEADLINE, Rig, changes, until_synced
 
+from gatewayd.access.principals import LostProof
 from gatewayd.core.errors import Draining, SlowConsumer, Unauthenticated
 from gatewayd.core.state import EVERYWHERE, Place, StateScope
 
@@ -55,7 +56,7 @@ async def test_a_watch_that_does_not_keep_up_is_cut_and_holds_no_more_than_its_b
 
 async def test_watches_end_with_the_token_and_with_the_gateway(rig: Rig) -> None:
     for end, error in (
-        (lambda: rig.watches.end_revoked(frozenset({"digest"})), Unauthenticated),
+        (lambda: rig.watches.end_lost(LostProof(frozenset({"digest"}))), Unauthenticated),
         (rig.watches.drain, Draining),
     ):
         watch = rig.watches.open(EVERYWHERE, None, lambda _key: True, "digest")

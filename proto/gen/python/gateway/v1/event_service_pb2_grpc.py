@@ -70,8 +70,10 @@ class EventServiceServicer(object):
         """One conversation. The client opens with `hello`, the server answers `welcome` or `refused`; then any mix
         of requests, each answered once by `accepted` or `rejected` with its `request_id`, while deliveries come
         in between. A refused request does not end the stream; a frame that cannot be read does, with
-        PROTOCOL_VIOLATION, and a stream without a hello in ten seconds does with DEADLINE_EXCEEDED. At most `gateway.max_connections` streams are open at once: one more ends with
-        LIMIT_EXCEEDED and a retry delay. Credentials travel in the metadata (`authorization: Bearer TOKEN`).
+        PROTOCOL_VIOLATION, and a stream without a hello in ten seconds does with DEADLINE_EXCEEDED. At most
+        `gateway.max_connections` streams are open at once: one more ends with LIMIT_EXCEEDED and a retry delay. Credentials
+        travel in the metadata (`authorization: Bearer TOKEN`); when the token is revoked or expires the stream ends with
+        UNAUTHENTICATED, when a reload gives the client other scopes with UNAVAILABLE: connect anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +97,8 @@ class EventServiceServicer(object):
 
     def WaitForEvent(self, request, context):
         """Waits for the first event that matches. That none comes in time is an answer, not an error. HISTORY_LOST
-        if `since` is no longer kept; UNAUTHENTICATED when the token is revoked meanwhile, DRAINING when the daemon stops.
+        if `since` is no longer kept; UNAUTHENTICATED when the token is revoked meanwhile, UNAVAILABLE when a reload
+        gives the client other scopes, DRAINING when the daemon stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,8 +39,10 @@ class EventServiceStub:
     """One conversation. The client opens with `hello`, the server answers `welcome` or `refused`; then any mix
     of requests, each answered once by `accepted` or `rejected` with its `request_id`, while deliveries come
     in between. A refused request does not end the stream; a frame that cannot be read does, with
-    PROTOCOL_VIOLATION, and a stream without a hello in ten seconds does with DEADLINE_EXCEEDED. At most `gateway.max_connections` streams are open at once: one more ends with
-    LIMIT_EXCEEDED and a retry delay. Credentials travel in the metadata (`authorization: Bearer TOKEN`).
+    PROTOCOL_VIOLATION, and a stream without a hello in ten seconds does with DEADLINE_EXCEEDED. At most
+    `gateway.max_connections` streams are open at once: one more ends with LIMIT_EXCEEDED and a retry delay. Credentials
+    travel in the metadata (`authorization: Bearer TOKEN`); when the token is revoked or expires the stream ends with
+    UNAUTHENTICATED, when a reload gives the client other scopes with UNAVAILABLE: connect anew.
     """
     Publish: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.PublishRequest, _event_service_pb2.PublishResponse]
     """Publishes a batch of events and returns when the durable ones are on disk. All are taken or none:
@@ -51,7 +53,8 @@ class EventServiceStub:
     """Lists kept events, the newest first; with `since` those behind it, the oldest first, or HISTORY_LOST."""
     WaitForEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.WaitForEventRequest, _event_service_pb2.WaitForEventResponse]
     """Waits for the first event that matches. That none comes in time is an answer, not an error. HISTORY_LOST
-    if `since` is no longer kept; UNAUTHENTICATED when the token is revoked meanwhile, DRAINING when the daemon stops.
+    if `since` is no longer kept; UNAUTHENTICATED when the token is revoked meanwhile, UNAVAILABLE when a reload
+    gives the client other scopes, DRAINING when the daemon stops.
     """
     GetEventStats: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetEventStatsRequest, _event_service_pb2.GetEventStatsResponse]
     """Counts of the bus since the daemon started, and what it keeps."""
@@ -65,8 +68,10 @@ class EventServiceAsyncStub(EventServiceStub):
     """One conversation. The client opens with `hello`, the server answers `welcome` or `refused`; then any mix
     of requests, each answered once by `accepted` or `rejected` with its `request_id`, while deliveries come
     in between. A refused request does not end the stream; a frame that cannot be read does, with
-    PROTOCOL_VIOLATION, and a stream without a hello in ten seconds does with DEADLINE_EXCEEDED. At most `gateway.max_connections` streams are open at once: one more ends with
-    LIMIT_EXCEEDED and a retry delay. Credentials travel in the metadata (`authorization: Bearer TOKEN`).
+    PROTOCOL_VIOLATION, and a stream without a hello in ten seconds does with DEADLINE_EXCEEDED. At most
+    `gateway.max_connections` streams are open at once: one more ends with LIMIT_EXCEEDED and a retry delay. Credentials
+    travel in the metadata (`authorization: Bearer TOKEN`); when the token is revoked or expires the stream ends with
+    UNAUTHENTICATED, when a reload gives the client other scopes with UNAVAILABLE: connect anew.
     """
     Publish: _aio.UnaryUnaryMultiCallable[_event_service_pb2.PublishRequest, _event_service_pb2.PublishResponse]  # type: ignore[assignment]
     """Publishes a batch of events and returns when the durable ones are on disk. All are taken or none:
@@ -77,7 +82,8 @@ class EventServiceAsyncStub(EventServiceStub):
     """Lists kept events, the newest first; with `since` those behind it, the oldest first, or HISTORY_LOST."""
     WaitForEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.WaitForEventRequest, _event_service_pb2.WaitForEventResponse]  # type: ignore[assignment]
     """Waits for the first event that matches. That none comes in time is an answer, not an error. HISTORY_LOST
-    if `since` is no longer kept; UNAUTHENTICATED when the token is revoked meanwhile, DRAINING when the daemon stops.
+    if `since` is no longer kept; UNAUTHENTICATED when the token is revoked meanwhile, UNAVAILABLE when a reload
+    gives the client other scopes, DRAINING when the daemon stops.
     """
     GetEventStats: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetEventStatsRequest, _event_service_pb2.GetEventStatsResponse]  # type: ignore[assignment]
     """Counts of the bus since the daemon started, and what it keeps."""
@@ -94,8 +100,10 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         """One conversation. The client opens with `hello`, the server answers `welcome` or `refused`; then any mix
         of requests, each answered once by `accepted` or `rejected` with its `request_id`, while deliveries come
         in between. A refused request does not end the stream; a frame that cannot be read does, with
-        PROTOCOL_VIOLATION, and a stream without a hello in ten seconds does with DEADLINE_EXCEEDED. At most `gateway.max_connections` streams are open at once: one more ends with
-        LIMIT_EXCEEDED and a retry delay. Credentials travel in the metadata (`authorization: Bearer TOKEN`).
+        PROTOCOL_VIOLATION, and a stream without a hello in ten seconds does with DEADLINE_EXCEEDED. At most
+        `gateway.max_connections` streams are open at once: one more ends with LIMIT_EXCEEDED and a retry delay. Credentials
+        travel in the metadata (`authorization: Bearer TOKEN`); when the token is revoked or expires the stream ends with
+        UNAUTHENTICATED, when a reload gives the client other scopes with UNAVAILABLE: connect anew.
         """
 
     @_abc_1.abstractmethod
@@ -124,7 +132,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_event_service_pb2.WaitForEventResponse, _abc.Awaitable[_event_service_pb2.WaitForEventResponse]]:
         """Waits for the first event that matches. That none comes in time is an answer, not an error. HISTORY_LOST
-        if `since` is no longer kept; UNAUTHENTICATED when the token is revoked meanwhile, DRAINING when the daemon stops.
+        if `since` is no longer kept; UNAUTHENTICATED when the token is revoked meanwhile, UNAVAILABLE when a reload
+        gives the client other scopes, DRAINING when the daemon stops.
         """
 
     @_abc_1.abstractmethod
