@@ -18,12 +18,17 @@ constexpr auto kSteady = std::chrono::seconds(1);  // after which a connection c
 
 }  // namespace
 
-Connection::Connection(Options options, OnFailure on_failure)
-    : options_(std::move(options)), on_failure_(std::move(on_failure)), thread_([this] { Run(); }) {}
+Connection::Connection(Options options, OnFailure on_failure, OnEvent on_addressed)
+    : options_(std::move(options)),
+      on_failure_(std::move(on_failure)),
+      on_addressed_(std::move(on_addressed)),
+      listening_([this] { Listen(); }),
+      thread_([this] { Run(); }) {}
 
 Connection::~Connection() {
   Fail(GatewayError(grpc::CANCELLED, "the connection was closed"));
   thread_.join();
+  listening_.join();
   calls_.clear();  // waits for those that are being answered; they have been cancelled
 }
 
@@ -47,7 +52,7 @@ std::string Connection::Publish(const std::vector<gateway::v1::Event>& events) {
   ConnectRequest frame;
   for (const auto& event : events) {
     // Without an id it would be stored twice if its answer were lost.
-    if (event.id().empty()) throw GatewayError(grpc::INVALID_ARGUMENT, "an event needs an id");
+    if (event.id().empty() && !event.ephemeral()) throw GatewayError(grpc::INVALID_ARGUMENT, "an event needs an id");
     *frame.mutable_publish()->add_events() = event;
   }
   return Ask(std::move(frame)).accepted.cursor();
@@ -181,6 +186,7 @@ void Connection::Fail(const GatewayError& error) {
     for (const auto& [id, turn] : calls_) turn.answering->Cancel();
   }
   closed_.notify_all();
+  arrived_.notify_all();
   for (const auto& one : standing) one->on_answer({{}, {}, error});
   for (const auto& [id, request] : requests) {
     if (!request->standing) request->answer.set_value({{}, {}, error});
