@@ -16,10 +16,14 @@ class Failed(Exception):
 
 
 @asynccontextmanager
-async def running(command: Sequence[str], port: int, token: str) -> AsyncIterator[Process]:
-    """The client as a child; ended at the end, if it has not by itself."""
+async def running(
+    command: Sequence[str], port: int, token: str, *, stderr: int | None = None
+) -> AsyncIterator[Process]:
+    """The client as a child; ended at the end, if it has not by itself. Its errors go where ours do, or to a PIPE."""
     environ = {**os.environ, "GATEWAYD_ADDRESS": f"127.0.0.1:{port}", "GATEWAYD_TOKEN": token}
-    process = await asyncio.create_subprocess_exec(*command, env=environ, stdin=DEVNULL, stdout=PIPE, limit=1 << 20)
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environ, stdin=DEVNULL, stdout=PIPE, stderr=stderr, limit=1 << 20
+    )
     try:
         yield process
     finally:
