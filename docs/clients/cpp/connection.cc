@@ -79,16 +79,18 @@ std::optional<GatewayError> Connection::failure() const {
 
 // Requests
 
-// Says a frame on this and every later connection, and returns once it is accepted for the first time.
+// Says a frame on this and every later connection, and returns once it is accepted for the first time. What is refused
+// then is not said again.
 void Connection::Hold(std::function<ConnectRequest()> frame, std::function<void(const gateway::v1::Accepted&)> on_accepted) {
   auto first = std::make_shared<std::promise<Answer>>();
   auto answer = first->get_future();
   auto standing = std::make_shared<Standing>();
   standing->frame = std::move(frame);
-  standing->on_answer = [this, on_accepted = std::move(on_accepted), first](const Answer& answer) mutable {
+  standing->on_answer = [this, on_accepted = std::move(on_accepted), first, self = standing.get()](const Answer& answer) mutable {
     if (!answer.error) on_accepted(answer.accepted);
     std::unique_lock<std::mutex> lock(mutex_);
     auto waiting = std::exchange(first, nullptr);
+    if (waiting && answer.error) Drop([self](const Standing& other) { return &other == self; });
     lock.unlock();
     if (waiting) {
       waiting->set_value(answer);
@@ -147,6 +149,12 @@ void Connection::Stand(std::shared_ptr<Standing> standing) {
     if (link) frames.push_back(Say(standing));
   }
   if (link) link->Write(frames);
+}
+
+// Later connections do not say it any more. Needs the lock.
+void Connection::Drop(const std::function<bool(const Standing&)>& is_it) {
+  const auto found = std::find_if(standing_.begin(), standing_.end(), [&](const auto& one) { return is_it(*one); });
+  if (found != standing_.end()) standing_.erase(found);
 }
 
 // The frame of a standing thing for this connection. Needs the lock.

@@ -135,6 +135,7 @@ class Connection {
   Answer Ask(gateway::v1::ConnectRequest frame, OnPartial on_partial = nullptr);
   void Hold(std::function<gateway::v1::ConnectRequest()> frame, std::function<void(const gateway::v1::Accepted&)> on_accepted);
   void Stand(std::shared_ptr<Standing> standing);
+  void Drop(const std::function<bool(const Standing&)>& is_it);
   gateway::v1::ConnectRequest Say(const std::shared_ptr<Standing>& standing);
   uint64_t Add(std::shared_ptr<Request> request);
   void Fail(const GatewayError& error);

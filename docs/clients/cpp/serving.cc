@@ -73,7 +73,7 @@ void Connection::Serve(const std::string& agent, Answerer answer, OnEnd on_end) 
       [](const gateway::v1::Accepted&) {});
 }
 
-// Later connections say nothing of the agent any more.
+// An agent is not ours any more.
 void Connection::Ended(const gateway::v1::RegistrationEnded& ended) {
   OnEnd on_end;
   {
@@ -82,8 +82,7 @@ void Connection::Ended(const gateway::v1::RegistrationEnded& ended) {
     if (found == agents_.end()) return;
     on_end = std::move(found->second.on_end);
     agents_.erase(found);
-    const auto is_of_it = [&](const auto& one) { return one->frame().register_agent().agent() == ended.agent(); };
-    standing_.erase(std::remove_if(standing_.begin(), standing_.end(), is_of_it), standing_.end());
+    Drop([&](const Standing& one) { return one.frame().register_agent().agent() == ended.agent(); });
   }
   if (on_end) on_end(GatewayError(ended.error()));
 }

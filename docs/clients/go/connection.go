@@ -142,25 +142,28 @@ func (c *Connection) Subscribe(ctx context.Context, id string, filter *gatewayv1
 	}, func(accepted *gatewayv1.Accepted) { c.advance([]string{id}, accepted.GetCursor()) })
 }
 
-// hold says a frame on this and every later connection, and returns once it is accepted for the first time.
+// hold says a frame on this and every later connection, and returns once it is accepted for the first time. What is
+// refused then is not said again.
 func (c *Connection) hold(ctx context.Context, frame func() *gatewayv1.ConnectRequest, onAccepted func(*gatewayv1.Accepted)) error {
 	accepted := make(chan error, 1)
 	isNew := true
-	c.stand(&standing{
-		frame: frame,
-		answer: func(a *gatewayv1.Accepted, err error) {
-			if err != nil && !isNew {
-				// HISTORY_LOST, for one: only the application knows how to go on without those events.
-				c.fail(err)
-				return
-			}
+	s := &standing{frame: frame}
+	s.answer = func(a *gatewayv1.Accepted, err error) {
+		switch {
+		case err == nil:
 			onAccepted(a)
-			if isNew {
-				isNew = false
-				accepted <- err
-			}
-		},
-	})
+		case isNew:
+			c.drop(func(other *standing) bool { return other == s })
+		default:
+			// HISTORY_LOST, for one: only the application knows how to go on without those events.
+			c.fail(err)
+		}
+		if isNew {
+			isNew = false
+			accepted <- err
+		}
+	}
+	c.stand(s)
 	select {
 	case err := <-accepted:
 		return err
@@ -238,6 +241,18 @@ func (c *Connection) stand(s *standing) {
 	c.mu.Unlock()
 	if link != nil {
 		link.send(frame)
+	}
+}
+
+// drop: later connections do not say it any more.
+func (c *Connection) drop(isIt func(*standing) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, s := range c.standing {
+		if isIt(s) {
+			c.standing = append(c.standing[:i], c.standing[i+1:]...)
+			return
+		}
 	}
 }
 

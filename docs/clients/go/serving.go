@@ -40,16 +40,11 @@ func (c *Connection) Serve(ctx context.Context, agent string, answer Answerer) (
 	return ended, err
 }
 
-// ended: later connections say nothing of the agent any more.
+// ended: an agent is not ours any more.
 func (c *Connection) ended(agent string, why error) {
+	c.drop(func(s *standing) bool { return s.frame().GetRegisterAgent().GetAgent() == agent })
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, s := range c.standing {
-		if s.frame().GetRegisterAgent().GetAgent() == agent {
-			c.standing = append(c.standing[:i], c.standing[i+1:]...)
-			break
-		}
-	}
 	if served, found := c.agents[agent]; found {
 		delete(c.agents, agent)
 		served.ended <- why

@@ -86,12 +86,15 @@ class Connection
 
   # Requests
 
-  # Says a frame on this and every later connection, and returns once it is accepted for the first time.
+  # Says a frame on this and every later connection, and returns once it is accepted for the first time. What is refused
+  # then is not said again.
   def hold(frame, &on_accepted)
     first = waiting = Queue.new
-    on_answer = lambda do |answer|
+    standing = Standing.new(frame)
+    standing.on_answer = lambda do |answer|
       on_accepted&.call(answer) if answer.is_a?(V1::Accepted)
       if first
+        drop { |other| other.equal?(standing) } if answer.is_a?(GatewayError)
         first << answer
         first = nil
       elsif answer.is_a?(GatewayError)
@@ -101,10 +104,15 @@ class Connection
     @mutex.synchronize do
       raise @failure if @failure
 
-      @standing << (standing = Standing.new(frame, on_answer))
+      @standing << standing
       @outgoing&.push(say(standing))
     end
     result(waiting)
+  end
+
+  # Later connections do not say what the block finds any more. A new list: who goes through the old one is not disturbed.
+  def drop(&is_it)
+    @mutex.synchronize { @standing = @standing.reject(&is_it) }
   end
 
   def ask(frame, &on_partial)

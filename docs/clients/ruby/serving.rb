@@ -63,12 +63,10 @@ module Serving
 
   private
 
-  # Later connections say nothing of the agent any more.
+  # An agent is not ours any more.
   def ended(agent, error)
-    served = @mutex.synchronize do
-      @standing = @standing.reject { |standing| standing.frame.call[:register_agent]&.agent == agent }
-      @agents.delete(agent)
-    end
+    drop { |standing| standing.frame.call[:register_agent]&.agent == agent }
+    served = @mutex.synchronize { @agents.delete(agent) }
     served&.on_end&.call(error)
   end
 
