@@ -49,6 +49,19 @@ async def until(process: Process, step: str) -> Line:
     raise Failed(f"the client ended before {step!r}, with exit code {await process.wait()}")
 
 
+async def complaint(process: Process, of: str) -> None:
+    """Read what the client says to people, with a PIPE for that, up to a line that has this in it."""
+    assert process.stderr is not None
+    said = b""
+    async for line in process.stderr:
+        said += line
+        if of.encode() in line:
+            return
+    raise Failed(
+        f"the client ended, with exit code {await process.wait()}, and not a word of {of!r}: {said.decode()!r}"
+    )
+
+
 async def verdict_of(process: Process) -> tuple[Line, int]:
     """The last line and the exit code."""
     verdict: Line = {}

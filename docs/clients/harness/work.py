@@ -11,7 +11,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 from itertools import cycle, islice
 
-from harness.child import Failed, running, until
+from harness.child import Failed, complaint, running, until
 from harness.daemon import AGENT, Daemon
 from harness.proxy import CutProxy
 
@@ -19,7 +19,7 @@ from gatewayctl.client import Cancelled, Client, Event, ExecutionFailed, Subscri
 
 ANSWER = "Order 7: 7 × A-7, paid, packed, handed over and on its way to Zürich 🚚"
 CANNOT = 'Ask me for an order, such as "order 7".'
-WHY_IT_ENDS = f"a reload has ended the registration: there is no agent '{AGENT}'".encode()
+WHY_IT_ENDS = f"a reload has ended the registration: there is no agent '{AGENT}'"
 DEADLINE = 90.0
 """Seconds for all of it; a busy machine needs some of them."""
 ATTEMPTS = 2
@@ -66,19 +66,12 @@ async def answers_events(daemon: Daemon, command: Sequence[str]) -> None:
         async with Client(daemon.local) as impatient:
             await impatient.publish(_question(7, correlation_id="nobody waits"))  # it waits for a worker
         async with running([*command, AGENT], daemon.port, daemon.token, stderr=PIPE) as process:
-            end = asyncio.create_task(process.communicate())
-            asking = asyncio.gather(*(client.request(_question(n), timeout=DEADLINE) for n in range(20)))
-            await asyncio.wait((asking, end), return_when=asyncio.FIRST_COMPLETED)
-            if end.done():
-                asking.cancel()
-                raise Failed(f"the worker has ended before its answers: {end.result()}")
+            await complaint(process, impatient.client_id)
+            answers = await asyncio.gather(*(client.request(_question(n), timeout=DEADLINE) for n in range(20)))
+            told = [(each.custom_type, each.custom.json["text"]) for each in answers]
+            _same("what was told", told, [("order.told", f"Order {number} is on its way.") for number in range(20)])
             process.send_signal(signal.SIGTERM)
-            _, errors = await end
-    told = [(each.custom_type, each.custom.json["text"]) for each in await asking]
-    _same("what was told", told, [("order.told", f"Order {number} is on its way.") for number in range(20)])
-    _same("the exit code after SIGTERM", process.returncode, 0)
-    if impatient.client_id.encode() not in errors:
-        raise Failed(f"of an answer to somebody who is gone the worker says {errors!r}")
+            _same("the exit code after SIGTERM", await process.wait(), 0)
 
 
 async def loses_its_agent(daemon: Daemon, command: Sequence[str]) -> None:
@@ -93,10 +86,8 @@ async def loses_its_agent(daemon: Daemon, command: Sequence[str]) -> None:
         await anext(aiter(asking))
         async with daemon.without_agent():
             _same("the answer that had begun", (await asking.wait()).content, ANSWER)
-            _, errors = await process.communicate()
-    _same("the exit code without an agent", process.returncode, 1)
-    if WHY_IT_ENDS not in errors:
-        raise Failed(f"of the agent that was taken away the worker says {errors!r}")
+            await complaint(process, WHY_IT_ENDS)
+            _same("the exit code without an agent", await process.wait(), 1)
 
 
 def _question(number: int, **envelope: str) -> Event:
