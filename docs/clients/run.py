@@ -82,8 +82,8 @@ async def judged(gateway: daemon.Daemon, language: Language) -> Row:
         await story.sees_faults(gateway, name, language.command)
         print(f"{name}: working", flush=True)
         await work.answers_calls(gateway, language.worker)
-        if language.told_by_events:
-            await work.answers_events(gateway, language.worker)
+        await work.answers_events(gateway, language.worker)
+        await work.loses_its_agent(gateway, language.worker)
     except (Failed, GatewayError, TimeoutError, subprocess.SubprocessError) as error:
         return Row(name, language.version, "", "", "", f"FAILED: {str(error) or 'it took too long'}")
     versions = f"{language.version}, grpc {verdict['grpc']}"

@@ -44,10 +44,10 @@ def command_of(language: str) -> list[str]:
 
 
 @asynccontextmanager
-async def running(language: str, daemon: Daemon, address: str) -> AsyncIterator[Process]:
+async def running(language: str, daemon: Daemon, address: str, *, stderr: int | None = None) -> AsyncIterator[Process]:
     """The worker, once it is registered."""
     environ = {**os.environ, "GATEWAYD_ADDRESS": address, "GATEWAYD_TOKEN": daemon.token}
-    process = await asyncio.create_subprocess_exec(*command_of(language), env=environ, stdout=PIPE)
+    process = await asyncio.create_subprocess_exec(*command_of(language), env=environ, stdout=PIPE, stderr=stderr)
     try:
         assert process.stdout is not None
         async with asyncio.timeout(60):
@@ -89,6 +89,21 @@ async def test_a_worker_answers_over_a_cut_connection_and_starts_anew_after_a_ki
                 assert (await asking.wait()).content == ANSWER
                 process.send_signal(signal.SIGTERM)
                 assert await process.wait() == 0
+
+
+@pytest.mark.slow
+async def test_a_worker_with_the_sdk_ends_and_says_why_when_a_reload_takes_its_agent_away(tmp_path: Path) -> None:
+    """The others are asked for it by `docs/clients/run.py`."""
+    async with Daemon(tmp_path, CONFIG) as daemon, running("python", daemon, daemon.address, stderr=PIPE) as process:
+        daemon.write("agents: {echo: {model: offline/echo}}\n")
+        code, _, errors = await daemon.ctl("reload")
+        assert code == 0, errors
+        async with asyncio.timeout(60):
+            _, why = await process.communicate()
+        assert (process.returncode, why.decode()) == (
+            1,
+            "a reload has ended the registration: there is no agent 'lookup'; register again when it is back\n",
+        )
 
 
 @pytest.mark.slow

@@ -18,12 +18,17 @@ constexpr auto kSteady = std::chrono::seconds(1);  // after which a connection c
 
 }  // namespace
 
-Connection::Connection(Options options, OnFailure on_failure)
-    : options_(std::move(options)), on_failure_(std::move(on_failure)), thread_([this] { Run(); }) {}
+Connection::Connection(Options options, OnFailure on_failure, OnEvent on_addressed)
+    : options_(std::move(options)),
+      on_failure_(std::move(on_failure)),
+      on_addressed_(std::move(on_addressed)),
+      listening_([this] { Listen(); }),
+      thread_([this] { Run(); }) {}
 
 Connection::~Connection() {
   Fail(GatewayError(grpc::CANCELLED, "the connection was closed"));
   thread_.join();
+  listening_.join();
   calls_.clear();  // waits for those that are being answered; they have been cancelled
 }
 
@@ -47,7 +52,7 @@ std::string Connection::Publish(const std::vector<gateway::v1::Event>& events) {
   ConnectRequest frame;
   for (const auto& event : events) {
     // Without an id it would be stored twice if its answer were lost.
-    if (event.id().empty()) throw GatewayError(grpc::INVALID_ARGUMENT, "an event needs an id");
+    if (event.id().empty() && !event.ephemeral()) throw GatewayError(grpc::INVALID_ARGUMENT, "an event needs an id");
     *frame.mutable_publish()->add_events() = event;
   }
   return Ask(std::move(frame)).accepted.cursor();
@@ -74,16 +79,18 @@ std::optional<GatewayError> Connection::failure() const {
 
 // Requests
 
-// Says a frame on this and every later connection, and returns once it is accepted for the first time.
+// Says a frame on this and every later connection, and returns once it is accepted for the first time. What is refused
+// then is not said again.
 void Connection::Hold(std::function<ConnectRequest()> frame, std::function<void(const gateway::v1::Accepted&)> on_accepted) {
   auto first = std::make_shared<std::promise<Answer>>();
   auto answer = first->get_future();
   auto standing = std::make_shared<Standing>();
   standing->frame = std::move(frame);
-  standing->on_answer = [this, on_accepted = std::move(on_accepted), first](const Answer& answer) mutable {
+  standing->on_answer = [this, on_accepted = std::move(on_accepted), first, self = standing.get()](const Answer& answer) mutable {
     if (!answer.error) on_accepted(answer.accepted);
     std::unique_lock<std::mutex> lock(mutex_);
     auto waiting = std::exchange(first, nullptr);
+    if (waiting && answer.error) Drop([self](const Standing& other) { return &other == self; });
     lock.unlock();
     if (waiting) {
       waiting->set_value(answer);
@@ -144,6 +151,12 @@ void Connection::Stand(std::shared_ptr<Standing> standing) {
   if (link) link->Write(frames);
 }
 
+// Later connections do not say it any more. Needs the lock.
+void Connection::Drop(const std::function<bool(const Standing&)>& is_it) {
+  const auto found = std::find_if(standing_.begin(), standing_.end(), [&](const auto& one) { return is_it(*one); });
+  if (found != standing_.end()) standing_.erase(found);
+}
+
 // The frame of a standing thing for this connection. Needs the lock.
 ConnectRequest Connection::Say(const std::shared_ptr<Standing>& standing) {
   auto request = std::make_shared<Request>();
@@ -181,6 +194,7 @@ void Connection::Fail(const GatewayError& error) {
     for (const auto& [id, turn] : calls_) turn.answering->Cancel();
   }
   closed_.notify_all();
+  arrived_.notify_all();
   for (const auto& one : standing) one->on_answer({{}, {}, error});
   for (const auto& [id, request] : requests) {
     if (!request->standing) request->answer.set_value({{}, {}, error});

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <future>
 #include <map>
@@ -45,11 +46,14 @@ class Connection {
   using OnEvent = std::function<void(const gateway::v1::Event&)>;
   using OnPartial = std::function<void(const gateway::v1::Reply&)>;
   using OnFailure = std::function<void()>;
+  using OnEnd = std::function<void(const GatewayError&)>;
   using Answerer = std::function<void(const gateway::v1::Call&, Answering&)>;
 
-  // Connects in a thread of its own, which also runs all callbacks. `on_failure` is called once, when the daemon will
-  // not have us; `failure` then says why.
-  Connection(Options options, OnFailure on_failure);
+  // Connects in a thread of its own, which also runs all callbacks but one. `on_failure` is called once, when the daemon
+  // will not have us; `failure` then says why. `on_addressed` gets what is for this client itself, or for an agent that
+  // it answers for, and comes by no subscription: heartbeats, broadcasts, events with a target. It has a thread of its
+  // own, so that it may wait for the daemon.
+  Connection(Options options, OnFailure on_failure, OnEvent on_addressed = nullptr);
   ~Connection();
 
   // Each returns when the daemon has answered, and throws GatewayError: what it says, or DEADLINE_EXCEEDED after
@@ -58,13 +62,14 @@ class Connection {
   // `on_event` gets every event that the filter selects, across connections; the cursor moves on when it has returned.
   // A reader that is too slow is told so and begins again at its cursor.
   void Subscribe(const std::string& id, const gateway::v1::EventFilter& filter, OnEvent on_event);
-  // The events are on disk then; returns the place of the last one. Each must have an id.
+  // The durable events are on disk then; returns the place of the last one. Each of them must have an id.
   std::string Publish(const std::vector<gateway::v1::Event>& events);
   // Returns the final reply. `on_partial` gets the text as it is produced; after a cut, `offset` says where a piece
   // belongs, and the final reply has the whole. The send must have an idempotency key.
   gateway::v1::Reply Send(gateway::v1::Send send, OnPartial on_partial = nullptr);
   // Makes this client a worker. `answer` gets each call, in a thread of its own; the answer ends when it has returned.
-  void Serve(const std::string& agent, Answerer answer);
+  // `on_end` hears that a reload took the agent away from its workers; nothing of it is left to answer then.
+  void Serve(const std::string& agent, Answerer answer, OnEnd on_end = nullptr);
 
   Stats stats() const;
   std::optional<GatewayError> failure() const;
@@ -95,6 +100,11 @@ class Connection {
     bool accepted = false;               // a send whose reply is to follow
     std::shared_ptr<Standing> standing;  // its answer belongs to one connection alone
   };
+  // An agent that this client answers for.
+  struct Served {
+    Answerer answer;
+    OnEnd on_end;
+  };
   // A call that is being answered.
   struct Turn {
     std::shared_ptr<Answering> answering;
@@ -114,6 +124,10 @@ class Connection {
   template <typename Ids>
   void Advance(const Ids& subscription_ids, const std::string& cursor);
 
+  void Addressed(const gateway::v1::Delivery& delivery);
+  void Listen();
+
+  void Ended(const gateway::v1::RegistrationEnded& ended);
   void Called(const gateway::v1::Call& call);
   void Cancelled(const std::string& call_id);
   void Respond(const gateway::v1::Call& call, const Answerer& answer, Answering& answering);
@@ -121,6 +135,7 @@ class Connection {
   Answer Ask(gateway::v1::ConnectRequest frame, OnPartial on_partial = nullptr);
   void Hold(std::function<gateway::v1::ConnectRequest()> frame, std::function<void(const gateway::v1::Accepted&)> on_accepted);
   void Stand(std::shared_ptr<Standing> standing);
+  void Drop(const std::function<bool(const Standing&)>& is_it);
   gateway::v1::ConnectRequest Say(const std::shared_ptr<Standing>& standing);
   uint64_t Add(std::shared_ptr<Request> request);
   void Fail(const GatewayError& error);
@@ -128,6 +143,7 @@ class Connection {
 
   const Options options_;
   const OnFailure on_failure_;
+  const OnEvent on_addressed_;
   // Kept, because gRPC shuts down, in threads of its own, whenever the last of its objects goes: that would be after
   // each connection, while the next is dialled.
   const std::shared_ptr<grpc::ChannelCredentials> credentials_ = grpc::InsecureChannelCredentials();
@@ -142,11 +158,14 @@ class Connection {
   std::vector<std::shared_ptr<Standing>> standing_;
   std::map<std::string, Subscription> subscriptions_;
   std::map<uint64_t, std::shared_ptr<Request>> requests_;  // in the order in which they were said first
-  std::map<std::string, Answerer> agents_;                 // those that this client answers for
-  std::map<std::string, Turn> calls_;                      // by call id
+  std::deque<gateway::v1::Event> addressed_;               // those that wait for `on_addressed`
+  std::condition_variable arrived_;
+  std::map<std::string, Served> agents_;
+  std::map<std::string, Turn> calls_;  // by call id
   uint64_t last_request_ = 0;
   int attempts_ = 0;
   std::mt19937 random_{std::random_device{}()};
+  std::thread listening_;
   std::thread thread_;
 };
 

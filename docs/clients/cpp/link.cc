@@ -108,6 +108,9 @@ std::optional<GatewayError> Connection::Take(const ConnectResponse& frame, const
     case ConnectResponse::kCancelCall:
       Cancelled(frame.cancel_call().call_id());
       break;
+    case ConnectResponse::kRegistrationEnded:
+      Ended(frame.registration_ended());
+      break;
     case ConnectResponse::kProgress:
       Advance(frame.progress().subscription_ids(), frame.progress().cursor());
       break;
@@ -160,6 +163,7 @@ void Connection::Note(const gateway::v1::Welcome& welcome) {
 }
 
 void Connection::Deliver(const gateway::v1::Delivery& delivery) {
+  if (delivery.subscription_ids().empty()) return Addressed(delivery);
   std::vector<OnEvent> handlers;
   {
     std::lock_guard<std::mutex> lock(mutex_);

@@ -57,18 +57,34 @@ bool Answering::Reply(const std::string& text, bool is_final, const std::string&
   return true;
 }
 
-void Connection::Serve(const std::string& agent, Answerer answer) {
+void Connection::Serve(const std::string& agent, Answerer answer, OnEnd on_end) {
+  const bool notify_end = on_end != nullptr;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    agents_[agent] = std::move(answer);
+    agents_[agent] = {std::move(answer), std::move(on_end)};
   }
   Hold(
-      [agent] {
+      [agent, notify_end] {
         gateway::v1::ConnectRequest frame;
         frame.mutable_register_agent()->set_agent(agent);
+        frame.mutable_register_agent()->set_notify_end(notify_end);
         return frame;
       },
       [](const gateway::v1::Accepted&) {});
+}
+
+// An agent is not ours any more.
+void Connection::Ended(const gateway::v1::RegistrationEnded& ended) {
+  OnEnd on_end;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto found = agents_.find(ended.agent());
+    if (found == agents_.end()) return;
+    on_end = std::move(found->second.on_end);
+    agents_.erase(found);
+    Drop([&](const Standing& one) { return one.frame().register_agent().agent() == ended.agent(); });
+  }
+  if (on_end) on_end(GatewayError(ended.error()));
 }
 
 void Connection::Called(const gateway::v1::Call& call) {
@@ -79,7 +95,7 @@ void Connection::Called(const gateway::v1::Call& call) {
   auto agent = agents_.find(call.agent());
   if (is_closed_ || agent == agents_.end() || calls_.count(call.call_id())) return;  // told again: it is being answered
   auto answering = std::make_shared<Answering>(*this, call.call_id());
-  auto respond = [this, call, answer = agent->second, answering] { Respond(call, answer, *answering); };
+  auto respond = [this, call, answer = agent->second.answer, answering] { Respond(call, answer, *answering); };
   calls_[call.call_id()] = {answering, std::async(std::launch::async, std::move(respond))};
 }
 

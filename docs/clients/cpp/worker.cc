@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <iomanip>
 #include <iostream>
 #include <iterator>
 #include <regex>
@@ -66,6 +67,63 @@ void LookUp(example::Connection& connection, const gateway::v1::Call& call, exam
   } while (is_watching);
 }
 
+// Answers a question that is addressed to the agent, which has no promise of one: by an event for who asked.
+void AnswerEvent(example::Connection& connection, const gateway::v1::Event& question) {
+  const auto& asked = question.custom().json().fields();
+  const auto order = asked.find("order");
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(0);
+  text << "Order " << (order == asked.end() ? 0 : order->second.number_value()) << " is on its way.";
+  gateway::v1::Event told;
+  told.set_type(gateway::v1::EVENT_TYPE_CUSTOM);
+  told.set_custom_type("order.told");
+  told.set_ephemeral(true);
+  told.set_target(question.stream_id());
+  told.set_correlation_id(question.correlation_id());
+  auto& fields = *told.mutable_custom()->mutable_json()->mutable_fields();
+  fields["text"].set_string_value(text.str());
+  try {
+    connection.Publish({told});
+  } catch (const example::GatewayError& refusal) {  // who asked may be gone
+    std::cerr << "question " << question.id() << ": " << refusal.what() << std::endl;
+  }
+}
+
+// Answers until a signal comes; throws why if it ends by anything else.
+void Work(const example::Options& options, const std::string& agent) {
+  // Signals are waited for here; threads that are begun later do not get them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  const auto stop = [] { kill(getpid(), SIGTERM); };  // what else ends us ends the wait as a signal does
+  std::promise<example::GatewayError> over;           // gets why, when a reload took the agent away
+  auto why = over.get_future();
+  example::Connection connection(options, stop, [&](const gateway::v1::Event& event) {
+    const bool is_question = event.target() == agent && event.custom_type() == "order.asked";
+    if (is_question && !event.correlation_id().empty()) AnswerEvent(connection, event);
+  });
+  const auto on_call = [&](const gateway::v1::Call& call, example::Answering& answer) {
+    try {
+      LookUp(connection, call, answer);
+      Step("answered", "call", call.call_id(), connection.stats().resumed);
+    } catch (const example::NobodyWaits&) {
+      Step("cancelled", "call", call.call_id(), connection.stats().resumed);
+      throw;
+    }
+  };
+  connection.Serve(agent, on_call, [&](const example::GatewayError& error) {
+    over.set_value(error);
+    stop();  // whoever starts us decides when to try again
+  });
+  Step("registered", "agent", agent, connection.stats().resumed);
+  int number = 0;
+  sigwait(&signals, &number);
+  if (auto failure = connection.failure()) throw *failure;
+  if (why.wait_for(std::chrono::seconds(0)) == std::future_status::ready) throw why.get();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -75,30 +133,8 @@ int main(int argc, char** argv) {
     std::cerr << "set GATEWAYD_ADDRESS and GATEWAYD_TOKEN" << std::endl;
     return 1;
   }
-  const std::string agent = argc > 1 ? argv[1] : "lookup";
-  const std::string client_id = argc > 2 ? argv[2] : "worker-cpp";
-  // Signals are waited for here; threads that are begun later do not get them.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   try {
-    // When the daemon will not have us, that ends the wait as a signal does.
-    example::Connection connection({address, token, client_id, "cpp-worker/1"}, [] { kill(getpid(), SIGTERM); });
-    connection.Serve(agent, [&](const gateway::v1::Call& call, example::Answering& answer) {
-      try {
-        LookUp(connection, call, answer);
-        Step("answered", "call", call.call_id(), connection.stats().resumed);
-      } catch (const example::NobodyWaits&) {
-        Step("cancelled", "call", call.call_id(), connection.stats().resumed);
-        throw;
-      }
-    });
-    Step("registered", "agent", agent, connection.stats().resumed);
-    int number = 0;
-    sigwait(&signals, &number);
-    if (auto failure = connection.failure()) throw *failure;
+    Work({address, token, argc > 2 ? argv[2] : "worker-cpp", "cpp-worker/1"}, argc > 1 ? argv[1] : "lookup");
     return 0;
   } catch (const std::exception& error) {
     std::cerr << error.what() << std::endl;

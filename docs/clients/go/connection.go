@@ -23,6 +23,9 @@ type Connection struct {
 	Token         string // crosses the network as it is: beyond loopback, use TLS credentials instead of WithInsecure
 	ClientID      string
 	ClientVersion string
+	// OnAddressed gets what is for this client itself, or for an agent that it answers for, and comes by no subscription:
+	// heartbeats, broadcasts, events with a target. Set it before Run; what has to wait for the daemon needs a goroutine.
+	OnAddressed func(*gatewayv1.Event)
 
 	mu            sync.Mutex
 	stats         Stats
@@ -31,7 +34,7 @@ type Connection struct {
 	standing      []*standing // what every new connection is told first
 	subscriptions map[string]*subscription
 	requests      map[uint64]*request
-	agents        map[string]Answerer           // those that this client answers for
+	agents        map[string]served             // those that this client answers for
 	calls         map[string]context.CancelFunc // by call id: those that are being answered
 	lastRequest   uint64
 	attempts      int
@@ -77,8 +80,9 @@ type answer struct {
 func NewConnection(address, token, clientID, clientVersion string) *Connection {
 	return &Connection{
 		Address: address, Token: token, ClientID: clientID, ClientVersion: clientVersion,
+		OnAddressed:   func(*gatewayv1.Event) {},
 		subscriptions: map[string]*subscription{}, requests: map[uint64]*request{}, done: make(chan struct{}),
-		agents: map[string]Answerer{}, calls: map[string]context.CancelFunc{},
+		agents: map[string]served{}, calls: map[string]context.CancelFunc{},
 		stats: Stats{Lost: []string{}},
 	}
 }
@@ -138,25 +142,28 @@ func (c *Connection) Subscribe(ctx context.Context, id string, filter *gatewayv1
 	}, func(accepted *gatewayv1.Accepted) { c.advance([]string{id}, accepted.GetCursor()) })
 }
 
-// hold says a frame on this and every later connection, and returns once it is accepted for the first time.
+// hold says a frame on this and every later connection, and returns once it is accepted for the first time. What is
+// refused then is not said again.
 func (c *Connection) hold(ctx context.Context, frame func() *gatewayv1.ConnectRequest, onAccepted func(*gatewayv1.Accepted)) error {
 	accepted := make(chan error, 1)
 	isNew := true
-	c.stand(&standing{
-		frame: frame,
-		answer: func(a *gatewayv1.Accepted, err error) {
-			if err != nil && !isNew {
-				// HISTORY_LOST, for one: only the application knows how to go on without those events.
-				c.fail(err)
-				return
-			}
+	s := &standing{frame: frame}
+	s.answer = func(a *gatewayv1.Accepted, err error) {
+		switch {
+		case err == nil:
 			onAccepted(a)
-			if isNew {
-				isNew = false
-				accepted <- err
-			}
-		},
-	})
+		case isNew:
+			c.drop(func(other *standing) bool { return other == s })
+		default:
+			// HISTORY_LOST, for one: only the application knows how to go on without those events.
+			c.fail(err)
+		}
+		if isNew {
+			isNew = false
+			accepted <- err
+		}
+	}
+	c.stand(s)
 	select {
 	case err := <-accepted:
 		return err
@@ -167,10 +174,11 @@ func (c *Connection) hold(ctx context.Context, frame func() *gatewayv1.ConnectRe
 	}
 }
 
-// Publish returns once the events are on disk: the cursor is the place of the last one. Each must have an id.
+// Publish returns once the events are taken, and the durable ones on disk: the cursor is the place of the last of those.
+// Each of them must have an id.
 func (c *Connection) Publish(ctx context.Context, events []*gatewayv1.Event) (*gatewayv1.Accepted, error) {
 	for _, event := range events {
-		if event.Id == "" {
+		if event.Id == "" && !event.Ephemeral {
 			return nil, errors.New("an event without an id would be stored twice if its answer were lost")
 		}
 	}
@@ -233,6 +241,18 @@ func (c *Connection) stand(s *standing) {
 	c.mu.Unlock()
 	if link != nil {
 		link.send(frame)
+	}
+}
+
+// drop: later connections do not say it any more.
+func (c *Connection) drop(isIt func(*standing) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, s := range c.standing {
+		if isIt(s) {
+			c.standing = append(c.standing[:i], c.standing[i+1:]...)
+			return
+		}
 	}
 }
 

@@ -111,16 +111,13 @@ func (c *Connection) take(frame *gatewayv1.ConnectResponse, link *link) *Gateway
 	case *gatewayv1.ConnectResponse_Reply:
 		c.reply(id, body.Reply)
 	case *gatewayv1.ConnectResponse_Delivery:
-		for _, event := range body.Delivery.GetEvents() {
-			for _, handle := range c.handlers(body.Delivery.GetSubscriptionIds()) {
-				handle(event)
-			}
-		}
-		c.advance(body.Delivery.GetSubscriptionIds(), body.Delivery.GetCursor())
+		c.deliver(body.Delivery)
 	case *gatewayv1.ConnectResponse_Call:
 		c.called(body.Call)
 	case *gatewayv1.ConnectResponse_CancelCall:
 		c.cancelCall(body.CancelCall.GetCallId())
+	case *gatewayv1.ConnectResponse_RegistrationEnded:
+		c.ended(body.RegistrationEnded.GetAgent(), fromFrame(body.RegistrationEnded.GetError()))
 	case *gatewayv1.ConnectResponse_Progress:
 		c.advance(body.Progress.GetSubscriptionIds(), body.Progress.GetCursor())
 	case *gatewayv1.ConnectResponse_Ended:
@@ -205,7 +202,20 @@ func (c *Connection) reply(id uint64, reply *gatewayv1.Reply) {
 	}
 }
 
+func (c *Connection) deliver(delivery *gatewayv1.Delivery) {
+	ids := delivery.GetSubscriptionIds()
+	for _, event := range delivery.GetEvents() {
+		for _, handle := range c.handlers(ids) {
+			handle(event)
+		}
+	}
+	c.advance(ids, delivery.GetCursor())
+}
+
 func (c *Connection) handlers(ids []string) []func(*gatewayv1.Event) {
+	if len(ids) == 0 {
+		return []func(*gatewayv1.Event){c.OnAddressed}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var found []func(*gatewayv1.Event)

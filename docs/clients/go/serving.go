@@ -18,23 +18,43 @@ type CannotAnswer string
 
 func (e CannotAnswer) Error() string { return string(e) }
 
+// An agent that this client answers for.
+type served struct {
+	answer Answerer
+	ended  chan<- error // with room for the one error that it gets
+}
+
 // Serve makes this client a worker: it answers for an agent from now on, each call in a goroutine of its own. It returns
-// once the daemon has accepted it.
-func (c *Connection) Serve(ctx context.Context, agent string, answer Answerer) error {
+// once the daemon has accepted it. The channel gets an error when a reload has taken the agent away from its workers;
+// nothing of it is left to answer then.
+func (c *Connection) Serve(ctx context.Context, agent string, answer Answerer) (<-chan error, error) {
+	ended := make(chan error, 1)
 	c.mu.Lock()
-	c.agents[agent] = answer
+	c.agents[agent] = served{answer, ended}
 	c.mu.Unlock()
-	return c.hold(ctx, func() *gatewayv1.ConnectRequest {
+	err := c.hold(ctx, func() *gatewayv1.ConnectRequest {
 		return &gatewayv1.ConnectRequest{Frame: &gatewayv1.ConnectRequest_RegisterAgent{
-			RegisterAgent: &gatewayv1.RegisterAgent{Agent: agent},
+			RegisterAgent: &gatewayv1.RegisterAgent{Agent: agent, NotifyEnd: true},
 		}}
 	}, func(*gatewayv1.Accepted) {})
+	return ended, err
+}
+
+// ended: an agent is not ours any more.
+func (c *Connection) ended(agent string, why error) {
+	c.drop(func(s *standing) bool { return s.frame().GetRegisterAgent().GetAgent() == agent })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if served, found := c.agents[agent]; found {
+		delete(c.agents, agent)
+		served.ended <- why
+	}
 }
 
 func (c *Connection) called(call *gatewayv1.Call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	answer := c.agents[call.GetAgent()]
+	answer := c.agents[call.GetAgent()].answer
 	if answer == nil || c.calls[call.GetCallId()] != nil {
 		return // told again after a cut: it is being answered
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log"
 	"os"
 	"os/signal"
 	"regexp"
@@ -30,9 +31,14 @@ func work(agent, clientID string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	connection := NewConnection(address, token, clientID, "go-worker/1")
+	connection.OnAddressed = func(event *gatewayv1.Event) {
+		if event.GetTarget() == agent && event.GetCustomType() == "order.asked" && event.GetCorrelationId() != "" {
+			go answerEvent(ctx, connection, event)
+		}
+	}
 	over := make(chan error, 1)
 	go func() { over <- connection.Run(ctx) }()
-	err = connection.Serve(ctx, agent, func(ctx context.Context, call *gatewayv1.Call, tell func(string) error) error {
+	ended, err := connection.Serve(ctx, agent, func(ctx context.Context, call *gatewayv1.Call, tell func(string) error) error {
 		err := lookUp(ctx, connection, call, tell)
 		if err == nil {
 			say(map[string]interface{}{"step": "answered", "call": call.GetCallId(), "resumed": connection.Stats().Resumed})
@@ -43,12 +49,40 @@ func work(agent, clientID string) error {
 	})
 	if err == nil {
 		say(map[string]interface{}{"step": "registered", "agent": agent})
-		err = <-over
+		select {
+		case err = <-over:
+		case err = <-ended: // a reload took the agent away: whoever starts us decides when to try again
+			stop()
+			<-over
+			return err
+		}
 	}
 	if ctx.Err() != nil {
 		return nil // a signal has ended it
 	}
 	return err
+}
+
+// answerEvent answers a question that is addressed to the agent, which has no promise of one: by an event for who asked.
+func answerEvent(ctx context.Context, connection *Connection, question *gatewayv1.Event) {
+	ctx, cancel := context.WithTimeout(ctx, answered)
+	defer cancel()
+	if _, err := connection.Publish(ctx, []*gatewayv1.Event{told(question)}); err != nil {
+		log.Printf("question %s: %v", question.GetId(), err) // who asked may be gone
+	}
+}
+
+func told(question *gatewayv1.Event) *gatewayv1.Event {
+	order := question.GetCustom().GetJson().GetFields()["order"].GetNumberValue()
+	data := &structpb.Struct{Fields: map[string]*structpb.Value{"text": text(fmt.Sprintf("Order %.0f is on its way.", order))}}
+	return &gatewayv1.Event{
+		Type:          gatewayv1.EventType_EVENT_TYPE_CUSTOM,
+		CustomType:    "order.told",
+		Ephemeral:     true,
+		Target:        question.GetStreamId(),
+		CorrelationId: question.GetCorrelationId(),
+		Data:          &gatewayv1.Event_Custom{Custom: &gatewayv1.CustomData{Form: &gatewayv1.CustomData_Json{Json: data}}},
+	}
 }
 
 func lookUp(ctx context.Context, connection *Connection, call *gatewayv1.Call, tell func(string) error) error {

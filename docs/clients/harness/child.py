@@ -16,10 +16,14 @@ class Failed(Exception):
 
 
 @asynccontextmanager
-async def running(command: Sequence[str], port: int, token: str) -> AsyncIterator[Process]:
-    """The client as a child; ended at the end, if it has not by itself."""
+async def running(
+    command: Sequence[str], port: int, token: str, *, stderr: int | None = None
+) -> AsyncIterator[Process]:
+    """The client as a child; ended at the end, if it has not by itself. Its errors go where ours do, or to a PIPE."""
     environ = {**os.environ, "GATEWAYD_ADDRESS": f"127.0.0.1:{port}", "GATEWAYD_TOKEN": token}
-    process = await asyncio.create_subprocess_exec(*command, env=environ, stdin=DEVNULL, stdout=PIPE, limit=1 << 20)
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environ, stdin=DEVNULL, stdout=PIPE, stderr=stderr, limit=1 << 20
+    )
     try:
         yield process
     finally:
@@ -43,6 +47,19 @@ async def until(process: Process, step: str) -> Line:
         if "verdict" in line:
             raise Failed(f"the client ended before {step!r}: {line}")
     raise Failed(f"the client ended before {step!r}, with exit code {await process.wait()}")
+
+
+async def complaint(process: Process, of: str) -> None:
+    """Read what the client says to people, with a PIPE for that, up to a line that has this in it."""
+    assert process.stderr is not None
+    said = b""
+    async for line in process.stderr:
+        said += line
+        if of.encode() in line:
+            return
+    raise Failed(
+        f"the client ended, with exit code {await process.wait()}, and not a word of {of!r}: {said.decode()!r}"
+    )
 
 
 async def verdict_of(process: Process) -> tuple[Line, int]:

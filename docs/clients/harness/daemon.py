@@ -11,6 +11,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.v1 import admin_service_pb2
+
+from gatewayctl.client import Client
+
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "packaging" / "gateway.quickstart.yaml"
 AGENT = "lookup"
@@ -29,6 +33,23 @@ class Daemon:
     """The token that it made at its first start."""
     local: str
     """Address of its unix socket: without a token."""
+    config: Path
+    """Its gateway.yaml."""
+
+    @contextlib.asynccontextmanager
+    async def without_agent(self) -> AsyncIterator[None]:
+        """A reload takes the agent of the workers away; at the end another one brings it back."""
+        async with Client(self.local) as client:
+            await self._reload(client, CONFIG.read_text())
+            try:
+                yield
+            finally:
+                await self._reload(client, _with_agent())
+
+    async def _reload(self, client: Client, config: str) -> None:
+        self.config.write_text(config)
+        request, answer = admin_service_pb2.ReloadConfigRequest(), admin_service_pb2.ReloadConfigResponse
+        await client.call("AdminService/ReloadConfig", request, answer, timeout=DEADLINE)
 
 
 @contextlib.asynccontextmanager
@@ -37,19 +58,23 @@ async def running() -> AsyncIterator[Daemon]:
     with tempfile.TemporaryDirectory(prefix="gatewayd-clients-") as name:
         place = Path(name)
         environ = {**os.environ, "STATE_DIRECTORY": f"{place}/state", "RUNTIME_DIRECTORY": f"{place}/run"}
-        config = CONFIG.read_text().replace("agents:\n", f"agents:\n  {AGENT}: {{remote: true}}\n", 1)
-        (place / "gateway.yaml").write_text(config)
-        command = [str(Path(sys.executable).parent / "gatewayd"), "--config", f"{place}/gateway.yaml", "--port", "0"]
+        config = place / "gateway.yaml"
+        config.write_text(_with_agent())
+        command = [str(Path(sys.executable).parent / "gatewayd"), "--config", str(config), "--port", "0"]
         with (place / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(*command, env=environ, stdin=DEVNULL, stderr=log)
         try:
             port = await asyncio.wait_for(_port(process, place / "log"), DEADLINE)
             token = (place / "state" / "token").read_text().strip()
-            yield Daemon(port, token, f"unix:{place}/run/gatewayd.sock")
+            yield Daemon(port, token, f"unix:{place}/run/gatewayd.sock", config)
         finally:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
             await asyncio.wait_for(process.wait(), DEADLINE)
+
+
+def _with_agent() -> str:
+    return CONFIG.read_text().replace("agents:\n", f"agents:\n  {AGENT}: {{remote: true}}\n", 1)
 
 
 async def _port(process: asyncio.subprocess.Process, log: Path) -> int:

@@ -27,8 +27,6 @@ class Language:
     """The built client."""
     worker: tuple[str, ...]
     """The built worker."""
-    told_by_events: bool = False
-    """Whether its worker answers events that are addressed to the agent, too."""
 
     @property
     def is_present(self) -> bool:
@@ -50,7 +48,6 @@ LANGUAGES = (
         (("node", "--version"), ("npm", "--version"), ("make", "--version")),
         ("node", str(CLIENTS / "node" / "main.js")),
         ("node", str(CLIENTS / "node" / "worker.js")),
-        told_by_events=True,
     ),
     Language(
         "go",

@@ -1,5 +1,5 @@
 """What every worker has to live through: calls that it answers, one that it cannot, one over a cut connection, and one
-that nobody waits for any more.
+that nobody waits for any more; questions that come as events; and a reload that takes its agent away.
 
 The connection is cut while a call is being answered, and the daemon has then already sent what never arrives: that it
 has taken the worker's event, or a piece of the answer. So the worker says that twice, and it must count once.
@@ -7,10 +7,11 @@ has taken the worker's event, or a piece of the answer. So the worker says that 
 
 import asyncio
 import signal
+from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 from itertools import cycle, islice
 
-from harness.child import Failed, running, until
+from harness.child import Failed, complaint, running, until
 from harness.daemon import AGENT, Daemon
 from harness.proxy import CutProxy
 
@@ -18,6 +19,7 @@ from gatewayctl.client import Cancelled, Client, Event, ExecutionFailed, Subscri
 
 ANSWER = "Order 7: 7 × A-7, paid, packed, handed over and on its way to Zürich 🚚"
 CANNOT = 'Ask me for an order, such as "order 7".'
+WHY_IT_ENDS = f"a reload has ended the registration: there is no agent '{AGENT}'"
 DEADLINE = 90.0
 """Seconds for all of it; a busy machine needs some of them."""
 ATTEMPTS = 2
@@ -59,19 +61,38 @@ async def answers_calls(daemon: Daemon, command: Sequence[str]) -> None:
 
 
 async def answers_events(daemon: Daemon, command: Sequence[str]) -> None:
-    """Questions that are addressed to the agent, which wait until the worker has started. Raises Failed."""
+    """Questions that are addressed to the agent; the first of somebody who is gone by then. Raises Failed."""
+    async with asyncio.timeout(DEADLINE), Client(daemon.local) as client:
+        async with Client(daemon.local) as impatient:
+            await impatient.publish(_question(7, correlation_id="nobody waits"))  # it waits for a worker
+        async with running([*command, AGENT], daemon.port, daemon.token, stderr=PIPE) as process:
+            await complaint(process, impatient.client_id)
+            answers = await asyncio.gather(*(client.request(_question(n), timeout=DEADLINE) for n in range(20)))
+            told = [(each.custom_type, each.custom.json["text"]) for each in answers]
+            _same("what was told", told, [("order.told", f"Order {number} is on its way.") for number in range(20)])
+            process.send_signal(signal.SIGTERM)
+            _same("the exit code after SIGTERM", await process.wait(), 0)
+
+
+async def loses_its_agent(daemon: Daemon, command: Sequence[str]) -> None:
+    """A reload takes the agent away: the worker ends what it has begun, then itself, and says why. Raises Failed."""
     async with (
         asyncio.timeout(DEADLINE),
         Client(daemon.local) as client,
-        running([*command, AGENT], daemon.port, daemon.token),
+        running([*command, AGENT], daemon.port, daemon.token, stderr=PIPE) as process,
     ):
-        answers = await asyncio.gather(*(client.request(_question(n), timeout=DEADLINE) for n in range(20)))
-    told = [(each.custom_type, each.custom.json["text"]) for each in answers]
-    _same("what was told", told, [("order.told", f"Order {number} is on its way.") for number in range(20)])
+        await until(process, "registered")
+        asking = client.stream(AGENT, "order 7")
+        await anext(aiter(asking))
+        async with daemon.without_agent():
+            _same("the answer that had begun", (await asking.wait()).content, ANSWER)
+            await complaint(process, WHY_IT_ENDS)
+            _same("the exit code without an agent", await process.wait(), 1)
 
 
-def _question(number: int) -> Event:
-    return new_event("custom", {"order": number}, custom_type="order.asked", ephemeral=True, target=AGENT)
+def _question(number: int, **envelope: str) -> Event:
+    data = {"order": number}
+    return new_event("custom", data, custom_type="order.asked", ephemeral=True, target=AGENT, **envelope)
 
 
 async def _cut_off(client: Client, proxy: CutProxy, log: Subscription) -> None:

@@ -69,7 +69,7 @@ export class Connection {
       this.#subscriptions.set(id, subscription);
       let isNew = true;
       const timer = setTimeout(() => reject(tooLate()), REQUEST);
-      this.#stand({
+      const standing = {
         frame: () => ({ subscribe: { subscriptionId: id, filter, since: subscription.cursor } }),
         accepted: (accepted) => {
           subscription.cursor ||= accepted.cursor;
@@ -80,10 +80,12 @@ export class Connection {
         // HISTORY_LOST, for one: only the application knows how to go on without those events.
         rejected: (error) => {
           clearTimeout(timer);
+          this.#standing.delete(standing);
           if (isNew) reject(error);
           else this.#fail(error);
         },
-      });
+      };
+      this.#stand(standing);
     });
   }
 
@@ -113,7 +115,11 @@ export class Connection {
           isNew = false;
           resolve(accepted);
         },
-        rejected: (error) => (isNew ? reject(error) : this.#fail(error)),
+        rejected: (error) => {
+          this.#standing.delete(standing);
+          if (isNew) reject(error);
+          else this.#fail(error);
+        },
       };
       const ended = (error) => {
         this.#agents.delete(agent);

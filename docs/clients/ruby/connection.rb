@@ -29,28 +29,32 @@ class Connection
 
   # address: HOST:PORT. The token crosses the network as it is: beyond loopback, use GRPC::Core::ChannelCredentials.
   # on_failure: called with the GatewayError when the daemon will not have us.
-  def initialize(address:, token:, client_id:, client_version: '', on_failure: ->(_error) {})
+  # on_addressed: called with what is for this client itself, or for an agent that it answers for, and comes by no
+  # subscription: heartbeats, broadcasts, events with a target. In a thread of its own, so that it may wait for the daemon.
+  def initialize(address:, token:, client_id:, client_version: '', on_failure: ->(_error) {}, on_addressed: ->(_event) {})
     @address = address
     @token = token
     @identity = { client_id: client_id, client_version: client_version, protocol_min: PROTOCOL, protocol_max: PROTOCOL }
     @on_failure = on_failure
+    @on_addressed = on_addressed
+    @addressed = Queue.new # those that wait for that
     @mutex = Mutex.new # guards what follows
     @connections = @resumed = @last_request = @attempts = 0
     @lost = []
     @standing = []
     @subscriptions = {}
     @requests = {} # by request id, in the order in which they were said first
-    @agents = {} # the block that answers for each
+    @agents = {} # each that this client answers for
     @calls = {} # by call id: the Answer of each that is being answered
     @resume_token = ''
     @outgoing = nil # the queue of the welcomed connection, else nil
     @closing = Queue.new
-    @thread = Thread.new { run }
+    @threads = [Thread.new { run }, Thread.new { listen }]
   end
 
   def close
     failed(GatewayError.new('the connection was closed', code: GRPC::Core::StatusCodes::CANCELLED))
-    @thread.join
+    @threads.each(&:join)
   end
 
   # Returns once it is accepted. The block gets every event that the filter selects, across connections, in the thread of
@@ -63,7 +67,7 @@ class Connection
     hold(frame) { |accepted| subscription.cursor = accepted.cursor }
   end
 
-  # Returns once the events are on disk: its cursor is the place of the last one.
+  # Returns once the events are taken, and the durable ones on disk: its cursor is the place of the last of those.
   def publish(events)
     # Without an id it would be stored twice if its answer were lost.
     events.each { |event| event.id = SecureRandom.uuid if event.id.empty? }
@@ -82,12 +86,15 @@ class Connection
 
   # Requests
 
-  # Says a frame on this and every later connection, and returns once it is accepted for the first time.
+  # Says a frame on this and every later connection, and returns once it is accepted for the first time. What is refused
+  # then is not said again.
   def hold(frame, &on_accepted)
     first = waiting = Queue.new
-    on_answer = lambda do |answer|
+    standing = Standing.new(frame)
+    standing.on_answer = lambda do |answer|
       on_accepted&.call(answer) if answer.is_a?(V1::Accepted)
       if first
+        drop { |other| other.equal?(standing) } if answer.is_a?(GatewayError)
         first << answer
         first = nil
       elsif answer.is_a?(GatewayError)
@@ -97,10 +104,15 @@ class Connection
     @mutex.synchronize do
       raise @failure if @failure
 
-      @standing << (standing = Standing.new(frame, on_answer))
+      @standing << standing
       @outgoing&.push(say(standing))
     end
     result(waiting)
+  end
+
+  # Later connections do not say what the block finds any more. A new list: who goes through the old one is not disturbed.
+  def drop(&is_it)
+    @mutex.synchronize { @standing = @standing.reject(&is_it) }
   end
 
   def ask(frame, &on_partial)
@@ -152,6 +164,14 @@ class Connection
     end
   end
 
+  def listen
+    while (event = @addressed.pop)
+      @on_addressed.call(event)
+    end
+  rescue StandardError => e
+    failed(failure_of_block(e))
+  end
+
   # Nothing will come any more: everybody who waits learns why.
   def failed(error)
     requests, standing, calls = @mutex.synchronize do
@@ -163,6 +183,7 @@ class Connection
     end
     calls.each(&:cancel)
     @closing << true
+    @addressed << nil # ends the listener
     requests.each { |request| request.answer << error }
     standing.each { |one| one.on_answer.call(error) }
     @on_failure.call(error)

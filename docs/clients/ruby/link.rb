@@ -56,10 +56,14 @@ module Link
   rescue GRPC::Core::CallError => e # the channel broke before the call was under way
     failure || GatewayError.new(e.message)
   rescue StandardError => e # of a block: going on would count its event as handled
-    GatewayError.new(e.full_message, code: GRPC::Core::StatusCodes::INTERNAL, fatal: true)
+    failure_of_block(e)
   ensure
     impatience.kill
     call.cancel
+  end
+
+  def failure_of_block(error)
+    GatewayError.new(error.full_message, code: GRPC::Core::StatusCodes::INTERNAL, fatal: true)
   end
 
   # Handles a frame. Returns a GatewayError if it announces the end of the connection.
@@ -75,6 +79,7 @@ module Link
     when :delivery then deliver(body)
     when :call then called(body)
     when :cancel_call then cancelled(body.call_id)
+    when :registration_ended then ended(body.agent, GatewayError.from_frame(body.error))
     when :progress then advance(body.subscription_ids, body.cursor)
     when :ended
       # The cursor is ours and not the daemon's: it knows what it has sent, we know what we have handled. A stream that
@@ -111,6 +116,8 @@ module Link
   end
 
   def deliver(delivery)
+    return delivery.events.each { |event| @addressed << event } if delivery.subscription_ids.empty?
+
     subscriptions = @mutex.synchronize { @subscriptions.values_at(*delivery.subscription_ids).compact }
     delivery.events.each { |event| subscriptions.each { |subscription| subscription.on_event.call(event) } }
     advance(delivery.subscription_ids, delivery.cursor)

@@ -49,21 +49,33 @@ end
 module Serving
   V1 = Gateway::V1
 
+  # An agent that this client answers for.
+  Served = Struct.new(:block, :on_end)
+
   # Makes this client a worker; returns once the daemon has accepted it. The block gets each call and its Answer, in a
   # thread of its own; the answer ends with the block.
-  def serve(agent, &block)
-    @mutex.synchronize { @agents[agent] = block }
-    hold(-> { { register_agent: V1::RegisterAgent.new(agent: agent) } })
+  # on_end: called with the GatewayError when a reload took the agent away from its workers; nothing of it is left to
+  # answer then.
+  def serve(agent, on_end: nil, &block)
+    @mutex.synchronize { @agents[agent] = Served.new(block, on_end) }
+    hold(-> { { register_agent: V1::RegisterAgent.new(agent: agent, notify_end: !on_end.nil?) } })
   end
 
   private
+
+  # An agent is not ours any more.
+  def ended(agent, error)
+    drop { |standing| standing.frame.call[:register_agent]&.agent == agent }
+    served = @mutex.synchronize { @agents.delete(agent) }
+    served&.on_end&.call(error)
+  end
 
   def called(call)
     block, answer = @mutex.synchronize do
       next if @calls.key?(call.call_id) # told again after a cut: it is being answered
 
       @calls[call.call_id] = Answer.new(->(**fields) { ask({ call_reply: V1::CallReply.new(call_id: call.call_id, **fields) }) })
-      [@agents[call.agent], @calls[call.call_id]]
+      [@agents[call.agent]&.block, @calls[call.call_id]]
     end
     Thread.new { respond(call, block, answer) } if block
   end

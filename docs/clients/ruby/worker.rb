@@ -37,15 +37,36 @@ def looking_up(call, number)
                          execution_id: call.execution_id, tool_call_started: started)
 end
 
+# Answers a question that is addressed to the agent, which has no promise of one: by an event for who asked.
+def answer_event(connection, question)
+  asked = (question.custom.json || Google::Protobuf::Struct.new).fields
+  text = format('Order %.0f is on its way.', asked['order']&.number_value || 0)
+  connection.publish([
+    Gateway::V1::Event.new(
+      type: :EVENT_TYPE_CUSTOM, custom_type: 'order.told', ephemeral: true,
+      target: question.stream_id, correlation_id: question.correlation_id,
+      custom: Gateway::V1::CustomData.new(json: Google::Protobuf::Struct.from_hash({ 'text' => text }))
+    )
+  ])
+rescue GatewayError => e # who asked may be gone
+  warn "question #{question.id}: #{e.message}"
+end
+
 def main(agent = 'lookup', client_id = 'worker-ruby')
   address, token = ENV.values_at('GATEWAYD_ADDRESS', 'GATEWAYD_TOKEN')
   abort 'set GATEWAYD_ADDRESS and GATEWAYD_TOKEN' unless address && token
 
-  over = Queue.new # gets why: a signal, or the error of a daemon that will not have us
+  over = Queue.new # gets why: a signal, or the error of a daemon that will not have us, or not our agent
   %w[INT TERM].each { |signal| trap(signal) { over << nil } }
-  connection = Connection.new(address: address, token: token, client_id: client_id,
-                              client_version: 'ruby-worker/1', on_failure: ->(error) { over << error })
-  connection.serve(agent) do |call, answer|
+  on_error = ->(error) { over << error } # whoever starts us decides when to try again
+  connection = nil
+  on_addressed = lambda do |event|
+    is_question = event.target == agent && event.custom_type == 'order.asked' && !event.correlation_id.empty?
+    answer_event(connection, event) if is_question
+  end
+  connection = Connection.new(address: address, token: token, client_id: client_id, client_version: 'ruby-worker/1',
+                              on_failure: on_error, on_addressed: on_addressed)
+  connection.serve(agent, on_end: on_error) do |call, answer|
     look_up(connection, call, answer)
     say(step: 'answered', call: call.call_id, resumed: connection.resumed)
   rescue Cancelled # nobody waits for it any more
