@@ -1,13 +1,15 @@
 """A reload gives a client other scopes while a command of it waits: what was started goes on, and can be found."""
 
+import asyncio
 import hashlib
 from pathlib import Path
 
 import pytest
+from gateway.v1 import agent_service_pb2 as agents
 from gateway.v1 import execution_pb2
 from gateway.v1 import runtime_service_pb2 as pb
 
-from gatewayctl.client import Client
+from gatewayctl.client import Client, Unauthenticated
 from tests.ctl.command import Process
 from tests.rigs.house import eventually
 from tests.rigs.in_process import InProcess
@@ -50,4 +52,19 @@ async def test_what_goes_on_is_named_with_how_to_wait_for_it(tmp_path: Path, wor
         assert "the scopes of this client were changed" in done.err
         assert f"gatewayctl executions watch {execution} waits for its end" in done.err
         assert await _running(client) == execution
+        await client.cancel(execution)
+
+
+async def test_who_is_not_let_in_any_more_is_told_what_goes_on_too(tmp_path: Path) -> None:
+    async with InProcess(tmp_path, config(SCOPES)) as gateway, gateway.client("looks") as client:
+        async with Client(f"unix:{gateway.paths.socket}", token=TOKEN) as robot:
+            request = agents.SendMessageRequest(agent="far", text="hi")
+            waits = asyncio.create_task(
+                robot.call("AgentService/SendMessage", request, agents.SendMessageResponse, timeout=60)
+            )
+            execution = await eventually(lambda: _running(client))
+            await gateway.reload(config(SCOPES).partition("clients:")[0])
+            with pytest.raises(Unauthenticated) as ended:
+                await waits
+        assert ended.value.metadata == {"execution_id": execution}
         await client.cancel(execution)
