@@ -50,7 +50,7 @@ def _refused(code: grpc.StatusCode, message: str, details: Details, address: Add
     if details.reason == "HISTORY_LOST" and (oldest := details.metadata.get("oldest_cursor")):
         message = f"{message}: go on with --since {oldest}"
     execution_id = details.metadata.get("execution_id", "")
-    if details.reason == "DRAINING" and execution_id:
+    if details.reason in ("DRAINING", "UNAVAILABLE") and execution_id:
         return Failure(message, FAILED, [how_to_wait(execution_id)])
     if details.retry_after:
         message = f"{message} (try again in {delay(details.retry_after)})"

@@ -89,8 +89,13 @@ class LostProof:
     def error(self) -> GatewayError:
         """What it ends with; a new one each time, since a raised error keeps its traceback."""
         if self.rescoped:
-            return Unavailable("the scopes of this client were changed: connect anew")
+            return rescoped()
         return Unauthenticated("the token was revoked or has expired")
+
+
+def rescoped() -> Unavailable:
+    """The error of what was begun with scopes that its client has no more."""
+    return Unavailable("the scopes of this client were changed: connect anew, or call again")
 
 
 def _denied(principal: Principal, scope: str) -> PermissionDenied:

@@ -45,7 +45,7 @@ class Waits:
 class Wait:
     """One of them; made by `Waits.of`."""
 
-    __slots__ = ("_digest", "_error", "_open", "_task", "for_work")
+    __slots__ = ("_digest", "_error", "_execution_id", "_open", "_task", "for_work")
 
     def __init__(self, waits: dict[str, set["Wait"]], digest: str, *, for_work: bool) -> None:
         self.for_work = for_work
@@ -53,6 +53,11 @@ class Wait:
         self._digest = digest
         self._task: asyncio.Task[object] | None = None
         self._error: GatewayError | None = None
+        self._execution_id = ""
+
+    def goes_on(self, execution_id: str) -> None:
+        """That is what it waits for: an error that ends it names it, so that the caller finds it again."""
+        self._execution_id = execution_id
 
     def end(self, error: GatewayError) -> None:
         """Have it raise this."""
@@ -60,9 +65,10 @@ class Wait:
             self._error = error
             self._task.cancel()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "Wait":
         self._task = asyncio.current_task()
         self._open.setdefault(self._digest, set()).add(self)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
@@ -75,6 +81,8 @@ class Wait:
             return
         # What came in the same turn of the loop came too late, too. A cancellation of the call itself passes.
         if self._task.uncancel() == 0 and (kind is None or issubclass(kind, asyncio.CancelledError)):
+            if self._execution_id:
+                self._error.metadata["execution_id"] = self._execution_id
             raise self._error from None
 
 

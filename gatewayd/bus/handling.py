@@ -110,7 +110,7 @@ class Handling:
         return self._crew.inside(self)
 
     def stats(self) -> HandlerStats:
-        box = self._source.mailbox if self._source is not None else None
+        box = self._source.mailbox if self._source is not None and not self.ended else None
         waiting = len(self._events) - self._place + (box.waiting_events if box is not None else 0) + self._coming()
         running = self._suspended + self._stepping
         return HandlerStats(self.name, self._handled, self._failed, self._dropped, running, waiting)

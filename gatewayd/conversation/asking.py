@@ -1,5 +1,7 @@
 """One question and its answer: a send whose caller waits for nothing but the final reply."""
 
+from collections.abc import Callable
+
 from gatewayd.conversation.sends import Sends
 from gatewayd.core.checkpoint import Question
 from gatewayd.core.errors import NotFound
@@ -20,14 +22,23 @@ class Answer:
     question: Question | None = None
 
 
-async def ask(sends: Sends, store: Store, send: Send, caller: Caller, *, until_asked: bool = False) -> Answer:
+async def ask(
+    sends: Sends,
+    store: Store,
+    send: Send,
+    caller: Caller,
+    *,
+    accepted: Callable[[str], None],
+    until_asked: bool = False,
+) -> Answer:
     """Have the message accepted and wait for the answer, at most `send.timeout` seconds (0: as long as the agent may).
 
-    With `until_asked` what it asks its client ends the waiting, too.
+    `accepted` is told of the execution once there is one. With `until_asked` what it asks its client ends the waiting.
     Raises what the reply would have told: `ExecutionFailed`, or `DeadlineExceeded` while the execution goes on. A
     caller that is cut off cancels nothing.
     """
     submitted, waiting = await sends.submit(send, caller)
+    accepted(submitted.accepted.execution_id)
     live = submitted.live
     if until_asked and live is not None and (question := await sends.question(waiting, live)) is not None:
         return Answer(live.execution, "", question)

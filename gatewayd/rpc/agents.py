@@ -51,8 +51,10 @@ class AgentService(MessageCalls, AgentServiceServicer):
             self._rates.send(principal.id)
             # A unary call has no client id of its own: its session is that of the principal and the agent.
             caller = Caller(principal, "")
-            with self._guard.waits.of(principal):
-                answer = await ask(self._sends, self._store, send, caller, until_asked=request.until_asked)
+            with self._guard.waits.of(principal) as wait:
+                answer = await ask(
+                    self._sends, self._store, send, caller, accepted=wait.goes_on, until_asked=request.until_asked
+                )
             return answer_message(answer)
 
         return await self._guard.unary(f"{_NAME}SendMessage", context, run)

@@ -6,7 +6,7 @@ from functools import partial
 
 from gateway.v1 import state_pb2
 
-from gatewayd.access.principals import Principal
+from gatewayd.access.principals import Principal, rescoped
 from gatewayd.access.scopes import Action
 from gatewayd.core.clock import Clock
 from gatewayd.core.errors import NotFound, SlowConsumer
@@ -111,8 +111,10 @@ class StateCalls(RuntimeServiceServicer):
         async def run(principal: Principal) -> None:
             place = await self._place(scope_of(request.scope, "scope"), request.scope_id, principal, "scope_id")
             selects = _selecting(request.key_pattern, principal)
-            # Once more: from here on a watch hears that its token was revoked, which may have been since it was asked.
-            self._guard.admit(f"{_NAME}WatchState", context)
+            # Once more: from here on a watch hears what its token has lost, which may have been since it was asked.
+            now = self._guard.admit(f"{_NAME}WatchState", context)
+            if (now.id, now.scopes) != (principal.id, principal.scopes):
+                raise rescoped()
             watch = self._watches.open(place, None, selects, principal.token_sha256)
             try:
                 await self._tell(watch, context)

@@ -85,8 +85,9 @@ class EntryPointCalls:
         async def run(principal: Principal) -> pb.TriggerAndWaitResponse:
             wanted = span_from(request.timeout, "timeout") if request.HasField("timeout") else None
             trigger = trigger_from(request.trigger, "trigger.", traceparent=traceparent_of(context))
-            with self._guard.waits.of(principal):
+            with self._guard.waits.of(principal) as wait:
                 submitted = await self._triggering.start(trigger, principal)
+                wait.goes_on(submitted.accepted.execution_id)
                 bounds = [seconds for seconds in (wanted, time_left(context)) if seconds is not None]
                 timeout = min(bounds, default=None)
                 execution, graph = await wait_for_end(submitted, self._store, self._clock, timeout)

@@ -277,3 +277,21 @@ class HandlerContract:
 
         assert cancelled.is_set()
         assert bus.bus.stats().subscriptions == 0
+
+    async def test_what_waits_for_a_handler_that_is_closed_is_waited_for_by_nobody(self, bus: Wired) -> None:
+        go = asyncio.Event()
+        handlers = Handlers(bus.bus, lambda: 1)
+
+        async def handle(_event: Event) -> None:
+            await go.wait()
+
+        handling = handlers.subscribe(_ALL, handle, name="slow")
+        for _ in range(3):
+            await handlers.publish(bus.ephemeral())
+            bus.bus.flush()
+            await asyncio.sleep(0)
+        handling.close()
+        assert (handling.stats().running, handling.stats().waiting) == (1, 0)
+        go.set()
+        await asyncio.wait_for(handlers.idle(), DEADLINE)
+        await handlers.stop()

@@ -87,6 +87,25 @@ async def test_a_token_that_is_revoked_while_the_place_is_looked_up_opens_no_wat
     assert (ended.value.reason, rig.watches.count, call.taken) == ("UNAUTHENTICATED", 0, [])
 
 
+async def test_scopes_that_change_while_the_place_is_looked_up_open_no_watch_with_the_old_ones(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.work(1, owner="root")
+    look_up = rig.store.get_execution
+
+    async def changed_meanwhile(execution_id: str) -> Any:
+        monkeypatch.setitem(SCOPES, "root", ["runtime:*", "state.read:other.>"])
+        return await look_up(execution_id)
+
+    monkeypatch.setattr(rig.store, "get_execution", changed_meanwhile)
+    call: Any = Watching("root", takes=9)
+    request = pb.WatchStateRequest(scope=pb.STATE_SCOPE_EXECUTION, scope_id="x0001")
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(Aborted) as ended:
+            await rig.runtime_service.WatchState(request, call)
+    assert (ended.value.reason, rig.watches.count, call.taken) == ("UNAVAILABLE", 0, [])
+
+
 async def test_a_page_token_names_no_key_that_may_not_be_read(rig: Rig) -> None:
     await put(rig, "orders.a", "orders.b", "private.c", "private.d", "zoo", "orders.z")
     call: Any = FakeCall("narrow")

@@ -70,7 +70,8 @@ class AgentServiceServicer(object):
         """Sends a message to an agent and waits for its answer. AGENT_NOT_FOUND, CHANNEL_NOT_FOUND, NO_ROUTE if
         nobody takes it; EXECUTION_FAILED if the agent fails, CANCELLED if somebody cancels the execution, UNAVAILABLE if the
         workers that answer for it are not there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while
-        the execution goes on. A call that is cut off does not cancel the execution.
+        the execution goes on. A call that is cut off does not cancel the execution; it ends with the same metadata and
+        UNAVAILABLE when a reload gives the client other scopes, UNAUTHENTICATED when its token is revoked or expires.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

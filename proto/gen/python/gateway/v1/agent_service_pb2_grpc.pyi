@@ -37,7 +37,8 @@ class AgentServiceStub:
     """Sends a message to an agent and waits for its answer. AGENT_NOT_FOUND, CHANNEL_NOT_FOUND, NO_ROUTE if
     nobody takes it; EXECUTION_FAILED if the agent fails, CANCELLED if somebody cancels the execution, UNAVAILABLE if the
     workers that answer for it are not there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while
-    the execution goes on. A call that is cut off does not cancel the execution.
+    the execution goes on. A call that is cut off does not cancel the execution; it ends with the same metadata and
+    UNAVAILABLE when a reload gives the client other scopes, UNAUTHENTICATED when its token is revoked or expires.
     """
     PublishMessage: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.PublishMessageRequest, _agent_service_pb2.PublishMessageResponse]
     """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
@@ -67,7 +68,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """Sends a message to an agent and waits for its answer. AGENT_NOT_FOUND, CHANNEL_NOT_FOUND, NO_ROUTE if
     nobody takes it; EXECUTION_FAILED if the agent fails, CANCELLED if somebody cancels the execution, UNAVAILABLE if the
     workers that answer for it are not there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while
-    the execution goes on. A call that is cut off does not cancel the execution.
+    the execution goes on. A call that is cut off does not cancel the execution; it ends with the same metadata and
+    UNAVAILABLE when a reload gives the client other scopes, UNAUTHENTICATED when its token is revoked or expires.
     """
     PublishMessage: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.PublishMessageRequest, _agent_service_pb2.PublishMessageResponse]  # type: ignore[assignment]
     """Publishes a message on a topic. Every agent that subscribes to it gets an execution of its own, written to disk
@@ -100,7 +102,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sends a message to an agent and waits for its answer. AGENT_NOT_FOUND, CHANNEL_NOT_FOUND, NO_ROUTE if
         nobody takes it; EXECUTION_FAILED if the agent fails, CANCELLED if somebody cancels the execution, UNAVAILABLE if the
         workers that answer for it are not there; DEADLINE_EXCEEDED with `metadata.execution_id` if it takes too long, while
-        the execution goes on. A call that is cut off does not cancel the execution.
+        the execution goes on. A call that is cut off does not cancel the execution; it ends with the same metadata and
+        UNAVAILABLE when a reload gives the client other scopes, UNAUTHENTICATED when its token is revoked or expires.
         """
 
     @_abc_1.abstractmethod

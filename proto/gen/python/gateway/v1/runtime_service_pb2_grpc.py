@@ -196,7 +196,9 @@ class RuntimeServiceServicer(object):
     def TriggerAndWait(self, request, context):
         """Starts an entry point and waits for the end of its execution; with the idempotency key of an earlier call it
         waits for that one's. Whoever stops waiting cancels nothing. Errors as for Trigger; DRAINING also if the daemon
-        stops before the end, with `metadata.execution_id`: the execution goes on after the next start.
+        stops before the end, with `metadata.execution_id`: the execution goes on after the next start. The same metadata
+        come with UNAVAILABLE when a reload gives the client other scopes, and with UNAUTHENTICATED when its token is
+        revoked or expires; the execution goes on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -263,7 +265,8 @@ class RuntimeServiceServicer(object):
     def WatchState(self, request, context):
         """What the keys of one place hold, and then every change of them, in order and without a gap. Ends with SLOW_CONSUMER
         (RESOURCE_EXHAUSTED) for a reader that does not keep up, with HISTORY_LOST (OUT_OF_RANGE) when the log was cut
-        behind it, and with DRAINING (UNAVAILABLE) when the gateway stops: watch again, which begins with what is there.
+        behind it, and with DRAINING (UNAVAILABLE) when the gateway stops or UNAVAILABLE when a reload gives the client
+        other scopes: watch again, which begins with what is there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

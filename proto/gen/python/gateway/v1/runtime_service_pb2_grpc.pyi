@@ -68,7 +68,9 @@ class RuntimeServiceStub:
     TriggerAndWait: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.TriggerAndWaitRequest, _runtime_service_pb2.TriggerAndWaitResponse]
     """Starts an entry point and waits for the end of its execution; with the idempotency key of an earlier call it
     waits for that one's. Whoever stops waiting cancels nothing. Errors as for Trigger; DRAINING also if the daemon
-    stops before the end, with `metadata.execution_id`: the execution goes on after the next start.
+    stops before the end, with `metadata.execution_id`: the execution goes on after the next start. The same metadata
+    come with UNAVAILABLE when a reload gives the client other scopes, and with UNAUTHENTICATED when its token is
+    revoked or expires; the execution goes on.
     """
     GetRuntimeStats: _grpc.UnaryUnaryMultiCallable[_runtime_service_pb2.GetRuntimeStatsRequest, _runtime_service_pb2.GetRuntimeStatsResponse]
     """Figures of the runtime."""
@@ -100,7 +102,8 @@ class RuntimeServiceStub:
     WatchState: _grpc.UnaryStreamMultiCallable[_state_pb2.WatchStateRequest, _state_pb2.WatchStateResponse]
     """What the keys of one place hold, and then every change of them, in order and without a gap. Ends with SLOW_CONSUMER
     (RESOURCE_EXHAUSTED) for a reader that does not keep up, with HISTORY_LOST (OUT_OF_RANGE) when the log was cut
-    behind it, and with DRAINING (UNAVAILABLE) when the gateway stops: watch again, which begins with what is there.
+    behind it, and with DRAINING (UNAVAILABLE) when the gateway stops or UNAVAILABLE when a reload gives the client
+    other scopes: watch again, which begins with what is there.
     """
 
 @_typing.type_check_only
@@ -141,7 +144,9 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     TriggerAndWait: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.TriggerAndWaitRequest, _runtime_service_pb2.TriggerAndWaitResponse]  # type: ignore[assignment]
     """Starts an entry point and waits for the end of its execution; with the idempotency key of an earlier call it
     waits for that one's. Whoever stops waiting cancels nothing. Errors as for Trigger; DRAINING also if the daemon
-    stops before the end, with `metadata.execution_id`: the execution goes on after the next start.
+    stops before the end, with `metadata.execution_id`: the execution goes on after the next start. The same metadata
+    come with UNAVAILABLE when a reload gives the client other scopes, and with UNAUTHENTICATED when its token is
+    revoked or expires; the execution goes on.
     """
     GetRuntimeStats: _aio.UnaryUnaryMultiCallable[_runtime_service_pb2.GetRuntimeStatsRequest, _runtime_service_pb2.GetRuntimeStatsResponse]  # type: ignore[assignment]
     """Figures of the runtime."""
@@ -173,7 +178,8 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     WatchState: _aio.UnaryStreamMultiCallable[_state_pb2.WatchStateRequest, _state_pb2.WatchStateResponse]  # type: ignore[assignment]
     """What the keys of one place hold, and then every change of them, in order and without a gap. Ends with SLOW_CONSUMER
     (RESOURCE_EXHAUSTED) for a reader that does not keep up, with HISTORY_LOST (OUT_OF_RANGE) when the log was cut
-    behind it, and with DRAINING (UNAVAILABLE) when the gateway stops: watch again, which begins with what is there.
+    behind it, and with DRAINING (UNAVAILABLE) when the gateway stops or UNAVAILABLE when a reload gives the client
+    other scopes: watch again, which begins with what is there.
     """
 
 class RuntimeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -265,7 +271,9 @@ class RuntimeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_runtime_service_pb2.TriggerAndWaitResponse, _abc.Awaitable[_runtime_service_pb2.TriggerAndWaitResponse]]:
         """Starts an entry point and waits for the end of its execution; with the idempotency key of an earlier call it
         waits for that one's. Whoever stops waiting cancels nothing. Errors as for Trigger; DRAINING also if the daemon
-        stops before the end, with `metadata.execution_id`: the execution goes on after the next start.
+        stops before the end, with `metadata.execution_id`: the execution goes on after the next start. The same metadata
+        come with UNAVAILABLE when a reload gives the client other scopes, and with UNAUTHENTICATED when its token is
+        revoked or expires; the execution goes on.
         """
 
     @_abc_1.abstractmethod
@@ -345,7 +353,8 @@ class RuntimeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_state_pb2.WatchStateResponse], _abc.AsyncIterator[_state_pb2.WatchStateResponse]]:
         """What the keys of one place hold, and then every change of them, in order and without a gap. Ends with SLOW_CONSUMER
         (RESOURCE_EXHAUSTED) for a reader that does not keep up, with HISTORY_LOST (OUT_OF_RANGE) when the log was cut
-        behind it, and with DRAINING (UNAVAILABLE) when the gateway stops: watch again, which begins with what is there.
+        behind it, and with DRAINING (UNAVAILABLE) when the gateway stops or UNAVAILABLE when a reload gives the client
+        other scopes: watch again, which begins with what is there.
         """
 
 def add_RuntimeServiceServicer_to_server(servicer: RuntimeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
