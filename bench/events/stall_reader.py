@@ -22,6 +22,9 @@ from bench.events.envelope import event_filter
 from bench.events.payload import opened
 
 EOF: Any = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not know it
+FIXED_WINDOW = (("grpc.http2.bdp_probe", 0),)
+"""gRPC's window as it is at the start, 64 KiB: one that has grown with what came before, and the socket's buffer of up
+to 32 MiB behind it, would take in all that is published while this process is stopped, and nothing would be cut."""
 READ = 60.0
 """Seconds without a frame after which something is wrong."""
 
@@ -108,7 +111,7 @@ class Reader:
 async def run(port: int, token: str) -> None:
     """Read, and answer orders."""
     # Events are checked here and large: what a message may be is the server's to say.
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=FIXED_WINDOW) as channel:
         reader = Reader(token)
         reading = asyncio.create_task(reader.run(channel))
         while line := await asyncio.to_thread(sys.stdin.readline):
