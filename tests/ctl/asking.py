@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -60,15 +61,26 @@ class Person:
 
     async def sees(self, *texts: str) -> None:
         """Wait for these, one after another, behind what was seen before."""
-        async with asyncio.timeout(60):
-            for text in texts:
-                while text not in self._seen:
-                    self._news.clear()
-                    await self._news.wait()
-                self._seen = self._seen.split(text, 1)[1]
+        try:
+            async with asyncio.timeout(60):
+                for text in texts:
+                    while text not in self._seen:
+                        self._news.clear()
+                        await self._news.wait()
+                    self._seen = self._seen.split(text, 1)[1]
+        except TimeoutError:
+            raise AssertionError(f"{text!r} did not come behind {self._seen!r}") from None
 
     def types(self, text: str) -> None:
         os.write(self._master, text.encode())
+
+    async def interrupts(self) -> None:
+        """Ctrl-C, once it waits for a key: what comes just before that, readline hears with the next key only."""
+        state = Path(f"/proc/{self.process.pid}/stat")
+        async with asyncio.timeout(60):
+            while state.read_text().rpartition(")")[2].split()[0] != "S":
+                await asyncio.sleep(0.01)
+        self.process.send_signal(signal.SIGINT)
 
     async def ended(self) -> int:
         async with asyncio.timeout(60):

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 from pathlib import Path
 
 import pytest
@@ -83,7 +82,7 @@ async def test_on_a_terminal_questions_have_a_prompt_of_their_own(asking_daemon:
 
     ann.types("again\n")
     await ann.sees("answer> ")
-    ann.process.send_signal(signal.SIGINT)
+    await ann.interrupts()
     await ann.sees("cancelled", "you> ")
     listed = json.loads((await run(asking_daemon, "-o", "json", "executions")).out)
     assert [one["state"] for one in listed] == ["cancelled", "succeeded"]
