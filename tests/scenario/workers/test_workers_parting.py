@@ -8,16 +8,14 @@ from pathlib import Path
 import grpc
 import pytest
 from gateway.v1 import event_service_pb2 as pb
+from parting_rig import BEFORE, ECHO, GONE, MODEL
 
-from gatewayctl.client import Call, InvalidArgument, NotFound, event_filter
+from gatewayctl.client import event_filter
 from tests.rigs.house import eventually
 from tests.rigs.in_process import InProcess
 from tests.rigs.stream import RawStream, reason_of
 from tests.rigs.working import TOKEN, register, reply, unregister, worker
 
-ECHO = "agents:\n  echo: {model: offline/echo}\n"
-BEFORE = ECHO + "  lookup: {remote: true}\n"
-MODEL = ECHO + "  lookup: {model: offline/echo}\n"
 GRAPH = """
 graphs:
   desk:
@@ -35,9 +33,6 @@ graphs:
     timeout: 1m
     nodes: {only: {agent: lookup}}
 """
-GONE = pytest.mark.parametrize(
-    ("after", "reason"), [(ECHO, "AGENT_NOT_FOUND"), (MODEL, "INVALID_ARGUMENT")], ids=["removed", "changed"]
-)
 
 
 @pytest.fixture(autouse=True)
@@ -238,108 +233,6 @@ async def test_F21_a_worker_that_loses_the_scope_by_a_reload_serves_no_more(gate
     assert gateway.house.agents.workers.serving("lookup") == 0
 
 
-# The SDK
-
-
-@GONE
-async def test_F21_the_sdk_answers_what_is_there_and_says_why_it_is_over(
-    gateway: InProcess, after: str, reason: str
-) -> None:
-    begun, go = asyncio.Event(), asyncio.Event()
-
-    async def answer(call: Call) -> str:
-        begun.set()
-        await go.wait()
-        return "still here"
-
-    async with gateway.client("asker") as asker, gateway.client("worker") as client:
-        serving = client.serve_agent("lookup", answer)
-        await serving.registered()
-        asking = asyncio.create_task(asker.send("lookup", "x"))
-        await asyncio.wait_for(begun.wait(), 60)
-        await gateway.reload(after)
-        go.set()
-        assert (await asking).content == "still here"
-        kind = NotFound if reason == "AGENT_NOT_FOUND" else InvalidArgument
-        with pytest.raises(kind, match=r"a reload has ended the registration.*register again when it is back") as over:
-            await asyncio.wait_for(serving.wait(), 60)
-        assert over.value.reason == reason
-
-        await gateway.reload(BEFORE)
-        async with client.serve_agent("lookup", answer):
-            assert (await asker.send("lookup", "y")).content == "still here"
-
-
-async def test_F21_the_sdk_goes_on_with_its_calls_over_a_cut_connection(gateway: InProcess) -> None:
-    begun, go = asyncio.Event(), asyncio.Event()
-
-    async def answer(call: Call) -> AsyncIterator[str]:
-        yield "in two "
-        begun.set()
-        await go.wait()
-        yield "pieces"
-
-    async with gateway.client("asker") as asker, gateway.client("worker") as client:
-        serving = client.serve_agent("lookup", answer)
-        await serving.registered()
-        asking = asyncio.create_task(asker.send("lookup", "x"))
-        await asyncio.wait_for(begun.wait(), 60)
-        await gateway.reload(ECHO)
-        (await client._conversation.link()).end()
-        await eventually(lambda: _is(serving.connects == 2))
-        go.set()
-        assert (await asking).content == "in two pieces"
-        with pytest.raises(NotFound, match="a reload has ended the registration"):
-            await asyncio.wait_for(serving.wait(), 60)
-
-
-async def test_F21_a_message_of_another_agent_is_answered_to_its_end(gateway: InProcess) -> None:
-    """What was asked is over for the daemon as soon as the answer is there; the handler is not cancelled for that."""
-    begun, go, cut = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def answer(call: Call) -> str:
-        begun.set()
-        await go.wait()
-        return "still here"
-
-    speaker = "  speaker: {class: 'tests.rigs.talkers:Speaker'}\n"
-    await gateway.reload(BEFORE + speaker)
-    async with gateway.client("asker") as asker, gateway.client("worker") as client:
-        serving = client.serve_agent("lookup", answer)
-        await serving.registered()
-        asking = asyncio.create_task(asker.send("speaker", "send lookup x"))
-        await asyncio.wait_for(begun.wait(), 60)
-        (task,) = [task for _, task in serving._calls.values()]
-        task.add_done_callback(lambda task: cut.set() if task.cancelled() else None)
-        await gateway.reload(ECHO + speaker)
-        go.set()
-        assert (await asking).content == "still here"
-        with pytest.raises(NotFound, match="a reload has ended the registration"):
-            await asyncio.wait_for(serving.wait(), 60)
-        assert not cut.is_set()
-
-
-async def test_F21_leaving_the_block_of_a_worker_whose_agent_is_gone_is_no_error(gateway: InProcess) -> None:
-    async def answer(call: Call) -> str:
-        raise AssertionError(call)
-
-    async with gateway.client("worker") as client:
-        async with client.serve_agent("lookup", answer) as serving:
-            await gateway.reload(ECHO)
-            with pytest.raises(NotFound):
-                await asyncio.wait_for(serving.wait(), 60)
-        with pytest.raises(NotFound, match="there is no agent 'lookup'"):
-            await client.serve_agent("lookup", answer).registered()
-
-
-async def _waiting(gateway: InProcess, count: int) -> bool:
-    return len(gateway.house.agents.workers._pools["lookup"].waiting) == count
-
-
-async def _is(said: bool) -> bool:
-    return said
-
-
 async def test_F20_a_reload_lets_nobody_register_for_an_agent_that_was_never_for_workers(
     gateway: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,3 +248,7 @@ async def test_F20_a_reload_lets_nobody_register_for_an_agent_that_was_never_for
         assert reason_of(await stream.rejected(await stream.ask(frame))) == "INVALID_ARGUMENT"
         go.set()
         await asking
+
+
+async def _waiting(gateway: InProcess, count: int) -> bool:
+    return len(gateway.house.agents.workers._pools["lookup"].waiting) == count

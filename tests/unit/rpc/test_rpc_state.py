@@ -68,33 +68,21 @@ async def test_a_revoked_token_ends_its_watches(rig: Rig) -> None:
     assert ended.value.reason == "UNAUTHENTICATED"
 
 
-async def test_a_token_that_is_revoked_while_the_place_is_looked_up_opens_no_watch(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("scopes", "reason"), [(None, "UNAUTHENTICATED"), (["runtime:*", "state.read:other.>"], "UNAVAILABLE")]
+)
+async def test_a_token_that_is_worth_less_when_the_place_was_looked_up_opens_no_watch(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, scopes: list[str] | None, reason: str
 ) -> None:
-    await rig.work(1, owner="root")
-    look_up = rig.store.get_execution
-
-    async def revoked_meanwhile(execution_id: str) -> Any:
-        monkeypatch.delitem(SCOPES, "root")
-        return await look_up(execution_id)
-
-    monkeypatch.setattr(rig.store, "get_execution", revoked_meanwhile)
-    call: Any = Watching("root", takes=9)
-    request = pb.WatchStateRequest(scope=pb.STATE_SCOPE_EXECUTION, scope_id="x0001")
-    async with asyncio.timeout(DEADLINE):
-        with pytest.raises(Aborted) as ended:
-            await rig.runtime_service.WatchState(request, call)
-    assert (ended.value.reason, rig.watches.count, call.taken) == ("UNAUTHENTICATED", 0, [])
-
-
-async def test_scopes_that_change_while_the_place_is_looked_up_open_no_watch_with_the_old_ones(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    """Revoked, or of other scopes: none with the old ones."""
     await rig.work(1, owner="root")
     look_up = rig.store.get_execution
 
     async def changed_meanwhile(execution_id: str) -> Any:
-        monkeypatch.setitem(SCOPES, "root", ["runtime:*", "state.read:other.>"])
+        if scopes is None:
+            monkeypatch.delitem(SCOPES, "root")
+        else:
+            monkeypatch.setitem(SCOPES, "root", scopes)
         return await look_up(execution_id)
 
     monkeypatch.setattr(rig.store, "get_execution", changed_meanwhile)
@@ -103,7 +91,7 @@ async def test_scopes_that_change_while_the_place_is_looked_up_open_no_watch_wit
     async with asyncio.timeout(DEADLINE):
         with pytest.raises(Aborted) as ended:
             await rig.runtime_service.WatchState(request, call)
-    assert (ended.value.reason, rig.watches.count, call.taken) == ("UNAVAILABLE", 0, [])
+    assert (ended.value.reason, rig.watches.count, call.taken) == (reason, 0, [])
 
 
 async def test_a_page_token_names_no_key_that_may_not_be_read(rig: Rig) -> None:
